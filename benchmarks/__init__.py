@@ -1,0 +1,1 @@
+"""Measures: what ``camrt bench`` runs, and the comparisons with what one would use instead."""

@@ -1,0 +1,1 @@
+"""Classifier (torch or ONNX) in, model file out. Needs the extra ``export``: torch and onnx."""

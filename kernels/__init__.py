@@ -1,0 +1,1 @@
+"""The arithmetic on pixels and maps: pure functions on arrays, no I/O, no state. Needs NumPy and Numba."""

@@ -1,0 +1,29 @@
+"""See, live and on the device, where an image classifier is looking.
+
+``camrt.load`` opens a model file; ``camrt.export`` (extra ``export``) makes one. Names load on first use, so
+``import camrt`` costs nothing and needs no ONNX Runtime.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from camrt.errors import CamrtError
+
+if TYPE_CHECKING:
+    from camrt.runtime.model import Model, load
+    from camrt.runtime.result import Result
+
+__version__ = "0.1.0"
+__all__ = ["CamrtError", "Model", "Result", "__version__", "load"]
+
+_HOMES = {"Model": "camrt.runtime.model", "load": "camrt.runtime.model", "Result": "camrt.runtime.result"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'camrt' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

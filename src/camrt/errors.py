@@ -1,0 +1,50 @@
+"""Every error that camrt raises on purpose.
+
+    CamrtError              the work could not be done (exit status 1)
+    ├── UsageError          what was asked makes no sense (exit status 2)
+    ├── MissingExtra        an optional dependency is not installed
+    ├── ModelFileError      a model file cannot be opened or explained
+    ├── ProviderError       an execution provider cannot run here
+    ├── ExportError         a classifier cannot become a model file
+    │   └── HeadNotFound    its head is not one that a class activation map explains
+    ├── SourceError         frames cannot be read
+    └── SinkError           results cannot be written
+
+A message says what is wrong, where, and what to do next.
+"""
+
+
+class CamrtError(Exception):
+    """Root of all errors that camrt raises on purpose; its text is fit to show to a user as it is."""
+
+
+class UsageError(CamrtError, ValueError):
+    """What was asked makes no sense: an unknown class, an option out of range."""
+
+
+class MissingExtra(CamrtError, ImportError):  # noqa: N818 - the name says what is missing
+    """An optional dependency is not installed; the message names the extra that brings it."""
+
+
+class ModelFileError(CamrtError):
+    """A model file cannot be opened, or does not hold what is needed to explain its scores."""
+
+
+class ProviderError(CamrtError):
+    """The execution provider that was asked for by name cannot run on this machine."""
+
+
+class ExportError(CamrtError):
+    """A classifier cannot be turned into a model file, or the file failed its verification."""
+
+
+class HeadNotFound(ExportError):  # noqa: N818 - the name says what is missing
+    """The classifier's head is not a global average pool with one linear layer."""
+
+
+class SourceError(CamrtError):
+    """Frames cannot be read: no such camera, a broken picture, a video that is not one."""
+
+
+class SinkError(CamrtError):
+    """Results cannot be written: no space, no permission, no display."""

@@ -1,0 +1,20 @@
+"""What every test may ask for."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real models, photos and videos; it stands beside the checkout, or where CAMRT_TEST_DATA says."""
+    folder = Path(os.environ.get("CAMRT_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not (folder / "SOURCES.md").is_file():
+        reason = f"no real test data at {folder}; point CAMRT_TEST_DATA at a copy"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder
