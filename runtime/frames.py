@@ -1,6 +1,6 @@
 """What travels through the pipeline, and the two seams at its ends."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -37,7 +37,6 @@ class Rendered:
     result: "Result"
     """The newest result; with ``frame.index != result_index`` it belongs to an earlier frame."""
     result_index: int
-    boxes: Sequence[tuple[int, int, int, int, float]] = ()
     stages_ms: Mapping[str, float] = field(default_factory=dict)
     """Milliseconds that ``preprocess``, ``inference``, ``cam`` and ``overlay`` took."""
 
