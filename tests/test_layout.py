@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from conftest import REPOSITORY
+from support import REPOSITORY
 
 ROOMS = ("export", "runtime", "kernels", "benchmarks")
 

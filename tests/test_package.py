@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import REPOSITORY
+from support import REPOSITORY
 
 SITE = Path(sysconfig.get_path("purelib"))
 TORCH_AND_ONNX = ("torch", "functorch", "torchgen", "torchvision", "torchcam", "onnx", "onnxscript", "onnx_ir", "timm")

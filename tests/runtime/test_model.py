@@ -10,7 +10,7 @@ import camrt
 from camrt.errors import ModelFileError, ProviderError, UsageError
 from camrt.model_file import InputGeometry
 from camrt.runtime.identity import check_identity
-from runtime.tiny_models import LABELS, SIZE, stated, write_class_maps, write_linear
+from support.tiny_models import LABELS, SIZE, stated, write_class_maps, write_linear
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from camrt.runtime.overlay import OverlayStyle
 from camrt.runtime.pipeline import Pipeline
 from camrt.runtime.renderer import Renderer
 from camrt.runtime.view import View
-from runtime.tiny_models import write_linear
+from support.tiny_models import write_linear
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import camrt
 from camrt.errors import UsageError
 from camrt.model_file import InputGeometry
 from camrt.runtime.overlay import COLORMAPS, OverlayStyle, colors
-from runtime.tiny_models import SIZE, stated, write_linear
+from support.tiny_models import SIZE, stated, write_linear
 
 
 @pytest.fixture(scope="module")
