@@ -48,9 +48,9 @@ def load(
     if threads is not None and threads < 1:
         raise UsageError(f"threads={threads}: at least one is needed; leave it out for one a core")
     threads = threads or usable_cores()
-    session, used = open_session(path, provider, threads)
+    session, used, passed_over = open_session(path, provider, threads)
     info = _explain(path, session, labels, geometry)
-    return Model(path, session, used, threads, info)
+    return Model(path, session, used, threads, info, passed_over)
 
 
 def _explain(path: Path, session: Any, labels: Sequence[str] | None, geometry: InputGeometry | None) -> ModelInfo:
@@ -89,12 +89,16 @@ def _explain(path: Path, session: Any, labels: Sequence[str] | None, geometry: I
 class Model:
     """An opened model file; call it with a frame. Several threads may call it at once."""
 
-    def __init__(self, path: Path, session: Any, provider: str, threads: int, info: ModelInfo) -> None:
+    def __init__(
+        self, path: Path, session: Any, provider: str, threads: int, info: ModelInfo, passed_over: Sequence[str]
+    ) -> None:
         assert info.geometry is not None  # noqa: S101 - `load` refuses a file without
         assert info.head is not None  # noqa: S101 - `load` settles it
         self.path = path
         self.provider = provider
         """Name of the execution provider that runs it."""
+        self.passed_over = tuple(passed_over)
+        """Why ``auto`` did not take a better provider that ONNX Runtime has: one sentence each."""
         self.threads = threads
         self.info = info
         self.geometry = info.geometry

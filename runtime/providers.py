@@ -1,7 +1,9 @@
 """Which execution provider of ONNX Runtime runs a model, and why one does not."""
 
+import contextlib
 import ctypes
 import importlib.metadata
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -46,7 +48,7 @@ def onnxruntime() -> ModuleType:
     return module
 
 
-def open_session(path: Path, provider: str, threads: int) -> tuple[Any, str]:
+def open_session(path: Path, provider: str, threads: int) -> tuple[Any, str, list[str]]:
     """Open a model with a provider that truly runs it.
 
     Args:
@@ -54,7 +56,8 @@ def open_session(path: Path, provider: str, threads: int) -> tuple[Any, str]:
         provider: ``auto``, or a key of `PROVIDERS`.
         threads: threads of one operator on the CPU.
 
-    Returns: the ``InferenceSession`` and the name of its provider, a key of `PROVIDERS`.
+    Returns: the ``InferenceSession``, the name of its provider, a key of `PROVIDERS`, and why each better one that
+        ``auto`` tried was passed over.
 
     Raises:
         MissingExtra: ONNX Runtime is not installed.
@@ -69,26 +72,31 @@ def open_session(path: Path, provider: str, threads: int) -> tuple[Any, str]:
     if provider != "auto":
         if PROVIDERS[provider] not in available:
             raise ProviderError(f"provider {provider!r} cannot run: {_why_not_built_in(provider, available)}")
-        return _open(runtime, path, provider, threads), provider
+        return _open(runtime, path, provider, threads), provider, []
+    passed_over = []
     for name in _AUTO:
         if PROVIDERS[name] in available:
             try:
-                return _open(runtime, path, name, threads), name
-            except ProviderError:
-                continue
+                return _open(runtime, path, name, threads), name, passed_over
+            except ProviderError as error:
+                passed_over.append(str(error))
     raise ProviderError(f"no provider of this ONNX Runtime runs {path}; it has {', '.join(available)}")
 
 
 def _open(runtime: ModuleType, path: Path, provider: str, threads: int) -> Any:
     if provider in ("cuda", "tensorrt") and hasattr(runtime, "preload_dlls"):
-        # Finds the CUDA and cuDNN wheels in site-packages, which the loader of the system does not.
-        runtime.preload_dlls()
+        # Finds the CUDA and cuDNN wheels in site-packages, which the loader of the system does not. What it prints
+        # about those it misses is said once, by the error below.
+        with contextlib.redirect_stdout(io.StringIO()):
+            runtime.preload_dlls()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # Threads that spin between two runs take the cores that capture and drawing need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 4  # what goes wrong is raised; ONNX Runtime's log would say it a second time
+    # What goes wrong is raised; ONNX Runtime's two logs would say it a second and third time.
+    options.log_severity_level = 4
+    runtime.set_default_logger_severity(4)
     wanted: list[Any] = [(PROVIDERS[provider], _OPTIONS.get(provider, {}))]
     if provider != "cpu":
         wanted.append(PROVIDERS["cpu"])
@@ -100,7 +108,7 @@ def _open(runtime: ModuleType, path: Path, provider: str, threads: int) -> Any:
         raise ModelFileError(
             f"{path} is not a model that ONNX Runtime {runtime.__version__} can load: {_first_line(error)}"
         ) from error
-    if PROVIDERS[provider] not in session.get_providers():
+    if PROVIDERS[provider] not in session.get_providers():  # ONNX Runtime fell back without a word
         raise ProviderError(f"provider {provider!r} cannot run: {_why_not_loaded(runtime, provider)}")
     session.disable_fallback()
     return session

@@ -1,6 +1,7 @@
 """Flags that several commands share, and what they mean to the runtime."""
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 from camrt.errors import UsageError
@@ -27,6 +28,8 @@ def open_model(args: argparse.Namespace) -> "Model":
     from camrt.runtime.model import load
 
     model = load(args.model, provider=args.provider, threads=args.threads)
+    for reason in model.passed_over:
+        print(f"camrt: {reason}", file=sys.stderr)
     cv2.setNumThreads(model.threads)
     return model
 
