@@ -1,0 +1,50 @@
+"""The command line: one module a command, loaded only for its own parser and run.
+
+Exit status: 0 done, 1 the work failed, 2 wrong use. An expected error is one line that says what to do next; a
+traceback only with ``--debug``.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from camrt import __version__
+from camrt.cli import annotate, attach, bench, demo, export, inspect, live
+from camrt.errors import CamrtError, UsageError
+
+_COMMANDS = (demo, live, annotate, attach, export, inspect, bench)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status."""
+    args = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what is half done is cleaned up
+    try:
+        return int(args.run(args))
+    except CamrtError as error:
+        if args.debug:
+            raise
+        print(f"camrt: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    except KeyboardInterrupt:
+        print("camrt: interrupted", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Whoever read our output has left (`camrt inspect ... | head`); nothing can be said to them any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="camrt", description="See, live and on the device, where your image classifier is looking."
+    )
+    parser.add_argument("--version", action="version", version=f"camrt {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in _COMMANDS:
+        command.add(commands)
+    for command_parser in commands.choices.values():
+        command_parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser

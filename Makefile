@@ -1,0 +1,47 @@
+# `make demo` and `make test` need Python (3.11 or newer) and make; each makes its own environment first.
+PYTHON ?= python3
+DEMO := .venv-demo
+TEST := .venv-test
+
+.PHONY: help demo test check pictures demo-model clean
+
+help:
+	@echo "make demo        see a live class activation map: no camera, no download, no display needed"
+	@echo "make test        run every test"
+	@echo "make check       ruff and mypy"
+	@echo "make pictures    draw the pictures of the README anew"
+	@echo "make demo-model  train the bundled model anew"
+	@echo "make clean       remove the environments and caches"
+
+demo: $(DEMO)/ready
+	$(DEMO)/bin/camrt demo --output out/demo
+
+test: $(TEST)/ready
+	$(TEST)/bin/python -m pytest
+
+check: $(TEST)/ready
+	$(TEST)/bin/ruff check .
+	$(TEST)/bin/ruff format --check .
+	$(TEST)/bin/mypy
+
+pictures: $(TEST)/ready
+	$(TEST)/bin/python docs/pictures.py
+
+demo-model: $(TEST)/ready
+	$(TEST)/bin/python -m camrt.export.train_demo -o runtime/assets/demo.onnx
+
+$(DEMO)/ready: pyproject.toml
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/pip install --quiet --editable '.[cpu]'
+	@touch $@
+
+# grad-cam goes in without its dependencies: it asks for opencv-python-headless, whose files overwrite those of
+# opencv-python and take the window away. tests/constraints.txt pins what is known to work together.
+$(TEST)/ready: pyproject.toml tests/constraints.txt
+	$(PYTHON) -m venv $(TEST)
+	$(TEST)/bin/pip install --quiet --constraint tests/constraints.txt --editable '.[cpu,export,test,dev]'
+	$(TEST)/bin/pip install --quiet --constraint tests/constraints.txt --no-deps grad-cam
+	@touch $@
+
+clean:
+	rm -rf $(DEMO) $(TEST) build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis

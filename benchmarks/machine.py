@@ -1,0 +1,35 @@
+"""On what something was measured."""
+
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import Any
+
+from camrt import __version__
+from camrt.runtime.threads import usable_cores
+
+_PACKAGES = ("numpy", "numba", "onnxruntime", "onnxruntime-gpu", "opencv-python")
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return ``cpu``, ``cores`` (usable by this process) and ``versions`` of what the speed depends on."""
+    versions = {"camrt": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {"cpu": _cpu(), "cores": usable_cores(), "versions": versions}
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    # ARM kernels write "Model" (the board) where x86 kernels write "model name".
+    for wanted in ("model name", "Model"):
+        for line in lines:
+            if line.startswith(wanted):
+                return line.split(":", 1)[1].strip()
+    return platform.machine()

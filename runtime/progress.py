@@ -1,0 +1,53 @@
+"""How far the work is, on standard error."""
+
+import sys
+import time
+from typing import TextIO
+
+_WIDTH = 30
+_PERIOD_S = 0.2
+
+
+class Progress:
+    """A bar with rate and time left; nothing where nobody watches (standard error is no terminal)."""
+
+    def __init__(self, total: int | None, unit: str, stream: TextIO | None = None) -> None:
+        self._total = total
+        self._unit = unit
+        self._stream = stream or sys.stderr
+        self._shown = self._stream.isatty()
+        self._start = time.perf_counter()
+        self._last = 0.0
+        self._done = 0
+
+    def step(self) -> None:
+        """Count one more."""
+        self._done += 1
+        now = time.perf_counter()
+        if self._shown and now - self._last >= _PERIOD_S:
+            self._last = now
+            self._stream.write(f"\r{self.line(now - self._start)}\x1b[K")
+            self._stream.flush()
+
+    def close(self) -> None:
+        """Leave the finished bar and go to the next line."""
+        if self._shown:
+            self._stream.write(f"\r{self.line(time.perf_counter() - self._start)}\x1b[K\n")
+            self._stream.flush()
+
+    def line(self, seconds: float) -> str:
+        """Return the bar as it stands after ``seconds``."""
+        rate = self._done / seconds if seconds > 0 else 0.0
+        speed = f"{rate:.1f} {self._unit}/s"
+        if not self._total:
+            return f"{self._done} {self._unit}  {speed}"
+        share = min(1.0, self._done / self._total)
+        bar = "#" * round(_WIDTH * share)
+        left = f"{_clock((self._total - self._done) / rate)} left" if rate and share < 1.0 else _clock(seconds)
+        return f"[{bar:<{_WIDTH}}] {self._done}/{self._total} {self._unit}  {speed}  {left}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(max(0.0, seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

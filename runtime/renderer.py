@@ -1,0 +1,82 @@
+"""A frame and a result in, the finished picture out."""
+
+import time
+from collections import deque
+
+import numpy as np
+
+from camrt.runtime.frames import Frame, Image, Rendered
+from camrt.runtime.hud import Hud
+from camrt.runtime.overlay import paint
+from camrt.runtime.result import Result
+from camrt.runtime.threads import RowPool
+from camrt.runtime.view import View
+
+_SPEED_WINDOW = 30
+
+
+class Renderer:
+    """Draws into a buffer of its own, which the next call overwrites."""
+
+    def __init__(self, view: View, *, hud: bool, provider: str, threads: int) -> None:
+        self._view = view
+        self._hud = hud
+        self._provider = provider
+        self._pool = RowPool(threads)
+        self._buffer: Image = np.empty((0, 0, 3), np.uint8)
+        self._shown_at: deque[float] = deque(maxlen=_SPEED_WINDOW)
+
+    def render(self, frame: Frame, result: Result, result_index: int) -> Rendered:
+        """Draw the map of each chosen class over the frame, side by side, and write what there is to say.
+
+        Args:
+            frame: what is shown; never modified.
+            result: whose map is drawn; it may belong to an earlier frame of the same size.
+            result_index: number of the frame the result belongs to.
+        """
+        view = self._view
+        height, width = frame.image.shape[:2]
+        classes = view.classes or (result.top(view.rank + 1)[-1][0],)
+        picture = self._picture(height, width * len(classes))
+        stages_ms = {**result.stages_ms, "cam": 0.0, "overlay": 0.0}
+        for number, class_id in enumerate(classes):
+            start = time.perf_counter()
+            cam = result.visible_cam(class_id)
+            summed = time.perf_counter()
+            panel = picture[:, number * width : (number + 1) * width]
+            paint(frame.image, cam, result.placement, view.style, out=panel, pool=self._pool)
+            stages_ms["cam"] += 1e3 * (summed - start)
+            stages_ms["overlay"] += 1e3 * (time.perf_counter() - summed)
+        self._shown_at.append(time.perf_counter())
+        if self._hud:
+            self._write(picture, width, classes, result, stages_ms)
+        return Rendered(frame, picture, result, result_index, stages_ms)
+
+    def close(self) -> None:
+        """End the drawing threads."""
+        self._pool.close()
+
+    def _picture(self, height: int, width: int) -> Image:
+        if self._buffer.shape[:2] != (height, width):
+            self._buffer = np.empty((height, width, 3), np.uint8)
+        return self._buffer
+
+    def _write(
+        self, picture: Image, width: int, classes: tuple[int, ...], result: Result, stages_ms: dict[str, float]
+    ) -> None:
+        hud = Hud(width, picture.shape[0])
+        labels = {class_id: label for class_id, label, _ in result.top(len(result.scores))}
+        for number, class_id in enumerate(classes):
+            panel = picture[:, number * width : (number + 1) * width]
+            hud.caption(panel, f"looking for: {labels[class_id]}  {result.scores[class_id]:.2f}")
+        hud.bars(picture[:, :width], result.top(5), classes[0])
+        latency_ms = sum(stages_ms.values())
+        hud.status(picture, f"{self._speed()}{latency_ms:.1f} ms  {self._provider}")
+        if self._view.help:
+            hud.help(picture)
+
+    def _speed(self) -> str:
+        if len(self._shown_at) < 2:
+            return ""
+        seconds = self._shown_at[-1] - self._shown_at[0]
+        return f"{(len(self._shown_at) - 1) / max(seconds, 1e-9):.0f} fps  "

@@ -1,0 +1,50 @@
+"""What the person at the window has chosen to see; keys change it while frames are drawn."""
+
+from dataclasses import dataclass, replace
+
+from camrt.runtime.overlay import COLORMAPS, OverlayStyle
+
+KEYS = {
+    "q": "quit",
+    "space": "pause",
+    "c": "next class",
+    "m": "next colour map",
+    "s": "save a snapshot",
+    "?": "show or hide this list",
+}
+
+# How many of the best classes the key `c` goes through.
+_RANKS = 5
+
+
+@dataclass(slots=True)
+class View:
+    """The choices; the drawing thread reads them for each frame, the keys set them in between."""
+
+    style: OverlayStyle
+    classes: tuple[int, ...] = ()
+    """Numbers of the classes to explain side by side; empty: the class of rank `rank`."""
+    rank: int = 0
+    """0 explains the best class, 1 the second best, and so on."""
+    paused: bool = False
+    help: bool = False
+    quit: bool = False
+    snapshot: bool = False
+    """A snapshot was asked for and not taken yet."""
+
+    def press(self, key: str) -> None:
+        """Do what a key of `KEYS` stands for; other keys do nothing."""
+        if key in ("q", "esc"):
+            self.quit = True
+        elif key == "space":
+            self.paused = not self.paused
+        elif key == "c":
+            self.rank = (self.rank + 1) % _RANKS
+        elif key == "m":
+            names = list(COLORMAPS)
+            following = names[(names.index(self.style.colormap) + 1) % len(names)]
+            self.style = replace(self.style, colormap=following)
+        elif key == "s":
+            self.snapshot = True
+        elif key == "?":
+            self.help = not self.help

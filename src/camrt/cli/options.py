@@ -1,0 +1,76 @@
+"""Flags that several commands share, and what they mean to the runtime."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from camrt.errors import UsageError
+
+if TYPE_CHECKING:
+    from camrt.runtime.model import Model
+    from camrt.runtime.overlay import OverlayStyle
+
+
+def add_session_flags(parser: argparse.ArgumentParser) -> None:
+    """Add ``--provider`` and ``--threads``."""
+    parser.add_argument(
+        "--provider",
+        default="auto",
+        help="auto (default: the best that truly runs), cpu, cuda, tensorrt, openvino, coreml",
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="threads (default: one a usable core)")
+
+
+def open_model(args: argparse.Namespace) -> "Model":
+    """Open ``args.model`` as the flags of `add_session_flags` say; OpenCV gets the same number of threads."""
+    import cv2
+
+    from camrt.runtime.model import load
+
+    model = load(args.model, provider=args.provider, threads=args.threads)
+    cv2.setNumThreads(model.threads)
+    return model
+
+
+def add_style_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say what is painted and how."""
+    group = parser.add_argument_group("overlay")
+    group.add_argument("--classes", metavar="A,B", help="explain these classes side by side, by label or number")
+    group.add_argument("--colormap", default="turbo", help="turbo (default), jet, inferno, magma, viridis, ...")
+    group.add_argument("--alpha", type=float, default=0.5, help="share of the colour, 0 to 1 (default 0.5)")
+    group.add_argument(
+        "--alpha-by-value", action="store_true", help="let the colour grow with the heat; cold areas stay as they are"
+    )
+    group.add_argument(
+        "--normalize",
+        default="minmax",
+        metavar="HOW",
+        help="minmax (default), relu_max, or LOW,HIGH: the logits per cell that get the first and the last colour",
+    )
+    group.add_argument("--no-hud", action="store_true", help="paint the map only, write nothing on the picture")
+
+
+def style_of(args: argparse.Namespace) -> "OverlayStyle":
+    """Return the overlay style that the flags of `add_style_flags` ask for. Raises: UsageError."""
+    from camrt.runtime.overlay import OverlayStyle
+
+    normalization, value_range = args.normalize, None
+    if "," in normalization:
+        try:
+            low, high = (float(number) for number in normalization.split(","))
+        except ValueError:
+            raise UsageError(f"--normalize {normalization}: write LOW,HIGH as two numbers, such as -2,10") from None
+        normalization, value_range = "range", (low, high)
+    return OverlayStyle(
+        colormap=args.colormap,
+        alpha=args.alpha,
+        alpha_by_value=args.alpha_by_value,
+        normalization=normalization,
+        value_range=value_range,
+    )
+
+
+def classes_of(args: argparse.Namespace, model: "Model") -> tuple[int, ...]:
+    """Return the numbers of the classes in ``--classes``; empty without it. Raises: UsageError."""
+    if not args.classes:
+        return ()
+    return tuple(model.class_id(name) for name in args.classes.split(","))
