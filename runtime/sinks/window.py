@@ -1,0 +1,132 @@
+"""A window on the desktop."""
+
+import ctypes
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import cv2
+
+from camrt.errors import SinkError
+from camrt.runtime.frames import Rendered
+
+LARGEST: Final = (1280, 720)
+"""Width and height that a window has at most when it opens; the user may make it larger."""
+ESCAPE: Final = "\x1b"
+
+
+def window_available() -> str | None:
+    """Return why no window can be opened here, or None if one can.
+
+    To be asked before OpenCV's first window: where Qt finds no display it does not fail, it aborts the process.
+    """
+    if not cv2.currentUIFramework():
+        return "this OpenCV has no windows (opencv-python-headless?); install opencv-python instead"
+    if sys.platform != "linux":
+        return None
+    plugins = Path(cv2.__file__).parent / "qt" / "plugins" / "platforms"
+    if not plugins.is_dir():  # a build of the system's, which knows Wayland too
+        displays = ("DISPLAY", "WAYLAND_DISPLAY")
+        return None if any(os.environ.get(name) for name in displays) else "no display (DISPLAY is not set)"
+    platform = os.environ.get("QT_QPA_PLATFORM") or "xcb"
+    plugin = plugins / f"libq{platform.partition(':')[0]}.so"
+    if not plugin.exists():
+        return f"QT_QPA_PLATFORM={platform}, which this OpenCV lacks; unset it"
+    if platform != "xcb":
+        return None
+    if not os.environ.get("DISPLAY"):
+        return "no display (DISPLAY is not set)"
+    try:
+        ctypes.CDLL(str(plugin))
+        xcb = ctypes.CDLL("libxcb.so.1")
+    except OSError as error:
+        return f"a library that windows need is missing: {error}"
+    return None if _display_answers(xcb) else f"display {os.environ['DISPLAY']} does not answer"
+
+
+def _display_answers(xcb: ctypes.CDLL) -> bool:
+    """Connect to the display exactly as Qt will, with its address and authority from the environment."""
+    xcb.xcb_connect.restype = ctypes.c_void_p
+    xcb.xcb_connect.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
+    xcb.xcb_connection_has_error.argtypes = [ctypes.c_void_p]
+    xcb.xcb_disconnect.argtypes = [ctypes.c_void_p]
+    connection = xcb.xcb_connect(None, None)
+    answers: bool = xcb.xcb_connection_has_error(connection) == 0
+    xcb.xcb_disconnect(connection)
+    return answers
+
+
+class WindowSink:
+    """Shows every overlay in a window and hands the keys that are pressed in it to a function.
+
+    All of it, from the constructor to `close`, belongs on the main thread: the desktop's toolkits insist. When the
+    user is done (q, Esc, or the window's own button) ``closed`` becomes True, and the caller is to stop; overlays
+    that still come are let go.
+    """
+
+    closed: bool
+    """The user has closed the window, or `close` was called."""
+
+    def __init__(self, title: str, on_key: Callable[[str], None]) -> None:
+        """Find out whether there can be a window; it opens with the first overlay.
+
+        Args:
+            title: what stands above it.
+            on_key: gets each key as its character, except q and Esc.
+
+        Raises:
+            SinkError: there can be none.
+        """
+        if reason := window_available():
+            raise SinkError(f"no window can be opened: {reason}. Write to a file with --output, or to none")
+        self.closed = False
+        self._title = title
+        self._on_key = on_key
+        self._open = False
+
+    def write(self, rendered: Rendered) -> None:
+        """Show one overlay, and see to the keys."""
+        if self.closed:
+            return
+        if not self._open:
+            height, width = rendered.image.shape[:2]
+            shrink = min(1.0, LARGEST[0] / width, LARGEST[1] / height)
+            cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+            cv2.resizeWindow(self._title, max(1, round(width * shrink)), max(1, round(height * shrink)))
+            self._open = True
+        cv2.imshow(self._title, rendered.image)
+        self.poll()
+
+    def poll(self, wait_ms: int = 1) -> None:
+        """See to the keys and let the window redraw itself; for times when no overlay comes, as in a pause.
+
+        Args:
+            wait_ms: how long to wait for the first key, in milliseconds.
+        """
+        while self._open and not self.closed and (code := cv2.waitKeyEx(wait_ms)) != -1:
+            # Above 16 bits are shift and the like; 0xff.. are arrows and other keys without a character.
+            key = chr(code & 0xFFFF)
+            if key in ("q", "Q", ESCAPE):
+                self.close()
+            elif key.isascii() and key.isprintable():
+                self._on_key(key)
+            wait_ms = 1
+        if self._open and not self._visible():
+            self.close()
+
+    def close(self) -> None:
+        """Close the window."""
+        self.closed = True
+        if self._open:
+            self._open = False
+            if self._visible():
+                cv2.destroyWindow(self._title)
+            cv2.waitKeyEx(1)  # the toolkit takes it off the screen only here
+
+    def _visible(self) -> bool:
+        try:
+            return cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
+        except cv2.error:  # Qt's answer after its last window was closed
+            return False
