@@ -1,10 +1,20 @@
 """Pictures, videos and folders in, the same with maps out: every frame once, in order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from camrt.errors import SourceError, UsageError
+from camrt.errors import SinkError, SourceError, UsageError
+from camrt.runtime.frames import Rendered, Sink, Source
+from camrt.runtime.model import Model
+from camrt.runtime.pipeline import Pipeline
+from camrt.runtime.progress import Progress
+from camrt.runtime.renderer import Renderer
+from camrt.runtime.sinks.pictures import KEPT_SUFFIXES, write_picture
+from camrt.runtime.sinks.video import CODECS, VideoSink
 from camrt.runtime.sources.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES, natural_order
+from camrt.runtime.sources.pictures import PictureSource
+from camrt.runtime.sources.video import VideoSource
+from camrt.runtime.view import View
 
 Job = tuple[Path, Path]
 """What is read and what is written."""
@@ -21,7 +31,7 @@ def plan(inputs: Sequence[Path], output: Path, *, overwrite: bool) -> list[Job]:
         UsageError: two inputs would become one file, or a file exists and may not be replaced.
     """
     jobs = [
-        (path, output if _is_file_for(path, inputs, output) else output / name)
+        (path, output if _is_file_for(path, inputs, output) else output / _writable(name))
         for given in inputs
         for path, name in _expand(given, output)
     ]
@@ -40,8 +50,15 @@ def plan(inputs: Sequence[Path], output: Path, *, overwrite: bool) -> list[Job]:
 
 
 def _is_file_for(path: Path, inputs: Sequence[Path], output: Path) -> bool:
-    kind = VIDEO_SUFFIXES if is_video(path) else PICTURE_SUFFIXES
+    kind = CODECS if is_video(path) else KEPT_SUFFIXES
     return len(inputs) == 1 and inputs[0].is_file() and output.suffix.lower() in kind and not output.is_dir()
+
+
+def _writable(name: Path) -> Path:
+    """Return the name under which a file of this kind can be written: as it is, or as .png or .mp4."""
+    if is_video(name):
+        return name if name.suffix.lower() in CODECS else name.with_suffix(".mp4")
+    return name if name.suffix.lower() in KEPT_SUFFIXES else name.with_suffix(".png")
 
 
 def is_video(path: Path) -> bool:
@@ -71,3 +88,103 @@ def _expand(given: Path, output: Path) -> Iterator[tuple[Path, Path]]:
         raise SourceError(f"folder {given} has no picture and no video")
     for path in sorted(found, key=natural_order):
         yield path, path.relative_to(given)
+
+
+
+class Annotator:
+    """Carries out the jobs of `plan`. A file that cannot be read is passed over and named."""
+
+    def __init__(self, model: Model, view: View, *, hud: bool, overwrite: bool) -> None:
+        self._model = model
+        self._view = view
+        self._hud = hud
+        self._overwrite = overwrite
+        self._running: Pipeline | None = None
+        self.stopped = False
+        """`stop` was called before the last job was done."""
+        self.frames = 0
+        """Frames drawn so far."""
+        self.written: list[Path] = []
+        """Files that are finished."""
+
+    def stop(self) -> None:
+        """End soon, with what is begun finished as far as it got; may be called from a signal handler."""
+        self.stopped = True
+        if self._running is not None:
+            self._running.stop()
+
+    def run(self, jobs: Sequence[Job]) -> list[str]:
+        """Annotate all pictures, then video by video.
+
+        Returns: one line for each file that could not be read, or not to its end.
+
+        Raises:
+            SinkError: something cannot be written.
+        """
+        problems: list[str] = []
+        pictures = {path: target for path, target in jobs if not is_video(path)}
+        if pictures:
+            source = PictureSource(list(pictures), name=f"{len(pictures)} pictures")
+            problems += self._draw(source, _PicturesByPlan(pictures, self.written), "pictures")
+        for path, target in jobs:
+            if is_video(path) and not self.stopped:
+                try:
+                    problems += self._annotate_video(path, target)
+                except SourceError as error:
+                    problems.append(str(error))
+        return problems
+
+    def _annotate_video(self, path: Path, target: Path) -> list[str]:
+        source = VideoSource(path)
+        try:
+            _make_folder(target.parent)
+            sink = VideoSink(target, fps=source.fps, overwrite=self._overwrite)
+        except BaseException:
+            source.close()
+            raise
+        problems = self._draw(source, sink, f"frames of {path.name}")
+        self.written.append(target)
+        return problems
+
+    def _draw(self, source: Source, sink: Sink, unit: str) -> list[str]:
+        renderer = Renderer(self._view, hud=self._hud, provider=self._model.provider, threads=self._model.threads)
+        progress = Progress(source.frame_count, unit)
+        self._running = Pipeline(self._model, source, renderer, [sink])
+        if self.stopped:  # asked for while this was being opened
+            self._running.stop()
+
+        def on_frame(_: Rendered) -> None:
+            self.frames += 1
+            progress.step()
+
+        try:
+            self._running.run(on_frame)
+        except SourceError as error:
+            return list(dict.fromkeys([*source.problems, str(error)]))
+        finally:
+            progress.close()
+        return source.problems
+
+
+class _PicturesByPlan:
+    """Writes each overlay where the plan wants it."""
+
+    def __init__(self, targets: Mapping[Path, Path], written: list[Path]) -> None:
+        self._targets = targets
+        self._written = written
+
+    def write(self, rendered: Rendered) -> None:
+        target = self._targets[Path(rendered.frame.name)]
+        _make_folder(target.parent)
+        write_picture(target, rendered.image)
+        self._written.append(target)
+
+    def close(self) -> None:
+        """Every picture is finished already."""
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(f"folder {folder} cannot be made: {error.strerror}") from error

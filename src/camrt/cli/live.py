@@ -1,21 +1,21 @@
 """``camrt live``: a stream with the map over it, as it comes."""
 
 import argparse
-import signal
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from camrt.cli.options import add_session_flags, add_style_flags, classes_of, open_model, style_of
+from camrt.cli.options import add_session_flags, add_style_flags, classes_of, open_model, stop_on_signals, style_of
 from camrt.errors import UsageError
 
 if TYPE_CHECKING:
     from camrt.runtime.frames import Rendered, Sink
-    from camrt.runtime.pipeline import Pipeline
     from camrt.runtime.renderer import Renderer
     from camrt.runtime.sinks import WindowSink
     from camrt.runtime.view import View
+
+_PAUSED_MS = 30
 
 
 def add(commands: Any) -> None:
@@ -63,17 +63,14 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--frames {args.frames}: at least one")
     model = open_model(args)
     view = View(style_of(args), classes_of(args, model))
-    window, sinks = _open_sinks(args, view)
+    source = open_source(args.source)
     try:
-        source = open_source(args.source)
+        window, sinks = _open_sinks(args, view, source.fps)
     except BaseException:
-        for sink in sinks:
-            sink.close()
+        source.close()
         raise
     renderer = Renderer(view, hud=not args.no_hud, provider=model.provider, threads=model.threads)
-    pipeline = Pipeline(
-        model, source, renderer, sinks, every_camera_frame=not args.sync, paced=window is not None
-    )
+    pipeline = Pipeline(model, source, renderer, sinks, every_camera_frame=not args.sync, paced=window is not None)
     print(
         f"{source.name}: {model.path.name} on {model.provider}, {model.threads} threads; Ctrl-C stops", file=sys.stderr
     )
@@ -87,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         if view.quit or seen == args.frames:
             pipeline.stop()
 
-    with_stop_signals(pipeline)
+    stop_on_signals(pipeline.stop)
     summary = pipeline.run(on_frame)
     rate = summary.frames / summary.seconds
     dropped = f", {summary.dropped} dropped to stay live" if summary.dropped else ""
@@ -99,13 +96,9 @@ def run(args: argparse.Namespace) -> int:
     return 1 if source.problems else 0
 
 
-def with_stop_signals(pipeline: "Pipeline") -> None:
-    """Let Ctrl-C and SIGTERM end the pipeline as the end of its source would: every file is finished."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: pipeline.stop())
-
-
-def _open_sinks(args: argparse.Namespace, view: "View") -> "tuple[WindowSink | None, list[Sink]]":
+def _open_sinks(
+    args: argparse.Namespace, view: "View", fps: float | None
+) -> "tuple[WindowSink | None, list[Sink]]":
     from camrt.runtime.sinks import EventSink, WindowSink, open_output
 
     sinks: list[Sink] = []
@@ -115,7 +108,7 @@ def _open_sinks(args: argparse.Namespace, view: "View") -> "tuple[WindowSink | N
             window = WindowSink("camrt", view.press)
             sinks.append(window)
         for path in args.output:
-            sinks.append(open_output(path, fps=None, overwrite=args.overwrite))
+            sinks.append(open_output(path, fps=fps, overwrite=args.overwrite))
         if args.events:
             sinks.append(EventSink(args.events, overwrite=args.overwrite))
     except BaseException:
@@ -135,9 +128,9 @@ def _obey(view: "View", window: "WindowSink", renderer: "Renderer", rendered: "R
             view.quit = True
         if view.quit or not view.paused:
             return
-        time.sleep(0.02)
         rendered = renderer.render(rendered.frame, rendered.result, rendered.result_index)
         window.write(rendered)
+        window.poll(_PAUSED_MS)
 
 
 def _save_snapshot(rendered: "Rendered") -> None:

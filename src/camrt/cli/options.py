@@ -1,7 +1,9 @@
 """Flags that several commands share, and what they mean to the runtime."""
 
 import argparse
+import signal
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from camrt.errors import UsageError
@@ -70,6 +72,17 @@ def style_of(args: argparse.Namespace) -> "OverlayStyle":
         normalization=normalization,
         value_range=value_range,
     )
+
+
+def stop_on_signals(stop: Callable[[], None]) -> None:
+    """Let Ctrl-C and SIGTERM end the work as its own end would: what is begun is finished. A second one interrupts."""
+
+    def handle(number: int, _: object) -> None:
+        stop()
+        signal.signal(number, signal.default_int_handler)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
 
 
 def classes_of(args: argparse.Namespace, model: "Model") -> tuple[int, ...]:

@@ -1,0 +1,56 @@
+"""``camrt annotate``: pictures, videos and folders, every frame once, with the map over it."""
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from camrt.cli.options import add_session_flags, add_style_flags, classes_of, open_model, stop_on_signals, style_of
+
+if TYPE_CHECKING:
+    from camrt.runtime.annotate import Job
+
+
+def add(commands: Any) -> None:
+    """Register the command."""
+    parser = commands.add_parser(
+        "annotate",
+        help="draw the map over pictures, videos and folders",
+        description="Draw the class activation map over every frame of pictures, videos and folders, in order.",
+        epilog="example: camrt annotate model.onnx photos holiday.mp4 -o annotated",
+    )
+    parser.add_argument("model", type=Path, metavar="MODEL", help="file made by camrt attach or export")
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="picture, video or folder")
+    parser.add_argument(
+        "--output", "-o", required=True, type=Path, metavar="OUT", help="folder; for one picture or video also a file"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    add_style_flags(parser)
+    add_session_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Annotate everything; returns 1 where something had to be passed over."""
+    from camrt.runtime.annotate import Annotator, plan
+    from camrt.runtime.view import View
+
+    jobs = plan(args.inputs, args.output, overwrite=args.overwrite)
+    model = open_model(args)
+    view = View(style_of(args), classes_of(args, model))
+    annotator = Annotator(model, view, hud=not args.no_hud, overwrite=args.overwrite)
+    stop_on_signals(annotator.stop)
+    problems = annotator.run(jobs)
+    done = len(annotator.written)
+    frames = f" ({annotator.frames} frames)" if annotator.frames != done else ""
+    print(f"wrote {done} of {len(jobs)} files{frames} to {args.output}", file=sys.stderr)
+    _print_problems(problems)
+    if annotator.stopped:
+        print("camrt: stopped before the end; --overwrite starts again", file=sys.stderr)
+    return 1 if problems or annotator.stopped else 0
+
+
+def _print_problems(problems: Iterable[str]) -> None:
+    for problem in problems:
+        print(f"camrt: {problem}", file=sys.stderr)
