@@ -26,7 +26,7 @@ _DISTINCT_FRAMES = 8
 
 @dataclass(slots=True)
 class FramesFromMemory:
-    """A source that gives ``frame_count`` frames as fast as they are taken: what is measured is camrt, not a decoder."""
+    """A source that gives ``frame_count`` frames as fast as they are taken: no decoder is measured."""
 
     images: Sequence[Image]
     frame_count: int | None
@@ -79,7 +79,8 @@ def measure(model: Model, width: int, height: int, rounds: int) -> dict[str, Any
         "fps": {"inference_only": statistics.median(bare), "overlay": statistics.median(drawn)},
         "ratio": statistics.median(with_map / without for with_map, without in zip(drawn, bare, strict=True)),
         # Kilobytes on Linux, bytes on macOS.
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3),
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        / (1e6 if sys.platform == "darwin" else 1e3),
     }
 
 

@@ -90,7 +90,6 @@ def _expand(given: Path, output: Path) -> Iterator[tuple[Path, Path]]:
         yield path, path.relative_to(given)
 
 
-
 class Annotator:
     """Carries out the jobs of `plan`. A file that cannot be read is passed over and named."""
 

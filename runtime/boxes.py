@@ -43,7 +43,9 @@ def boxes_of(
     boxes = []
     for region in sorted(range(1, count), key=lambda region: -int(stats[region, cv2.CC_STAT_AREA])):
         left, top, wide, high, _ = (int(value) for value in stats[region])
-        score = float(grid[top : top + high, left : left + wide][regions[top : top + high, left : left + wide] == region].max())
+        score = float(
+            grid[top : top + high, left : left + wide][regions[top : top + high, left : left + wide] == region].max()
+        )
         boxes.append(
             (
                 x0 + left * width // columns,

@@ -60,8 +60,8 @@ def _explain(path: Path, session: Any, labels: Sequence[str] | None, geometry: I
     heads = [head for head, names in model_file.OUTPUTS.items() if set(names) <= set(outputs)]
     if model_file.IMAGE not in inputs or len(inputs) != 1 or not heads:
         raise ModelFileError(
-            f"{path} is an ONNX model (inputs: {', '.join(inputs)}; outputs: {', '.join(outputs)}) but not a model file "
-            f"of camrt, which has the input 'image' and the convolution features as an output. Make one: "
+            f"{path} is an ONNX model (inputs: {', '.join(inputs)}; outputs: {', '.join(outputs)}) but no model file "
+            f"of camrt, which has an input 'image' and the convolution features as an output. Make one: "
             f"camrt attach {path} -o {path.stem}.cam.onnx"
         )
     try:
@@ -92,8 +92,8 @@ class Model:
     def __init__(
         self, path: Path, session: Any, provider: str, threads: int, info: ModelInfo, passed_over: Sequence[str]
     ) -> None:
-        assert info.geometry is not None  # noqa: S101 - `load` refuses a file without
-        assert info.head is not None  # noqa: S101 - `load` settles it
+        assert info.geometry is not None
+        assert info.head is not None
         self.path = path
         self.provider = provider
         """Name of the execution provider that runs it."""

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -10,10 +11,7 @@ _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 def usable_cores() -> int:
     """Return the number of cores this process may really use: its affinity, capped by a container's CPU quota."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = _CGROUP_QUOTA.read_text().split()
     except (OSError, ValueError):
@@ -40,7 +38,7 @@ class RowPool:
             draw((0, height))
             return
         edges = [height * i // self._threads for i in range(self._threads + 1)]
-        bands = list(zip(edges, edges[1:], strict=False))
+        bands = list(pairwise(edges))
         others = [self._pool.submit(draw, band) for band in bands[1:]]
         draw(bands[0])
         for other in others:

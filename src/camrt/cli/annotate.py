@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from camrt.cli.options import add_session_flags, add_style_flags, classes_of, open_model, stop_on_signals, style_of
 
 if TYPE_CHECKING:
-    from camrt.runtime.annotate import Job
+    pass
 
 
 def add(commands: Any) -> None:

@@ -14,7 +14,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "bench",
         help="measure a model file on this device",
-        description="Measure a model file on this device: each stage, and frames per second with and without the overlay.",
+        description="Measure a model file on this device: each stage, and frame rates with and without the overlay.",
         epilog="example: camrt bench model.onnx --size 1920x1080",
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="file made by camrt attach or export")

@@ -110,7 +110,8 @@ def _print(report: dict[str, Any], *, every_label: bool) -> None:
         "maps": maps + (f", {report['map_margin']} cells on each side are padding" if report["map_margin"] else ""),
         "input": f"{shape['width']}x{shape['height']}, {resize}, {shape['interpolation']}",
         "preprocessing": _pairs(report["preprocessing"]),
-        "classes": f"{report['classes']}: {', '.join(report['labels'][:5])}" + (", ..." if report["classes"] > 5 else ""),
+        "classes": f"{report['classes']}: {', '.join(report['labels'][:5])}"
+        + (", ..." if report["classes"] > 5 else ""),
         "activation": report["activation"] or "not stated",
         "made from": _pairs(report["source"]),
         "verified": _pairs(report["verification"]),

@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "live",
         help="draw the map over a camera, a stream or a file",
-        description="Draw the class activation map over a camera, a stream or a file: in a window, into files, or both.",
+        description="Draw the class activation map over a camera, a stream or a file: in a window or into files.",
         epilog="example: camrt live model.onnx --source 0      (keys in the window: ? lists them)",
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="file made by camrt attach or export")
@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
         "--source",
         default="0",
         metavar="S",
-        help="camera number (default 0) or device, video, rtsp:// or http:// URL, picture, folder, glob, or 'synthetic'",
+        help="camera number (default 0) or device, video, rtsp:// or http:// URL, picture, folder, glob, 'synthetic'",
     )
     parser.add_argument(
         "--output",
@@ -96,9 +96,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if source.problems else 0
 
 
-def _open_sinks(
-    args: argparse.Namespace, view: "View", fps: float | None
-) -> "tuple[WindowSink | None, list[Sink]]":
+def _open_sinks(args: argparse.Namespace, view: "View", fps: float | None) -> "tuple[WindowSink | None, list[Sink]]":
     from camrt.runtime.sinks import EventSink, WindowSink, open_output
 
     sinks: list[Sink] = []
@@ -107,8 +105,9 @@ def _open_sinks(
         if args.window or not (args.output or args.events):
             window = WindowSink("camrt", view.press)
             sinks.append(window)
+        # One by one: those that are open are closed again where the next cannot be.
         for path in args.output:
-            sinks.append(open_output(path, fps=fps, overwrite=args.overwrite))
+            sinks.append(open_output(path, fps=fps, overwrite=args.overwrite))  # noqa: PERF401
         if args.events:
             sinks.append(EventSink(args.events, overwrite=args.overwrite))
     except BaseException:
