@@ -10,7 +10,7 @@ from onnx import ModelProto
 
 import camrt
 from camrt.errors import ModelFileError, UsageError
-from camrt.export.graph import Graph
+from camrt.export.graph import Graph, opset_of
 from camrt.export.head import Head, find_head
 from camrt.export.labels import check_labels, read_labels
 from camrt.export.network_input import free_batch, read_input
@@ -165,7 +165,7 @@ def _activation(graph: Graph, head: Head, wanted: Activation | None) -> Activati
 def _facts(model: ModelProto) -> dict[str, Any]:
     return {
         "producer": f"{model.producer_name} {model.producer_version}".strip(),
-        "opset": next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")),
+        "opset": opset_of(model),
         "camrt": camrt.__version__,
         "onnx": onnx.__version__,
     }
@@ -182,9 +182,7 @@ def _finish(model: ModelProto, info: ModelInfo, verification: Verification) -> N
     onnx.helper.set_model_props(model, entries)
 
 
-def _assumptions(
-    head: Head, request: Request, labels: tuple[str, ...] | None, verification: Verification
-) -> list[str]:
+def _assumptions(head: Head, request: Request, labels: tuple[str, ...] | None, verification: Verification) -> list[str]:
     preprocessing = request.preprocessing
     sentences = []
     usual = (IMAGENET_SCALE, IMAGENET_MEAN, IMAGENET_STD)

@@ -61,7 +61,7 @@ def to_gap_cnn(module: nn.Module, num_classes: int, *, last_conv: str | None = N
     convolutions = [node for node in traced.graph.nodes if isinstance(_layer(whole, node), nn.Conv2d)]
     last = _choose(convolutions, last_conv, type(module).__name__)
     first = _layer(whole, convolutions[0])
-    assert isinstance(first, nn.Conv2d)  # noqa: S101 - what the list was made of
+    assert isinstance(first, nn.Conv2d)
     example = torch.zeros(1, first.in_channels, EXAMPLE_SIZE, EXAMPLE_SIZE).to(first.weight)
     try:
         with torch.no_grad():
@@ -96,7 +96,11 @@ def _follow(module: nn.Module, node: fx.Node) -> fx.Node:
     while len(node.users) == 1:
         (after,) = node.users
         shape = _shape(after)
-        if len(shape) != 4 or shape[2:] != _shape(node)[2:] or isinstance(_layer(module, after), (nn.Conv2d, nn.Linear)):
+        if (
+            len(shape) != 4
+            or shape[2:] != _shape(node)[2:]
+            or isinstance(_layer(module, after), (nn.Conv2d, nn.Linear))
+        ):
             break
         node = after
     return node
@@ -114,5 +118,3 @@ def _cut(graph: fx.Graph, end: fx.Node) -> None:
     graph.output(end)
     graph.eliminate_dead_code()
     graph.lint()
-
-

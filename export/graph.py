@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
@@ -35,7 +34,7 @@ class Graph:
     @property
     def opset(self) -> int:
         """Version of the standard operators."""
-        return next(entry.version for entry in self.model.opset_import if entry.domain in ("", "ai.onnx"))
+        return opset_of(self.model)
 
     def shown(self, name: str) -> str:
         """Return the name that the source file has for a tensor."""
@@ -110,9 +109,9 @@ class Graph:
     def elem_type(self, tensor: str) -> int:
         """Return a tensor's ``TensorProto`` data type; UNDEFINED where it is not known."""
         if tensor in self.initializers:
-            return self.initializers[tensor].data_type
+            return int(self.initializers[tensor].data_type)
         value = self._shapes.get(tensor)
-        return TensorProto.UNDEFINED if value is None else value.type.tensor_type.elem_type
+        return TensorProto.UNDEFINED if value is None else int(value.type.tensor_type.elem_type)
 
     def constant(self, tensor: str) -> Array | None:
         """Return the value of a tensor that depends on no input; None if it depends on one."""
@@ -156,6 +155,11 @@ def _keep(field: Any, wanted: Callable[[Any], bool]) -> None:
     for index in reversed(range(len(field))):
         if not wanted(field[index]):
             del field[index]
+
+
+def opset_of(model: ModelProto) -> int:
+    """Return the version of the standard operators that a model uses; 0 where it does not say."""
+    return next((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
 
 
 def attribute(node: NodeProto, name: str, default: Any = None) -> Any:

@@ -94,7 +94,9 @@ def find_head(graph: Graph, wanted: str | None = None) -> Head:
         if len(refusals) == 1:
             raise refusals[0]
         reasons = "".join(f"\n  {refusal}" for refusal in refusals)
-        raise HeadNotFound(f"none of the {len(refusals)} outputs has a head that a class activation map explains:{reasons}")
+        raise HeadNotFound(
+            f"none of the {len(refusals)} outputs has a head that a class activation map explains:{reasons}"
+        )
     if len({head.logits for head in heads}) == 1:  # logits and scores of one head: the scores say more
         return next((head for head in heads if head.activation), heads[0])
     found = ", ".join(graph.shown(head.output) for head in heads)
@@ -135,9 +137,7 @@ def _head_of(graph: Graph, output: str) -> Head:
     )
 
 
-def _skip_activation(
-    graph: Graph, output: str, quantizers: list[Quantizer]
-) -> tuple[str, Activation | None, bool]:
+def _skip_activation(graph: Graph, output: str, quantizers: list[Quantizer]) -> tuple[str, Activation | None, bool]:
     tensor = walk_back(graph, output, quantizers)
     node = graph.producer(tensor)
     if node is None or node.op_type not in ACTIVATIONS:

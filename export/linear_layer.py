@@ -81,9 +81,7 @@ def _convolution(graph: Graph, node: NodeProto) -> LinearLayer | None:
     return None if layer is None or bias is None else _with_bias(layer, bias, node.output[0])
 
 
-def _layer(
-    graph: Graph, node: NodeProto, tensor: str, *, transposed: bool, scale: float = 1.0
-) -> LinearLayer | None:
+def _layer(graph: Graph, node: NodeProto, tensor: str, *, transposed: bool, scale: float = 1.0) -> LinearLayer | None:
     stored = graph.constant(tensor)
     if stored is None or stored.shape[2:] not in ((), (1, 1)) or stored.ndim < 2:
         return None

@@ -50,24 +50,28 @@ def read_input(graph: Graph, size: tuple[int, int] | None) -> NetworkInput:
         )
     if len(dimensions) != 4 or dimensions[1] not in (3, None):
         channels_last = len(dimensions) == 4 and dimensions[3] in (1, 3)
-        advice = "export it channels first (tf2onnx: --inputs-as-nchw)" if channels_last else "export it for RGB pictures"
+        advice = (
+            "export it channels first (tf2onnx: --inputs-as-nchw)" if channels_last else "export it for RGB pictures"
+        )
         raise ExportError(f"input {name!r} has shape {shown}; supported is [N, 3, H, W], colour pictures: {advice}")
     batch, _, height, width = dimensions
     if size is not None and (width not in (None, size[0]) or height not in (None, size[1])):
-        raise UsageError(f"size {size[0]}x{size[1]} is not that of input {name!r}: {shown}; leave --size (size=...) out")
+        raise UsageError(
+            f"size {size[0]}x{size[1]} is not that of input {name!r}: {shown}; leave --size (size=...) out"
+        )
     if size is None and (width is None or height is None):
         raise UsageError(f"input {name!r} is {shown}: any size; say which with --size WIDTHxHEIGHT (size=...)")
     if size is not None:
         width, height = size
-    assert width is not None  # noqa: S101 - tells the type checker what the two lines above settled
-    assert height is not None  # noqa: S101
+    assert width is not None  # the lines above settled it; the type checker does not see that
+    assert height is not None
     return NetworkInput(name=value.name, elem_type=elem_type, width=width, height=height, batch=batch)
 
 
 def free_batch(graph: Graph, network_input: NetworkInput) -> None:
     """Let the graph take any number of pictures: its input, and the Reshapes that have the batch written in."""
     value = graph.proto.input[0]
-    sizes = ["N", 3, network_input.height, network_input.width]
+    sizes: list[str | int | None] = ["N", 3, network_input.height, network_input.width]
     value.CopyFrom(helper.make_tensor_value_info(value.name, network_input.elem_type, sizes))
     del graph.proto.value_info[:]  # shapes of the old batch
     for output in graph.proto.output:
@@ -91,5 +95,3 @@ def _dimensions(value: ValueInfoProto) -> tuple[int | None, ...]:
     if not tensor.HasField("shape"):
         return (None, None, None, None)
     return tuple(dimension.dim_value or None for dimension in tensor.shape.dim)
-
-

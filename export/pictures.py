@@ -46,7 +46,7 @@ def synthetic_pictures(width: int, height: int) -> Pictures:
     """Make eight pictures that are the same each time: noise, smooth ramps, and blobs on either."""
     random = np.random.default_rng(20160626)
     noise = random.uniform(0, 255, (2, height, width, 3))
-    rows, columns = np.mgrid[0:1:complex(0, height), 0:1:complex(0, width)]
+    rows, columns = np.mgrid[0 : 1 : complex(0, height), 0 : 1 : complex(0, width)]
     ramps = np.stack([_ramp(random, rows, columns) for _ in range(2)])
     blobs = np.stack([_blobs(random, base, rows, columns) for base in (*ramps, *(noise / 4))])
     return np.concatenate([noise, ramps, blobs]).clip(0, 255).astype(np.uint8)

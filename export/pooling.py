@@ -11,7 +11,7 @@ def find_pooled(graph: Graph, tensor: str) -> str | None:
     if node is None or node.domain not in ("", "ai.onnx"):
         return None
     if node.op_type == "GlobalAveragePool" or (node.op_type == "AveragePool" and _covers_map(graph, node)):
-        return node.input[0]
+        return str(node.input[0])
     if node.op_type == "ReduceMean":
         return _mean_input(graph, node)
     return None
@@ -21,10 +21,10 @@ def _mean_input(graph: Graph, node: NodeProto) -> str | None:
     """Return what a ReduceMean over the spatial axes averages; two of them, one axis each, are one mean too."""
     axes = mean_axes(graph, node)
     if axes == {2, 3}:
-        return node.input[0]
+        return str(node.input[0])
     inner = graph.producer(node.input[0])
     if axes == {2} and inner is not None and inner.op_type == "ReduceMean" and mean_axes(graph, inner) == {3}:
-        return inner.input[0]
+        return str(inner.input[0])
     return None
 
 

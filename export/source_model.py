@@ -8,6 +8,7 @@ from google.protobuf.message import DecodeError
 from onnx import ModelProto, TensorProto, checker, external_data_helper, inliner, numpy_helper
 
 from camrt.errors import ExportError
+from camrt.export.graph import opset_of
 
 PROTOBUF_LIMIT = 2**31 - 1
 """Bytes that one protobuf message, and so one ``.onnx`` file without external data, can hold."""
@@ -46,7 +47,7 @@ def check_classifier(model: ModelProto, name: str) -> ModelProto:
     """Check what was read or exported; ``name`` is what messages call it. Raises: ExportError."""
     if any(entry.key.startswith("camrt.") for entry in model.metadata_props):
         raise ExportError(f"{name} is a camrt model file already; attach the classifier that it was made from")
-    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    opset = opset_of(model)
     if opset < OLDEST_OPSET:
         raise ExportError(
             f"{name} uses opset {opset}; camrt reads opset {OLDEST_OPSET} and newer: convert it with "

@@ -43,8 +43,6 @@ def _quantizer(graph: Graph, parameters: list[str]) -> Quantizer:
     scale = graph.constant(parameters[0])
     zero = graph.constant(parameters[1]) if len(parameters) > 1 else np.zeros(1, np.uint8)
     if scale is None or zero is None or scale.size != 1 or zero.dtype.kind not in "iu":
-        return Quantizer(np.inf, -np.inf, np.inf)  # found only by running: nothing can be promised
+        return Quantizer(0.0, -np.inf, np.inf)  # its rounding is not known, so none is granted to it
     step, offset, ends = float(scale.item()), int(zero.item()), np.iinfo(zero.dtype)
     return Quantizer(step, (int(ends.min) - offset) * step, (int(ends.max) - offset) * step)
-
-

@@ -34,7 +34,7 @@ def operate(
     _Publisher(graph).publish(head, activation)
     preprocessing.prepend(graph, network_input.name, network_input.elem_type)
     del graph.proto.input[:]
-    sizes = ["N", network_input.height, network_input.width, 3]
+    sizes: list[str | int | None] = ["N", network_input.height, network_input.width, 3]
     graph.proto.input.append(helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, sizes))
     outputs = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
@@ -80,7 +80,7 @@ class _Publisher:
 
     def _output(self, tensor: str, name: str, rank: int) -> str:
         shape = self.graph.shape(tensor)
-        steps: list[tuple[str, dict[str, int]]] = []
+        steps: list[tuple[str, dict[str, Any]]] = []
         if rank == 2 and (shape is None or len(shape) != 2):
             steps.append(("Flatten", {"axis": 1}))
         if self.graph.elem_type(tensor) != TensorProto.FLOAT:

@@ -121,11 +121,11 @@ class _Runner:
         return [_numpy(tensor) for tensor in _tensors(outputs)], [_numpy(tensor) for tensor in watch.pooled]
 
 
-class _PoolWatch(TorchDispatchMode):
+class _PoolWatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch has no types here
     """Keeps what goes into each global average pool while a module runs."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.pooled: list[torch.Tensor] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -162,8 +162,10 @@ def _export(runner: _Runner, size: tuple[int, int]) -> ModelProto:
             )
     except torch.onnx.OnnxExporterError as error:
         raise ExportError(f"torch cannot export {name} to ONNX: {_cause(error)}") from error
-    assert program is not None  # noqa: S101 - only the exporter without dynamo returns None
-    return ModelProto.FromString(program.model_proto.SerializeToString())
+    assert program is not None  # only the exporter without dynamo returns None
+    model = ModelProto()
+    model.CopyFrom(program.model_proto)
+    return model
 
 
 def _tensors(outputs: Any) -> list[torch.Tensor]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, TensorProto, helper
 
 from camrt.errors import ExportError
 from camrt.export import ort
@@ -116,9 +116,7 @@ def _compare_batch(
 
 def _compare_source(checks: _Checks, subject: Subject, pictures: Pictures, results: Mapping[str, F32]) -> None:
     session = ort.open_session(subject.source, "the classifier")
-    dtype = {TensorProto.FLOAT16: np.float16, TensorProto.DOUBLE: np.float64}.get(
-        subject.network_input.elem_type, np.float32
-    )
+    dtype = helper.tensor_dtype_to_np_dtype(subject.network_input.elem_type)
     expected = []
     for picture in pictures:
         network_input = subject.preprocessing.apply(picture[None]).astype(dtype)

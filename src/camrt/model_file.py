@@ -69,7 +69,9 @@ class InputGeometry:
         ):
             if value not in choices:
                 raise ModelFileError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
-        if self.shorter_side is not None and (self.resize != "crop" or self.shorter_side < max(self.width, self.height)):
+        if self.shorter_side is not None and (
+            self.resize != "crop" or self.shorter_side < max(self.width, self.height)
+        ):
             raise ModelFileError(
                 f"shorter_side={self.shorter_side} needs resize 'crop' and at least the input's "
                 f"{self.width}x{self.height} pixels"
