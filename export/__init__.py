@@ -1,1 +1,41 @@
-"""Classifier (torch or ONNX) in, model file out. Needs the extra ``export``: torch and onnx."""
+"""Classifier (torch or ONNX) in, model file out. Needs the extra ``export``: torch and onnx.
+
+Two doors, one path: `attach` takes an ONNX classifier that somebody else exported, `from_torch` a torch module that it
+exports itself; both give the graph the outputs of ``camrt.model_file`` and prove them before the file is written.
+`to_gap_cnn` makes a classifier with fully connected layers into one that a class activation map explains.
+
+Names load on first use: `attach` never imports torch.
+"""
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from camrt.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from camrt.export.gap_cnn import to_gap_cnn
+    from camrt.export.onnx_door import attach
+    from camrt.export.torch_door import from_torch
+
+__all__ = ["attach", "from_torch", "to_gap_cnn"]
+
+_HOMES = {
+    "attach": "camrt.export.onnx_door",
+    "from_torch": "camrt.export.torch_door",
+    "to_gap_cnn": "camrt.export.gap_cnn",
+}
+
+for _name in ("onnx", "torch"):
+    if find_spec(_name) is None:
+        raise MissingExtra(f"camrt.export needs {_name}, which is not installed: pip install 'camrt[export]'")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'camrt.export' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

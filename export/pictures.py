@@ -1,0 +1,76 @@
+"""Pictures to verify a model file on: real ones if there are any, synthetic ones otherwise."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from camrt.errors import UsageError
+
+Pictures = NDArray[np.uint8]
+"""uint8 (N, H, W, 3), BGR."""
+SUFFIXES = {".bmp", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}
+MOST = 32
+"""Real pictures that are used at most: more take time and show nothing new."""
+
+
+def read_pictures(paths: str | Path | Sequence[str | Path], width: int, height: int) -> Pictures:
+    """Read pictures and stretch them to the network's size.
+
+    Args:
+        paths: a folder (its pictures in the order of their names), or picture files.
+        width: of the network's input, in pixels.
+        height: of the network's input, in pixels.
+
+    Raises:
+        UsageError: there is none, or one cannot be read.
+    """
+    given = [Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
+    files = [file for path in given for file in (_in_folder(path) if path.is_dir() else [path])]
+    if not files:
+        raise UsageError(f"no pictures ({', '.join(sorted(SUFFIXES))}) in {', '.join(map(str, given)) or 'pictures'}")
+    pictures = []
+    for file in files[:MOST]:
+        # Decoding bytes leaves no warning of OpenCV's on the terminal where the file is missing.
+        data = np.fromfile(file, np.uint8) if file.is_file() else np.empty(0, np.uint8)
+        picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+        if picture is None:
+            raise UsageError(f"{file} cannot be read as a picture")
+        pictures.append(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA))
+    return np.stack(pictures).astype(np.uint8)
+
+
+def synthetic_pictures(width: int, height: int) -> Pictures:
+    """Make eight pictures that are the same each time: noise, smooth ramps, and blobs on either."""
+    random = np.random.default_rng(20160626)
+    noise = random.uniform(0, 255, (2, height, width, 3))
+    rows, columns = np.mgrid[0 : 1 : complex(0, height), 0 : 1 : complex(0, width)]
+    ramps = np.stack([_ramp(random, rows, columns) for _ in range(2)])
+    blobs = np.stack([_blobs(random, base, rows, columns) for base in (*ramps, *(noise / 4))])
+    return np.concatenate([noise, ramps, blobs]).clip(0, 255).astype(np.uint8)
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+
+
+def _ramp(random: np.random.Generator, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    slope = random.uniform(-1, 1, (2, 3))
+    ramp = rows[..., None] * slope[0] + columns[..., None] * slope[1]
+    return np.asarray((ramp - ramp.min()) / (np.ptp(ramp) or 1) * 255)
+
+
+def _blobs(
+    random: np.random.Generator,
+    base: NDArray[np.float64],
+    rows: NDArray[np.float64],
+    columns: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    picture = base.copy()
+    for _ in range(3):
+        y, x, radius = *random.uniform(0.2, 0.8, 2), random.uniform(0.08, 0.25)
+        share = np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / (2 * radius**2))[..., None]
+        picture += share * (random.uniform(0, 255, 3) - picture)
+    return picture

@@ -1,0 +1,195 @@
+"""Prove a model file before it is written: valid, equal to its source, and its maps add up to its logits."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto, helper
+
+from camrt.errors import ExportError
+from camrt.export import ort
+from camrt.export.head import Head
+from camrt.export.network_input import NetworkInput
+from camrt.export.pictures import Pictures
+from camrt.export.preprocessing import Preprocessing
+from camrt.model_file import CAM_BIAS, CAM_WEIGHTS, CLASS_MAPS, FEATURES, LOGITS, OUTPUTS, SCORES, Activation
+
+F32 = NDArray[np.float32]
+Forward = Callable[[F32], tuple[list[F32], list[F32]]]
+"""The network in torch: its input (1, 3, H, W) -> its outputs, and what went into each global average pool."""
+TOLERANCE = 1e-4
+"""Of the scores, absolute; of logits, features and the identity, relative to the largest."""
+HALF_TOLERANCE = 5e-3
+"""The same for networks that compute with 16-bit floats (spacing 1e-3)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What came out."""
+
+    record: Mapping[str, Any]
+    """For the metadata: errors, tolerances, pictures."""
+    shapes: Mapping[str, tuple[int, ...]]
+    """Shape of each output for one picture."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A model and all that is known of it."""
+
+    model: ModelProto
+    source: ModelProto
+    """The classifier before the surgery."""
+    source_output: str
+    """Name of its output that the scores come from."""
+    head: Head
+    network_input: NetworkInput
+    preprocessing: Preprocessing
+    activation: Activation
+
+
+def verify(subject: Subject, pictures: Pictures, kind: str, forward: Forward | None = None) -> Verification:
+    """Run the new model and its source on the same pictures.
+
+    The identity is that of Zhou et al. 2016, section 2: the mean of a class's map plus its bias is its logit.
+
+    Args:
+        subject: what to verify.
+        pictures: uint8 (N, H, W, 3), BGR, at the network's size.
+        kind: what the pictures are, for the record.
+        forward: the torch module, where the model was exported from one.
+
+    Raises:
+        ExportError: the model is not valid, cannot run, or an error exceeds its tolerance.
+        MissingExtra: ONNX Runtime is not installed.
+    """
+    try:
+        onnx.checker.check_model(subject.model)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        raise ExportError(f"the new graph is not valid ONNX: {error}") from error
+    names = list(OUTPUTS[subject.head.kind])
+    session = ort.open_session(subject.model, "the new graph")
+    singles = [_run(session, names, picture[None]) for picture in pictures]
+    results = {name: np.concatenate([single[name] for single in singles]) for name in names}
+    half = subject.network_input.elem_type == TensorProto.FLOAT16
+    checks = _Checks(HALF_TOLERANCE if half else TOLERANCE)
+    for name in names:
+        if not np.isfinite(results[name]).all():
+            raise ExportError(f"verification failed: output {name} holds NaN or infinite numbers; nothing was written")
+    _compare_batch(checks, session, names, pictures, results)
+    _compare_source(checks, subject, pictures, results)
+    _compare_identity(checks, subject.head, results, singles[0])
+    if forward is not None:
+        _compare_torch(checks, subject, forward, pictures, results)
+    record = {**checks.record, "pictures": f"{len(pictures)} {kind}", "onnxruntime": ort.version()}
+    return Verification(record=record, shapes={name: singles[0][name].shape for name in names})
+
+
+class _Checks:
+    """Collects errors, and stops at the first that exceeds its tolerance."""
+
+    def __init__(self, tolerance: float) -> None:
+        self.tolerance = tolerance
+        self.record: dict[str, Any] = {}
+
+    def add(self, name: str, what: str, error: float, tolerance: float | None = None) -> None:
+        limit = self.tolerance if tolerance is None else tolerance
+        if not error <= limit:
+            raise ExportError(f"verification failed: {what} ({error:.3g}, at most {limit:.3g}); nothing was written")
+        self.record[name] = error
+
+
+def _run(session: Any, names: list[str], pictures: Pictures) -> dict[str, F32]:
+    return dict(zip(names, ort.run(session, names, pictures, "the new graph"), strict=True))
+
+
+def _compare_batch(
+    checks: _Checks, session: Any, names: list[str], pictures: Pictures, results: Mapping[str, F32]
+) -> None:
+    pair = _run(session, names, pictures[[0, -1]])
+    error = relative_error(pair[LOGITS], results[LOGITS][[0, -1]])
+    checks.add("batch_error", "two pictures at once give other logits than one by one: the batch is mixed", error)
+
+
+def _compare_source(checks: _Checks, subject: Subject, pictures: Pictures, results: Mapping[str, F32]) -> None:
+    session = ort.open_session(subject.source, "the classifier")
+    dtype = helper.tensor_dtype_to_np_dtype(subject.network_input.elem_type)
+    expected = []
+    for picture in pictures:
+        network_input = subject.preprocessing.apply(picture[None]).astype(dtype)
+        batch = np.repeat(network_input, subject.network_input.batch or 1, axis=0)
+        output = ort.run(session, [subject.source_output], batch, "the classifier")[0]
+        expected.append(output[0].reshape(-1).astype(np.float64))
+    scores = np.stack(expected)
+    if subject.head.log:
+        scores = np.exp(scores)
+    elif subject.head.activation is None:
+        if not subject.head.quantizes_output:
+            error = relative_error(results[LOGITS], scores)
+            checks.add("logits_error", "the logits differ from the source's", error)
+        scores = activate(scores, subject.activation)
+    scale = np.abs(scores).max() if subject.activation == "none" else 1.0
+    error = float(np.abs(results[SCORES] - scores).max() / (scale or 1.0))
+    checks.add("scores_error", "the scores differ from the source's", error)
+
+
+def _compare_identity(checks: _Checks, head: Head, results: Mapping[str, F32], first: Mapping[str, F32]) -> None:
+    logits = results[LOGITS].astype(np.float64)
+    if head.layer is None:
+        rebuilt = results[CLASS_MAPS].mean(axis=(2, 3), dtype=np.float64)
+    else:
+        pooled = head.clip_pooled(results[FEATURES].mean(axis=(2, 3), dtype=np.float64))
+        rebuilt = pooled @ first[CAM_WEIGHTS].T.astype(np.float64) + first[CAM_BIAS]
+    absolute = np.abs(rebuilt - logits).max(axis=1)  # (pictures,)
+    largest = np.abs(logits).max(axis=1)
+    relative = float(np.max(absolute / np.where(largest > 0, largest, 1)))
+    slack = head.identity_slack()
+    what = "the class activation maps do not add up to the logits, so the head is not what it looks like"
+    if slack:
+        checks.add("identity_error_absolute", what, float(absolute.max()), slack)
+        checks.record["identity_tolerance_absolute"] = slack
+        tolerance = slack / float(largest.min())
+    else:
+        checks.record["identity_error_absolute"] = float(absolute.max())
+        tolerance = checks.tolerance
+    checks.add("identity_error", what, relative, tolerance)
+    checks.record["identity_tolerance"] = tolerance
+
+
+def _compare_torch(
+    checks: _Checks, subject: Subject, forward: Forward, pictures: Pictures, results: Mapping[str, F32]
+) -> None:
+    index = [output.name for output in subject.source.graph.output].index(subject.source_output)
+    maps_name = CLASS_MAPS if subject.head.layer is None else FEATURES
+    outputs, maps = [], []
+    for picture in pictures:
+        all_outputs, pooled = forward(subject.preprocessing.apply(picture[None]))
+        outputs.append(all_outputs[index].reshape(-1))
+        # Networks pool inside their blocks too (squeeze and excitation); the head's pool is the last.
+        maps.extend([entry for entry in pooled if entry.shape[1:] == results[maps_name].shape[1:]][-1:])
+    expected = np.stack(outputs).astype(np.float64)
+    name = LOGITS if subject.head.activation is None else SCORES
+    error = relative_error(results[name], np.exp(expected) if subject.head.log else expected)
+    checks.add("torch_error", f"the {name} differ from torch's", error)
+    if len(maps) == len(pictures):
+        error = relative_error(results[maps_name], np.concatenate(maps))
+        checks.add("features_error", "the features differ from those that torch pools", error)
+
+
+def relative_error(found: NDArray[Any], expected: NDArray[Any]) -> float:
+    """Return the largest difference, relative to the largest expected number."""
+    scale = float(np.abs(expected).max())
+    return float(np.abs(found.astype(np.float64) - expected).max()) / (scale or 1.0)
+
+
+def activate(logits: NDArray[np.float64], activation: Activation) -> NDArray[np.float64]:
+    """Return the scores of logits (N, K)."""
+    if activation == "sigmoid":
+        return np.asarray(0.5 * (1 + np.tanh(logits / 2)))
+    if activation == "softmax":
+        exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))
+    return logits

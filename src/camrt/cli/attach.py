@@ -1,0 +1,37 @@
+"""``camrt attach``: an ONNX classifier becomes a model file."""
+
+import argparse
+from pathlib import Path
+
+from camrt.cli.conversion import add_flags, options, show, size
+
+EPILOG = """\
+examples:
+  camrt attach classifier.onnx -o model.onnx --labels labels.txt
+  camrt attach caffe.onnx -o model.onnx --bgr --scale 1 --mean 104,117,123 --std 1,1,1 --resize crop:256
+"""
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the command."""
+    parser = commands.add_parser(
+        "attach",
+        help="make a model file of an ONNX classifier",
+        description="Make a model file of an ONNX classifier with a global average pool and one linear layer.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("classifier", metavar="CLASSIFIER", type=Path, help="ONNX file: floats [N, 3, H, W] to [N, K]")
+    add_flags(parser)
+    parser.add_argument(
+        "--size", metavar="WxH", type=size, help="input size in pixels, where the network leaves it open"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do the work and show the report. Raises: CamrtError."""
+    from camrt.export import attach
+
+    show(attach(args.classifier, args.out, size=args.size, **options(args)), as_json=args.json)
+    return 0

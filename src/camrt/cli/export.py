@@ -1,0 +1,41 @@
+"""``camrt export``: a torch module becomes a model file."""
+
+import argparse
+from pathlib import Path
+
+from camrt.cli.conversion import add_flags, options, show, size
+
+EPILOG = """\
+example:
+  camrt export mypackage.models:make_classifier --checkpoint best.pt --size 224 -o model.onnx --labels labels.txt
+"""
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the command."""
+    parser = commands.add_parser(
+        "export",
+        help="make a model file of a torch module",
+        description="Make a model file of a torch classifier with a global average pool and one linear layer.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "module",
+        metavar="PACKAGE.MODULE:FACTORY",
+        help="a torch.nn.Module, or a class or function that gives one; found from the current folder too",
+    )
+    add_flags(parser)
+    parser.add_argument("--checkpoint", metavar="FILE", type=Path, help="its weights: a state dict, or a file with one")
+    parser.add_argument("--size", metavar="WxH", type=size, required=True, help="input size in pixels, or one number")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do the work and show the report. Raises: CamrtError."""
+    from camrt.export import from_torch
+    from camrt.export.torch_module import load_module
+
+    module = load_module(args.module, args.checkpoint)
+    show(from_torch(module, args.out, input_size=args.size, **options(args)), as_json=args.json)
+    return 0
