@@ -132,4 +132,10 @@ def _print(report: dict[str, Any], *, every_label: bool) -> None:
 
 
 def _pairs(values: dict[str, Any]) -> str:
-    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in values.items()) or "not stated"
+    return ", ".join(f"{key.replace('_', ' ')} {_short(value)}" for key, value in values.items()) or "not stated"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(_short(item) for item in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
