@@ -80,6 +80,7 @@ class EventSink:
 
 
 def _event(rendered: Rendered) -> dict[str, Any]:
+    """Return what is told of one overlay; ``result_frame`` is the one that was classified, boxes its top class's."""
     frame = rendered.frame
     return {
         "frame": frame.index,
@@ -90,7 +91,7 @@ def _event(rendered: Rendered) -> dict[str, Any]:
             {"label": label, "class_id": class_id, "score": _number(score)}
             for class_id, label, score in rendered.result.top(TOP)
         ],
-        "boxes": [[*(int(side) for side in box[:4]), _number(box[4])] for box in rendered.boxes],
+        "boxes": [[*(int(side) for side in box[:4]), _number(box[4])] for box in rendered.result.boxes()],
         "stages_ms": {stage: _number(milliseconds) for stage, milliseconds in rendered.stages_ms.items()},
     }
 

@@ -7,11 +7,34 @@ from typing import Final
 import cv2
 
 from camrt.errors import SinkError
-from camrt.runtime.frames import Frame, Rendered
+from camrt.runtime.frames import Frame, Image, Rendered
 from camrt.runtime.sinks.output import hidden_beside, refuse_existing
 from camrt.runtime.sources.paths import PICTURE_SUFFIXES
 
 KEPT_SUFFIXES: Final = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def write_picture(path: Path, image: Image) -> None:
+    """Write a picture; it appears whole or not at all, and replaces what is there.
+
+    Args:
+        path: where to; its suffix, one of `KEPT_SUFFIXES`, chooses the format.
+        image: uint8 (H, W, 3) BGR.
+
+    Raises:
+        SinkError: it cannot be encoded or written.
+    """
+    part = hidden_beside(path)
+    try:
+        _, data = cv2.imencode(path.suffix.lower(), image)
+        part.write_bytes(data.tobytes())
+        part.replace(path)
+    except cv2.error as error:
+        raise SinkError(f"{path} cannot be encoded: {error.err}") from error
+    except OSError as error:
+        raise SinkError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 class PictureSink:
@@ -51,20 +74,10 @@ class PictureSink:
         """
         target = self._target(rendered.frame)
         refuse_existing(target, overwrite=self._overwrite)
-        if target.exists() and target.samefile(rendered.frame.name):
+        source = Path(rendered.frame.name)
+        if target.exists() and source.exists() and target.samefile(source):
             raise SinkError(f"{target} is the input itself and is not replaced; choose another folder")
-        try:
-            _, data = cv2.imencode(target.suffix.lower(), rendered.image)
-        except cv2.error as error:
-            raise SinkError(f"{target} cannot be encoded: {error.err}") from error
-        part = hidden_beside(target)
-        try:
-            part.write_bytes(data.tobytes())
-            part.replace(target)
-        except OSError as error:
-            raise SinkError(f"{target} cannot be written: {error.strerror}") from error
-        finally:
-            part.unlink(missing_ok=True)
+        write_picture(target, rendered.image)
         self._written.add(target)
 
     def close(self) -> None:

@@ -74,7 +74,7 @@ class WindowSink:
 
         Args:
             title: what stands above it.
-            on_key: gets each key as its character, except q and Esc.
+            on_key: gets each key as its character, the space bar as ``space``; all but q and Esc, which close.
 
         Raises:
             SinkError: there can be none.
@@ -111,7 +111,7 @@ class WindowSink:
             if key in ("q", "Q", ESCAPE):
                 self.close()
             elif key.isascii() and key.isprintable():
-                self._on_key(key)
+                self._on_key("space" if key == " " else key)
             wait_ms = 1
         if self._open and not self._visible():
             self.close()

@@ -28,7 +28,7 @@ def redact(url: str) -> str:
     return scheme + "://" + _SECRETS.sub(r"\1=***", rest)
 
 
-def why_not(url: str, timeout_s: float) -> str:
+def why_not(url: str, timeout_s: float = 2.0) -> str:
     """Find out why an address could not be opened, which OpenCV does not tell, and say it in half a sentence."""
     try:
         parts = urlsplit(url)

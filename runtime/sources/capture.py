@@ -3,6 +3,7 @@
 import glob
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
@@ -69,9 +70,12 @@ def open_url(url: str, open_timeout_s: float, read_timeout_s: float) -> cv2.Vide
         *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(read_timeout_s * 1000)),
         *(cv2.CAP_PROP_N_THREADS, 1),
     ]
+    asked_s = time.monotonic()
     capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, parameters)
     if not capture.isOpened():
-        raise SourceError(f"{redact(url)} cannot be opened: {why_not(url, open_timeout_s)}")
+        in_vain = time.monotonic() - asked_s >= 0.9 * open_timeout_s
+        reason = f"no answer within {open_timeout_s:g} s" if in_vain else why_not(url)
+        raise SourceError(f"{redact(url)} cannot be opened: {reason}")
     return capture
 
 
@@ -90,9 +94,10 @@ def open_file(path: Path) -> cv2.VideoCapture:
     if size == 0:
         raise SourceError(f"{path} is empty (0 bytes); copy or record it again")
     # Absolute: FFmpeg takes what stands before a colon for a protocol.
-    capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG, [cv2.CAP_PROP_ORIENTATION_AUTO, 1])
+    capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
     if not capture.isOpened():
         raise SourceError(f"{path} cannot be opened as a video ({size} bytes): it is truncated, or it is not one")
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # the default has changed between versions
     return capture
 
 

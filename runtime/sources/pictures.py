@@ -14,7 +14,7 @@ def read_picture(path: Path) -> Image:
     """Read a picture of any kind as a classifier's training saw it.
 
     Turned upright by its EXIF orientation; grey and palette become colour; 16 bits become 8 (the upper ones); an
-    alpha channel is dropped, not blended, as by Pillow's ``convert("RGB")``.
+    alpha channel is dropped, not blended, as by Pillow's ``convert("RGB")`` (in a TIFF OpenCV blends it with black).
 
     Returns: uint8 (H, W, 3) BGR.
 

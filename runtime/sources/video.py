@@ -2,16 +2,23 @@
 
 import threading
 from pathlib import Path
+from typing import Final
 
 import cv2
 import numpy as np
 
-from camrt.runtime.frames import Frame
+from camrt.runtime.frames import Frame, Image
 from camrt.runtime.sources.capture import fps_of, frame_count_of, open_file, shortfall
+
+MOST_DAMAGED: Final = 100
+"""So many failures in a row are the end of the video; fewer are a damaged place, behind which it goes on."""
 
 
 class VideoSource:
-    """Every frame of a video file, in order and upright. A frame may differ in size from the one before."""
+    """Every frame of a video file, in order and upright.
+
+    Where a video changes its size on the way, OpenCV scales to the size of the first frame.
+    """
 
     live = False
 
@@ -32,24 +39,35 @@ class VideoSource:
         self._reading = threading.Lock()  # a capture that is released while it reads takes the process with it
 
     def read(self) -> Frame | None:
-        """Return the next frame, or None at the end; a file that ends too early says so in ``problems``."""
+        """Return the next frame, or None at the end; damaged places and an early end are told in ``problems``."""
         with self._reading:
             if self._closed:
                 return None
-            more, image = self._capture.read()
-            if not more:
+            image = self._decode()
+            if image is None:
                 missing = shortfall(self.name, self._frames, self._time_s, self.frame_count, self.fps)
                 self.problems += [] if missing is None else [missing]
                 self._release()
                 return None
-            self._time_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
             self._frames += 1
-            return Frame(np.asarray(image, np.uint8), self._frames - 1, self._time_s, self.name)
+            return Frame(image, self._frames - 1, self._time_s, self.name)
 
     def close(self) -> None:
         """Let go of the file, as soon as the frame that is being read is done."""
         with self._reading:
             self._release()
+
+    def _decode(self) -> Image | None:
+        for failures in range(MOST_DAMAGED):
+            more, image = self._capture.read()
+            if more:
+                if failures:
+                    self.problems.append(
+                        f"{self.name}: {failures} damaged frames after {self._time_s:.2f} s were passed over"
+                    )
+                self._time_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
+                return np.asarray(image, np.uint8)
+        return None
 
     def _release(self) -> None:
         self._closed = True

@@ -1,0 +1,157 @@
+"""Each line is one frame, strict JSON, written at once and whole."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import camrt
+from camrt.errors import SinkError
+from camrt.runtime.frames import Frame, Rendered
+from camrt.runtime.sinks import EventSink
+from support.needs import environment
+from support.overlays import picture
+from support.tiny_models import LABELS, write_linear
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "model.onnx"))
+
+
+def seen(model, index=3, name="camera 0"):
+    """A classified frame, as the pipeline hands it on."""
+    frame = Frame(picture(), index, 0.125, name)
+    stages = {"preprocess": 0.5, "inference": 2.25, "cam": 0.125, "overlay": 0.25}
+    return Rendered(frame, picture(), model(frame.image), index - 1, stages_ms=stages)
+
+
+def strict(line):
+    """Parse JSON without the words that Python adds to it."""
+    return json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+
+
+def test_a_line_says_what_was_seen_and_when(tmp_path, model):
+    sink = EventSink(tmp_path / "events.jsonl")
+    rendered = seen(model)
+    sink.write(rendered)
+    event = strict((tmp_path / "events.jsonl").read_text())  # before close: others follow the file
+    assert (event["frame"], event["time"], event["source"], event["result_frame"]) == (3, 0.125, "camera 0", 2)
+    assert event["stages_ms"] == {"preprocess": 0.5, "inference": 2.25, "cam": 0.125, "overlay": 0.25}
+    best = rendered.result.top(len(LABELS))
+    assert [(top["class_id"], top["label"]) for top in event["top"]] == [
+        (class_id, label) for class_id, label, _ in best
+    ]
+    assert [top["score"] for top in event["top"]] == pytest.approx([score for *_, score in best], abs=1e-6)
+    assert event["boxes"] == [pytest.approx(box, abs=1e-6) for box in rendered.result.boxes()]
+    sink.close()
+
+
+def test_there_is_one_line_a_frame(tmp_path, model):
+    sink = EventSink(tmp_path / "events.jsonl")
+    for index in range(5):
+        sink.write(seen(model, index, name='猫 "\n'))
+    sink.close()
+    sink.close()
+    events = [strict(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert [event["frame"] for event in events] == [0, 1, 2, 3, 4]
+    assert events[0]["source"] == '猫 "\n'
+
+
+def test_what_is_no_number_is_null(tmp_path, model):
+    rendered = seen(model)
+    rendered.result.scores[:] = [np.nan, np.inf, -np.inf, 0.5]
+    sink = EventSink(tmp_path / "events.jsonl")
+    sink.write(rendered)
+    sink.close()
+    event = strict((tmp_path / "events.jsonl").read_text())
+    assert {top["class_id"]: top["score"] for top in event["top"]} == {0: None, 1: None, 2: None, 3: 0.5}
+
+
+def test_a_dash_is_the_standard_output(capsys, model):
+    sink = EventSink("-")
+    sink.write(seen(model))
+    sink.close()
+    assert strict(capsys.readouterr().out)["frame"] == 3
+
+
+def test_an_old_file_is_replaced_only_when_allowed(tmp_path, model):
+    path = tmp_path / "events.jsonl"
+    path.write_text("precious")
+    with pytest.raises(SinkError, match=r"exists; .*--overwrite"):
+        EventSink(path)
+    assert path.read_text() == "precious"
+    sink = EventSink(path, overwrite=True)
+    sink.write(seen(model))
+    sink.close()
+    assert strict(path.read_text())["frame"] == 3
+
+
+def test_without_a_frame_there_is_no_file(tmp_path):
+    EventSink(tmp_path / "events.jsonl").close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_where_nothing_can_be_written_is_told_at_once(tmp_path):
+    with pytest.raises(SinkError, match="cannot be written: No such file or directory"):
+        EventSink(tmp_path / "nowhere" / "events.jsonl")
+    with pytest.raises(SinkError, match="is a folder"):
+        EventSink(tmp_path, overwrite=True)
+
+
+SCRIPT = """
+import sys
+import camrt
+from camrt.errors import SinkError
+from camrt.runtime.frames import Frame, Rendered
+from camrt.runtime.sinks import EventSink
+from support.overlays import picture
+model = camrt.load(sys.argv[1])
+sink = EventSink(sys.argv[2])
+frame = Frame(picture(), 0, 0.0, "camera 0")
+try:
+    for index in range(2000):
+        sink.write(Rendered(frame, frame.image, model(frame.image), index))
+except SinkError as error:
+    print(error, file=sys.stderr)
+sink.close()
+"""
+
+
+def test_a_full_disk_leaves_whole_lines_only(tmp_path, model):
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT, model.path, "events.jsonl"],
+        cwd=tmp_path,
+        env=environment(),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == 0
+    assert "events.jsonl cannot be written: the disk is full" in run.stderr
+    lines = (tmp_path / "events.jsonl").read_text().splitlines(keepends=True)
+    assert len(lines) > 10
+    assert all(line.endswith("\n") and strict(line) for line in lines)
+
+
+def test_a_reader_that_has_gone_is_an_error_and_no_traceback(model):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        run = subprocess.run(
+            [sys.executable, "-c", SCRIPT, model.path, "-"],
+            env=environment(),
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert run.returncode == 0
+    assert run.stderr == "the events cannot be written to the standard output: Broken pipe\n"

@@ -1,0 +1,124 @@
+"""Pictures keep their names, never replace each other or the input, and appear whole."""
+
+import os
+import resource
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from camrt.errors import SinkError, UsageError
+from camrt.runtime.sinks import PictureSink, VideoSink, open_output
+from support.needs import environment
+from support.overlays import picture, rendered
+
+
+def listing(folder):
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("in/cat.jpg", "cat.jpg"),
+        ("in/CAT.JPEG", "CAT.JPEG"),
+        ("in/cat.png", "cat.png"),
+        ("in/cat.webp", "cat.webp"),
+        ("in/cat.tif", "cat.tif"),
+        ("in/cat.bmp", "cat.bmp"),
+        ("in/cat.pgm", "cat.png"),
+        ("in/猫 %d.png", "猫 %d.png"),
+        ("clips/day 1.mp4", "day_1_000007.jpg"),
+        ("camera 0", "camera_0_000007.jpg"),
+        ("rtsp://cam:554/live?token=***", "live_token__000007.jpg"),
+    ],
+)
+def test_a_picture_is_named_after_its_frame(tmp_path, name, written):
+    sink = PictureSink(tmp_path / "out")
+    sink.write(rendered(7, name=name, image=picture()))
+    sink.close()
+    assert listing(tmp_path / "out") == [written]
+    data = np.fromfile(tmp_path / "out" / written, np.uint8)
+    assert np.abs(cv2.imdecode(data, cv2.IMREAD_COLOR).astype(int) - picture()).mean() < 4
+
+
+def test_pictures_of_the_same_name_stand_beside_each_other(tmp_path):
+    sink = PictureSink(tmp_path)
+    for index, name in enumerate(["x/a.png", "y/a.png", "a.jpg", "z/a.png", "z/a-2.png"]):
+        sink.write(rendered(index, name=name, image=picture(shade=index)))
+    assert listing(tmp_path) == ["a-2-2.png", "a-2.png", "a-3.png", "a.jpg", "a.png"]
+    assert [cv2.imread(str(tmp_path / f"{stem}.png"))[0, 0, 1] for stem in ("a", "a-2", "a-3", "a-2-2")] == [0, 1, 3, 4]
+
+
+def test_an_old_picture_is_replaced_only_when_allowed(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"precious")
+    with pytest.raises(SinkError, match=r"exists; .*--overwrite"):
+        PictureSink(tmp_path).write(rendered(name="in/a.png"))
+    assert (tmp_path / "a.png").read_bytes() == b"precious"
+    PictureSink(tmp_path, overwrite=True).write(rendered(name="in/a.png"))
+    assert cv2.imread(str(tmp_path / "a.png")).shape == picture().shape
+
+
+def test_the_input_itself_is_never_replaced(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), picture())
+    with pytest.raises(SinkError, match="is the input itself"):
+        PictureSink(tmp_path, overwrite=True).write(rendered(name=str(tmp_path / "a.png"), image=picture(shade=99)))
+    assert np.array_equal(cv2.imread(str(tmp_path / "a.png")), picture())
+
+
+def test_a_folder_that_cannot_be_made_is_told_at_once(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SinkError, match="is a file; the pictures need a folder"):
+        PictureSink(tmp_path / "file")
+    with pytest.raises(SinkError, match="cannot be made: Not a directory"):
+        PictureSink(tmp_path / "file" / "out")
+
+
+def test_a_folder_that_was_made_for_nothing_is_taken_back(tmp_path):
+    PictureSink(tmp_path / "out").close()
+    assert listing(tmp_path) == []
+    (tmp_path / "mine").mkdir()
+    PictureSink(tmp_path / "mine").close()
+    assert listing(tmp_path) == ["mine"]
+
+
+def test_a_full_disk_leaves_an_error_and_no_half_picture(tmp_path):
+    script = """
+from pathlib import Path
+import numpy as np
+from camrt.errors import SinkError
+from camrt.runtime.sinks import PictureSink
+from support.overlays import rendered
+try:
+    image = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
+    PictureSink(Path("."), overwrite=True).write(rendered(name="in/a.png", image=image))
+except SinkError as error:
+    print(error)
+"""
+    (tmp_path / "a.png").write_bytes(b"precious")
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=environment(),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (run.stdout, run.stderr) == (f"a.png cannot be written: {os.strerror(27)}\n", "")
+    assert listing(tmp_path) == ["a.png"]
+    assert (tmp_path / "a.png").read_bytes() == b"precious"
+
+
+def test_an_output_is_a_video_by_its_suffix_or_a_folder_of_pictures(tmp_path):
+    (tmp_path / "folder.mp4").mkdir()
+    kinds = {"a.mp4": VideoSink, "a.AVI": VideoSink, "out": PictureSink, "folder.mp4": PictureSink}
+    for name, kind in kinds.items():
+        sink = open_output(tmp_path / name, fps=None, overwrite=False)
+        assert isinstance(sink, kind)
+        sink.close()
+    with pytest.raises(UsageError, match=r"a video ends in \.mp4 .*; for pictures name a folder"):
+        open_output(tmp_path / "a.png", fps=None, overwrite=False)

@@ -1,0 +1,116 @@
+"""A real window on a virtual display: its pixels, its keys, its end; and a clear error where there is none."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from support.desktop import desktop, eventually
+from support.needs import environment
+from support.overlays import picture
+
+SHOW = """
+from camrt.runtime.sinks import WindowSink
+from support.overlays import picture, rendered
+
+window = WindowSink("camrt", lambda key: print(key, flush=True))
+index = 0
+while not window.closed:
+    window.write(rendered(index, image=picture({height}, {width}, shade=90)))
+    index += 1
+window.write(rendered(index))
+window.close()
+print("closed")
+"""
+
+
+@pytest.fixture
+def screen(tmp_path):
+    with desktop(tmp_path) as screen:
+        yield screen
+
+
+def finish(process):
+    """Return what a script printed, after its end."""
+    output, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, "")
+    return output.split()
+
+
+def test_a_window_shows_the_overlay_pixel_by_pixel(screen):
+    process = screen.run(SHOW.format(height=240, width=320))
+    expected = picture(240, 320, shade=90)
+    assert eventually(lambda: np.array_equal(screen.screenshot()[:240, :320], expected))
+    screen.press(screen.window("camrt"), "q")
+    assert finish(process) == ["closed"]
+    assert not screen.screenshot().any()
+
+
+def test_a_window_is_no_larger_than_a_small_desktop_can_show(screen):
+    process = screen.run(SHOW.format(height=2160, width=3840))
+    window = screen.window("camrt")
+    # 3840 pixels shown as 1280: the ramp from 0 to 255 has come to 800/1280 of it at the right edge
+    expected = pytest.approx(255 * 800 / 1280, abs=3)
+    assert eventually(lambda: screen.screenshot()[0, 799, 0] == expected)
+    screen.press(window, "q")
+    finish(process)
+
+
+def test_keys_are_handed_on_and_q_closes(screen):
+    process = screen.run(SHOW.format(height=240, width=320))
+    screen.press(screen.window("camrt"), "c", "m", "space", "question", "Left", "F1", "s", "q")
+    assert finish(process) == ["c", "m", "space", "?", "s", "closed"]
+
+
+def test_escape_closes(screen):
+    process = screen.run(SHOW.format(height=240, width=320))
+    screen.press(screen.window("camrt"), "Escape")
+    assert finish(process) == ["closed"]
+
+
+def test_the_windows_own_button_closes(screen):
+    process = screen.run(SHOW.format(height=240, width=320))
+    window = screen.window("camrt")
+    assert eventually(lambda: np.array_equal(screen.screenshot()[:240, :320], picture(240, 320, shade=90)))
+    screen.close_window(window)
+    assert finish(process) == ["closed"]
+
+
+def test_keys_are_seen_while_no_overlay_comes(screen):
+    script = SHOW.format(height=240, width=320)
+    process = screen.run(script.replace("index += 1\n", "index += 1\n    while not window.closed: window.poll(20)\n"))
+    screen.press(screen.window("camrt"), "c", "q")
+    assert finish(process) == ["c", "closed"]
+
+
+def no_window(changes):
+    """Return how it ends, on a machine with these settings, to open a window."""
+    settings = {key: value for key, value in environment().items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    script = """
+from camrt.errors import SinkError
+from camrt.runtime.sinks import WindowSink
+try:
+    WindowSink("camrt", print)
+except SinkError as error:
+    print(error)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script], env=settings | changes, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (run.returncode, run.stderr) == (0, "")  # Qt would abort the process
+    return run.stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, "no display (DISPLAY is not set)"),
+        ({"DISPLAY": ":987"}, "display :987 does not answer"),
+        ({"DISPLAY": "nonsense"}, "display nonsense does not answer"),
+        ({"WAYLAND_DISPLAY": "wayland-0"}, "no display (DISPLAY is not set)"),
+        ({"QT_QPA_PLATFORM": "offscreen"}, "QT_QPA_PLATFORM=offscreen, which this OpenCV lacks"),
+    ],
+)
+def test_without_a_display_the_reason_is_told_and_the_process_lives(changes, reason):
+    assert no_window(changes).startswith(f"no window can be opened: {reason}")

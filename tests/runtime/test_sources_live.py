@@ -1,0 +1,199 @@
+"""Network cameras: the newest frame, an end told from a loss, and no wait without an end."""
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from camrt.errors import SourceError
+from camrt.runtime.sources import open_source
+from camrt.runtime.sources.live import LiveSource
+from support import http_camera
+from support.needs import environment, skip_or_fail
+
+RTSP_SERVER = Path(http_camera.__file__).with_name("rtsp_server.py")
+
+
+@pytest.fixture(scope="module")
+def http(shared_data):
+    with http_camera.serve(shared_data / "videos" / "oc_dog.mp4") as address:
+        yield address
+
+
+@pytest.fixture
+def rtsp():
+    """A camera of 320x240 at 30 fps: ``(process, address)``."""
+    try:
+        server = subprocess.Popen(
+            ["/usr/bin/python3", RTSP_SERVER], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+    except OSError as error:
+        skip_or_fail(f"no system Python for GStreamer: {error}")
+    with server:
+        port = server.stdout.readline().strip()
+        if not port:
+            skip_or_fail(f"no RTSP server; install GStreamer's: {server.stderr.read().strip()[-200:]}")
+        yield server, f"rtsp://127.0.0.1:{port}"
+        server.kill()
+
+
+def read_all(source):
+    frames = []
+    while (frame := source.read()) is not None:
+        frames.append(frame)
+    return frames
+
+
+def test_a_camera_over_http_is_live_and_its_stream_ends(http):
+    source = open_source(f"{http}/short")
+    assert (source.live, source.frame_count) == (True, None)
+    before = time.time()
+    frames = read_all(source)
+    source.close()
+    assert len(frames) > 1
+    assert frames[-1].index < http_camera.FRAMES
+    assert before - 60 < frames[0].time_s <= frames[-1].time_s <= time.time()
+    for frame in frames:
+        assert frame.image.shape == (48, 64, 3)
+        assert frame.image.mean() == pytest.approx(http_camera.STEP * frame.index, abs=4)
+
+
+def test_a_slow_reader_gets_the_newest_frame(http):
+    source = open_source(f"{http}/endless")
+    first = source.read()
+    time.sleep(0.5)
+    second = source.read()
+    source.close()
+    assert second.index - first.index > 5
+
+
+def test_a_file_over_http_gives_every_frame_in_order(http):
+    source = open_source(f"{http}/video.mp4")
+    assert (source.live, source.frame_count, source.fps) == (False, 336, pytest.approx(29.97, abs=0.01))
+    frames = read_all(source)
+    source.close()
+    assert [frame.index for frame in frames] == list(range(336))
+    assert frames[-1].time_s == pytest.approx(11.18, abs=0.01)
+    assert source.problems == []
+
+
+def test_a_stream_that_falls_silent_is_lost(http):
+    source = LiveSource.url(f"{http}/stalls?token=abc", read_timeout_s=1.0)
+    with pytest.raises(SourceError, match=r"/stalls\?token=\*\*\* was lost: no frame for 1 s after frame \d+"):
+        read_all(source)
+    source.close()
+
+
+def test_close_ends_a_read_that_waits(http):
+    source = open_source(f"{http}/stalls")
+    ended = threading.Event()
+    reader = threading.Thread(target=lambda: (read_all(source), ended.set()))
+    reader.start()
+    assert not ended.wait(1.5)  # all frames are read by now; OpenCV waits for another five seconds
+    source.close()
+    source.close()
+    assert ended.wait(2)
+    reader.join(2)
+
+
+def test_an_address_that_never_answers_is_given_up():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"rtsp://admin:secret@127.0.0.1:{server.getsockname()[1]}/live"
+        with pytest.raises(SourceError, match="no answer within 1 s") as caught:
+            LiveSource.url(url, open_timeout_s=1.0)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"), [("/nowhere", "check the path"), ("", "check the path")], ids=["not found", "not a video"]
+)
+def test_an_address_without_video_says_so(http, path, reason):
+    with pytest.raises(SourceError, match=reason):
+        open_source(http + path)
+
+
+def test_an_address_where_nobody_listens_says_so():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(SourceError, match="connection refused"):
+        open_source(f"rtsp://127.0.0.1:{port}/live")
+
+
+def test_ctrl_c_ends_the_wait_for_an_address_that_does_not_answer():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/live"
+        script = f"print(flush=True)\nfrom camrt.runtime.sources import open_source\nopen_source({url!r})"
+        with subprocess.Popen(
+            [sys.executable, "-c", script], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as waiting:
+            server.settimeout(20)
+            connection, _ = server.accept()  # now it waits for an answer
+            waiting.send_signal(signal.SIGINT)
+            _, errors = waiting.communicate(timeout=8)
+            connection.close()
+    assert waiting.returncode == -signal.SIGINT
+    assert "KeyboardInterrupt" in errors
+
+
+def test_a_process_ends_well_while_opencv_still_waits(http):
+    script = f"""
+from camrt.runtime.sources import open_source
+source = open_source("{http}/stalls")
+while source.read().index < {http_camera.FRAMES - 5}: pass
+source.close()
+print("closed")
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script], env=environment(), capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, "closed\n", "")
+
+
+def test_a_camera_over_rtsp_is_live(rtsp):
+    _, address = rtsp
+    source = open_source(f"{address.replace('//', '//user:secret@')}/live")
+    frames = [source.read() for _ in range(20)]
+    source.close()
+    assert (source.live, source.fps, source.frame_count, source.name) == (True, 30.0, None, f"{address}/live")
+    assert {frame.image.shape for frame in frames} == {(240, 320, 3)}
+    indices = [frame.index for frame in frames]
+    assert indices == sorted(set(indices))
+    assert frames[-1].image.std() > 10  # the test picture, not a grey one
+
+
+def test_a_stream_over_rtsp_that_the_server_ends_has_ended(rtsp):
+    _, address = rtsp
+    source = open_source(f"{address}/short")
+    assert read_all(source)
+    source.close()
+
+
+def test_a_path_that_the_camera_does_not_know_is_an_error(rtsp):
+    _, address = rtsp
+    with pytest.raises(SourceError, match="/nowhere cannot be opened: the server answered"):
+        open_source(f"{address}/nowhere")
+
+
+def test_a_camera_that_freezes_is_lost(rtsp):
+    server, address = rtsp
+    source = LiveSource.url(f"{address}/live", read_timeout_s=1.0)
+    source.read()
+    server.send_signal(signal.SIGSTOP)
+    with pytest.raises(SourceError, match="was lost: no frame for"):
+        read_all(source)
+    source.close()
+    server.send_signal(signal.SIGCONT)
+
+
+def test_a_camera_that_is_switched_off_ends_its_stream(rtsp):
+    server, address = rtsp
+    source = open_source(f"{address}/live")
+    source.read()
+    server.kill()
+    read_all(source)
+    source.close()

@@ -1,0 +1,141 @@
+"""A source's text becomes the right source, or an error that says what to do."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+
+from camrt.errors import SourceError, UsageError
+from camrt.runtime.sources import open_source
+from support.needs import environment
+from support.overlays import picture
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """``img1.png img2.png img10.PNG``, a hidden file, a note, and ``deeper/img3.png``."""
+    (tmp_path / "deeper").mkdir()
+    for name in ("img10.PNG", "img2.png", "img1.png", ".hidden.png", "deeper/img3.png"):
+        (tmp_path / name).write_bytes(cv2.imencode(".png", picture())[1].tobytes())
+    (tmp_path / "note.txt").write_text("not a picture")
+    return tmp_path
+
+
+def names(source):
+    read = []
+    while (frame := source.read()) is not None:
+        read.append(Path(frame.name).name)
+    source.close()
+    return read
+
+
+def test_a_folder_is_its_pictures_in_natural_order(folder):
+    source = open_source(str(folder))
+    assert (source.frame_count, source.fps, source.live) == (3, None, False)
+    assert names(source) == ["img1.png", "img2.png", "img10.PNG"]
+    assert source.problems == []
+
+
+def test_a_glob_is_what_it_matches(folder):
+    assert names(open_source(f"{folder}/img?.png")) == ["img1.png", "img2.png"]
+    assert names(open_source(f"{folder}/**/*.png")) == ["img3.png", "img1.png", "img2.png"]
+
+
+def test_a_file_whose_name_looks_like_a_glob_is_that_file(folder):
+    (folder / "img1.png").rename(folder / "img[1].png")
+    assert names(open_source(f"{folder}/img[1].png")) == ["img[1].png"]
+
+
+def test_a_video_among_pictures_is_named_as_passed_over(folder, shared_data):
+    shutil.copy(shared_data / "videos" / "cockatoo.mp4", folder)
+    for text in (str(folder), f"{folder}/*"):
+        source = open_source(text)
+        assert source.frame_count == 3
+        assert len(source.problems) == 1
+        assert "cockatoo.mp4" in source.problems[0]
+
+
+def test_a_glob_of_one_video_is_that_video(shared_data):
+    source = open_source(f"{shared_data}/videos/cock*.mp4")
+    assert source.frame_count == 280
+    source.close()
+    with pytest.raises(UsageError, match="matches 3 videos"):
+        open_source(f"{shared_data}/videos/*.mp4")
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("", UsageError, "is empty"),
+        ("nowhere/cat.jpg", SourceError, r"no nowhere/cat\.jpg \(looked for /.*/nowhere/cat\.jpg\)"),
+        ("nowhere/*.jpg", SourceError, r"matches no files"),
+        ("ftp://host/cat.mp4", UsageError, r"ftp:// cannot be read; known are rtsp"),
+        ("ftp://me:secret@host/cat.mp4", UsageError, r"^ftp://host/cat.mp4"),
+        ("99", SourceError, r"no camera 99 \(/dev/video99\); found: "),
+        ("/dev/video99", SourceError, r"no camera /dev/video99"),
+        ("/dev/null", SourceError, r"camera /dev/null cannot be opened"),
+        ("note.txt", UsageError, r"the suffix \.txt tells neither"),
+        ("note", UsageError, r"no suffix, so it tells neither"),
+        ("empty", SourceError, r"no picture in folder empty \(0 entries\)"),
+        ("nested", SourceError, r"nested/\*\*/\*\.jpg"),
+        ("pipe.mp4", SourceError, r"neither a file nor a folder"),
+    ],
+)
+def test_says_what_is_wrong_and_what_to_do(text, error, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for note in ("note", "note.txt"):
+        Path(note).write_text("hello")
+    Path("empty").mkdir()
+    Path("nested/deeper").mkdir(parents=True)
+    os.mkfifo("pipe.mp4")
+    with pytest.raises(error, match=message):
+        open_source(text)
+
+
+def test_a_folder_of_videos_says_that_they_are_sources_of_their_own(shared_data):
+    with pytest.raises(SourceError, match="has 3 videos, which are sources of their own"):
+        open_source(str(shared_data / "videos"))
+
+
+def test_the_synthetic_scene_is_a_source():
+    pytest.importorskip("camrt.runtime.scene")
+    source = open_source("synthetic")
+    frame = source.read()
+    assert frame.image.ndim == 3
+    source.close()
+
+
+def test_decoders_keep_their_remarks_off_the_terminal(tmp_path, shared_data):
+    video = (shared_data / "videos" / "oc_dog.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(video[: len(video) // 8])
+    (tmp_path / "text.mp4").write_text("not a video")
+    (tmp_path / "cut.jpg").write_bytes(cv2.imencode(".jpg", picture())[1].tobytes()[:-100])
+    script = """
+import sys
+from camrt.errors import SourceError
+from camrt.runtime.sources import open_source
+for text in ("99", "/dev/null", "text.mp4", "cut.jpg", "cut.mp4"):
+    try:
+        source = open_source(text)
+        while source.read() is not None: pass
+    except SourceError as error:
+        print(error)
+print(source.problems)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert re.search(r"stops after frame \d+ of 336", run.stdout)
+    assert run.stderr == ""
+    assert len(run.stdout.splitlines()) == 5

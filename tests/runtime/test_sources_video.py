@@ -1,0 +1,172 @@
+"""A video file gives every frame in order, upright; what is missing of it is told."""
+
+import math
+import struct
+import threading
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from camrt.errors import SourceError
+from camrt.runtime.sources import open_source
+from camrt.runtime.sources.capture import fps_of, frame_count_of, shortfall
+from support.overlays import picture
+
+
+def write_video(path, frames, *, fps=10):
+    height, width = frames[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+def read_all(source):
+    frames = []
+    while (frame := source.read()) is not None:
+        frames.append(frame)
+    source.close()
+    return frames
+
+
+@pytest.mark.parametrize(("name", "count", "fps"), [("cockatoo.mp4", 280, 20.0), ("bottle-detection.mp4", 1189, 29.83)])
+def test_reads_every_frame_of_a_real_video_in_order(shared_data, name, count, fps):
+    source = open_source(str(shared_data / "videos" / name))
+    assert (source.live, source.frame_count) == (False, count)
+    assert source.fps == pytest.approx(fps, abs=0.01)
+    times = []
+    for index in range(count):
+        frame = source.read()
+        assert frame.index == index
+        times.append(frame.time_s)
+    assert source.read() is None
+    assert times == pytest.approx([index / source.fps for index in range(count)], abs=0.5 / source.fps)
+    assert source.problems == []
+    source.close()
+
+
+def test_frames_come_in_the_order_they_were_written(tmp_path):
+    path = write_video(tmp_path / "a.mp4", [picture(shade=shade) for shade in range(0, 250, 10)])
+    shades = [frame.image[..., 1].mean() for frame in read_all(open_source(str(path)))]
+    assert shades == pytest.approx(range(0, 250, 10), abs=4)
+
+
+@pytest.mark.parametrize("kept", [0.2, 0.5, 0.95])
+def test_a_video_cut_short_gives_what_there_is_and_says_what_is_missing(shared_data, tmp_path, kept):
+    data = (shared_data / "videos" / "oc_dog.mp4").read_bytes()  # its index stands in front
+    (tmp_path / "cut.mp4").write_bytes(data[: int(len(data) * kept)])
+    source = open_source(str(tmp_path / "cut.mp4"))
+    frames = read_all(source)
+    assert 0 < len(frames) < 336
+    assert source.problems[-1] == f"{source.name} stops after frame {len(frames)} of 336: truncated or damaged?"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"), [(b"", "is empty"), (b"hello\n" * 500, "cannot be opened as a video"), (None, "truncated")]
+)
+def test_a_file_without_a_readable_index_is_an_error(shared_data, tmp_path, data, message):
+    if data is None:
+        whole = (shared_data / "videos" / "cockatoo.mp4").read_bytes()  # its index stands at the end
+        data = whole[: len(whole) // 2]
+    (tmp_path / "bad.mp4").write_bytes(data)
+    with pytest.raises(SourceError, match=rf"bad\.mp4 .*{message}"):
+        open_source(str(tmp_path / "bad.mp4"))
+
+
+def test_a_damaged_place_is_passed_over_and_told(shared_data, tmp_path):
+    data = bytearray((shared_data / "videos" / "oc_dog.mp4").read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 60_000] = np.random.default_rng(0).bytes(60_000)
+    (tmp_path / "damaged.mp4").write_bytes(data)
+    source = open_source(str(tmp_path / "damaged.mp4"))
+    frames = read_all(source)
+    assert [frame.index for frame in frames] == list(range(len(frames)))
+    assert frames[-1].time_s > 11  # to the end: the video takes 11.2 s
+    assert len(source.problems) == 1
+    assert f"{336 - len(frames)} damaged frames after 5.4" in source.problems[0]
+
+
+def test_a_video_filmed_upright_is_turned_upright(tmp_path):
+    path = write_video(tmp_path / "a.mp4", [picture(48, 96)] * 5)
+    data = bytearray(path.read_bytes())
+    matrix = data.index(b"tkhd") + 4 + 40  # the track header's transformation, in 16.16 and 2.30 fixed point
+    assert data[matrix : matrix + 36] == struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    data[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 48 << 16, 0, 1 << 30)
+    path.write_bytes(data)
+    turned = open_source(str(path)).read().image
+    assert turned.shape == (96, 48, 3)
+    expected = cv2.rotate(picture(48, 96), cv2.ROTATE_90_CLOCKWISE)
+    np.testing.assert_allclose(turned.astype(int), expected.astype(int), atol=25)
+
+
+def test_a_video_may_change_its_size_on_the_way(tmp_path):
+    sizes = [(48, 64)] * 3 + [(96, 64)] * 3
+    jpegs = [cv2.imencode(".jpg", picture(*size))[1].tobytes() for size in sizes]
+    (tmp_path / "a.mjpeg").write_bytes(b"".join(jpegs))
+    source = open_source(str(tmp_path / "a.mjpeg"))
+    assert source.frame_count is None
+    assert [frame.image.shape for frame in read_all(source)] == [(48, 64, 3)] * 6
+    assert source.problems == []
+
+
+def test_an_animated_gif_is_a_video(tmp_path):
+    frames = [Image.fromarray(picture(shade=shade)) for shade in (0, 120, 240)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=100)
+    assert len(read_all(open_source(str(tmp_path / "a.gif")))) == 3
+
+
+def test_a_name_with_colons_and_percent_signs_is_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "a.mp4", [picture()] * 3).rename("concat:猫 %03d.mp4")
+    assert len(read_all(open_source("concat:猫 %03d.mp4"))) == 3
+
+
+def test_close_may_come_from_another_thread_in_the_middle_of_a_read(shared_data):
+    for delay_s in (0.0, 0.003, 0.01, 0.03):
+        source = open_source(str(shared_data / "videos" / "cockatoo.mp4"))
+        reader = threading.Thread(target=read_all, args=(source,))
+        reader.start()
+        threading.Event().wait(delay_s)
+        source.close()
+        reader.join(10)
+        assert not reader.is_alive()
+        assert source.read() is None
+
+
+class Header:
+    """As much of a capture as its properties."""
+
+    def __init__(self, value):
+        self._value = value
+
+    def get(self, _):
+        return self._value
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf, 90000.0, -9.2e18])
+def test_a_rate_that_cannot_be_is_none(value):
+    assert fps_of(Header(value)) is None
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf, -3074457345618259.0])
+def test_a_count_that_cannot_be_is_none(value):
+    assert frame_count_of(Header(value)) is None
+
+
+@pytest.mark.parametrize(
+    ("frames", "last_s", "promised", "fps", "told"),
+    [
+        (336, 11.2, 336, 30, False),
+        (330, 11.0, 336, 30, False),  # an estimated count
+        (120, 4.0, 336, 30, True),
+        (120, 11.1, 336, 30, False),  # a varying rate: fewer frames, but to the end
+        (0, 0.0, 2, 30, False),
+        (0, 0.0, 10, None, True),
+        (120, 4.0, None, 30, False),
+    ],
+)
+def test_an_early_end_is_told_from_an_estimate_that_is_a_little_off(frames, last_s, promised, fps, told):
+    assert (shortfall("a.mp4", frames, last_s, promised, fps) is not None) == told

@@ -1,0 +1,104 @@
+"""A desktop of its own for a test: a virtual display, its pixels, and hands on its keyboard and mouse."""
+
+import ctypes
+import shutil
+import struct
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import numpy as np
+
+from support.needs import environment, skip_or_fail
+
+
+class Desktop:
+    """A virtual screen of 800x600 pixels."""
+
+    def __init__(self, display, folder):
+        self.display = display
+        self._folder = folder
+        self._scripts = []
+
+    def run(self, script, *, timeout_s=30):
+        """Start a Python script on this desktop; ended by force after ``timeout_s``."""
+        command = ["timeout", str(timeout_s), sys.executable, "-c", script]
+        script = subprocess.Popen(
+            command, env=environment(DISPLAY=self.display), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self._scripts.append(script)
+        return script
+
+    def end(self):
+        """End what is still running, as after a test that failed."""
+        for script in self._scripts:
+            with script:
+                script.terminate()
+
+    def screenshot(self):
+        """Return the screen as (600, 800, 3) BGR, from Xvfb's frame buffer, an XWD file."""
+        data = (self._folder / "Xvfb_screen0").read_bytes()
+        header = struct.unpack(">25I", data[:100])
+        width, height, bytes_per_line, colors = header[4], header[5], header[12], header[19]
+        pixels = np.frombuffer(data, np.uint8, height * bytes_per_line, offset=header[0] + colors * 12)
+        return pixels.reshape(height, -1, 4)[:, :width, :3]
+
+    def window(self, title):
+        """Return the number of the window of that title once it is there."""
+        found = self._xdotool("search", "--sync", "--onlyvisible", "--name", f"^{title}$")
+        return int(found.split()[0])
+
+    def press(self, window, *keys):
+        """Press keys, by their X names, in a window."""
+        self._xdotool("windowfocus", "--sync", str(window))
+        self._xdotool("key", "--delay", "50", *keys)
+
+    def close_window(self, window):
+        """Ask a window to close as its button in the title bar does."""
+        x11 = ctypes.CDLL("libX11.so.6")
+        x11.XOpenDisplay.restype = ctypes.c_void_p
+        x11.XInternAtom.restype = ctypes.c_ulong
+        x11.XInternAtom.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int]
+        x11.XSendEvent.argtypes = [ctypes.c_void_p, ctypes.c_ulong, ctypes.c_int, ctypes.c_long, ctypes.c_void_p]
+        x11.XCloseDisplay.argtypes = [ctypes.c_void_p]
+        display = x11.XOpenDisplay(self.display.encode())
+        protocols, delete = (x11.XInternAtom(display, name, 0) for name in (b"WM_PROTOCOLS", b"WM_DELETE_WINDOW"))
+        # XClientMessageEvent: type, serial, send_event, display, window, message_type, format, data; padded to XEvent.
+        message = struct.pack("@iLiPLLi4x5l24l", 33, 0, 1, display, window, protocols, 32, delete, *[0] * 28)
+        x11.XSendEvent(display, window, 0, 0, message)
+        x11.XCloseDisplay(display)
+
+    def _xdotool(self, *arguments):
+        command = ["timeout", "20", "xdotool", *arguments]
+        done = subprocess.run(
+            command, env=environment(DISPLAY=self.display), capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+
+@contextmanager
+def desktop(folder):
+    """Start a desktop for the length of a test; ``folder`` takes its frame buffer."""
+    for tool in ("Xvfb", "xdotool"):
+        if shutil.which(tool) is None:
+            skip_or_fail(f"no virtual display; install {tool}")
+    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "800x600x24", "-nolisten", "tcp", "-fbdir", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        number = server.stdout.readline().strip()
+        if not number:
+            skip_or_fail("Xvfb does not start")
+        screen = Desktop(f":{number}", folder)
+        try:
+            yield screen
+        finally:
+            screen.end()
+            server.terminate()
+
+
+def eventually(happened, *, within_s=15):
+    """Wait until ``happened()`` is true and return what it returned."""
+    end = time.monotonic() + within_s
+    while not (result := happened()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return result

@@ -1,0 +1,20 @@
+"""What sinks are given."""
+
+import numpy as np
+
+from camrt.runtime.frames import Frame, Rendered
+
+
+def picture(height=48, width=64, *, shade=0):
+    """A smooth BGR picture, so that lossy codecs keep it nearly as it is; its mean green is near ``shade``."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[..., 0] = np.linspace(0, 255, width, dtype=np.uint8)
+    image[..., 1] = shade
+    image[..., 2] = np.linspace(0, 255, height, dtype=np.uint8)[:, None]
+    return image
+
+
+def rendered(index=0, *, name="camera 0", image=None, result=None):
+    """An overlay; most sinks do not look at its result."""
+    image = picture(shade=index * 10 % 256) if image is None else image
+    return Rendered(Frame(image, index, index / 10, name), image, result, index)

@@ -1,0 +1,28 @@
+"""An RTSP camera made of GStreamer. Runs under the system's Python, which has the bindings; prints its port."""
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402 - the versions come first
+
+CAMERA = (
+    "( videotestsrc is-live=true {options} ! video/x-raw,width=320,height=240,framerate=30/1 "
+    "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! rtph264pay name=pay0 pt=96 )"
+)
+
+Gst.init(None)
+server = GstRtspServer.RTSPServer()
+server.set_address("127.0.0.1")
+server.set_service("0")
+for path, options in (("/live", ""), ("/short", "num-buffers=60")):
+    factory = GstRtspServer.RTSPMediaFactory()
+    factory.set_launch(CAMERA.format(options=options))
+    server.get_mount_points().add_factory(path, factory)
+if Gst.ElementFactory.find("x264enc") is None:
+    raise SystemExit("GStreamer has no x264enc")
+server.attach(None)
+print(server.get_bound_port(), flush=True)
+GLib.timeout_add_seconds(120, lambda: GLib.MainLoop.quit(loop))  # never outlives a test run by much
+loop = GLib.MainLoop()
+loop.run()
