@@ -1,0 +1,169 @@
+"""A torch module becomes a model file, and the file computes what the module does."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from export_graphs import assert_identity, random_pictures, run
+from torch import nn
+
+from camrt.errors import ExportError, HeadNotFound, UsageError
+from camrt.export import attach, from_torch
+from camrt.export.preprocessing import Preprocessing
+
+SIZE = 16
+
+
+class GapNet(nn.Module):
+    """Convolutions with batch norm and dropout, GAP, linear."""
+
+    def __init__(self, classes=4):
+        super().__init__()
+        torch.manual_seed(classes)
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 5, 3, padding=1)
+        )
+        self.dropout = nn.Dropout(0.5)
+        self.classifier = nn.Linear(5, classes)
+
+    def forward(self, x):
+        return self.classifier(self.dropout(torch.relu(self.convolutions(x)).mean((2, 3))))
+
+
+class Nin(nn.Module):
+    """Network in network: the last convolution gives one map a class."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Conv2d(5, 4, 1), nn.AdaptiveAvgPool2d(1))
+
+    def forward(self, x):
+        return self.body(x).flatten(1)
+
+
+class TwoHeads(GapNet):
+    def forward(self, x):
+        pooled = torch.relu(self.convolutions(x)).mean((2, 3))
+        return {"embedding": pooled, "logits": self.classifier(pooled)}
+
+
+class Mlp(GapNet):
+    def __init__(self):
+        super().__init__()
+        self.classifier = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 4))
+
+
+def torch_logits(module, pictures):
+    """What the module says in evaluation mode."""
+    module.eval()
+    with torch.no_grad():
+        return module(torch.from_numpy(Preprocessing().apply(pictures))).numpy()
+
+
+@pytest.mark.parametrize("factory", [GapNet, Nin])
+def test_the_file_computes_what_the_module_does(factory, tmp_path):
+    module = factory()
+    report = from_torch(module, tmp_path / "out.onnx", input_size=SIZE, labels=list("abcd"))
+    pictures = random_pictures(3, SIZE, SIZE)
+    results = run(tmp_path / "out.onnx", pictures)
+    assert_identity(results)
+    np.testing.assert_allclose(results["logits"], torch_logits(module, pictures), atol=1e-5)
+    assert report.head == ("linear" if factory is GapNet else "class_maps")
+    assert report.verification["features_error"] <= 1e-4
+    assert report.verification["torch_error"] <= 1e-4
+
+
+def test_the_module_keeps_its_modes(tmp_path):
+    module = GapNet().train()
+    module.convolutions[1].eval()
+    from_torch(module, tmp_path / "out.onnx", input_size=SIZE)
+    assert [part.training for part in module.modules()] == [True, True, True, False, True, True, True, True]
+    with pytest.raises(ExportError):
+        from_torch(Failing(module), tmp_path / "failed.onnx", input_size=SIZE)
+    assert module.training
+
+
+class Failing(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x).reshape(7, 7)
+
+
+def test_nothing_is_printed_or_warned(tmp_path, capfd):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        from_torch(GapNet(), tmp_path / "out.onnx", input_size=SIZE)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_width_comes_first(tmp_path):
+    assert from_torch(GapNet(), tmp_path / "out.onnx", input_size=(24, 16)).features == (5, 8, 12)
+
+
+def test_of_several_outputs_the_one_with_the_head_is_compared(tmp_path):
+    module = TwoHeads()
+    report = from_torch(module, tmp_path / "out.onnx", input_size=SIZE)
+    assert report.classes == 4
+    assert report.verification["torch_error"] <= 1e-4
+
+
+def test_half_precision_modules_are_exported(tmp_path):
+    from_torch(GapNet().half(), tmp_path / "out.onnx", input_size=SIZE)
+    assert_identity(run(tmp_path / "out.onnx", random_pictures(2, SIZE, SIZE)), 5e-3)
+
+
+def test_a_hidden_layer_is_refused(tmp_path):
+    with pytest.raises(HeadNotFound, match="to_gap_cnn"):
+        from_torch(Mlp(), tmp_path / "out.onnx", input_size=SIZE)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [(nn.Linear(7, 2), "Linear cannot run on a 2x3x16x16 tensor"), (Failing(GapNet()), "Failing cannot run")],
+)
+def test_a_module_that_takes_no_pictures_is_refused(module, message, tmp_path):
+    with pytest.raises(ExportError, match=message):
+        from_torch(module, tmp_path / "out.onnx", input_size=SIZE)
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    module = GapNet()
+    with torch.no_grad():
+        module.classifier.weight[0, 0] = float("nan")
+    with pytest.raises(ExportError, match=r"GapNet: weights 'classifier.weight' hold 1 NaN"):
+        from_torch(module, tmp_path / "out.onnx", input_size=SIZE)
+
+
+@pytest.mark.parametrize("wrong", [0, (0, 16)])
+def test_an_empty_input_is_refused(wrong, tmp_path):
+    with pytest.raises(UsageError, match="empty"):
+        from_torch(GapNet(), tmp_path / "out.onnx", input_size=wrong)
+
+
+@pytest.mark.parametrize("dynamic", [True, False])
+@pytest.mark.parametrize("opset", [9, 13, 18])
+@pytest.mark.parametrize("factory", [GapNet, Nin])
+def test_files_of_the_older_exporter_are_attached(factory, opset, dynamic, tmp_path):
+    module = factory().eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is deprecated; files that it made will be about for long
+        torch.onnx.export(
+            module,
+            (torch.rand(1, 3, SIZE, SIZE),),
+            str(tmp_path / "in.onnx"),
+            dynamo=False,
+            opset_version=opset,
+            dynamic_axes={"x": {0: "batch"}} if dynamic else None,
+            input_names=["x"],
+        )
+    attach(tmp_path / "in.onnx", tmp_path / "out.onnx")
+    pictures = random_pictures(3, SIZE, SIZE)
+    results = run(tmp_path / "out.onnx", pictures)
+    np.testing.assert_allclose(results["logits"], torch_logits(module, pictures), atol=1e-5)
+    assert_identity(results)

@@ -1,0 +1,275 @@
+"""What cannot be explained or read is refused: with the node, what was found, what to do; and nothing is written."""
+
+import resource
+from contextlib import contextmanager
+
+import numpy as np
+import onnx
+import pytest
+from export_graphs import CHANNELS, CLASSES, PLAIN, Net, assert_identity, random_pictures, run
+from onnx import external_data_helper, numpy_helper
+
+from camrt.errors import ExportError, HeadNotFound, UsageError
+from camrt.export import attach
+
+
+def hidden_layer(net):
+    hidden = net.op("Relu", net.op("Gemm", net.pooled(), net.weights(6, CHANNELS), transB=1))
+    return net.op("Gemm", net.op("Dropout", hidden), net.weights(CLASSES, 6), transB=1)
+
+
+def flattened_map(net):
+    return net.op("Gemm", net.op("Flatten", net.features()), net.weights(CLASSES, CHANNELS * 16), transB=1)
+
+
+def token(net):
+    tokens = net.op(
+        "Transpose", net.op("Reshape", net.features(), net.const(np.array([0, CHANNELS, 16]))), perm=[0, 2, 1]
+    )
+    attention = net.op("Softmax", net.op("MatMul", tokens, net.op("Transpose", tokens, perm=[0, 2, 1])), axis=-1)
+    mixed = net.op("MatMul", attention, tokens)
+    first = net.op("Gather", mixed, net.const(np.array(0, np.int64)), axis=1)
+    return net.gemm(first)
+
+
+def mean_of_rows(net):
+    return net.op(
+        "Gemm", net.op("Flatten", net.mean(net.features(), [2])), net.weights(CLASSES, CHANNELS * 4), transB=1
+    )
+
+
+def mean_of_everything(net):
+    return net.op(
+        "MatMul", net.op("Flatten", net.op("ReduceMean", net.features(), keepdims=1)), net.weights(1, CLASSES)
+    )
+
+
+def part_of_the_map(net):
+    pooled = net.op("AveragePool", net.features(), kernel_shape=[3, 3], strides=[3, 3])
+    return net.gemm(net.op("Flatten", pooled))
+
+
+def normalised(net):
+    scale = net.op("Mul", net.pooled(), net.weights(1, CHANNELS))
+    return net.gemm(scale)
+
+
+def embedding(net):
+    return net.pooled()
+
+
+def numbers_only(net):
+    return net.op("ArgMax", net.gemm(net.pooled()), axis=1, keepdims=1)
+
+
+def uneven_padding(net):
+    maps = net.op("Conv", net.features(), net.weights(CLASSES, CHANNELS, 1, 1), pads=[0, 0, 1, 1])
+    return net.op("Flatten", net.op("GlobalAveragePool", maps))
+
+
+def softmax_over_the_batch(net):
+    return net.op("Softmax", net.gemm(net.pooled()), axis=0)
+
+
+REFUSED = {
+    hidden_layer: r"Relu node 'the_relu\d+'.*Gemm node 'the_gemm\d+'.*to_gap_cnn",
+    flattened_map: r"Relu node.*flattened, not averaged.*to_gap_cnn",
+    token: r"Gather node.*attention",
+    mean_of_rows: r"ReduceMean node.*axes \[2\].*to_gap_cnn",
+    part_of_the_map: r"AveragePool node.*3x3 does not cover the map of 4x4",
+    normalised: r"Mul node.*only steps that move numbers about",
+    embedding: r"global average pool of what Relu node.*export it with its classifier",
+    numbers_only: r"ArgMax node.*scores are gone",
+    uneven_padding: r"Conv node.*pads its map",
+    softmax_over_the_batch: r"Softmax node.*axis 0",
+    mean_of_everything: r"ReduceMean node.*axes \[0, 1, 2, 3\]",
+}
+
+
+@pytest.mark.parametrize("head", REFUSED, ids=lambda head: head.__name__)
+def test_a_head_that_weights_do_not_explain_is_refused(head, tmp_path):
+    net = Net()
+    source = net.save(tmp_path / "in.onnx", head(net))
+    with pytest.raises(HeadNotFound, match=REFUSED[head]):
+        attach(source, tmp_path / "out.onnx")
+    assert [file.name for file in tmp_path.iterdir()] == ["in.onnx"]
+
+
+def test_a_detector_is_refused(tmp_path):
+    net = Net()
+    boxes = net.op("Reshape", net.features(6), net.const(np.array([0, 16, 6], np.int64)))
+    source = net.save(tmp_path / "in.onnx", boxes, **{boxes: ["N", 16, 6]})
+    with pytest.raises(HeadNotFound, match=r"shape \[N, 16, 6\].*detectors"):
+        attach(source, tmp_path / "out.onnx")
+
+
+def test_a_segmentation_network_is_refused(tmp_path):
+    net = Net()
+    masks = net.op("Conv", net.features(), net.weights(CLASSES, CHANNELS, 1, 1))
+    source = net.save(tmp_path / "in.onnx", masks, **{masks: ["N", CLASSES, 4, 4]})
+    with pytest.raises(HeadNotFound, match=r"shape \[N, 4, 4, 4\].*segmentation"):
+        attach(source, tmp_path / "out.onnx")
+
+
+def test_of_several_outputs_without_a_head_each_is_named(tmp_path):
+    net = Net()
+    hidden = net.op("Relu", net.pooled())
+    first = net.op("Gemm", hidden, net.weights(CLASSES, CHANNELS), transB=1, to="first")
+    second = net.op("Identity", hidden, to="second")
+    source = net.save(tmp_path / "in.onnx", first, second)
+    with pytest.raises(HeadNotFound, match=r"(?s)none of the 2 outputs.*'first'.*'second'"):
+        attach(source, tmp_path / "out.onnx")
+
+
+def test_a_head_that_only_looks_like_one_fails_the_identity(tmp_path):
+    """Reshape and Transpose may move numbers about, but here they shuffle the channels: only running shows it."""
+    net = Net()
+    pairs = net.op("Reshape", net.pooled(6), net.const(np.array([-1, 2, 3], np.int64)))
+    shuffled = net.op("Reshape", net.op("Transpose", pairs, perm=[0, 2, 1]), net.const(np.array([-1, 6], np.int64)))
+    source = net.save(tmp_path / "in.onnx", net.gemm(shuffled, channels=6))
+    with pytest.raises(ExportError, match="do not add up to the logits"):
+        attach(source, tmp_path / "out.onnx", **PLAIN)
+    assert [file.name for file in tmp_path.iterdir()] == ["in.onnx"]
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+@pytest.mark.parametrize("as_node", [False, True])
+def test_weights_that_are_no_numbers_are_refused(broken, as_node, tmp_path):
+    net = Net()
+    values = np.full((CLASSES, CHANNELS), broken, np.float32)
+    weights = net.op("Constant", value=numpy_helper.from_array(values), to="w") if as_node else net.const(values, "w")
+    source = net.save(tmp_path / "in.onnx", net.op("Gemm", net.pooled(), weights, transB=1))
+    with pytest.raises(ExportError, match="'w' hold 20 NaN or infinite"):
+        attach(source, tmp_path / "out.onnx")
+
+
+def test_scores_that_are_no_numbers_are_refused(tmp_path):
+    net = Net()
+    huge = net.op("Mul", net.features(), net.const(np.float32(3e38)))
+    maps = net.op("Mul", huge, net.const(np.float32(1e5)))
+    source = net.save(tmp_path / "in.onnx", net.gemm(net.op("Flatten", net.op("GlobalAveragePool", maps))))
+    with pytest.raises(ExportError, match="holds NaN or infinite"):
+        attach(source, tmp_path / "out.onnx", **PLAIN)
+
+
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.9])
+def test_a_truncated_or_empty_file_is_refused(part, tmp_path):
+    net = Net()
+    source = net.save(tmp_path / "in.onnx", net.gemm(net.pooled()))
+    data = source.read_bytes()
+    source.write_bytes(data[: int(len(data) * part)])
+    with pytest.raises(ExportError, match=r"in\.onnx.*(export it again|not a valid)"):
+        attach(source, tmp_path / "out.onnx")
+
+
+@pytest.mark.parametrize("content", [b"hello, this is a text file\n" * 20, b"\x89PNG\r\n\x1a\n" + bytes(100), b"{}"])
+def test_a_file_of_another_kind_is_refused(content, tmp_path):
+    (tmp_path / "text.onnx").write_bytes(content)
+    with pytest.raises(ExportError, match=r"text\.onnx"):
+        attach(tmp_path / "text.onnx", tmp_path / "out.onnx")
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
+    with pytest.raises(ExportError, match="No such file"):
+        attach(tmp_path / "nowhere.onnx", tmp_path / "out.onnx")
+    with pytest.raises(ExportError, match="is a folder"):
+        attach(tmp_path, tmp_path / "out.onnx")
+
+
+def test_a_target_that_cannot_be_written_is_refused_before_the_work(tmp_path):
+    net = Net()
+    source = net.save(tmp_path / "in.onnx", net.gemm(net.pooled()))
+    with pytest.raises(UsageError, match="no folder"):
+        attach(source, tmp_path / "nowhere" / "out.onnx")
+    with pytest.raises(UsageError, match="is a folder"):
+        attach(source, tmp_path, overwrite=True)
+
+
+@contextmanager
+def largest_file(size):
+    """Let the system refuse to write more than ``size`` bytes, as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
+    net = Net()
+    source = net.save(tmp_path / "in.onnx", net.gemm(net.pooled()))
+    (tmp_path / "out.onnx").write_text("the old one")
+    with largest_file(1000), pytest.raises(ExportError, match=r"out\.onnx cannot be written"):
+        attach(source, tmp_path / "out.onnx", overwrite=True)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["in.onnx", "out.onnx"]
+    assert (tmp_path / "out.onnx").read_text() == "the old one"
+
+
+def _with_external_data(path, location):
+    net = Net()
+    model = net.model(net.gemm(net.pooled()))
+    external_data_helper.convert_model_to_external_data(model, location=location, size_threshold=0)
+    (path.parent / location).parent.mkdir(exist_ok=True)
+    for tensor in model.graph.initializer:
+        external_data_helper.save_external_data(tensor, str(path.parent))
+        tensor.ClearField("raw_data")
+    path.write_bytes(model.SerializeToString())
+
+
+def test_external_data_beside_the_model_comes_into_the_file(tmp_path):
+    (tmp_path / "a").mkdir()
+    _with_external_data(tmp_path / "a" / "in.onnx", "weights.bin")
+    attach(tmp_path / "a" / "in.onnx", tmp_path / "out.onnx", **PLAIN)
+    assert_identity(run(tmp_path / "out.onnx", random_pictures(1)))
+
+
+def test_external_data_elsewhere_or_lost_is_refused(tmp_path):
+    (tmp_path / "a").mkdir()
+    path = tmp_path / "a" / "in.onnx"
+    _with_external_data(path, "weights.bin")
+    (tmp_path / "a" / "weights.bin").rename(tmp_path / "weights.bin")
+    with pytest.raises(ExportError, match=r"'weights\.bin'.*not beside it"):
+        attach(path, tmp_path / "out.onnx")
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = "../weights.bin"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ExportError, match="outside the model's folder"):
+        attach(path, tmp_path / "out.onnx")
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "message"),
+    [
+        (["N", 8, 8, 3], 1, "channels first"),
+        (["N", 1, 8, 8], 1, "RGB"),
+        (["N", 3, 8, 8], 2, "UINT8"),
+        (["N", 3], 1, r"\[N, 3, H, W\]"),
+    ],
+)
+def test_an_input_that_is_no_colour_picture_is_refused(shape, kind, message, tmp_path):
+    net = Net()
+    model = net.model(net.gemm(net.pooled()))
+    model.graph.input[0].CopyFrom(onnx.helper.make_tensor_value_info("data", kind, shape))
+    onnx.save(model, tmp_path / "in.onnx")
+    with pytest.raises(ExportError, match=message):
+        attach(tmp_path / "in.onnx", tmp_path / "out.onnx")
+
+
+def test_a_second_input_is_refused(tmp_path):
+    net = Net()
+    model = net.model(net.gemm(net.pooled()))
+    model.graph.input.append(onnx.helper.make_tensor_value_info("more", 1, ["N", 2]))
+    onnx.save(model, tmp_path / "in.onnx")
+    with pytest.raises(ExportError, match=r"2 inputs \('data', 'more'\)"):
+        attach(tmp_path / "in.onnx", tmp_path / "out.onnx")
+
+
+def test_an_old_opset_is_refused_with_the_way_out(tmp_path):
+    net = Net(6, ir_version=3)
+    source = net.save(tmp_path / "in.onnx", net.gemm(net.pooled()))
+    with pytest.raises(ExportError, match=r"opset 6.*version_converter"):
+        attach(source, tmp_path / "out.onnx")
