@@ -1,6 +1,6 @@
 """Train the bundled model on synthetic scenes, a few minutes on two cores, the same each time on one machine.
 
-    python -m camrt.export.train_demo -o runtime/assets/demo.onnx
+python -m camrt.export.train_demo -o runtime/assets/demo.onnx
 """
 
 import argparse

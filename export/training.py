@@ -41,11 +41,11 @@ def fit(
     network.train()
     for _ in range(epochs):
         total = 0.0
-        for chosen in torch.randperm(len(inputs), generator=random).split(batch_size):
+        for chosen in torch.split(torch.randperm(len(inputs), generator=random), batch_size):
             batch = _varied(inputs[chosen].float(), shift, random)
             loss = nn.functional.cross_entropy(network(batch), targets[chosen])
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
             total += loss.item() * len(chosen)

@@ -6,6 +6,7 @@ judged on scenes that it was not trained on.
 
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -105,7 +106,7 @@ class _Act:
         image = np.rint(image + opacity * (self._surface(angle) - image)).astype(np.uint8)
         if self._edge is not None:
             cv2.polylines(image, [points], True, self._edge, max(1, self._height // 160), cv2.LINE_AA, 4)
-        return View(cv2.add(image, self._noise), self._class_id, cover > 127)
+        return View(np.asarray(cv2.add(image, self._noise), np.uint8), self._class_id, cover > 127)
 
     def _background(self, time_s: float) -> Image:
         parts = []
@@ -217,6 +218,15 @@ def _outline(name: str) -> NDArray[np.float64]:
     return np.stack([np.cos(angles), np.sin(angles)], axis=1) * radius[:, np.newaxis]
 
 
+def views_of(seeds: Iterable[int], views_per_act: int) -> Iterator[View]:
+    """Render some frames of each class of some scenes, evenly spread over each act."""
+    for seed in seeds:
+        scene = Scene(seed)
+        for act in range(len(CLASSES)):
+            for number in range(views_per_act):
+                yield scene.view(act * FRAMES_PER_ACT + (2 * number + 1) * FRAMES_PER_ACT // (2 * views_per_act))
+
+
 class SyntheticSource:
     """A scene as a camera: 30 frames a second.
 
@@ -227,7 +237,7 @@ class SyntheticSource:
             taken, and none is missed.
     """
 
-    fps = FPS
+    fps: float | None = FPS
 
     def __init__(self, scene: Scene, *, frames: int | None = None, live: bool = True) -> None:
         self.name = "synthetic"
