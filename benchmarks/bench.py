@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from camrt.errors import CamrtError
 from camrt.runtime.frames import Frame, Image
 from camrt.runtime.model import Model
 from camrt.runtime.overlay import OverlayStyle
@@ -109,7 +110,11 @@ def _percentiles(times_ms: Sequence[float]) -> dict[str, float]:
 
 
 def startup_seconds(model: Path, provider: str, threads: int) -> float:
-    """Return the seconds from the start of Python to the first finished overlay, in a process of its own."""
+    """Return the seconds from the start of Python to the first finished overlay, in a process of its own.
+
+    Raises:
+        CamrtError: that process failed.
+    """
     code = (
         "import sys, numpy, camrt\n"
         "model = camrt.load(sys.argv[1], provider=sys.argv[2], threads=int(sys.argv[3]))\n"
@@ -117,5 +122,8 @@ def startup_seconds(model: Path, provider: str, threads: int) -> float:
         "model(frame).draw(frame)\n"
     )
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code, str(model), provider, str(threads)], check=True)
+    command = [sys.executable, "-c", code, str(model), provider, str(threads)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise CamrtError(f"the start cannot be measured: {run.stderr.strip().rpartition(chr(10))[2]}")
     return time.perf_counter() - start
