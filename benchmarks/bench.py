@@ -60,14 +60,11 @@ def measure(model: Model, width: int, height: int, rounds: int) -> dict[str, Any
     """
     random = np.random.default_rng(0)
     images = [random.integers(0, 256, (height, width, 3), np.uint8) for _ in range(_DISTINCT_FRAMES)]
-    start = time.perf_counter()
-    for image in images:
-        model(image)
-    block = max(4, round(_BLOCK_S * len(images) / (time.perf_counter() - start)))
     samples: dict[str, list[float]] = {stage: [] for stage in STAGES}
     bare: list[float] = []
     drawn: list[float] = []
-    _overlay_fps(model, images, 2, samples)
+    _overlay_fps(model, images, 2, samples)  # warms up
+    block = max(4, round(_BLOCK_S * _overlay_fps(model, images, len(images), samples)))
     samples = {stage: [] for stage in STAGES}
     for _ in range(rounds):
         bare.append(_inference_fps(model, images, block))

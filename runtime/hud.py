@@ -57,9 +57,10 @@ class Hud:
         """Write speed and provider in the upper right."""
         (wide, _), _ = cv2.getTextSize(text, _FONT, self._scale, self._stroke)
         width = wide + 2 * self._pad
-        if width > image.shape[1] // 2:
+        height = self._line + self._pad
+        if width > image.shape[1] // 2 or height > image.shape[0] // 4:
             return
-        panel = self._shade(image, image.shape[1] - width, 0, width, self._line + self._pad)
+        panel = self._shade(image, image.shape[1] - width, 0, width, height)
         self._write(panel, text, self._pad, self._line)
 
     def help(self, image: Image) -> None:
