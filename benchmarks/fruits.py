@@ -111,8 +111,8 @@ def network_input(pictures: Pictures) -> "torch.Tensor":
 def _varied(inputs: "torch.Tensor") -> "torch.Tensor":
     import torch
 
-    if torch.rand(()) < 0.5:
-        inputs = inputs.flip(3)
+    mirrored = torch.rand(len(inputs), 1, 1, 1) < 0.5
+    inputs = torch.where(mirrored, inputs.flip(3), inputs)
     reach = inputs.shape[3] // 8
     padded = torch.nn.functional.pad(inputs, [reach] * 4, mode="replicate")
     top, left = (int(start) for start in torch.randint(0, 2 * reach + 1, (2,)))
