@@ -64,8 +64,8 @@ def run(args: argparse.Namespace) -> int:
     if args.output is None:
         reason = window_available()
         if reason is None:
-            live_flags: dict[str, Any] = {"source": "synthetic", "output": [], "events": None, "window": True, "sync": False}
-            live.run(argparse.Namespace(**vars(args) | live_flags))
+            as_live: dict[str, Any] = {"source": "synthetic", "output": [], "events": None, "window": True, "sync": False}
+            live.run(argparse.Namespace(**{**vars(args), **as_live}))
             return _judge(args, model)
         print(f"no window: {reason}", file=sys.stderr)
         args.output = _OUTPUT
