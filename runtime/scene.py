@@ -251,12 +251,10 @@ class SyntheticSource:
 
     def read(self) -> Frame | None:
         """Return the next frame, at its time where the source is live; None at the end."""
-        if self._closed.is_set() or self._next == self.frame_count:
-            return None
         if self.live:
             self._wait()
-            if self._closed.is_set():
-                return None
+        if self._closed.is_set() or (self.frame_count is not None and self._next >= self.frame_count):
+            return None
         index = self._next
         self._next += 1
         time_s = time.time() if self.live else index / FPS

@@ -64,8 +64,8 @@ def run(args: argparse.Namespace) -> int:
     if args.output is None:
         reason = window_available()
         if reason is None:
-            as_live: dict[str, Any] = {"source": "synthetic", "output": [], "events": None, "window": True, "sync": False}
-            live.run(argparse.Namespace(**{**vars(args), **as_live}))
+            as_live: dict[str, Any] = {"source": "synthetic", "output": [], "events": None, "window": True}
+            live.run(argparse.Namespace(**vars(args) | as_live | {"sync": False}))
             return _judge(args, model)
         print(f"no window: {reason}", file=sys.stderr)
         args.output = _OUTPUT
