@@ -1,0 +1,62 @@
+"""Draw the picture of the README: a real model on a real photo, and the demo, side by side.
+
+    python docs/pictures.py
+
+The photo is `chelsea` of scikit-image (CC0). The model is torchvision's MobileNetV2 as found in the test data.
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+from skimage import data
+
+import camrt
+from camrt import export, runtime
+from camrt.runtime.frames import Frame, Image
+from camrt.runtime.overlay import OverlayStyle
+from camrt.runtime.renderer import Renderer
+from camrt.runtime.scene import Scene
+from camrt.runtime.view import View
+
+HERE = Path(__file__).resolve().parent
+TEST_DATA = Path(os.environ.get("CAMRT_TEST_DATA", HERE.parent.parent / "shared" / "data"))
+HEIGHT = 432
+SCENE_FRAME = 200
+
+
+def overlay(model: Path, image: Image, style: OverlayStyle) -> Image:
+    """Draw what ``camrt live`` shows of one frame: after one second of the same, so that the speed is known."""
+    loaded = camrt.load(model)
+    renderer = Renderer(View(style), hud=True, provider=loaded.provider, threads=loaded.threads)
+    for index in range(30):
+        rendered = renderer.render(Frame(image, index, index / 30, model.stem), loaded(image), index)
+    picture = rendered.image.copy()
+    renderer.close()
+    return picture
+
+
+def main() -> None:
+    """Write docs/images/overlay.png."""
+    classifier = TEST_DATA / "models" / "mobilenetv2_torchvision_qdq_int8.onnx"
+    labels = TEST_DATA / "labels" / json.loads(classifier.with_suffix(".json").read_text())["labels"]
+    photo = cv2.cvtColor(data.chelsea(), cv2.COLOR_RGB2BGR)
+    photo = cv2.resize(photo, (round(photo.shape[1] * HEIGHT / photo.shape[0]), HEIGHT), interpolation=cv2.INTER_CUBIC)
+    scene = Scene(seed=0, width=HEIGHT * 4 // 3, height=HEIGHT).view(SCENE_FRAME).image
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "mobilenetv2.onnx"
+        export.attach(classifier, model, labels=labels)
+        cat = overlay(model, np.asarray(photo, np.uint8), OverlayStyle())
+    demo = overlay(Path(runtime.__path__[0]) / "assets" / "demo.onnx", scene, OverlayStyle())
+    gap = np.full((HEIGHT, 8, 3), 255, np.uint8)
+    target = HERE / "images" / "overlay.png"
+    target.parent.mkdir(exist_ok=True)
+    cv2.imwrite(str(target), np.hstack([cat, gap, demo]), [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    print(f"wrote {target}")
+
+
+if __name__ == "__main__":
+    main()
