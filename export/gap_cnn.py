@@ -7,7 +7,6 @@ import copy
 
 import torch
 from torch import fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 
 from camrt.errors import ExportError, UsageError
 
@@ -63,15 +62,19 @@ def to_gap_cnn(module: nn.Module, num_classes: int, *, last_conv: str | None = N
     first = _layer(whole, convolutions[0])
     assert isinstance(first, nn.Conv2d)
     example = torch.zeros(1, first.in_channels, EXAMPLE_SIZE, EXAMPLE_SIZE).to(first.weight)
+    shapes = _Shapes(traced)
     try:
         with torch.no_grad():
-            ShapeProp(traced).propagate(example)
+            shapes.run(example)
     except RuntimeError as error:
-        raise ExportError(f"{type(module).__name__} cannot run on a picture: {str(error).splitlines()[0]}") from error
-    end = _follow(whole, last)
+        # Fully connected layers fail on pictures of another size than theirs; what is kept has been run by then.
+        if last not in shapes.of:
+            cause = str(error).split("\n", 1)[0]
+            raise ExportError(f"{type(module).__name__} cannot run on a picture: {cause}") from error
+    end = _follow(whole, last, shapes.of)
     _cut(traced.graph, end)
     features = fx.GraphModule(whole, traced.graph, class_name="Features")  # takes only the layers that are still used
-    result = GapCnn(features, _shape(end)[1], num_classes).to(first.weight)
+    result = GapCnn(features, shapes.of[end][1], num_classes).to(first.weight)
     return result.train(module.training)
 
 
@@ -91,24 +94,34 @@ def _choose(convolutions: list[fx.Node], name: str | None, network: str) -> fx.N
     return convolutions[len(names) - 1 - names[::-1].index(name)]
 
 
-def _follow(module: nn.Module, node: fx.Node) -> fx.Node:
+class _Shapes(fx.Interpreter):
+    """Runs a traced network and notes the shape of each tensor."""
+
+    def __init__(self, traced: fx.GraphModule) -> None:
+        super().__init__(traced)
+        self.of: dict[fx.Node, tuple[int, ...]] = {}
+
+    def run_node(self, n: fx.Node) -> object:  # torch calls the argument by this name
+        """Run one node."""
+        result = super().run_node(n)
+        if isinstance(result, torch.Tensor):
+            self.of[n] = tuple(result.shape)
+        return result
+
+
+def _follow(module: nn.Module, node: fx.Node, shapes: dict[fx.Node, tuple[int, ...]]) -> fx.Node:
     """Return the last node behind a convolution that still gives its map."""
     while len(node.users) == 1:
         (after,) = node.users
-        shape = _shape(after)
+        shape = shapes.get(after, ())
         if (
             len(shape) != 4
-            or shape[2:] != _shape(node)[2:]
+            or shape[2:] != shapes[node][2:]
             or isinstance(_layer(module, after), (nn.Conv2d, nn.Linear))
         ):
             break
         node = after
     return node
-
-
-def _shape(node: fx.Node) -> tuple[int, ...]:
-    meta = node.meta.get("tensor_meta")
-    return tuple(getattr(meta, "shape", ()))
 
 
 def _cut(graph: fx.Graph, end: fx.Node) -> None:

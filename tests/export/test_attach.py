@@ -5,7 +5,14 @@ import json
 import numpy as np
 import onnx
 import pytest
-from export_graphs import (
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from camrt.errors import ExportError, UsageError
+from camrt.export import attach
+from camrt.export.preprocessing import Preprocessing
+from camrt.model_file import ModelInfo
+from support.export_graphs import (
     CHANNELS,
     CLASSES,
     PLAIN,
@@ -17,13 +24,6 @@ from export_graphs import (
     run,
     session,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
-from camrt.errors import ExportError, UsageError
-from camrt.export import attach
-from camrt.export.preprocessing import Preprocessing
-from camrt.model_file import ModelInfo
 
 
 @pytest.fixture

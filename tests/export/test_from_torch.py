@@ -5,12 +5,12 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from export_graphs import assert_identity, random_pictures, run
 from torch import nn
 
 from camrt.errors import ExportError, HeadNotFound, UsageError
 from camrt.export import attach, from_torch
 from camrt.export.preprocessing import Preprocessing
+from support.export_graphs import assert_identity, random_pictures, run
 
 SIZE = 16
 

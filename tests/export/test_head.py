@@ -5,7 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import pytest
-from export_graphs import (
+from onnx import numpy_helper
+
+from camrt.errors import UsageError
+from camrt.export import attach
+from support.export_graphs import (
     CHANNELS,
     CLASSES,
     PLAIN,
@@ -17,10 +21,6 @@ from export_graphs import (
     run,
     softmax,
 )
-from onnx import numpy_helper
-
-from camrt.errors import UsageError
-from camrt.export import attach
 
 OPSETS = [9, 11, 13, 17, 18, newest_opset()]
 POOLS: dict[str, Callable[[Net, str], str]] = {

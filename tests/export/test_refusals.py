@@ -6,11 +6,11 @@ from contextlib import contextmanager
 import numpy as np
 import onnx
 import pytest
-from export_graphs import CHANNELS, CLASSES, PLAIN, Net, assert_identity, random_pictures, run
 from onnx import external_data_helper, numpy_helper
 
 from camrt.errors import ExportError, HeadNotFound, UsageError
 from camrt.export import attach
+from support.export_graphs import CHANNELS, CLASSES, PLAIN, Net, assert_identity, random_pictures, run
 
 
 def hidden_layer(net):

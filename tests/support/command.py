@@ -43,10 +43,15 @@ def refusal(*arguments, status, cwd=None):
 
 
 @contextmanager
-def started(*arguments, cwd=None):
+def started(*arguments, cwd=None, **changes):
     """Start ``camrt``; it is ended by force if the test leaves it running."""
     process = subprocess.Popen(
-        command(*arguments), cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(*arguments),
+        cwd=cwd,
+        env=environment(**changes),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         yield process

@@ -1,0 +1,131 @@
+"""`to_gap_cnn`: the convolutions stay as they are, what comes behind becomes a pool and one linear layer."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from camrt.errors import ExportError, HeadNotFound, UsageError
+from camrt.export import from_torch, to_gap_cnn
+from support.export_graphs import assert_identity, random_pictures, run
+from support.vision import models
+
+SIZE = 64
+CLASSES = 3
+
+
+class SmallVgg(nn.Module):
+    """Made for one size of picture, as networks with fully connected layers are."""
+
+    def __init__(self, size=SIZE):
+        super().__init__()
+        torch.manual_seed(0)
+        self.features = nn.Sequential(
+            *(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(4, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2)),
+        )
+        self.classifier = nn.Sequential(nn.Linear(6 * (size // 4) ** 2, 8), nn.ReLU(), nn.Linear(8, 10))
+
+    def forward(self, pictures):
+        return self.classifier(self.features(pictures).flatten(1))
+
+
+class Branching(SmallVgg):
+    def forward(self, pictures):
+        return super().forward(pictures) if pictures.sum() > 0 else self.classifier(pictures)
+
+
+def maps_of(part, pictures):
+    """What a part of a network gives in evaluation mode."""
+    with torch.no_grad():
+        return copy.deepcopy(part).eval()(pictures)
+
+
+def assert_exports(network, folder, features):
+    """The network becomes a model file whose maps have the shape that is expected."""
+    report = from_torch(network, folder / "model.onnx", input_size=SIZE, labels=list("abc"))
+    assert (report.head, report.classes, report.features) == ("linear", CLASSES, features)
+    assert_identity(run(folder / "model.onnx", random_pictures(2, SIZE, SIZE)), 1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "kept", "channels", "side_at_224", "side"), [("vgg16", 30, 512, 14, 4), ("alexnet", 12, 256, 13, 3)]
+)
+def test_the_networks_of_the_paper_lose_their_last_pool_and_their_layers(
+    name, kept, channels, side_at_224, side, tmp_path
+):
+    torch.manual_seed(0)
+    network = getattr(models, name)(weights=None)
+    gap = to_gap_cnn(network, CLASSES)
+    pictures = torch.rand(1, 3, 224, 224)
+    expected = maps_of(network.features[:kept], pictures)
+    assert expected.shape[1:] == (channels, side_at_224, side_at_224)
+    torch.testing.assert_close(maps_of(gap.features, pictures), expected)
+    assert sum(weights.numel() for weights in gap.classifier.parameters()) == CLASSES * (channels + 1)
+    assert_exports(gap, tmp_path, (channels, side, side))
+
+
+def test_a_network_without_features_ends_at_the_convolution_that_is_named(tmp_path):
+    """ResNet's conv2 is followed by its norm, the sum with the shortcut and a ReLU: the maps are those of the block."""
+    torch.manual_seed(0)
+    network = models.resnet18(weights=None)
+    gap = to_gap_cnn(network, CLASSES, last_conv="layer3.1.conv2")
+    pictures = torch.rand(1, 3, SIZE, SIZE)
+    block = nn.Sequential(*list(network.children())[:7])  # to layer3
+    torch.testing.assert_close(maps_of(gap.features, pictures), maps_of(block, pictures))
+    assert not any(name.startswith("layer4") for name, _ in gap.features.named_parameters())
+    assert_exports(gap, tmp_path, (256, 4, 4))
+
+
+def test_what_is_refused_before_is_exported_after(tmp_path):
+    network = SmallVgg()
+    with pytest.raises(HeadNotFound, match="to_gap_cnn"):
+        from_torch(network, tmp_path / "model.onnx", input_size=SIZE)
+    assert_exports(to_gap_cnn(network, CLASSES), tmp_path, (6, 32, 32))
+
+
+def test_a_network_made_for_small_pictures_prints_nothing(capfd):
+    """Its fully connected layers do not fit the picture that is sent through to see shapes."""
+    to_gap_cnn(SmallVgg(32), CLASSES)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_network_itself_is_left_as_it_was():
+    network = SmallVgg().train()
+    before = copy.deepcopy(network.state_dict())
+    gap = to_gap_cnn(network, CLASSES)
+    assert gap.training
+    with torch.no_grad():
+        for weights in gap.parameters():
+            weights.zero_()
+    gap(torch.rand(2, 3, SIZE, SIZE))
+    assert network.training
+    for name, values in network.state_dict().items():
+        torch.testing.assert_close(values, before[name])
+
+
+def test_the_new_network_takes_any_size_and_can_be_trained():
+    gap = to_gap_cnn(SmallVgg(), CLASSES)
+    logits = gap(torch.rand(2, 3, 48, 80))
+    assert logits.shape == (2, CLASSES)
+    logits.sum().backward()
+    assert all(weights.grad.isfinite().all() for weights in gap.parameters())
+
+
+def test_a_convolution_that_does_not_exist_is_refused_with_those_that_do():
+    with pytest.raises(UsageError, match=r"no convolution called 'features.9'.*features\.0, features\.3"):
+        to_gap_cnn(SmallVgg(), CLASSES, last_conv="features.9")
+    with pytest.raises(UsageError, match=r"no nn\.Conv2d"):
+        to_gap_cnn(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), CLASSES)
+    with pytest.raises(UsageError, match="num_classes=0"):
+        to_gap_cnn(SmallVgg(), 0)
+
+
+def test_a_network_that_cannot_be_followed_is_refused():
+    with pytest.raises(ExportError, match=r"torch\.fx cannot trace Branching"):
+        to_gap_cnn(Branching(), CLASSES)
+    wrong = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(5, 4, 3))
+    with pytest.raises(ExportError, match=r"Sequential cannot run on a picture: .*5"):
+        to_gap_cnn(wrong, CLASSES)

@@ -1,0 +1,42 @@
+"""torchvision's networks, and the two libraries that one would draw class activation maps with in torch.
+
+torchvision's import wants C++ operators that only its detectors use; where its build does not fit torch's, declaring
+them is enough.
+"""
+
+import warnings
+
+import torch
+
+_operators = torch.library.Library("torchvision", "FRAGMENT")  # kept: they are gone when it is
+for _name in ("nms", "qnms"):
+    if not hasattr(torch.ops.torchvision, _name):
+        _operators.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of their own making
+    from pytorch_grad_cam import GradCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+    from torchcam.methods import CAM
+    from torchvision import models
+
+__all__ = ["CAM", "ClassifierOutputTarget", "GradCAM", "models", "settled"]
+
+
+def settled(network: torch.nn.Module, pictures: torch.Tensor) -> torch.nn.Module:
+    """Give a network with random weights the batch statistics of pictures, as training would.
+
+    Without, numbers vanish or explode on the way through it, and torch itself loses four of its seven digits.
+
+    Args:
+        network: changed in place.
+        pictures: (N, 3, H, W), several and not alike.
+
+    Returns: the network, in evaluation mode.
+    """
+    for part in network.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.momentum = None  # the statistics are those of the one batch
+    with torch.no_grad():
+        network.train()(pictures)
+    return network.eval()
