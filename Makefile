@@ -14,7 +14,7 @@ help:
 	@echo "make clean       remove the environments and caches"
 
 demo: $(DEMO)/ready
-	$(DEMO)/bin/camrt demo --output out/demo
+	$(DEMO)/bin/camrt demo
 
 test: $(TEST)/ready
 	$(TEST)/bin/python -m pytest

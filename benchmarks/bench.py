@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from camrt.errors import CamrtError
 from camrt.runtime.frames import Frame, Image
 from camrt.runtime.model import Model
 from camrt.runtime.overlay import OverlayStyle
@@ -59,14 +60,11 @@ def measure(model: Model, width: int, height: int, rounds: int) -> dict[str, Any
     """
     random = np.random.default_rng(0)
     images = [random.integers(0, 256, (height, width, 3), np.uint8) for _ in range(_DISTINCT_FRAMES)]
-    start = time.perf_counter()
-    for image in images:
-        model(image)
-    block = max(4, round(_BLOCK_S * len(images) / (time.perf_counter() - start)))
     samples: dict[str, list[float]] = {stage: [] for stage in STAGES}
     bare: list[float] = []
     drawn: list[float] = []
-    _overlay_fps(model, images, 2, samples)
+    _overlay_fps(model, images, 2, samples)  # warms up
+    block = max(4, round(_BLOCK_S * _overlay_fps(model, images, len(images), samples)))
     samples = {stage: [] for stage in STAGES}
     for _ in range(rounds):
         bare.append(_inference_fps(model, images, block))
@@ -109,7 +107,11 @@ def _percentiles(times_ms: Sequence[float]) -> dict[str, float]:
 
 
 def startup_seconds(model: Path, provider: str, threads: int) -> float:
-    """Return the seconds from the start of Python to the first finished overlay, in a process of its own."""
+    """Return the seconds from the start of Python to the first finished overlay, in a process of its own.
+
+    Raises:
+        CamrtError: that process failed.
+    """
     code = (
         "import sys, numpy, camrt\n"
         "model = camrt.load(sys.argv[1], provider=sys.argv[2], threads=int(sys.argv[3]))\n"
@@ -117,5 +119,8 @@ def startup_seconds(model: Path, provider: str, threads: int) -> float:
         "model(frame).draw(frame)\n"
     )
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code, str(model), provider, str(threads)], check=True)
+    command = [sys.executable, "-c", code, str(model), provider, str(threads)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise CamrtError(f"the start cannot be measured: {run.stderr.strip().rpartition(chr(10))[2]}")
     return time.perf_counter() - start

@@ -1,63 +1,134 @@
-"""From feature maps to heatmaps: weighted sum, normalisation, upsampling."""
+"""Arithmetic on the cells of maps: the weighted sum of feature maps, and normalisation."""
 
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from camrt.kernels import reference
+from camrt.kernels.jit import kernel
 
 F32 = NDArray[np.float32]
 Method = Literal["minmax", "relu_max", "range"]
 
+_MINMAX: Final = 0
+_RELU_MAX: Final = 1
+_RANGE: Final = 2
+_METHODS: Final = {"minmax": _MINMAX, "relu_max": _RELU_MAX, "range": _RANGE}
+
 
 def weighted_sum(features: F32, weights: F32, out: F32 | None = None) -> F32:
-    """Sum the feature maps over their channels, weighted by one row of the classifier for each class.
+    """Sum the feature maps over their channels, weighted by rows of the linear layer.
 
     Args:
         features: (C, h, w) float32, the maps that are pooled.
-        weights: (k, C) float32, rows of the linear layer; or (C,), one row.
-        out: (k, h, w), or (h, w), float32 buffer to fill; allocated when None.
+        weights: (k, C) float32, one row a class; or (C,), one row.
+        out: (k, h, w), or (h, w), C-contiguous float32 buffer to fill; allocated when None.
 
     Returns:
-        (k, h, w), or (h, w), float32 class activation maps in logit units, not normalised; ``out`` if it was given.
+        (k, h, w), or (h, w), float32 class activation maps in logits, not normalised; ``out`` if it was given. The
+        sum is taken in float64.
+
+    Raises:
+        ValueError: the shapes do not fit together.
+
+    Source: Zhou et al. 2016, arXiv:1512.04150, equation 2.
     """
-    result = reference.weighted_sum_reference(features, weights)
-    if out is None:
-        return result
-    out[...] = result
-    return out
+    if features.ndim != 3 or weights.ndim not in (1, 2) or weights.shape[-1] != features.shape[0]:
+        raise ValueError(f"weights {weights.shape} and features {features.shape} must be (k, C) or (C,), and (C, h, w)")
+    channels, height, width = features.shape
+    shape = (*weights.shape[:-1], height, width)
+    result = buffer(out, shape)
+    classes = weights.shape[0] if weights.ndim == 2 else 1
+    cells = height * width
+    _weighted_sum(
+        canonical(features).reshape(channels, cells),
+        canonical(weights).reshape(classes, channels),
+        result.reshape(classes, cells),
+    )
+    return result
+
+
+@kernel
+def _weighted_sum(features, weights, out):  # type: ignore[no-untyped-def]
+    channels, cells = features.shape
+    total = np.empty(cells, np.float64)
+    for k in range(len(weights)):
+        total[:] = 0.0
+        for c in range(channels):  # channels outside: the inner loop goes along the memory and vectorises
+            weight = np.float64(weights[k, c])
+            for i in range(cells):
+                total[i] += weight * features[c, i]
+        for i in range(cells):
+            out[k, i] = total[i]
 
 
 def normalize(
     cams: F32, method: Method = "minmax", value_range: tuple[float, float] | None = None, out: F32 | None = None
 ) -> F32:
-    """Bring each map (the last two axes) to [0, 1].
+    """Scale maps to [0, 1], each by itself.
 
-    ``minmax``: (v - min) / (max - min). ``relu_max``: max(v, 0) / max. ``range``: (v - low) / (high - low), clipped.
-    A constant map gives zeros (but with ``range`` what the range says). Cells that are NaN or infinite become 0 and
-    count neither for min nor for max.
+    Args:
+        cams: (..., h, w) float32, in logits.
+        method: ``minmax``: the least value becomes 0, the greatest 1. ``relu_max``: negative values become 0, the
+            greatest 1. ``range``: ``value_range`` becomes 0 to 1, what lies outside is clipped.
+        value_range: (low, high) in logits, low < high; for ``range`` only.
+        out: C-contiguous float32 buffer of the shape of ``cams``, may be ``cams``; allocated when None.
+
+    Returns:
+        float32 in [0, 1], ``out`` if it was given. A constant map is 0 (under ``range``: what the range says). Cells
+        that are NaN or infinite become 0 and count neither for the least value nor for the greatest.
+
+    Raises:
+        ValueError: no such method, or a range that is missing, not finite or does not rise.
     """
-    result = reference.normalize_reference(cams, method, value_range)
+    if method not in _METHODS:
+        raise ValueError(f"no method {method!r}; known are {', '.join(_METHODS)}")
+    if cams.ndim < 2:
+        raise ValueError(f"maps must be (..., h, w), not {cams.shape}")
+    low, high = 0.0, 0.0
+    if method == "range":
+        low, high = (np.nan, np.nan) if value_range is None else map(float, value_range)
+        if not (low < high and np.isfinite(high - low)):
+            raise ValueError(f"method 'range' needs a finite value_range that rises, not {value_range}")
+    result = buffer(out, cams.shape)
+    if result.size:
+        cells = cams.shape[-2] * cams.shape[-1]
+        _normalize(canonical(cams).reshape(-1, cells), _METHODS[method], low, high, result.reshape(-1, cells))
+    return result
+
+
+@kernel
+def _normalize(cams, method, low, high, out):  # type: ignore[no-untyped-def]
+    maps, cells = cams.shape
+    for m in range(maps):
+        if method != _RANGE:
+            low, high = np.inf, -np.inf
+            for i in range(cells):
+                value = np.float64(cams[m, i])
+                if np.isfinite(value):
+                    low, high = min(low, value), max(high, value)
+            if high <= low:  # a constant map, or none of its cells is a number
+                high = -np.inf
+            elif method == _RELU_MAX:
+                low = 0.0
+        rises = high > low
+        for i in range(cells):
+            value = np.float64(cams[m, i])
+            if rises and np.isfinite(value):
+                out[m, i] = min(max((value - low) / (high - low), 0.0), 1.0)
+            else:
+                out[m, i] = 0.0
+
+
+def canonical(array: F32) -> F32:
+    """Return the array as the kernels are compiled for: float32, C-contiguous, aligned, writeable."""
+    return np.require(array, np.float32, ("C", "A", "W"))
+
+
+def buffer(out: F32 | None, shape: tuple[int, ...]) -> F32:
+    """Return ``out``, checked, or a new buffer. Raises: ValueError."""
     if out is None:
-        return result
-    out[...] = result
-    return out
-
-
-def upsample(
-    heatmap: F32,
-    width: int,
-    height: int,
-    map_rect: tuple[float, float, float, float] | None = None,
-    out: F32 | None = None,
-) -> F32:
-    """Resize a map bilinearly: half-pixel centres, edges clamped, as cv2.resize with INTER_LINEAR.
-
-    ``map_rect``: (u0, v0, u1, v1) in map cells, the part of the map that the output covers; the whole map when None.
-    """
-    result = reference.upsample_reference(heatmap, width, height, map_rect)
-    if out is None:
-        return result
-    out[...] = result
+        return np.empty(shape, np.float32)
+    if out.shape != shape or out.dtype != np.float32 or not (out.flags.carray and out.flags.c_contiguous):
+        raise ValueError(f"out must be writeable C-contiguous float32 {shape}, not {out.dtype} {out.shape}")
     return out

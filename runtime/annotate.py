@@ -26,15 +26,25 @@ def plan(inputs: Sequence[Path], output: Path, *, overwrite: bool) -> list[Job]:
     A single picture or video goes to ``output`` itself where that has a suffix of its kind; everything else into the
     folder ``output``, under the names and subfolders it has.
 
+    What is named twice, as by a folder and one of its own, is read once.
+
     Raises:
         SourceError: an input is missing, or a folder has nothing to read.
-        UsageError: two inputs would become one file, or a file exists and may not be replaced.
+        UsageError: two inputs would become one file, a file exists and may not be replaced, or the output's suffix is
+            not that of a file that can be written of the input.
     """
-    jobs = [
-        (path, output if _is_file_for(path, inputs, output) else output / _writable(name))
-        for given in inputs
-        for path, name in _expand(given, output)
-    ]
+    found: dict[Path, Job] = {}
+    for given in inputs:
+        for path, name in _expand(given, output):
+            target = output if _is_file_for(path, inputs, output) else output / _writable(name)
+            found.setdefault(path.resolve(), (path, target))
+    jobs = list(found.values())
+    if output.suffix and not output.is_dir() and output not in (target for _, target in jobs):
+        kinds = CODECS if is_video(inputs[0]) else KEPT_SUFFIXES
+        raise UsageError(
+            f"{output}: one {'video' if is_video(inputs[0]) else 'picture'} becomes a file that ends in "
+            f"{' '.join(kinds)}; anything else goes to a folder, named without a suffix"
+        )
     taken: dict[Path, Path] = {}
     for path, target in jobs:
         if target in taken:
@@ -75,14 +85,15 @@ def _expand(given: Path, output: Path) -> Iterator[tuple[Path, Path]]:
         return
     if not given.is_dir():
         raise SourceError(f"there is no {given} (looked for {given.absolute()})")
-    written_here = output.absolute()
+    written_here = output.resolve()
+    inside = written_here != given.resolve() and written_here.is_relative_to(given.resolve())
     found = [
         path
         for path in given.rglob("*")
         if path.suffix.lower() in PICTURE_SUFFIXES | VIDEO_SUFFIXES
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(given).parts)
-        and not path.absolute().is_relative_to(written_here)
+        and not (inside and path.resolve().is_relative_to(written_here))
     ]
     if not found:
         raise SourceError(f"folder {given} has no picture and no video")
@@ -123,7 +134,7 @@ class Annotator:
         problems: list[str] = []
         pictures = {path: target for path, target in jobs if not is_video(path)}
         if pictures:
-            source = PictureSource(list(pictures), name=f"{len(pictures)} pictures")
+            source = PictureSource(list(pictures), name="the inputs")
             problems += self._draw(source, _PicturesByPlan(pictures, self.written), "pictures")
         for path, target in jobs:
             if is_video(path) and not self.stopped:
@@ -141,12 +152,17 @@ class Annotator:
         except BaseException:
             source.close()
             raise
+        before = self.frames
         problems = self._draw(source, sink, f"frames of {path.name}")
-        self.written.append(target)
+        drawn = self.frames - before
+        if drawn:
+            self.written.append(target)
+        if self.stopped and drawn != source.frame_count:
+            problems.append(f"{target} stops after frame {drawn} of {source.frame_count or 'an unknown number'}")
         return problems
 
     def _draw(self, source: Source, sink: Sink, unit: str) -> list[str]:
-        renderer = Renderer(self._view, hud=self._hud, provider=self._model.provider, threads=self._model.threads)
+        renderer = Renderer(self._view, hud=self._hud, provider=None, threads=self._model.threads)
         progress = Progress(source.frame_count, unit)
         self._running = Pipeline(self._model, source, renderer, [sink])
         if self.stopped:  # asked for while this was being opened

@@ -14,7 +14,10 @@ _DIM = 0.45
 
 
 class Hud:
-    """Writes on pictures of one size; text and margins grow with the picture."""
+    """Writes on pictures of one size; text and margins grow with the picture.
+
+    What would hide too much of a small one is left out: the map matters more.
+    """
 
     def __init__(self, width: int, height: int) -> None:
         self._scale = max(0.35, min(width / 640, height / 480) * 0.5)
@@ -24,6 +27,9 @@ class Hud:
 
     def bars(self, image: Image, top: Sequence[tuple[int, str, float]], explained: int) -> None:
         """Write the best classes with a bar each for its score, in the upper left; the explained one is marked."""
+        top = top[: max(0, image.shape[0] // 2 - self._pad) // self._line]
+        if not top:
+            return
         width = min(image.shape[1], round(image.shape[1] * 0.45) + 2 * self._pad)
         panel = self._shade(image, 0, 0, width, len(top) * self._line + self._pad)
         for row, (class_id, label, score) in enumerate(top):
@@ -42,14 +48,19 @@ class Hud:
     def caption(self, image: Image, text: str) -> None:
         """Write what the map explains along the lower edge."""
         height = self._line + self._pad
+        if height > image.shape[0] // 4:
+            return
         panel = self._shade(image, 0, image.shape[0] - height, image.shape[1], height)
         self._write(panel, text, self._pad, self._line)
 
     def status(self, image: Image, text: str) -> None:
         """Write speed and provider in the upper right."""
         (wide, _), _ = cv2.getTextSize(text, _FONT, self._scale, self._stroke)
-        width = min(image.shape[1], wide + 2 * self._pad)
-        panel = self._shade(image, image.shape[1] - width, 0, width, self._line + self._pad)
+        width = wide + 2 * self._pad
+        height = self._line + self._pad
+        if width > image.shape[1] // 2 or height > image.shape[0] // 4:
+            return
+        panel = self._shade(image, image.shape[1] - width, 0, width, height)
         self._write(panel, text, self._pad, self._line)
 
     def help(self, image: Image) -> None:

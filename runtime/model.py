@@ -195,6 +195,8 @@ class Model:
             UsageError: no class, or more than one, goes by that name.
         """
         wanted = name.strip().casefold()
+        if not wanted:
+            raise UsageError("a class without a name; give a label, part of one, or a number")
         exact = [number for number, label in enumerate(self.labels) if label.casefold() == wanted]
         if not exact and wanted.isdecimal() and int(wanted) < self.classes:
             return int(wanted)

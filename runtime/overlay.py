@@ -47,8 +47,8 @@ class OverlayStyle:
             raise UsageError(f"no normalization {self.normalization!r}; known: {', '.join(get_args(Normalization))}")
         if (self.normalization == "range") != (self.value_range is not None):
             raise UsageError("normalization 'range' and value_range go together")
-        if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
-            raise UsageError(f"value_range={self.value_range} must rise")
+        if self.value_range is not None and not -np.inf < self.value_range[0] < self.value_range[1] < np.inf:
+            raise UsageError(f"value_range={self.value_range} must rise, from one finite number to another")
 
 
 def colors(colormap: str) -> NDArray[np.uint8]:

@@ -20,6 +20,8 @@ from camrt.runtime.result import Result
 _DEPTH = 2
 # How long the drawing thread waits before it looks whether it was asked to stop.
 _PATIENCE_S = 0.1
+# A watched file that is later than this was paused: it goes on from there, and does not rush to catch up.
+_LATE_S = 0.5
 # A read that does not end after its source was closed is left behind: the thread is a daemon.
 _JOIN_S = 2.0
 
@@ -147,8 +149,7 @@ class Pipeline:
     def _draw(self, on_frame: Callable[[Rendered], None] | None) -> int:
         frames = 0
         newest: _Inferred | None = None
-        started = time.perf_counter()
-        first_time_s: float | None = None
+        shift_s: float | None = None  # from a frame's time to the clock's
         while not self._stop.is_set():
             try:
                 if self._to_show is None:
@@ -162,8 +163,10 @@ class Pipeline:
             if frame is None or newest is None or frame.image.shape != newest.frame.image.shape:
                 continue
             if self._paced:
-                first_time_s = frame.time_s if first_time_s is None else first_time_s
-                self._stop.wait(max(0.0, started + frame.time_s - first_time_s - time.perf_counter()))
+                now_s = time.perf_counter()
+                if shift_s is None or now_s - frame.time_s - shift_s > _LATE_S:
+                    shift_s = now_s - frame.time_s
+                self._stop.wait(max(0.0, frame.time_s + shift_s - now_s))
             rendered = self._renderer.render(frame, newest.result, newest.frame.index)
             for sink in self._sinks:
                 sink.write(rendered)

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import importlib
 import importlib.metadata
 import io
 from collections.abc import Sequence
@@ -33,7 +34,7 @@ def onnxruntime() -> ModuleType:
         MissingExtra: no wheel of ONNX Runtime is installed, or the installed one cannot be imported.
     """
     try:
-        import onnxruntime as module
+        module = importlib.import_module("onnxruntime")
     except ImportError as error:
         raise MissingExtra(
             f"ONNX Runtime cannot be imported ({error}). Install one of its wheels: pip install 'camrt[cpu]', "
@@ -73,7 +74,7 @@ def open_session(path: Path, provider: str, threads: int) -> tuple[Any, str, lis
         if PROVIDERS[provider] not in available:
             raise ProviderError(f"provider {provider!r} cannot run: {_why_not_built_in(provider, available)}")
         return _open(runtime, path, provider, threads), provider, []
-    passed_over = []
+    passed_over: list[str] = []
     for name in _AUTO:
         if PROVIDERS[name] in available:
             try:
@@ -106,7 +107,8 @@ def _open(runtime: ModuleType, path: Path, provider: str, threads: int) -> Any:
         if provider != "cpu":
             raise ProviderError(f"provider {provider!r} cannot run {path}: {_first_line(error)}") from error
         raise ModelFileError(
-            f"{path} is not a model that ONNX Runtime {runtime.__version__} can load: {_first_line(error)}"
+            f"{path} ({path.stat().st_size} bytes) is not a model that ONNX Runtime {runtime.__version__} can load: "
+            f"{_first_line(error)} Copy it again, or make it anew with camrt attach"
         ) from error
     if PROVIDERS[provider] not in session.get_providers():  # ONNX Runtime fell back without a word
         raise ProviderError(f"provider {provider!r} cannot run: {_why_not_loaded(runtime, provider)}")
@@ -135,7 +137,7 @@ def _why_not_built_in(provider: str, available: Sequence[str]) -> str:
 
 def _why_not_loaded(runtime: ModuleType, provider: str) -> str:
     """Explain why a provider that ONNX Runtime names did not load: the first library that is missing."""
-    folder = Path(runtime.__file__).parent / "capi"
+    folder = Path(str(runtime.__file__)).parent / "capi"
     library = folder / f"libonnxruntime_providers_{provider}.so"
     if library.is_file():
         try:

@@ -18,7 +18,15 @@ _SPEED_WINDOW = 30
 class Renderer:
     """Draws into a buffer of its own, which the next call overwrites."""
 
-    def __init__(self, view: View, *, hud: bool, provider: str, threads: int) -> None:
+    def __init__(self, view: View, *, hud: bool, provider: str | None, threads: int) -> None:
+        """Make the threads that draw.
+
+        Args:
+            view: what to draw; read anew for each frame.
+            hud: write classes, scores and speed on the picture.
+            provider: written beside the speed; None: neither is, for pictures that are kept have no speed.
+            threads: how many draw.
+        """
         self._view = view
         self._hud = hud
         self._provider = provider
@@ -71,7 +79,8 @@ class Renderer:
             hud.caption(panel, f"looking for: {labels[class_id]}  {result.scores[class_id]:.2f}")
         hud.bars(picture[:, :width], result.top(5), classes[0])
         latency_ms = sum(stages_ms.values())
-        hud.status(picture, f"{self._speed()}{latency_ms:.1f} ms  {self._provider}")
+        if self._provider is not None:
+            hud.status(picture, f"{self._speed()}{latency_ms:.1f} ms  {self._provider}")
         if self._view.help:
             hud.help(picture)
 

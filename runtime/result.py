@@ -70,7 +70,7 @@ class Result:
         if not 0 <= number < self._model.classes:
             raise UsageError(f"no class {number}; the model has 0 to {self._model.classes - 1}")
         if self._model.cam_weights is None:
-            return self._maps[number].copy()
+            return np.array(self._maps[number])
         return kernels.weighted_sum(self._maps, self._model.cam_weights[number])
 
     def visible_cam(self, class_id: int | None = None) -> Map:

@@ -4,8 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from support import REPOSITORY
+
+# No test asserts a time, and CI draws the same examples each time: what it refuses can be repeated.
+settings.register_profile("camrt", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("camrt")
 
 
 @pytest.fixture(scope="session")

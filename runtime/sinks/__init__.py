@@ -21,8 +21,8 @@ def open_output(path: Path, *, fps: float | None, overwrite: bool) -> Sink:
         overwrite: old files may be replaced.
 
     Raises:
-        UsageError: the suffix is that of something else.
-        SinkError: the file exists, or nothing can be written there.
+        UsageError: the suffix is that of something else, or the file exists.
+        SinkError: nothing can be written there.
     """
     if path.suffix.lower() in CODECS and not path.is_dir():
         return VideoSink(path, fps=fps, overwrite=overwrite)

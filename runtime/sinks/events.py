@@ -27,7 +27,8 @@ class EventSink:
             overwrite: an old file may be replaced.
 
         Raises:
-            SinkError: the file exists, or nothing can be written there.
+            UsageError: the file exists.
+            SinkError: nothing can be written there.
         """
         self._path = Path(path)
         self._file: FileIO | None = None

@@ -3,15 +3,20 @@
 import os
 from pathlib import Path
 
-from camrt.errors import SinkError
+from camrt.errors import SinkError, UsageError
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Raise SinkError if ``path`` exists and may not be replaced, or can never be a file."""
+    """Raise if ``path`` is a file that may not be replaced, or a folder; devices and pipes are there to be written.
+
+    Raises:
+        UsageError: the file exists.
+        SinkError: it is a folder.
+    """
     if path.is_dir():
         raise SinkError(f"{path} is a folder; name a file in it")
-    if path.exists() and not overwrite:
-        raise SinkError(f"{path} exists; choose another name, or allow it to be replaced with --overwrite")
+    if path.is_file() and not overwrite:
+        raise UsageError(f"{path} exists; choose another name, or allow it to be replaced with --overwrite")
 
 
 def hidden_beside(path: Path) -> Path:

@@ -70,7 +70,8 @@ class PictureSink:
         """Write one picture; it appears whole or not at all.
 
         Raises:
-            SinkError: it exists and may not be replaced, is the input itself, or cannot be written.
+            UsageError: it exists and may not be replaced.
+            SinkError: it is the input itself, or cannot be written.
         """
         target = self._target(rendered.frame)
         refuse_existing(target, overwrite=self._overwrite)

@@ -35,8 +35,8 @@ class VideoSink:
             overwrite: an old file may be replaced.
 
         Raises:
-            UsageError: the suffix is unknown.
-            SinkError: the file exists, or nothing can be written there.
+            UsageError: the suffix is unknown, or the file exists.
+            SinkError: nothing can be written there.
         """
         if path.suffix.lower() not in CODECS:
             raise UsageError(f"{path}: the suffix chooses the kind of video; known are {' '.join(CODECS)}")

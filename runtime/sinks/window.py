@@ -80,7 +80,7 @@ class WindowSink:
             SinkError: there can be none.
         """
         if reason := window_available():
-            raise SinkError(f"no window can be opened: {reason}. Write to a file with --output, or to none")
+            raise SinkError(f"no window can be opened: {reason}. Write to files instead: --output, --events")
         self.closed = False
         self._title = title
         self._on_key = on_key

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from camrt.errors import SourceError, UsageError
 from camrt.runtime.frames import Source
+from camrt.runtime.scene import Scene, SyntheticSource
 from camrt.runtime.sources.address import SCHEMES, redact
 from camrt.runtime.sources.capture import quiet_decoders
 from camrt.runtime.sources.live import LiveSource
@@ -37,10 +38,7 @@ def open_source(text: str) -> Source:
     if not text:
         raise UsageError(f"the source is empty; it can be {KINDS}")
     if text == "synthetic":
-        from camrt.runtime.scene import SyntheticSource  # type: ignore[import-not-found, unused-ignore]
-
-        scene: Source = SyntheticSource()
-        return scene
+        return SyntheticSource(Scene(seed=0))
     if text.isascii() and text.isdecimal():
         return LiveSource.camera(int(text))
     if scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text):

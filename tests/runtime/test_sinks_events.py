@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import camrt
-from camrt.errors import SinkError
+from camrt.errors import SinkError, UsageError
 from camrt.runtime.frames import Frame, Rendered
 from camrt.runtime.sinks import EventSink
 from support.needs import environment
@@ -82,7 +82,7 @@ def test_a_dash_is_the_standard_output(capsys, model):
 def test_an_old_file_is_replaced_only_when_allowed(tmp_path, model):
     path = tmp_path / "events.jsonl"
     path.write_text("precious")
-    with pytest.raises(SinkError, match=r"exists; .*--overwrite"):
+    with pytest.raises(UsageError, match=r"exists; .*--overwrite"):
         EventSink(path)
     assert path.read_text() == "precious"
     sink = EventSink(path, overwrite=True)

@@ -54,7 +54,7 @@ def test_pictures_of_the_same_name_stand_beside_each_other(tmp_path):
 
 def test_an_old_picture_is_replaced_only_when_allowed(tmp_path):
     (tmp_path / "a.png").write_bytes(b"precious")
-    with pytest.raises(SinkError, match=r"exists; .*--overwrite"):
+    with pytest.raises(UsageError, match=r"exists; .*--overwrite"):
         PictureSink(tmp_path).write(rendered(name="in/a.png"))
     assert (tmp_path / "a.png").read_bytes() == b"precious"
     PictureSink(tmp_path, overwrite=True).write(rendered(name="in/a.png"))

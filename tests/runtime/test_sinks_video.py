@@ -95,7 +95,7 @@ def test_without_a_frame_there_is_no_file(tmp_path):
 def test_an_old_file_is_replaced_only_when_allowed(tmp_path):
     path = tmp_path / "a.mp4"
     path.write_bytes(b"precious")
-    with pytest.raises(SinkError, match=r"exists; .*--overwrite"):
+    with pytest.raises(UsageError, match=r"exists; .*--overwrite"):
         VideoSink(path, fps=10)
     assert path.read_bytes() == b"precious"
     write(path, [picture()] * 3, overwrite=True)

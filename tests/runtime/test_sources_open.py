@@ -103,7 +103,6 @@ def test_a_folder_of_videos_says_that_they_are_sources_of_their_own(shared_data)
 
 
 def test_the_synthetic_scene_is_a_source():
-    pytest.importorskip("camrt.runtime.scene")
     source = open_source("synthetic")
     frame = source.read()
     assert frame.image.ndim == 3

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from camrt import __version__
 from camrt.cli import annotate, attach, bench, demo, export, inspect, live
@@ -22,7 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what is half done is cleaned up
     try:
-        return int(args.run(args))
+        status = int(args.run(args))
+        sys.stdout.flush()  # here, where what goes wrong can be told
     except CamrtError as error:
         if args.debug:
             raise
@@ -33,8 +35,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except BrokenPipeError:
         # Whoever read our output has left (`camrt inspect ... | head`); nothing can be said to them any more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return 1
+    except OSError as error:
+        if args.debug:
+            raise
+        _forget_output()
+        print(f"camrt: {error}", file=sys.stderr)
+        return 1
+    return status
+
+
+def _forget_output() -> None:
+    """Let what is left of the standard output vanish: Python flushes it once more at its end, and would complain."""
+    with suppress(OSError, ValueError):  # in a test it may be no file at all
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

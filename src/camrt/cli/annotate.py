@@ -4,12 +4,9 @@ import argparse
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from camrt.cli.options import add_session_flags, add_style_flags, classes_of, open_model, stop_on_signals, style_of
-
-if TYPE_CHECKING:
-    pass
 
 
 def add(commands: Any) -> None:

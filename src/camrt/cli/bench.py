@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from camrt.cli.conversion import size
 from camrt.cli.options import add_session_flags, open_model
 from camrt.errors import UsageError
 
@@ -18,7 +19,7 @@ def add(commands: Any) -> None:
         epilog="example: camrt bench model.onnx --size 1920x1080",
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="file made by camrt attach or export")
-    parser.add_argument("--size", default="640x480", metavar="WxH", help="size of the frames (default 640x480)")
+    parser.add_argument("--size", default=(640, 480), type=size, metavar="WxH", help="of the frames (default 640x480)")
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="interleaved rounds (default 7)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_session_flags(parser)
@@ -27,12 +28,9 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
-    try:
-        width, height = (int(side) for side in args.size.lower().split("x"))
-    except ValueError:
-        raise UsageError(f"--size {args.size}: write WIDTHxHEIGHT, such as 1920x1080") from None
-    if min(width, height, args.rounds) < 1:
-        raise UsageError("--size and --rounds must be at least 1")
+    width, height = args.size
+    if args.rounds < 1:
+        raise UsageError(f"--rounds {args.rounds}: at least one")
     model = open_model(args)
     from camrt.benchmarks.bench import measure, startup_seconds
     from camrt.benchmarks.machine import describe_machine

@@ -107,11 +107,11 @@ def _print(report: dict[str, Any], *, every_label: bool) -> None:
     rows = {
         "model": f"{report['model']} ({report['size_bytes'] / 1e6:.1f} MB)",
         "head": f"{report['head']} ({name[report['head']]})",
-        "maps": maps + (f", {report['map_margin']} cells on each side are padding" if report["map_margin"] else ""),
+        "maps": maps + (f", the outer ring, {report['map_margin']} wide, is padding" if report["map_margin"] else ""),
         "input": f"{shape['width']}x{shape['height']}, {resize}, {shape['interpolation']}",
         "preprocessing": _pairs(report["preprocessing"]),
-        "classes": f"{report['classes']}: {', '.join(report['labels'][:5])}"
-        + (", ..." if report["classes"] > 5 else ""),
+        "classes": f"{report['classes']}: {'; '.join(report['labels'][:5])}"
+        + ("; ..." if report["classes"] > 5 else ""),
         "activation": report["activation"] or "not stated",
         "made from": _pairs(report["source"]),
         "verified": _pairs(report["verification"]),
@@ -123,7 +123,7 @@ def _print(report: dict[str, Any], *, every_label: bool) -> None:
             f"{verdict}; on {report['verified_on']} mean(CAM) + bias is within {report['identity_error']:.1e} of the "
             f"logits (allowed {report['identity_tolerance']:.1e})"
         )
-        rows["top"] = ", ".join(f"{row['label']} {row['score']:.3f}" for row in report["top"])
+        rows["top"] = "; ".join(f"{row['label']} {row['score']:.3f}" for row in report["top"])
     for key, value in rows.items():
         print(f"{key:<14}{value}")
     if every_label:

@@ -1,8 +1,11 @@
 """``camrt live``: a stream with the map over it, as it comes."""
 
 import argparse
+import math
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +13,13 @@ from camrt.cli.options import add_session_flags, add_style_flags, classes_of, op
 from camrt.errors import UsageError
 
 if TYPE_CHECKING:
-    from camrt.runtime.frames import Rendered, Sink
+    from camrt.runtime.frames import Rendered, Sink, Source
     from camrt.runtime.renderer import Renderer
     from camrt.runtime.sinks import WindowSink
     from camrt.runtime.view import View
 
-_PAUSED_MS = 30
+_POLL_MS = 30
+_PICTURE_S = 2.0
 
 
 def add(commands: Any) -> None:
@@ -61,75 +65,99 @@ def run(args: argparse.Namespace) -> int:
 
     if args.frames is not None and args.frames < 1:
         raise UsageError(f"--frames {args.frames}: at least one")
+    files = [*args.output, *([Path(args.events)] if args.events not in (None, "-") else [])]
+    _check_files(files, keep=[args.model, Path(args.source)])
     model = open_model(args)
     view = View(style_of(args), classes_of(args, model))
-    source = open_source(args.source)
-    try:
-        window, sinks = _open_sinks(args, view, source.fps)
-    except BaseException:
-        source.close()
-        raise
-    renderer = Renderer(view, hud=not args.no_hud, provider=model.provider, threads=model.threads)
-    pipeline = Pipeline(model, source, renderer, sinks, every_camera_frame=not args.sync, paced=window is not None)
-    print(
-        f"{source.name}: {model.path.name} on {model.provider}, {model.threads} threads; Ctrl-C stops", file=sys.stderr
-    )
-    seen = 0
+    with ExitStack() as opened:  # whatever happens before the pipeline sees to it; to close twice does no harm
+        source = open_source(args.source)
+        opened.callback(source.close)
+        window, sinks = _open_sinks(args, view, source.fps, opened)
+        renderer = Renderer(view, hud=not args.no_hud, provider=model.provider, threads=model.threads)
+        pipeline = Pipeline(model, source, renderer, sinks, every_camera_frame=not args.sync, paced=window is not None)
+        seen = 0
 
-    def on_frame(rendered: "Rendered") -> None:
-        nonlocal seen
-        seen += 1
-        if window is not None:
-            _obey(view, window, renderer, rendered)
-        if view.quit or seen == args.frames:
+        def on_frame(rendered: "Rendered") -> None:
+            nonlocal seen
+            seen += 1
+            if window is not None:
+                _obey(view, window, renderer, rendered, hold_s=_hold_s(source, rendered))
+            if view.quit or seen == args.frames:
+                pipeline.stop()
+
+        def stop() -> None:
+            view.quit = True  # ends a pause
             pipeline.stop()
 
-    stop_on_signals(pipeline.stop)
-    summary = pipeline.run(on_frame)
+        stop_on_signals(stop)
+        print(
+            f"{source.name}: {model.path.name} on {model.provider}, {model.threads} threads; Ctrl-C stops",
+            file=sys.stderr,
+        )
+        summary = pipeline.run(on_frame)
     rate = summary.frames / summary.seconds
     dropped = f", {summary.dropped} dropped to stay live" if summary.dropped else ""
     print(f"{summary.frames} frames in {summary.seconds:.1f} s ({rate:.1f} fps){dropped}", file=sys.stderr)
-    for path in [*args.output, *([args.events] if args.events not in (None, "-") else [])]:
-        print(f"wrote {path}", file=sys.stderr)
+    if summary.frames:
+        for path in files:
+            print(f"wrote {path}", file=sys.stderr)
     for problem in source.problems:
         print(f"camrt: {problem}", file=sys.stderr)
     return 1 if source.problems else 0
 
 
-def _open_sinks(args: argparse.Namespace, view: "View", fps: float | None) -> "tuple[WindowSink | None, list[Sink]]":
+def _check_files(files: Sequence[Path], keep: Sequence[Path]) -> None:
+    """Refuse to write one file twice, or over what is read. Raises: UsageError."""
+    for number, path in enumerate(files):
+        if path.absolute() in [other.absolute() for other in files[:number]]:
+            raise UsageError(f"{path} is named twice; give each --output and --events a file of its own")
+        if path.is_file() and any(kept.is_file() and path.samefile(kept) for kept in keep):
+            raise UsageError(f"{path} is read and cannot be written at the same time; choose another name")
+
+
+def _open_sinks(
+    args: argparse.Namespace, view: "View", fps: float | None, opened: ExitStack
+) -> "tuple[WindowSink | None, list[Sink]]":
     from camrt.runtime.sinks import EventSink, WindowSink, open_output
 
     sinks: list[Sink] = []
+
+    def add(sink: "Sink") -> None:
+        opened.callback(sink.close)
+        sinks.append(sink)
+
     window = None
-    try:
-        if args.window or not (args.output or args.events):
-            window = WindowSink("camrt", view.press)
-            sinks.append(window)
-        # One by one: those that are open are closed again where the next cannot be.
-        for path in args.output:
-            sinks.append(open_output(path, fps=fps, overwrite=args.overwrite))  # noqa: PERF401
-        if args.events:
-            sinks.append(EventSink(args.events, overwrite=args.overwrite))
-    except BaseException:
-        for sink in sinks:
-            sink.close()
-        raise
+    if args.window or not (args.output or args.events):
+        window = WindowSink("camrt", view.press)
+        add(window)
+    for path in args.output:
+        add(open_output(path, fps=fps, overwrite=args.overwrite))
+    if args.events:
+        add(EventSink(args.events, overwrite=args.overwrite))
     return window, sinks
 
 
-def _obey(view: "View", window: "WindowSink", renderer: "Renderer", rendered: "Rendered") -> None:
-    """Do what the keys asked for; while paused keep the picture up and follow the keys."""
+def _hold_s(source: "Source", rendered: "Rendered") -> float:
+    """Return how long a watched overlay stays at least: pictures for a while, the last one until a key ends it."""
+    if source.live or source.fps is not None:
+        return 0.0
+    return math.inf if rendered.frame.index + 1 == source.frame_count else _PICTURE_S
+
+
+def _obey(view: "View", window: "WindowSink", renderer: "Renderer", rendered: "Rendered", *, hold_s: float) -> None:
+    """Do what the keys asked for; while paused, and for ``hold_s``, keep the picture up and follow the keys."""
+    until_s = time.monotonic() + hold_s
     while True:
         if view.snapshot:
             view.snapshot = False
             _save_snapshot(rendered)
         if window.closed:
             view.quit = True
-        if view.quit or not view.paused:
+        if view.quit or not (view.paused or time.monotonic() < until_s):
             return
         rendered = renderer.render(rendered.frame, rendered.result, rendered.result_index)
         window.write(rendered)
-        window.poll(_PAUSED_MS)
+        window.poll(_POLL_MS)
 
 
 def _save_snapshot(rendered: "Rendered") -> None:

@@ -28,7 +28,9 @@ def open_model(args: argparse.Namespace) -> "Model":
     import cv2
 
     from camrt.runtime.model import load
+    from camrt.runtime.sources.capture import quiet_decoders
 
+    quiet_decoders()
     model = load(args.model, provider=args.provider, threads=args.threads)
     for reason in model.passed_over:
         print(f"camrt: {reason}", file=sys.stderr)
@@ -39,7 +41,7 @@ def open_model(args: argparse.Namespace) -> "Model":
 def add_style_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say what is painted and how."""
     group = parser.add_argument_group("overlay")
-    group.add_argument("--classes", metavar="A,B", help="explain these classes side by side, by label or number")
+    group.add_argument("--classes", metavar="A,B", help="explain these side by side: numbers, labels or parts of them")
     group.add_argument("--colormap", default="turbo", help="turbo (default), jet, inferno, magma, viridis, ...")
     group.add_argument("--alpha", type=float, default=0.5, help="share of the colour, 0 to 1 (default 0.5)")
     group.add_argument(
@@ -49,7 +51,7 @@ def add_style_flags(parser: argparse.ArgumentParser) -> None:
         "--normalize",
         default="minmax",
         metavar="HOW",
-        help="minmax (default), relu_max, or LOW,HIGH: the logits per cell that get the first and the last colour",
+        help="minmax (default), relu_max, or --normalize=LOW,HIGH: logits per cell of the first and last colour",
     )
     group.add_argument("--no-hud", action="store_true", help="paint the map only, write nothing on the picture")
 
@@ -59,11 +61,13 @@ def style_of(args: argparse.Namespace) -> "OverlayStyle":
     from camrt.runtime.overlay import OverlayStyle
 
     normalization, value_range = args.normalize, None
-    if "," in normalization:
+    if normalization not in ("minmax", "relu_max"):
         try:
             low, high = (float(number) for number in normalization.split(","))
         except ValueError:
-            raise UsageError(f"--normalize {normalization}: write LOW,HIGH as two numbers, such as -2,10") from None
+            raise UsageError(
+                f"--normalize {normalization}: write minmax, relu_max, or two numbers, as in --normalize=-2,10"
+            ) from None
         normalization, value_range = "range", (low, high)
     return OverlayStyle(
         colormap=args.colormap,
@@ -87,6 +91,6 @@ def stop_on_signals(stop: Callable[[], None]) -> None:
 
 def classes_of(args: argparse.Namespace, model: "Model") -> tuple[int, ...]:
     """Return the numbers of the classes in ``--classes``; empty without it. Raises: UsageError."""
-    if not args.classes:
+    if args.classes is None:
         return ()
     return tuple(model.class_id(name) for name in args.classes.split(","))

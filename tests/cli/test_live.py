@@ -1,0 +1,163 @@
+"""``camrt live`` on real videos with real models: every frame comes out, and the heat lies on the object."""
+
+import json
+from collections import Counter
+
+import cv2
+import numpy as np
+import pytest
+
+import camrt
+from camrt.runtime.overlay import OverlayStyle
+from support.command import camrt as run
+from support.command import succeeds
+from support.videos import read_video
+
+DOGS = ("redbone", "Rhodesian ridgeback", "Irish setter", "Sussex spaniel", "beagle", "basset")
+
+
+def events_of(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def warmth(frames):
+    """Return how much more red than blue there is, pixel by pixel: float32 (H, W), the mean over the frames."""
+    return np.mean([frame[..., 2].astype(np.float32) - frame[..., 0] for frame in frames], axis=0)
+
+
+@pytest.mark.slow
+def test_a_dog_is_named_and_the_heat_lies_on_it_in_every_frame_of_a_real_video(squeezenet, dog_video, tmp_path):
+    succeeds(
+        "live", squeezenet, "--source", dog_video, "-o", "out.mp4", "--events", "out.jsonl", "--no-hud", cwd=tmp_path
+    )
+    source, source_fps = read_video(dog_video)
+    drawn, fps = read_video(tmp_path / "out.mp4")
+    assert (len(drawn), drawn[0].shape, fps) == (336, (720, 1280, 3), pytest.approx(source_fps, abs=0.01))
+
+    events = events_of(tmp_path / "out.jsonl")
+    assert [event["frame"] for event in events] == [event["result_frame"] for event in events] == list(range(336))
+    assert [event["time"] for event in events] == pytest.approx([n / source_fps for n in range(336)], abs=0.01)
+    for event in events:
+        assert set(event) == {"frame", "time", "source", "result_frame", "top", "boxes", "stages_ms"}
+        assert set(event["stages_ms"]) == {"preprocess", "inference", "cam", "overlay"}
+        scores = [row["score"] for row in event["top"]]
+        assert len(scores) == 5
+        assert scores == sorted(scores, reverse=True)
+        assert all(set(row) == {"label", "class_id", "score"} for row in event["top"])
+        for x0, y0, x1, y1, peak in event["boxes"]:
+            assert 0 <= x0 < x1 <= 1280
+            assert 0 <= y0 < y1 <= 720
+            assert 0 < peak <= 1
+    tops = Counter(event["top"][0]["label"] for event in events)
+    assert sum(tops[dog] for dog in DOGS) > 0.9 * len(events)
+
+    # Seen with the eye: for 280 frames the puppy sits at x 480 to 940, y 70 to 640, and its face above y 330.
+    gained = warmth(drawn[:280]) - warmth(source[:280])
+    on_dog, on_face = gained[70:640, 480:940].mean(), gained[80:330, 580:920].mean()
+    elsewhere = (gained.sum() - gained[70:640, 480:940].sum()) / (gained.size - gained[70:640, 480:940].size)
+    assert on_face > on_dog > elsewhere + 20
+    hottest = np.unravel_index(gained.argmax(), gained.shape)
+    assert 80 <= hottest[0] <= 330
+    assert 580 <= hottest[1] <= 920
+    for event in events[:280]:
+        x0, y0, x1, y1, _ = event["boxes"][0]
+        assert 480 <= (x0 + x1) / 2 <= 940
+        assert 70 <= (y0 + y1) / 2 <= 640
+
+
+@pytest.mark.slow
+def test_a_cockatoo_is_what_is_seen_most_in_a_video_of_one(squeezenet, shared_data, tmp_path):
+    video = shared_data / "videos" / "cockatoo.mp4"
+    printed = succeeds("live", squeezenet, "--source", video, "--events", "-")
+    events = [json.loads(line) for line in printed.splitlines()]
+    assert len(events) == 280
+    assert Counter(event["top"][0]["label"] for event in events).most_common(1)[0][0] == "sulphur-crested cockatoo"
+
+
+def test_what_is_written_is_the_result_drawn_over_the_frame(mobilenet, dog_video, tmp_path):
+    style = ["--no-hud", "--colormap", "inferno", "--alpha", "0.8", "--alpha-by-value", "--normalize=-5,20"]
+    succeeds("live", mobilenet, "--source", dog_video, "-o", tmp_path / "out.avi", "--frames", "5", *style)
+    drawn, _ = read_video(tmp_path / "out.avi")
+    assert len(drawn) == 5
+    model = camrt.load(mobilenet)
+    expected_style = OverlayStyle(
+        colormap="inferno", alpha=0.8, alpha_by_value=True, normalization="range", value_range=(-5, 20)
+    )
+    for frame, overlay in zip(read_video(dog_video)[0], drawn, strict=False):
+        expected = model(frame).draw(frame, style=expected_style)
+        assert np.abs(overlay.astype(int) - expected).mean() < 3  # what JPEG takes away
+
+
+@pytest.mark.parametrize("how", ["minmax", "relu_max", "-5,20"])
+def test_each_normalization_gives_another_picture(mobilenet, photo, tmp_path, how):
+    succeeds("live", mobilenet, "--source", photo, "-o", tmp_path / "out", "--no-hud", f"--normalize={how}")
+    drawn = cv2.imread(str(tmp_path / "out" / photo.name))
+    frame = cv2.imread(str(photo))
+    model = camrt.load(mobilenet)
+    styles = {
+        "minmax": OverlayStyle(),
+        "relu_max": OverlayStyle(normalization="relu_max"),
+        "-5,20": OverlayStyle(normalization="range", value_range=(-5, 20)),
+    }
+    distances = {
+        name: np.abs(drawn - model(frame).draw(frame, style=style).astype(int)).mean() for name, style in styles.items()
+    }
+    assert min(distances, key=distances.get) == how
+
+
+def test_chosen_classes_stand_side_by_side_in_the_order_they_were_named(squeezenet, shared_data, tmp_path):
+    video = shared_data / "videos" / "bottle-detection.mp4"
+    classes = "vase,water bottle,440"  # a label, a label with a space, a number (beer bottle)
+    flags = ["--classes", classes, "--frames", "40", "--no-hud"]
+    succeeds("live", squeezenet, "--source", video, "-o", "out.avi", "--events", "e.jsonl", *flags, cwd=tmp_path)
+    drawn, fps = read_video(tmp_path / "out.avi")
+    assert (len(drawn), drawn[0].shape, fps) == (40, (360, 3 * 640, 3), pytest.approx(29.83, abs=0.01))
+    model = camrt.load(squeezenet)
+    frame = read_video(video)[0][0]
+    expected = np.hstack([model(frame).draw(frame, model.class_id(name)) for name in classes.split(",")])
+    assert np.abs(drawn[0].astype(int) - expected).mean() < 3
+    bottles = ("water bottle", "pop bottle", "wine bottle")
+    assert all(event["top"][0]["label"] in bottles for event in events_of(tmp_path / "e.jsonl"))
+
+
+def test_several_outputs_are_written_at_once(mobilenet, dog_video, tmp_path):
+    outputs = ["-o", "a.mp4", "-o", "b.mkv", "-o", "pictures", "--events", "e.jsonl"]
+    done = run("live", mobilenet, "--source", dog_video, "--frames", "3", *outputs, cwd=tmp_path)
+    assert done.returncode == 0
+    for name in ("a.mp4", "b.mkv"):
+        assert len(read_video(tmp_path / name)[0]) == 3
+    assert [path.name for path in sorted((tmp_path / "pictures").iterdir())] == [
+        f"oc_dog_{n:06d}.jpg" for n in range(3)
+    ]
+    assert len(events_of(tmp_path / "e.jsonl")) == 3
+    assert done.stderr.splitlines()[-4:] == [f"wrote {name}" for name in ("a.mp4", "b.mkv", "pictures", "e.jsonl")]
+    assert done.stdout == ""
+
+
+def test_the_writing_on_the_picture_can_be_left_out(mobilenet, photo, tmp_path):
+    for flags in ([], ["--no-hud"]):
+        succeeds("live", mobilenet, "--source", photo, "-o", tmp_path / f"out{len(flags)}", *flags)
+    with_writing, without = (cv2.imread(str(tmp_path / name / photo.name)) for name in ("out0", "out1"))
+    assert with_writing[:30, :100].mean() < without[:30, :100].mean() - 20  # the panel behind the names is dark
+    assert np.abs(with_writing[120:-60].astype(int) - without[120:-60]).mean() < 1
+
+
+def test_old_files_are_kept_unless_they_may_be_replaced(mobilenet, photo, tmp_path):
+    (tmp_path / "out.mp4").write_text("a film of ours")
+    done = run("live", mobilenet, "--source", photo, "-o", "out.mp4", cwd=tmp_path)
+    assert (done.returncode, (tmp_path / "out.mp4").read_text()) == (2, "a film of ours")
+    assert "out.mp4 exists" in done.stderr
+    succeeds("live", mobilenet, "--source", photo, "-o", "out.mp4", "--overwrite", cwd=tmp_path)
+    assert len(read_video(tmp_path / "out.mp4")[0]) == 1
+
+
+def test_what_is_read_is_never_written(mobilenet, photo, tmp_path):
+    for original, name in ((photo, "photo.jpg"), (mobilenet, "model.onnx")):
+        (tmp_path / name).write_bytes(original.read_bytes())
+    (tmp_path / "link.avi").symlink_to(tmp_path / "photo.jpg")
+    for flags in (["--events", "photo.jpg"], ["--events", "model.onnx"], ["-o", "link.avi"]):
+        done = run("live", "model.onnx", "--source", "photo.jpg", "--overwrite", *flags, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "is read and cannot be written" in done.stderr
+    assert (tmp_path / "photo.jpg").read_bytes() == photo.read_bytes()
+    assert (tmp_path / "model.onnx").read_bytes() == mobilenet.read_bytes()

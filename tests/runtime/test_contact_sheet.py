@@ -1,0 +1,22 @@
+"""Contact sheets: pictures in rows."""
+
+import numpy as np
+import pytest
+
+from camrt.errors import UsageError
+from camrt.runtime.contact_sheet import contact_sheet
+
+
+def test_pictures_fill_rows_from_the_top_left():
+    pictures = [np.full((10 + level, 20, 3), level, np.uint8) for level in (10, 20, 30)]
+    sheet = contact_sheet(pictures, 2, (8, 6))
+    assert sheet.shape == (12, 16, 3)
+    assert (sheet[:6, :8] == 10).all()
+    assert (sheet[:6, 8:] == 20).all()
+    assert (sheet[6:, :8] == 30).all()
+    assert not sheet[6:, 8:].any()
+
+
+def test_no_picture_is_an_error():
+    with pytest.raises(UsageError, match="at least one"):
+        contact_sheet([], 2, (8, 6))

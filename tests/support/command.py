@@ -1,0 +1,69 @@
+"""The real command line in a process of its own."""
+
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+from support.needs import environment
+
+TIMEOUT_S = 120
+"""Nothing that is tested takes so long; what does hangs."""
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "camrt.cli", *map(str, arguments)]
+
+
+def camrt(*arguments, cwd=None, **changes):
+    """Run ``camrt`` to its end; returns its ``returncode``, ``stdout`` and ``stderr``. There is no display."""
+    settings = environment(**changes)
+    settings.pop("DISPLAY", None)
+    settings.pop("WAYLAND_DISPLAY", None)
+    return subprocess.run(
+        command(*arguments), cwd=cwd, env=settings, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
+
+
+def succeeds(*arguments, cwd=None):
+    """Run ``camrt``, which must succeed; returns what it printed on its standard output."""
+    done = camrt(*arguments, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def refusal(*arguments, status, cwd=None):
+    """Run ``camrt``, which must end with ``status``; returns its error, without traceback, on one line."""
+    done = camrt(*arguments, cwd=cwd)
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("camrt: ")]
+    assert len(errors) == 1, done.stderr
+    return errors[0].removeprefix("camrt: ")
+
+
+@contextmanager
+def started(*arguments, cwd=None, **changes):
+    """Start ``camrt``; it is ended by force if the test leaves it running."""
+    process = subprocess.Popen(
+        command(*arguments),
+        cwd=cwd,
+        env=environment(**changes),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def interrupt(process, how=signal.SIGINT):
+    """Send a signal and wait for the end; returns exit status and standard error."""
+    process.send_signal(how)
+    _, errors = process.communicate(timeout=20)
+    assert "Traceback" not in errors
+    return process.returncode, errors

@@ -1,0 +1,18 @@
+"""Videos as a player sees them."""
+
+import cv2
+
+
+def read_video(path):
+    """Decode a video to its end: ``(frames, fps)``."""
+    video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    assert video.isOpened(), f"{path} cannot be played"
+    frames = []
+    while True:
+        more, image = video.read()
+        if not more:
+            break
+        frames.append(image)
+    fps = video.get(cv2.CAP_PROP_FPS)
+    video.release()
+    return frames, fps
