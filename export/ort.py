@@ -49,8 +49,10 @@ def _onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):  # Ctrl-C while its native part loads comes out as this
+            raise error.__cause__ from None
         raise MissingExtra(
-            "verifying a model file needs ONNX Runtime, which is not installed: pip install 'camrt[cpu]'"
+            f"verifying a model file needs ONNX Runtime, which cannot be imported ({error}): pip install 'camrt[cpu]'"
         ) from error
     return onnxruntime
 

@@ -1,5 +1,6 @@
 """Pictures, videos and folders in, the same with maps out: every frame once, in order."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def plan(inputs: Sequence[Path], output: Path, *, overwrite: bool) -> list[Job]:
     for given in inputs:
         for path, name in _expand(given, output):
             target = output if _is_file_for(path, inputs, output) else output / _writable(name)
-            found.setdefault(path.resolve(), (path, target))
+            found.setdefault(Path(os.path.abspath(path)), (path, target))  # noqa: PTH100 - links stay apart
     jobs = list(found.values())
     if output.suffix and not output.is_dir() and output not in (target for _, target in jobs):
         kinds = CODECS if is_video(inputs[0]) else KEPT_SUFFIXES

@@ -36,6 +36,8 @@ def onnxruntime() -> ModuleType:
     try:
         module = importlib.import_module("onnxruntime")
     except ImportError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):  # Ctrl-C while its native part loads comes out as this
+            raise error.__cause__ from None
         raise MissingExtra(
             f"ONNX Runtime cannot be imported ({error}). Install one of its wheels: pip install 'camrt[cpu]', "
             "or 'camrt[gpu]' for NVIDIA; never both, they overwrite each other"

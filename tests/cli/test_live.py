@@ -20,16 +20,16 @@ def events_of(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def warmth(frames):
-    """Return how much more red than blue there is, pixel by pixel: float32 (H, W), the mean over the frames."""
-    return np.mean([frame[..., 2].astype(np.float32) - frame[..., 0] for frame in frames], axis=0)
+def brightness(frames):
+    """Return the mean over the frames, pixel by pixel: float32 (H, W)."""
+    return np.mean([cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY).astype(np.float32) for frame in frames], axis=0)
 
 
 @pytest.mark.slow
 def test_a_dog_is_named_and_the_heat_lies_on_it_in_every_frame_of_a_real_video(squeezenet, dog_video, tmp_path):
-    succeeds(
-        "live", squeezenet, "--source", dog_video, "-o", "out.mp4", "--events", "out.jsonl", "--no-hud", cwd=tmp_path
-    )
+    style = ["--no-hud", "--colormap", "bone"]  # from black to white: the brighter, the hotter
+    outputs = ["-o", "out.mp4", "--events", "out.jsonl"]
+    succeeds("live", squeezenet, "--source", dog_video, *outputs, *style, cwd=tmp_path)
     source, source_fps = read_video(dog_video)
     drawn, fps = read_video(tmp_path / "out.mp4")
     assert (len(drawn), drawn[0].shape, fps) == (336, (720, 1280, 3), pytest.approx(source_fps, abs=0.01))
@@ -52,11 +52,11 @@ def test_a_dog_is_named_and_the_heat_lies_on_it_in_every_frame_of_a_real_video(s
     assert sum(tops[dog] for dog in DOGS) > 0.9 * len(events)
 
     # Seen with the eye: for 280 frames the puppy sits at x 480 to 940, y 70 to 640, and its face above y 330.
-    gained = warmth(drawn[:280]) - warmth(source[:280])
-    on_dog, on_face = gained[70:640, 480:940].mean(), gained[80:330, 580:920].mean()
-    elsewhere = (gained.sum() - gained[70:640, 480:940].sum()) / (gained.size - gained[70:640, 480:940].size)
+    heat = brightness(drawn[:280:10]) - 0.5 * brightness(source[:280:10])  # half the picture is the frame's own
+    on_dog, on_face = heat[70:640, 480:940].mean(), heat[80:330, 580:920].mean()
+    elsewhere = (heat.sum() - heat[70:640, 480:940].sum()) / (heat.size - heat[70:640, 480:940].size)
     assert on_face > on_dog > elsewhere + 20
-    hottest = np.unravel_index(gained.argmax(), gained.shape)
+    hottest = np.unravel_index(heat.argmax(), heat.shape)
     assert 80 <= hottest[0] <= 330
     assert 580 <= hottest[1] <= 920
     for event in events[:280]:
@@ -116,8 +116,8 @@ def test_chosen_classes_stand_side_by_side_in_the_order_they_were_named(squeezen
     frame = read_video(video)[0][0]
     expected = np.hstack([model(frame).draw(frame, model.class_id(name)) for name in classes.split(",")])
     assert np.abs(drawn[0].astype(int) - expected).mean() < 3
-    bottles = ("water bottle", "pop bottle", "wine bottle")
-    assert all(event["top"][0]["label"] in bottles for event in events_of(tmp_path / "e.jsonl"))
+    for event in events_of(tmp_path / "e.jsonl"):
+        assert {row["label"] for row in event["top"]} & {"water bottle", "pop bottle", "wine bottle"}
 
 
 def test_several_outputs_are_written_at_once(mobilenet, dog_video, tmp_path):

@@ -1,8 +1,5 @@
 """What cannot be explained or read is refused: with the node, what was found, what to do; and nothing is written."""
 
-import resource
-from contextlib import contextmanager
-
 import numpy as np
 import onnx
 import pytest
@@ -11,6 +8,7 @@ from onnx import external_data_helper, numpy_helper
 from camrt.errors import ExportError, HeadNotFound, UsageError
 from camrt.export import attach
 from support.export_graphs import CHANNELS, CLASSES, PLAIN, Net, assert_identity, random_pictures, run
+from support.limits import largest_file
 
 
 def hidden_layer(net):
@@ -183,17 +181,6 @@ def test_a_target_that_cannot_be_written_is_refused_before_the_work(tmp_path):
         attach(source, tmp_path / "nowhere" / "out.onnx")
     with pytest.raises(UsageError, match="is a folder"):
         attach(source, tmp_path, overwrite=True)
-
-
-@contextmanager
-def largest_file(size):
-    """Let the system refuse to write more than ``size`` bytes, as a full disk does."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -1,0 +1,74 @@
+"""``camrt inspect``: what is in a model file, and the proof that its maps explain its scores."""
+
+import json
+
+import onnx
+import pytest
+
+from support.command import camrt, succeeds
+from support.tiny_models import write_class_maps, write_linear
+
+
+def test_the_report_has_the_keys_that_scripts_read(squeezenet, photo):
+    report = json.loads(succeeds("inspect", squeezenet, "--verify", photo, "--json"))
+    assert (report["head"], report["classes"], report["features"]) == ("class_maps", 1000, [1000, 16, 16])
+    assert (report["map_margin"], report["input"]["width"], report["input"]["height"]) == (1, 227, 227)
+    assert (len(report["labels"]), report["labels"][203]) == (1000, "West Highland white terrier")
+    assert report["preprocessing"] == {
+        "channels": "bgr",
+        "scale": 1.0,
+        "mean": [104.0, 117.0, 123.0],
+        "std": [1.0, 1.0, 1.0],
+    }
+    assert report["identity_error"] <= report["identity_tolerance"] == 1e-4
+    assert report["identity_holds"] is True
+    assert report["top"][0]["label"] == "West Highland white terrier"
+    assert report["provider"] == "cpu"
+    assert report["size_bytes"] == squeezenet.stat().st_size
+
+
+def test_without_verify_nothing_is_claimed(mobilenet):
+    report = json.loads(succeeds("inspect", mobilenet, "--json"))
+    assert (report["head"], report["classes"], report["features"]) == ("linear", 1001, [256, 4, 4])
+    assert "identity_error" not in report
+
+
+def test_the_text_says_it_in_words(mobilenet, photo):
+    lines = succeeds("inspect", mobilenet, "--verify", photo).splitlines()
+    said = {line[:14].strip(): line[14:] for line in lines}
+    assert said["head"] == "linear (features, pooled, then one linear layer)"
+    assert said["maps"] == "256x4x4"
+    assert said["input"] == "128x128, stretch, linear"
+    assert said["classes"].startswith("1001: background; tench, Tinca tinca; goldfish, Carassius auratus;")
+    assert said["identity"].startswith(f"holds; on {photo} mean(CAM) + bias is within ")
+
+
+def test_verify_needs_no_picture_and_may_stand_before_the_model(mobilenet):
+    before, after = (succeeds("inspect", *words) for words in (["--verify", mobilenet], [mobilenet, "--verify"]))
+    assert before == after
+    assert "identity      holds; on noise" in after
+
+
+def test_every_label_can_be_listed(squeezenet, shared_data):
+    lines = succeeds("inspect", squeezenet, "--labels").splitlines()
+    labels = (shared_data / "labels" / "imagenet1000.txt").read_text().splitlines()
+    assert lines[-1000:] == [f"{number:>6}  {label}" for number, label in enumerate(labels)]
+
+
+@pytest.mark.parametrize("write", [write_linear, write_class_maps])
+def test_maps_that_do_not_explain_the_scores_are_found_out(write, tmp_path):
+    path = write(tmp_path / "model.onnx")
+    assert camrt("inspect", path, "--verify").returncode == 0
+    model = onnx.load(path)
+    for node in list(model.graph.node):  # the logits are no longer what was pooled
+        if node.output[0] == "logits":
+            node.output[0] = "pooled_logits"
+            model.graph.node.append(onnx.helper.make_node("Mul", ["pooled_logits", "full"], ["logits"]))
+    softmax = next(node for node in model.graph.node if node.op_type == "Softmax")
+    model.graph.node.remove(softmax)
+    model.graph.node.append(softmax)
+    onnx.save(model, path)
+    done = camrt("inspect", path, "--verify")
+    assert done.returncode == 1
+    assert "DOES NOT HOLD" in done.stdout
+    assert json.loads(camrt("inspect", path, "--verify", "--json").stdout)["identity_holds"] is False
