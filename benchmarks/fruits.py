@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import camrt
-from camrt.errors import UsageError
+from camrt.errors import CamrtError, UsageError
+from camrt.runtime.sources.pictures import read_picture
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +29,6 @@ Pictures = NDArray[np.uint8]
 WIDTHS = (16, 32, 64, 64)
 """Channels of the convolutions; a max pool stands behind each."""
 BATCH = 32
-LEARNING_RATE = 4e-3
 MEAN, STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 
 
@@ -50,7 +50,7 @@ def read_pictures(folder: Path, size: int, most: int | None = None) -> tuple[Pic
     for number, name in enumerate(names):
         files = sorted((folder / name).glob("*.jpg"))
         for file in files[:: max(1, len(files) // most)][:most] if most else files:
-            pictures.append(cv2.resize(cv2.imread(str(file)), (size, size), interpolation=cv2.INTER_AREA))
+            pictures.append(cv2.resize(read_picture(file), (size, size), interpolation=cv2.INTER_AREA))
             numbers.append(number)
     if not pictures:
         raise UsageError(f"no pictures in {folder}; it should hold one folder of .jpg files a class")
@@ -81,42 +81,12 @@ def make_network(classes: int, size: int) -> "torch.nn.Module":
     return to_gap_cnn(vgg, classes)
 
 
-def train(network: "torch.nn.Module", pictures: Pictures, numbers: NDArray[np.int64], epochs: int) -> None:
-    """Train a network in place; the pictures are mirrored and moved by up to an eighth of their size at random."""
-    import torch
-
-    inputs, targets = network_input(pictures), torch.from_numpy(numbers)
-    steps = epochs * -(-len(inputs) // BATCH)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
-    network.train()
-    for _ in range(epochs):
-        for chosen in torch.randperm(len(inputs)).split(BATCH):
-            loss = torch.nn.functional.cross_entropy(network(_varied(inputs[chosen])), targets[chosen])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    network.eval()
-
-
 def network_input(pictures: Pictures) -> "torch.Tensor":
     """Return float32 (N, 3, H, W), RGB, in [-1, 1]: what the network is trained on and the model file computes."""
     import torch
 
     planes = np.ascontiguousarray(pictures[..., ::-1].transpose(0, 3, 1, 2), np.float32)
     return torch.from_numpy((planes / 255 - MEAN[0]) / STD[0])
-
-
-def _varied(inputs: "torch.Tensor") -> "torch.Tensor":
-    import torch
-
-    mirrored = torch.rand(len(inputs), 1, 1, 1) < 0.5
-    inputs = torch.where(mirrored, inputs.flip(3), inputs)
-    reach = inputs.shape[3] // 8
-    padded = torch.nn.functional.pad(inputs, [reach] * 4, mode="replicate")
-    top, left = (int(start) for start in torch.randint(0, 2 * reach + 1, (2,)))
-    return padded[:, :, top : top + inputs.shape[2], left : left + inputs.shape[3]]
 
 
 def run(
@@ -142,6 +112,7 @@ def run(
     import torch
 
     from camrt.export import from_torch
+    from camrt.export.training import fit
 
     torch.manual_seed(seed)
     pictures, numbers, names = read_pictures(data / "Training", size, most)
@@ -150,7 +121,15 @@ def run(
         raise UsageError(f"{data}: Training and Test hold different classes")
     network = make_network(len(names), size)
     start = time.perf_counter()
-    train(network, pictures, numbers, epochs)
+    fit(
+        network,
+        network_input(pictures),
+        torch.from_numpy(numbers),
+        epochs=epochs,
+        seed=seed,
+        batch_size=BATCH,
+        shift=size // 8,
+    )
     training_s = time.perf_counter() - start
     report = from_torch(
         network, target, input_size=size, labels=names, mean=MEAN, std=STD, interpolation="area", overwrite=True
@@ -180,7 +159,10 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="keep the model file here")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        result = run(args.data, args.out or Path(folder) / "fruits.onnx", epochs=args.epochs)
+        try:
+            result = run(args.data, args.out or Path(folder) / "fruits.onnx", epochs=args.epochs)
+        except CamrtError as error:
+            parser.exit(1, f"fruits: {error}\n")
     print(json.dumps(result, indent=2))
     print(
         f"{result['accuracy']:.1%} of {result['test_pictures']} test pictures right, "

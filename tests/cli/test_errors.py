@@ -1,6 +1,7 @@
 """Bad input ends in one line that says what to do, with the right exit status, and leaves nothing behind."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -202,7 +203,7 @@ def test_events_that_nobody_reads_any_more_end_the_run(mobilenet, dog_video):
 
 
 def test_a_full_standard_output_is_an_error(mobilenet):
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             command("inspect", mobilenet),
             env=environment(),

@@ -6,17 +6,14 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from camrt.errors import SourceError
 from camrt.runtime.sources import open_source
 from camrt.runtime.sources.live import LiveSource
-from support import http_camera
-from support.needs import environment, skip_or_fail
-
-RTSP_SERVER = Path(http_camera.__file__).with_name("rtsp_server.py")
+from support import http_camera, rtsp_camera
+from support.needs import environment
 
 
 @pytest.fixture(scope="module")
@@ -28,18 +25,8 @@ def http(shared_data):
 @pytest.fixture
 def rtsp():
     """A camera of 320x240 at 30 fps: ``(process, address)``."""
-    try:
-        server = subprocess.Popen(
-            ["/usr/bin/python3", RTSP_SERVER], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-    except OSError as error:
-        skip_or_fail(f"no system Python for GStreamer: {error}")
-    with server:
-        port = server.stdout.readline().strip()
-        if not port:
-            skip_or_fail(f"no RTSP server; install GStreamer's: {server.stderr.read().strip()[-200:]}")
-        yield server, f"rtsp://127.0.0.1:{port}"
-        server.kill()
+    with rtsp_camera.serve() as camera:
+        yield camera
 
 
 def read_all(source):

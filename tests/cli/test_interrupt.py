@@ -1,0 +1,98 @@
+"""Ctrl-C and SIGTERM in the middle of a command: it ends soon, without a traceback, and what was begun is whole."""
+
+import json
+import shutil
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from support import http_camera
+from support.command import interrupt, started
+from support.desktop import eventually
+from support.videos import read_video
+
+WITHIN_S = 60
+
+
+def grown(folder, pattern, size=20_000):
+    """Return the files of a pattern that hold something already."""
+    return [path for path in folder.glob(pattern) if path.stat().st_size > size]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_live_finishes_its_files(mobilenet, dog_video, tmp_path, how):
+    flags = ["-o", "out.mp4", "--events", "e.jsonl", "-o", "pictures"]
+    with started("live", mobilenet, "--source", dog_video, *flags, cwd=tmp_path) as process:
+        assert eventually(lambda: grown(tmp_path, ".out.*"), within_s=WITHIN_S)
+        status, errors = interrupt(process, how)
+    assert status == 0, errors
+    events = [json.loads(line) for line in (tmp_path / "e.jsonl").read_text().splitlines()]
+    assert 0 < len(events) < 336
+    assert [event["frame"] for event in events] == list(range(len(events)))
+    assert len(read_video(tmp_path / "out.mp4")[0]) == len(events) == len(list((tmp_path / "pictures").iterdir()))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["e.jsonl", "out.mp4", "pictures"]
+    assert f"{len(events)} frames in" in errors
+
+
+def test_live_lets_go_of_a_camera_that_has_fallen_silent(mobilenet, shared_data, tmp_path):
+    with http_camera.serve(shared_data / "videos" / "oc_dog.mp4") as address:
+        flags = ["--source", f"{address}/stalls", "-o", "out.mp4", "--events", "e.jsonl"]
+        with started("live", mobilenet, *flags, cwd=tmp_path) as process:
+            assert eventually(lambda: grown(tmp_path, "e.jsonl", 0), within_s=WITHIN_S)
+            status, errors = interrupt(process)
+    assert status == 0, errors
+    assert len(read_video(tmp_path / "out.mp4")[0]) == len((tmp_path / "e.jsonl").read_text().splitlines())
+
+
+def test_live_gives_up_an_address_that_does_not_answer(mobilenet, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(WITHIN_S)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/live"
+        with started("live", mobilenet, "--source", url, "-o", "out.mp4", cwd=tmp_path) as process:
+            connection, _ = server.accept()  # now it waits for an answer
+            status, errors = interrupt(process)
+            connection.close()
+    assert (status, errors) == (1, "camrt: interrupted\n")
+    assert not any(tmp_path.iterdir())
+
+
+def test_annotate_keeps_the_pictures_that_are_whole(mobilenet, photo, tmp_path):
+    for number in range(400):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{number}.jpg").symlink_to(photo)
+    with started("annotate", mobilenet, "in", "-o", "out", cwd=tmp_path) as process:
+        assert eventually(lambda: grown(tmp_path, "out/*.jpg"), within_s=WITHIN_S)
+        status, errors = interrupt(process)
+    assert status == 1
+    written = sorted((tmp_path / "out").iterdir(), key=lambda path: int(path.stem))
+    assert 0 < len(written) < 400
+    assert [path.name for path in written] == [f"{number}.jpg" for number in range(len(written))]
+    assert f"wrote {len(written)} of 400 files" in errors
+    assert errors.endswith("camrt: stopped before the end; --overwrite starts again\n")
+
+
+def test_annotate_finishes_the_video_it_is_at(mobilenet, dog_video, tmp_path):
+    for name in ("a.mp4", "b.mp4"):
+        shutil.copy(dog_video, tmp_path / name)
+    with started("annotate", mobilenet, "a.mp4", "b.mp4", "-o", "out", cwd=tmp_path) as process:
+        assert eventually(lambda: grown(tmp_path, "out/.a.*"), within_s=WITHIN_S)
+        status, errors = interrupt(process, signal.SIGTERM)
+    assert status == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.mp4"]
+    frames = len(read_video(tmp_path / "out" / "a.mp4")[0])
+    assert f"out/a.mp4 stops after frame {frames} of 336" in errors
+
+
+@pytest.mark.parametrize("task", [["bench", "--rounds", "1000"], ["inspect", "--verify"]])
+def test_what_writes_nothing_is_simply_over(squeezenet, task):
+    with started(task[0], squeezenet, *task[1:]) as process:
+        loaded = eventually(lambda: "onnxruntime_pybind11" in _maps(process), within_s=WITHIN_S)
+        assert loaded
+        status, errors = interrupt(process)
+    assert (status, errors) == (1, "camrt: interrupted\n")
+
+
+def _maps(process):
+    return Path(f"/proc/{process.pid}/maps").read_text()

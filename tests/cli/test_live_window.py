@@ -1,0 +1,106 @@
+"""``camrt live`` in a real window on a virtual desktop: what is shown, and what each key does."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+import camrt
+from camrt.runtime.overlay import OverlayStyle
+from support.command import started
+from support.desktop import desktop, eventually
+
+FLAGS = ["--no-hud", "--events", "e.jsonl", "--window"]
+
+
+@pytest.fixture
+def screen(tmp_path_factory):
+    with desktop(tmp_path_factory.mktemp("display")) as screen:
+        yield screen
+
+
+@pytest.fixture
+def small(photo, tmp_path):
+    """The photo at a size that the window shows pixel by pixel."""
+    picture = cv2.resize(cv2.imread(str(photo)), (320, 240), interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(tmp_path / "photo.png"), picture)
+    return picture
+
+
+def shows(screen, picture):
+    """Wait until the upper left of the screen is ``picture``."""
+    height, width = picture.shape[:2]
+    return eventually(lambda: np.array_equal(screen.screenshot()[:height, :width], picture))
+
+
+def test_a_picture_stays_until_a_key_ends_it_and_the_keys_change_what_is_shown(mobilenet, screen, small, tmp_path):
+    model = camrt.load(mobilenet)
+    result = model(small)
+    (first, _, _), (second, _, _) = result.top(2)
+    with started("live", mobilenet, "--source", "photo.png", *FLAGS, cwd=tmp_path, DISPLAY=screen.display) as process:
+        assert shows(screen, result.draw(small, first))
+        window = screen.window("camrt")
+        screen.press(window, "c")
+        assert shows(screen, result.draw(small, second))
+        screen.press(window, "m")
+        assert shows(screen, result.draw(small, second, style=OverlayStyle(colormap="jet")))
+        screen.press(window, "s")
+        (snapshot,) = eventually(lambda: list(tmp_path.glob("camrt-*.png")))
+        assert eventually(lambda: cv2.imread(str(snapshot)) is not None)
+        assert np.array_equal(cv2.imread(str(snapshot)), result.draw(small, second, style=OverlayStyle(colormap="jet")))
+        screen.press(window, "q")
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    assert f"wrote {snapshot.name}" in errors
+    assert len((tmp_path / "e.jsonl").read_text().splitlines()) == 1
+
+
+def test_the_list_of_keys_comes_and_goes(mobilenet, screen, small, tmp_path):
+    flags = ["--source", "photo.png"]
+    with started("live", mobilenet, *flags, cwd=tmp_path, DISPLAY=screen.display) as process:
+        window = screen.window("camrt")
+        assert eventually(lambda: screen.screenshot()[:240, :320].std() > 20)
+        before = screen.screenshot()[70:170, 100:220]
+        screen.press(window, "question")
+        assert eventually(lambda: screen.screenshot()[70:170, 100:220].mean() < 0.8 * before.mean())
+        screen.press(window, "question")
+        assert eventually(lambda: np.abs(screen.screenshot()[70:170, 100:220].astype(int) - before).mean() < 2)
+        screen.press(window, "q")
+        process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+def test_the_space_bar_pauses_a_video_and_lets_it_go_on(mobilenet, screen, dog_video, tmp_path):
+    events = tmp_path / "e.jsonl"
+
+    def frames():
+        return len(events.read_text().splitlines()) if events.exists() else 0
+
+    with started("live", mobilenet, "--source", dog_video, *FLAGS, cwd=tmp_path, DISPLAY=screen.display) as process:
+        window = screen.window("camrt")
+        screen.press(window, "space")
+        at = eventually(frames)
+        # Whatever was on its way has come by the time the next key was seen: the pause polls for keys.
+        screen.press(window, "c")
+        at = frames()
+        screen.press(window, "c", "c")
+        assert frames() == at
+        screen.press(window, "space")
+        assert eventually(lambda: frames() > at + 3)
+        screen.press(window, "Escape")
+        process.communicate(timeout=30)
+    assert process.returncode == 0
+    rows = [json.loads(line) for line in events.read_text().splitlines()]
+    assert [row["frame"] for row in rows] == list(range(len(rows)))
+
+
+def test_ctrl_c_ends_a_pause(mobilenet, screen, dog_video, tmp_path):
+    with started("live", mobilenet, "--source", dog_video, "-o", "out.mp4", "--window", cwd=tmp_path,
+                 DISPLAY=screen.display) as process:  # fmt: skip
+        screen.press(screen.window("camrt"), "space")
+        process.send_signal(2)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert (tmp_path / "out.mp4").is_file()

@@ -1,0 +1,159 @@
+"""What the documents tell a newcomer to type works, in their order, on real models, photos and videos."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from support import REPOSITORY
+from support.needs import environment
+from support.videos import read_video
+
+DOCUMENTS = ("README.md", "docs/export.md")
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?://)([^)#]+)")
+TIMEOUT_S = 900
+TEST_COMMAND = "make test"
+"""Not run by a test, for it runs the tests: ``.ci/run`` calls it."""
+
+NETWORK = """
+import torch
+
+def make_classifier():
+    torch.manual_seed(0)
+    body = [torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()]
+    return torch.nn.Sequential(*body, torch.nn.Linear(8, 4))
+"""
+
+
+def blocks(document):
+    """Return (language, text) of each code block of a document."""
+    return BLOCK.findall((REPOSITORY / document).read_text(encoding="utf-8"))
+
+
+def run(command, folder, **changes):
+    done = subprocess.run(
+        ["bash", "-ec", command],
+        cwd=folder,
+        env={**os.environ, **changes},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of what is in the repository and of nothing else."""
+    folder = tmp_path_factory.mktemp("checkout")
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    for name in names.split("\0"):
+        source, target = REPOSITORY / name, folder / name
+        if name and source.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target, follow_symlinks=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def newcomer(checkout, shared_data):
+    """The checkout with a newcomer's own files in it: a classifier, its labels, a video, photos, a torch network."""
+    files = {
+        "models/mobilenetv2_torchvision_qdq_int8.onnx": "classifier.onnx",
+        "models/squeezenet11_caffe.onnx": "squeezenet.onnx",
+        "labels/imagenet1000.txt": "labels.txt",
+        "videos/cockatoo.mp4": "video.mp4",
+        "images_cls/n02098286_West_Highland_white_terrier.JPEG": "photo.jpg",
+        "fruits": "fruits",
+    }
+    for name, own in files.items():
+        (checkout / own).symlink_to(shared_data / name)
+    (checkout / "photos").mkdir()
+    for photo in sorted((shared_data / "images_cls").glob("*.JPEG"))[:3]:
+        (checkout / "photos" / photo.name).symlink_to(photo)
+    (checkout / "my_package").mkdir()
+    (checkout / "my_package" / "models.py").write_text(NETWORK)
+    values: dict[str, object] = {}
+    exec(NETWORK, values)
+    torch.save(values["make_classifier"]().state_dict(), checkout / "weights.pt")
+    return checkout
+
+
+@pytest.fixture(scope="module")
+def fresh_environment(tmp_path_factory):
+    """An empty virtual environment, as settings of a subprocess."""
+    folder = tmp_path_factory.mktemp("venv")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    settings = {"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}", "VIRTUAL_ENV": str(folder)}
+    constraints = REPOSITORY / "tests" / "constraints.txt"
+    return settings | {"PIP_CONSTRAINT": str(constraints), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+
+
+@pytest.mark.slow
+def test_everything_that_is_told_to_be_typed_works(newcomer, fresh_environment, monkeypatch):
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    for document in DOCUMENTS:
+        for language, text in blocks(document):
+            if language == "python":
+                (newcomer / "snippet.py").write_text(text)
+                # torchvision's wheel may not fit this torch; support.vision mends that before the snippet imports it.
+                code = "import support.vision; exec(compile(open('snippet.py').read(), 'snippet.py', 'exec'))"
+                done = subprocess.run(
+                    [sys.executable, "-c", code],
+                    cwd=newcomer,
+                    env=environment(),
+                    capture_output=True,
+                    text=True,
+                    timeout=TIMEOUT_S,
+                    check=False,
+                )
+                assert done.returncode == 0, f"{text}\n{done.stdout}{done.stderr}"
+                continue
+            assert language == "sh", f"{document}: who tests a block of {language}?"
+            for command in text.splitlines():
+                if command != TEST_COMMAND:
+                    run(command, newcomer, **fresh_environment)
+    assert len(read_video(newcomer / "seen.mp4")[0]) == 280
+    assert len((newcomer / "seen.jsonl").read_text().splitlines()) == 280
+    assert len(list((newcomer / "annotated").iterdir())) == 3
+    for name in ("overlay.png", "compared/photo.jpg", "camrt-demo/demo.mp4", "camrt-demo/demo.png", "fruits.onnx"):
+        assert (newcomer / name).stat().st_size > 1000
+
+
+def test_the_command_that_tests_is_the_one_that_ci_calls():
+    assert any(TEST_COMMAND in text.splitlines() for _, text in blocks("README.md"))
+    assert TEST_COMMAND in (REPOSITORY / ".ci" / "run").read_text().splitlines()
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, "docs/architecture.md", "CHANGELOG.md"])
+def test_links_lead_somewhere(document):
+    path = REPOSITORY / document
+    missing = [link for link in LINK.findall(path.read_text(encoding="utf-8")) if not (path.parent / link).exists()]
+    assert not missing
+
+
+def test_every_flag_that_is_explained_exists():
+    from camrt.cli import _parser
+
+    text = "".join((REPOSITORY / document).read_text(encoding="utf-8") for document in DOCUMENTS)
+    commands = _parser()._subparsers._group_actions[0].choices
+    known = {flag for command in commands.values() for flag in command._option_string_actions}
+    explained = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
+    tools = {"--data", "--epochs"}  # of benchmarks/fruits.py, which the documents run
+    assert explained - tools <= known
+
+
+def test_each_module_named_in_the_architecture_exists():
+    text = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    names = re.findall(r"`((?:src|runtime|export|kernels|benchmarks|tests)/[\w./]+)`", text)
+    assert names
+    assert not [name for name in names if not Path(REPOSITORY, name).exists()]
