@@ -44,7 +44,7 @@ def test_a_window_shows_the_overlay_pixel_by_pixel(screen):
     assert eventually(lambda: np.array_equal(screen.screenshot()[:240, :320], expected))
     screen.press(screen.window("camrt"), "q")
     assert finish(process) == ["closed"]
-    assert not screen.screenshot().any()
+    assert eventually(lambda: not screen.screenshot()[:240, :320].any())
 
 
 def test_a_window_is_no_larger_than_a_small_desktop_can_show(screen):

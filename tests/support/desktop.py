@@ -12,6 +12,16 @@ import numpy as np
 
 from support.needs import environment, skip_or_fail
 
+_PLACE_WINDOWS = """<?xml version="1.0"?>
+<openbox_config xmlns="http://openbox.org/3.4/rc">
+  <theme><keepBorder>no</keepBorder></theme>
+  <applications>
+    <application class="*"><decor>no</decor><position force="yes"><x>0</x><y>0</y></position></application>
+  </applications>
+</openbox_config>
+"""
+"""For Openbox: every window in the upper left corner, without a frame."""
+
 
 class Desktop:
     """A virtual screen of 800x600 pixels."""
@@ -30,6 +40,25 @@ class Desktop:
         self._scripts.append(script)
         return script
 
+    @contextmanager
+    def managed(self):
+        """Run a window manager."""
+        settings = self._folder / "openbox.xml"
+        settings.write_text(_PLACE_WINDOWS)
+        command = ["openbox", "--sm-disable", "--config-file", str(settings)]
+        with subprocess.Popen(command, env=environment(DISPLAY=self.display), stderr=subprocess.DEVNULL) as manager:
+            assert eventually(self._is_managed), "openbox does not start"
+            try:
+                yield
+            finally:
+                manager.terminate()
+
+    def _is_managed(self):
+        # Only a window manager has desktops to count.
+        command = ["timeout", "20", "xdotool", "get_num_desktops"]
+        asked = subprocess.run(command, env=environment(DISPLAY=self.display), capture_output=True, check=False)
+        return asked.returncode == 0
+
     def end(self):
         """End what is still running, as after a test that failed."""
         for script in self._scripts:
@@ -45,9 +74,11 @@ class Desktop:
         return pixels.reshape(height, -1, 4)[:, :width, :3]
 
     def window(self, title):
-        """Return the number of the window of that title once it is there."""
-        found = self._xdotool("search", "--sync", "--onlyvisible", "--name", f"^{title}$")
-        return int(found.split()[0])
+        """Return the number of the window of that title once it is there, drawn, and has the focus."""
+        found = int(self._xdotool("search", "--sync", "--onlyvisible", "--name", f"^{title}$").split()[0])
+        assert eventually(lambda: int(self._xdotool("getwindowfocus")) == found), f"{title} never gets the focus"
+        assert eventually(lambda: self.screenshot()[:40, :60].any()), f"{title} stays black"
+        return found
 
     def press(self, window, *keys):
         """Press keys, by their X names, in a window."""
@@ -79,18 +110,22 @@ class Desktop:
 
 @contextmanager
 def desktop(folder):
-    """Start a desktop for the length of a test; ``folder`` takes its frame buffer."""
-    for tool in ("Xvfb", "xdotool"):
+    """Start a desktop for the length of a test; ``folder`` takes its frame buffer.
+
+    It has a window manager, as every desktop has: without one Qt's windows stay black now and then on a busy machine.
+    """
+    for tool in ("Xvfb", "xdotool", "openbox"):
         if shutil.which(tool) is None:
             skip_or_fail(f"no virtual display; install {tool}")
-    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "800x600x24", "-nolisten", "tcp", "-fbdir", str(folder)]
+    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "800x600x24", "-nolisten", "tcp", "-noreset", "-fbdir", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         number = server.stdout.readline().strip()
         if not number:
             skip_or_fail("Xvfb does not start")
         screen = Desktop(f":{number}", folder)
         try:
-            yield screen
+            with screen.managed():
+                yield screen
         finally:
             screen.end()
             server.terminate()
