@@ -2,6 +2,7 @@
 PYTHON ?= python3
 DEMO := .venv-demo
 TEST := .venv-test
+CONSTRAINTS := tests/constraints.txt
 
 .PHONY: help demo test check pictures demo-model clean
 
@@ -36,11 +37,12 @@ $(DEMO)/ready: pyproject.toml
 	@touch $@
 
 # grad-cam goes in without its dependencies: it asks for opencv-python-headless, whose files overwrite those of
-# opencv-python and take the window away. tests/constraints.txt pins what is known to work together.
-$(TEST)/ready: pyproject.toml tests/constraints.txt
+# opencv-python and take the window away. tests/constraints.txt pins what is known to work together; the oldest versions
+# are tried by: make test TEST=.venv-lowest CONSTRAINTS=tests/lowest.txt
+$(TEST)/ready: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(TEST)
-	$(TEST)/bin/pip install --quiet --constraint tests/constraints.txt --editable '.[cpu,export,test,dev]'
-	$(TEST)/bin/pip install --quiet --constraint tests/constraints.txt --no-deps grad-cam
+	$(TEST)/bin/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[cpu,export,test,dev]'
+	$(TEST)/bin/pip install --quiet --constraint $(CONSTRAINTS) --no-deps grad-cam
 	@touch $@
 
 clean:

@@ -12,6 +12,7 @@ import cv2
 from camrt.errors import SourceError
 from camrt.runtime.sources.address import redact, why_not
 
+_SILENT: Final = 0  # LOG_LEVEL_SILENT
 FASTEST_FPS: Final = 1000.0
 """A header that states more than this holds a clock's rate (90000 is common), not a frame rate."""
 
@@ -22,7 +23,9 @@ def quiet_decoders() -> None:
     ``OPENCV_LOG_LEVEL`` and ``OPENCV_FFMPEG_LOGLEVEL`` still bring them back.
     """
     if "OPENCV_LOG_LEVEL" not in os.environ:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        # Up to OpenCV 4.12 it is the one, from 4.13 on the other.
+        set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+        set_level(_SILENT)
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET; read when the first video is opened
 
 

@@ -77,7 +77,7 @@ class Desktop:
         """Return the number of the window of that title once it is there, drawn, and has the focus."""
         found = int(self._xdotool("search", "--sync", "--onlyvisible", "--name", f"^{title}$").split()[0])
         assert eventually(lambda: int(self._xdotool("getwindowfocus")) == found), f"{title} never gets the focus"
-        assert eventually(lambda: self.screenshot()[:40, :60].any()), f"{title} stays black"
+        assert eventually(lambda: bool(self.screenshot()[:40, :60].any())), f"{title} stays black"
         return found
 
     def press(self, window, *keys):
@@ -117,7 +117,8 @@ def desktop(folder):
     for tool in ("Xvfb", "xdotool", "openbox"):
         if shutil.which(tool) is None:
             skip_or_fail(f"no virtual display; install {tool}")
-    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "800x600x24", "-nolisten", "tcp", "-noreset", "-fbdir", str(folder)]
+    options = ["-screen", "0", "800x600x24", "-nolisten", "tcp", "-noreset", "-fbdir", str(folder)]
+    command = ["Xvfb", "-displayfd", "1", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         number = server.stdout.readline().strip()
         if not number:
