@@ -19,7 +19,7 @@ ALLOWED = {
     "export": {"export", "model_file", "errors"},
 }
 # The command that trains the demo model needs the scenes it trains on.
-EXCEPTIONS = {("export", "runtime.scene"), ("export", "runtime.evaluation")}
+EXCEPTIONS = {("export", "runtime.scene")}
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -134,6 +134,13 @@ def test_several_outputs_are_written_at_once(mobilenet, dog_video, tmp_path):
     assert done.stdout == ""
 
 
+def test_nothing_need_be_kept(mobilenet, dog_video, tmp_path):
+    done = run("live", mobilenet, "--source", dog_video, "--frames", "3", "-o", "none", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "3 frames in" in done.stderr
+    assert not any(tmp_path.iterdir())
+
+
 def test_the_writing_on_the_picture_can_be_left_out(mobilenet, photo, tmp_path):
     for flags in ([], ["--no-hud"]):
         succeeds("live", mobilenet, "--source", photo, "-o", tmp_path / f"out{len(flags)}", *flags)

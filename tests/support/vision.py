@@ -4,13 +4,18 @@ torchvision's import wants C++ operators that only its detectors use; where its 
 them is enough.
 """
 
+import sys
 import warnings
 
 import torch
 
-_operators = torch.library.Library("torchvision", "FRAGMENT")  # kept: they are gone when it is
-for _name in ("nms", "qnms"):
-    if not hasattr(torch.ops.torchvision, _name):
+try:
+    import torchvision  # noqa: F401
+except RuntimeError:
+    for _name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        del sys.modules[_name]
+    _operators = torch.library.Library("torchvision", "FRAGMENT")  # kept: they are gone when it is
+    for _name in ("nms", "qnms"):
         _operators.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 with warnings.catch_warnings():

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _POLL_MS = 30
 _PICTURE_S = 2.0
+_NONE = Path("none")
 
 
 def add(commands: Any) -> None:
@@ -44,7 +45,7 @@ def add(commands: Any) -> None:
         type=Path,
         default=[],
         metavar="FILE",
-        help="write a video (by its suffix: .mp4 .avi ...) or, to a folder, pictures; repeatable",
+        help="write a video (by its suffix: .mp4 .avi ...) or, to a folder, pictures; repeatable; 'none' keeps nothing",
     )
     parser.add_argument("--events", metavar="FILE", help="write one JSON line a frame; - is standard output")
     parser.add_argument("--window", action="store_true", help="show a window even with --output or --events")
@@ -65,14 +66,15 @@ def run(args: argparse.Namespace) -> int:
 
     if args.frames is not None and args.frames < 1:
         raise UsageError(f"--frames {args.frames}: at least one")
-    files = [*args.output, *([Path(args.events)] if args.events not in (None, "-") else [])]
+    outputs = [path for path in args.output if path != _NONE]
+    files = [*outputs, *([Path(args.events)] if args.events not in (None, "-") else [])]
     _check_files(files, keep=[args.model, Path(args.source)])
     model = open_model(args)
     view = View(style_of(args), classes_of(args, model))
     with ExitStack() as opened:  # whatever happens before the pipeline sees to it; to close twice does no harm
         source = open_source(args.source)
         opened.callback(source.close)
-        window, sinks = _open_sinks(args, view, source.fps, opened)
+        window, sinks = _open_sinks(args, outputs, view, source.fps, opened)
         renderer = Renderer(view, hud=not args.no_hud, provider=model.provider, threads=model.threads)
         pipeline = Pipeline(model, source, renderer, sinks, every_camera_frame=not args.sync, paced=window is not None)
         seen = 0
@@ -116,7 +118,7 @@ def _check_files(files: Sequence[Path], keep: Sequence[Path]) -> None:
 
 
 def _open_sinks(
-    args: argparse.Namespace, view: "View", fps: float | None, opened: ExitStack
+    args: argparse.Namespace, outputs: Sequence[Path], view: "View", fps: float | None, opened: ExitStack
 ) -> "tuple[WindowSink | None, list[Sink]]":
     from camrt.runtime.sinks import EventSink, WindowSink, open_output
 
@@ -130,7 +132,7 @@ def _open_sinks(
     if args.window or not (args.output or args.events):
         window = WindowSink("camrt", view.press)
         add(window)
-    for path in args.output:
+    for path in outputs:
         add(open_output(path, fps=fps, overwrite=args.overwrite))
     if args.events:
         add(EventSink(args.events, overwrite=args.overwrite))
