@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scenes", type=int, default=2000, help="scenes to train on (default 2000)")
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=10, help="default: 10")
     args = parser.parse_args()
     start = time.perf_counter()
     report = train(args.output, seed=args.seed, scenes=args.scenes, epochs=args.epochs)
