@@ -7,11 +7,11 @@ exports itself; both give the graph the outputs of ``camrt.model_file`` and prov
 Names load on first use: `attach` never imports torch.
 """
 
-from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from camrt.errors import MissingExtra
+from camrt.loading import load_undisturbed
 
 if TYPE_CHECKING:
     from camrt.export.gap_cnn import to_gap_cnn
@@ -34,7 +34,7 @@ for _name in ("onnx", "torch"):
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'camrt.export' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(load_undisturbed(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from camrt.errors import ExportError, MissingExtra
+from camrt.loading import load_undisturbed
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -47,14 +48,11 @@ def run_constant(model: ModelProto) -> Array:
 
 def _onnxruntime() -> Any:
     try:
-        import onnxruntime
+        return load_undisturbed("onnxruntime")
     except ImportError as error:
-        if isinstance(error.__cause__, KeyboardInterrupt):  # Ctrl-C while its native part loads comes out as this
-            raise error.__cause__ from None
         raise MissingExtra(
             f"verifying a model file needs ONNX Runtime, which cannot be imported ({error}): pip install 'camrt[cpu]'"
         ) from error
-    return onnxruntime
 
 
 def _errors() -> tuple[type[Exception], ...]:

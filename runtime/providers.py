@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import importlib
 import importlib.metadata
 import io
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from camrt.errors import MissingExtra, ModelFileError, ProviderError, UsageError
+from camrt.loading import load_undisturbed
 
 PROVIDERS: Final = {
     "tensorrt": "TensorrtExecutionProvider",
@@ -34,10 +34,8 @@ def onnxruntime() -> ModuleType:
         MissingExtra: no wheel of ONNX Runtime is installed, or the installed one cannot be imported.
     """
     try:
-        module = importlib.import_module("onnxruntime")
+        module = load_undisturbed("onnxruntime")
     except ImportError as error:
-        if isinstance(error.__cause__, KeyboardInterrupt):  # Ctrl-C while its native part loads comes out as this
-            raise error.__cause__ from None
         raise MissingExtra(
             f"ONNX Runtime cannot be imported ({error}). Install one of its wheels: pip install 'camrt[cpu]', "
             "or 'camrt[gpu]' for NVIDIA; never both, they overwrite each other"

@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,11 @@ WITHIN_S = 60
 
 def grown(folder, pattern, size=20_000):
     """Return the files of a pattern that hold something already."""
-    return [path for path in folder.glob(pattern) if path.stat().st_size > size]
+    found = []
+    for path in folder.glob(pattern):
+        with suppress(FileNotFoundError):  # it has got its final name
+            found += [path] if path.stat().st_size > size else []
+    return found
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
