@@ -2,7 +2,8 @@
 
 `overlay` goes over the frame once, in integers. Between two columns of the map the value is a straight line, so a
 fixed-point sum walks along it and its upper bits choose an entry of a table, whose colours are multiplied by the
-opacity already. A pixel becomes
+opacity already. Where the value changes slowly the colour is, for some pixels, a straight line too, and only its ends
+are looked up (`BlendTable.straight`). A pixel becomes
 
     ((frame * 256 * keep) // 65536 + 256 * opacity * colour + 128) // 256,    keep = 65536 * (1 - opacity)
 
@@ -18,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from camrt.kernels.jit import kernel
 from camrt.kernels.maps import F32, Method, buffer, canonical, normalize
-from camrt.kernels.memory import bytes_at, store_four
+from camrt.kernels.memory import SPILL, bytes_at, store_eight, store_four, store_one
 
 U8 = NDArray[np.uint8]
 Rect = tuple[float, float, float, float]
@@ -29,6 +30,9 @@ the table (16 KiB) stays in the first-level cache."""
 
 _FRACTION_BITS: Final = 32
 
+_MOST_OFF: Final = 0.94
+"""Grey levels that a blend may be off before it is rounded: one, less what arithmetic in 16 bits takes."""
+
 
 class BlendTable(NamedTuple):
     """A colour map with its opacity, packed for `overlay`; made by `blend_table`."""
@@ -37,6 +41,8 @@ class BlendTable(NamedTuple):
     """(entries,), each four uint16: 256 * opacity * blue + 128, the same of green and red, and one that is not used."""
     keep: NDArray[np.uint64]
     """(entries,), each four equal uint16: 65536 * (1 - opacity); (1,) where the opacity is the same for all values."""
+    straight: float
+    """Entries over which a blend may be taken for a straight line and still is within one grey level."""
 
 
 def blend_table(colors: U8, alpha: ArrayLike) -> BlendTable:
@@ -62,7 +68,29 @@ def blend_table(colors: U8, alpha: ArrayLike) -> BlendTable:
         packed[:, channel] = np.rint(256.0 * share * np.interp(position, given, colors[:, channel])) + 128
     kept = np.minimum(np.rint(65536.0 * (1.0 - share)), 65535).astype(np.uint16)
     keep = np.repeat(kept, 4).view(np.uint64)
-    return BlendTable(packed.view(np.uint64).ravel(), keep if opacity.ndim else keep[:1])
+    straight = _straight(packed[:, :3] / 256.0, kept.astype(np.float64) * (255.0 / 65536.0))
+    return BlendTable(packed.view(np.uint64).ravel(), keep if opacity.ndim else keep[:1], straight)
+
+
+def _straight(black: NDArray[np.float64], kept_white: NDArray[np.float64]) -> float:
+    """Return `BlendTable.straight`.
+
+    Args:
+        black: (entries, 3), the blends of a black frame, in grey levels. Every blend lies between those of a black and
+            of a white frame, and so does its distance from a straight line.
+        kept_white: (entries,), what is left of a white frame.
+    """
+    blends = np.concatenate([black, black + kept_white[:, np.newaxis]], axis=1).T  # (6, entries)
+    rounding = 0.5 * float(np.abs(np.diff(blends)).max())  # a value is rounded to the nearest entry
+    straight = 0
+    for length in (4, 8, 12, 16, 24, 32, 40, 48, 64, 80, 96, 128):
+        windows = np.lib.stride_tricks.sliding_window_view(blends, length + 1, axis=1)
+        share = np.linspace(0.0, 1.0, length + 1)
+        lines = windows[..., :1] * (1 - share) + windows[..., -1:] * share
+        if rounding + float(np.abs(windows - lines).max()) > _MOST_OFF:
+            break
+        straight = length
+    return float(straight)
 
 
 def overlay(
@@ -147,7 +175,7 @@ def _paint(source: U8, target: U8, heatmap: F32, sampling: Rect, table: BlendTab
         source = np.ascontiguousarray(source)
     _blend(
         *(source.ctypes.data, source.strides[0], packed.ctypes.data, packed.strides[0], *target.shape[:2]),
-        *(heatmap, *sampling, table.colors, table.keep),
+        *(heatmap, *sampling, *table),
     )
     if packed is not target:
         target[...] = packed
@@ -156,23 +184,23 @@ def _paint(source: U8, target: U8, heatmap: F32, sampling: Rect, table: BlendTab
 @kernel
 def _blend(  # type: ignore[no-untyped-def]
     source_at, source_stride, target_at, target_stride, height, width,
-    heatmap, first_u, step_u, first_v, step_v, colors, keep,
+    heatmap, first_u, step_u, first_v, step_v, colors, keep, straight,
 ):  # fmt: skip
     size = 3 * width
     mixed = np.empty(heatmap.shape[1], np.float64)
-    color = np.empty(size + 1, np.uint16)  # the store of the last pixel spills by one
-    kept = np.empty(size + 1, np.uint16)
+    color = np.empty(size + SPILL, np.uint16)
+    kept = np.empty(size + SPILL, np.uint16)
     constant = np.uint16(keep[0] & np.uint64(0xFFFF))
     for y in range(height):
         _mix_rows(heatmap, first_v + y * step_v, mixed)
-        _look_up(mixed, first_u, step_u, width, colors, color)
+        _look_up(mixed, first_u, step_u, width, colors, straight, color)
         source = numba.carray(bytes_at(source_at + y * source_stride), (size,))
         target = numba.carray(bytes_at(target_at + y * target_stride), (size,))
         if len(keep) == 1:
             for i in range(size):
                 target[i] = _mix(source[i], constant, color[i])
         else:
-            _look_up(mixed, first_u, step_u, width, keep, kept)
+            _look_up(mixed, first_u, step_u, width, keep, straight, kept)
             for i in range(size):
                 target[i] = _mix(source[i], kept[i], color[i])
 
@@ -187,11 +215,13 @@ def _mix(pixel, keep, color):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _look_up(mixed, first_u, step_u, width, table, row):  # type: ignore[no-untyped-def]
+def _look_up(mixed, first_u, step_u, width, table, straight, row):  # type: ignore[no-untyped-def]
     """Fill a row of pixels with the table's entries for a row of map cells, which are in [0, 1]."""
     columns = len(mixed)
-    scale = np.float64((len(table) - 1) * (1 << _FRACTION_BITS))
+    entries = np.float64(len(table) - 1)
+    scale = entries * np.float64(1 << _FRACTION_BITS)
     half = np.float64(1 << (_FRACTION_BITS - 1))
+    shift = np.uint64(_FRACTION_BITS)
     x = 0
     for j in range(-1, columns):  # from cell j to cell j + 1; before the first and after the last the value stays
         stop = width
@@ -201,8 +231,22 @@ def _look_up(mixed, first_u, step_u, width, table, row):  # type: ignore[no-unty
         slope = following - value
         walk = np.uint64(np.int64((value + slope * (first_u + x * step_u - j)) * scale + half))
         step = np.uint64(np.int64(slope * step_u * scale))  # wraps where the slope falls, and so does the sum
+        change = abs(slope * step_u) * entries
+        together = 8 if 8 * change <= straight else 4 if 4 * change <= straight else 1
+        if together > 1 and stop > x:
+            lines = (stop - 1 - x) // together  # the last one ends before the next cell begins
+            stride = step * np.uint64(together)
+            if together == 8:
+                for i in range(lines):  # unsigned: no check for negative
+                    store_eight(row, 3 * x + 24 * i, table[walk >> shift], table[(walk + stride) >> shift])
+                    walk += stride
+            else:
+                for i in range(lines):
+                    store_four(row, 3 * x + 12 * i, table[walk >> shift], table[(walk + stride) >> shift])
+                    walk += stride
+            x += together * lines
         for i in range(x, stop):
-            store_four(row, 3 * i, table[walk >> np.uint64(_FRACTION_BITS)])  # unsigned: no check for negative
+            store_one(row, 3 * i, table[walk >> shift])
             walk += step
         x = stop
 

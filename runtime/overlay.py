@@ -105,5 +105,5 @@ def paint(
     if pool is None:
         draw(None)
     else:
-        pool.run(frame.shape[0], draw)
+        pool.run(frame.shape[1], frame.shape[0], draw)
     return target

@@ -73,10 +73,9 @@ class Renderer:
         self, picture: Image, width: int, classes: tuple[int, ...], result: Result, stages_ms: dict[str, float]
     ) -> None:
         hud = Hud(width, picture.shape[0])
-        labels = {class_id: label for class_id, label, _ in result.top(len(result.scores))}
         for number, class_id in enumerate(classes):
             panel = picture[:, number * width : (number + 1) * width]
-            hud.caption(panel, f"looking for: {labels[class_id]}  {result.scores[class_id]:.2f}")
+            hud.caption(panel, f"looking for: {result.label(class_id)}  {result.scores[class_id]:.2f}")
         hud.bars(picture[:, :width], result.top(5), classes[0])
         latency_ms = sum(stages_ms.values())
         if self._provider is not None:

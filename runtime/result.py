@@ -48,6 +48,10 @@ class Result:
         ranked = np.argsort(-np.nan_to_num(self.scores, nan=-np.inf), kind="stable")[: max(0, k)]
         return [(int(number), self._model.labels[number], float(self.scores[number])) for number in ranked]
 
+    def label(self, class_id: int) -> str:
+        """Return the name of a class."""
+        return self._model.labels[class_id]
+
     @property
     def class_id(self) -> int:
         """Number of the class with the highest score."""

@@ -1,12 +1,19 @@
 """How many threads this process may use, and rows of a picture shared out over them."""
 
 import os
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Final
 
 _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_HEAD_START: Final = 200_000
+"""Pixels that the calling thread draws until another one has woken up, about 0.1 ms: it takes so many more."""
+_LEAST_SHARE: Final = 100_000
+"""Pixels that are worth waking a thread for."""
 
 
 def usable_cores() -> int:
@@ -25,26 +32,60 @@ class RowPool:
     """Runs a function over bands of rows on a fixed number of threads; the calling thread takes the first band.
 
     The kernels are serial and release the GIL. Numba's own ``parallel=True`` is not used: under its ``workqueue``
-    layer two threads that draw at once abort the process.
+    layer two threads that draw at once abort the process. Only one thread at a time may call `run`.
     """
 
     def __init__(self, threads: int) -> None:
-        self._threads = threads
-        self._pool = ThreadPoolExecutor(threads - 1, "camrt-rows") if threads > 1 else None
+        self._tasks: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self._done: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"camrt-rows-{number}", daemon=True)
+            for number in range(1, threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
-    def run(self, height: int, draw: Callable[[tuple[int, int]], object]) -> None:
-        """Call ``draw((first, stop))`` for bands that together cover ``range(height)``; returns when all are done."""
-        if self._pool is None or height < 2 * self._threads:
-            draw((0, height))
-            return
-        edges = [height * i // self._threads for i in range(self._threads + 1)]
-        bands = list(pairwise(edges))
-        others = [self._pool.submit(draw, band) for band in bands[1:]]
-        draw(bands[0])
-        for other in others:
-            other.result()
+    def run(self, width: int, height: int, draw: Callable[[tuple[int, int]], object]) -> None:
+        """Call ``draw((first, stop))`` for bands that together cover ``range(height)``; returns when all are done.
+
+        Args:
+            width: pixels in a row; what the other threads are worth waking for depends on it.
+            height: rows.
+            draw: draws the rows of one band; its error is raised here when every band is done.
+        """
+        edges = self._edges(width, height)
+        for band in pairwise(edges[1:]):
+            self._tasks.put(partial(draw, band))
+        errors: list[BaseException | None] = []
+        try:
+            draw((0, edges[1]))
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            errors.append(error)
+        errors += [self._done.get() for _ in edges[2:]]
+        failures = [error for error in errors if error is not None]
+        if failures:
+            raise failures[0]
 
     def close(self) -> None:
         """End the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
+        for _ in self._threads:
+            self._tasks.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _edges(self, width: int, height: int) -> list[int]:
+        """Return the first row of each band, and the last one's end; the first band is the calling thread's."""
+        others = len(self._threads)
+        shared = (height - _HEAD_START // max(1, width)) // (others + 1)  # rows for each of the others
+        if shared < 1 or shared * width < _LEAST_SHARE:
+            return [0, height]
+        return [0, *(height - shared * number for number in range(others, -1, -1))]
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            try:
+                task()
+            except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
+                self._done.put(error)
+            else:
+                self._done.put(None)

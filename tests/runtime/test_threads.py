@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from camrt.runtime.threads import RowPool, usable_cores
 
 
-@given(st.integers(0, 200), st.integers(1, 5))
-def test_the_bands_cover_every_row_once(height, threads):
+@given(st.integers(0, 200_000), st.integers(0, 200), st.integers(1, 5))
+def test_the_bands_cover_every_row_once(width, height, threads):
     pool = RowPool(threads)
     seen = [0] * height
     lock = threading.Lock()
@@ -23,7 +23,7 @@ def test_the_bands_cover_every_row_once(height, threads):
             for row in range(*rows):
                 seen[row] += 1
 
-    pool.run(height, draw)
+    pool.run(width, height, draw)
     pool.close()
     assert seen == [1] * height
 
@@ -36,7 +36,19 @@ def test_an_error_in_any_band_reaches_the_caller():
             raise RuntimeError("lower half")
 
     with pytest.raises(RuntimeError, match="lower half"):
-        pool.run(100, draw)
+        pool.run(10_000, 100, draw)
+    pool.close()
+
+
+def test_large_frames_are_shared_and_small_ones_are_not():
+    pool = RowPool(3)
+    names = []
+    pool.run(1920, 1080, lambda _: names.append(threading.current_thread().name))
+    assert len(names) == 3
+    assert len(set(names) - {threading.current_thread().name}) in (1, 2)  # one may be quick enough to take two
+    names.clear()
+    pool.run(320, 240, lambda _: names.append(threading.current_thread().name))
+    assert names == [threading.current_thread().name]
     pool.close()
 
 
