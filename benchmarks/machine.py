@@ -8,7 +8,7 @@ from typing import Any
 from camrt import __version__
 from camrt.runtime.threads import usable_cores
 
-_PACKAGES = ("numpy", "numba", "onnxruntime", "onnxruntime-gpu", "opencv-python")
+_PACKAGES = ("numpy", "numba", "onnxruntime", "onnxruntime-gpu", "opencv-python", "torch", "torchcam", "grad-cam")
 
 
 def describe_machine() -> dict[str, Any]:

@@ -21,6 +21,7 @@ PROVIDERS: Final = {
 }
 # Best first. TensorRT is left to those who ask for it: it builds an engine for minutes before the first frame.
 _AUTO: Final = ("cuda", "coreml", "cpu")
+_SPIN_US: Final = 50
 _OPTIONS: Final[dict[str, dict[str, str]]] = {
     # EXHAUSTIVE, the default, tries every algorithm again for each new batch size: 0.3-1.3 s each.
     "cuda": {"cudnn_conv_algo_search": "HEURISTIC"},
@@ -93,8 +94,12 @@ def _open(runtime: ModuleType, path: Path, provider: str, threads: int) -> Any:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Threads that spin between two runs take the cores that capture and drawing need.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Threads that sleep between two operators wake up late; those that spin between two runs take the cores that
+    # capture and drawing need. So they spin as long as one operator may take; before 1.26 only for far too long.
+    if tuple(int(part) for part in runtime.__version__.split(".")[:2]) >= (1, 26):
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN_US))
+    else:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # What goes wrong is raised; ONNX Runtime's two logs would say it a second and third time.
     options.log_severity_level = 4
     runtime.set_default_logger_severity(4)

@@ -105,8 +105,8 @@ def test_everything_that_is_told_to_be_typed_works(newcomer, fresh_environment, 
         for language, text in blocks(document):
             if language == "python":
                 (newcomer / "snippet.py").write_text(text)
-                # torchvision's wheel may not fit this torch; support.vision mends that before the snippet imports it.
-                code = "import support.vision; exec(compile(open('snippet.py').read(), 'snippet.py', 'exec'))"
+                # torchvision's wheel may not fit this torch, which camrt.benchmarks.vision mends.
+                code = "import camrt.benchmarks.vision; exec(compile(open('snippet.py').read(), 'snippet.py', 'exec'))"
                 done = subprocess.run(
                     [sys.executable, "-c", code],
                     cwd=newcomer,

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from camrt.benchmarks.vision import models
 from camrt.errors import ExportError, HeadNotFound, UsageError
 from camrt.export import from_torch, to_gap_cnn
 from support.export_graphs import assert_identity, random_pictures, run
-from support.vision import models
 
 SIZE = 64
 CLASSES = 3

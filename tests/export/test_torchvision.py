@@ -12,11 +12,11 @@ import pytest
 import torch
 
 import camrt
+from camrt.benchmarks.vision import CAM, ClassifierOutputTarget, GradCAM, models, settled
 from camrt.export import from_torch
 from camrt.export.pictures import synthetic_pictures
 from camrt.export.preprocessing import Preprocessing
 from support.export_graphs import assert_identity, random_pictures, run, softmax
-from support.vision import CAM, ClassifierOutputTarget, GradCAM, models, settled
 
 pytestmark = pytest.mark.slow
 

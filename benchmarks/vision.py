@@ -1,7 +1,7 @@
 """torchvision's networks, and the two libraries that one would draw class activation maps with in torch.
 
-torchvision's import wants C++ operators that only its detectors use; where its build does not fit torch's, declaring
-them is enough.
+Needs the extra ``bench``. torchvision's import wants C++ operators that only its detectors use; where its build does
+not fit torch's, declaring them is enough.
 """
 
 import sys
@@ -14,18 +14,21 @@ try:
 except RuntimeError:
     for _name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
         del sys.modules[_name]
-    _operators = torch.library.Library("torchvision", "FRAGMENT")  # kept: they are gone when it is
+    _operators = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call] # kept, or they go
     for _name in ("nms", "qnms"):
-        _operators.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _signature = f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+        _operators.define(_signature)  # type: ignore[no-untyped-call]
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of their own making
     from pytorch_grad_cam import GradCAM
+    from pytorch_grad_cam.utils.image import show_cam_on_image
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
     from torchcam.methods import CAM
+    from torchcam.utils import overlay_mask
     from torchvision import models
 
-__all__ = ["CAM", "ClassifierOutputTarget", "GradCAM", "models", "settled"]
+__all__ = ["CAM", "ClassifierOutputTarget", "GradCAM", "models", "overlay_mask", "settled", "show_cam_on_image"]
 
 
 def settled(network: torch.nn.Module, pictures: torch.Tensor) -> torch.nn.Module:

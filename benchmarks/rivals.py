@@ -1,0 +1,268 @@
+"""camrt beside what one would use instead, with the same weights, threads and frames.
+
+    python -m camrt.benchmarks.rivals [--rounds N] [--threads N] [--json]
+
+Two tables. *Whole frame*: from a frame in memory to the picture with the map of the best class over it, MobileNetV2
+at 224x224 in fp32. *Overlay*: from a map of 7x7 to that picture. Before anything is timed the rivals' maps are compared
+with camrt's. Needs the extras ``export``, ``cpu`` and ``bench``.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from PIL import Image as PilImage
+
+import camrt
+from camrt.benchmarks.interleave import interleave
+from camrt.benchmarks.machine import describe_machine
+from camrt.benchmarks.overlay import MAP_SIDE, SIZES, usual_chain
+from camrt.benchmarks.vision import (
+    CAM,
+    GradCAM,
+    models,
+    overlay_mask,
+    settled,
+    show_cam_on_image,
+)
+from camrt.errors import CamrtError
+from camrt.export import from_torch
+from camrt.export.pictures import synthetic_pictures
+from camrt.export.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from camrt.runtime.frames import Image
+from camrt.runtime.geometry import Placement
+from camrt.runtime.overlay import OverlayStyle, paint
+from camrt.runtime.threads import RowPool, usable_cores
+
+SIDE = 224
+"""Of the network's input, in pixels."""
+AS_GRAD_CAM = OverlayStyle(colormap="jet", normalization="relu_max")
+"""What pytorch-grad-cam draws: jet, without the negative part of the map."""
+ALIKE = 0.999
+"""Correlation that maps of the same method must have."""
+
+F32 = NDArray[np.float32]
+_TURN = 6
+Drawn = tuple[Image, F32]
+"""The picture, and the map that was drawn: negative values are 0, otherwise of any scale and size."""
+
+
+class WholeFrame:
+    """One network in every library; each method takes a frame, uint8 (H, W, 3) BGR, all the way."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        torch.set_num_threads(threads)
+        torch.manual_seed(0)
+        network = models.mobilenet_v2(weights=None)
+        settled(network, torch.from_numpy(Preprocessing().apply(synthetic_pictures(SIDE, SIDE))))
+        file = folder / "mobilenet_v2.onnx"
+        from_torch(network, file, input_size=SIDE)
+        self._model = camrt.load(file, provider="cpu", threads=threads)
+        self._pool = RowPool(threads)
+        self._out: Image = np.empty((0, 0, 3), np.uint8)
+        self._network = network
+        self._grad_cam = GradCAM(network, [network.features])
+        self._torchcam = CAM(network, "features", "classifier.1")
+        self._by_hand = _export_by_hand(network, threads)
+        self._weights = network.classifier[1].weight.detach().numpy()
+
+    def close(self) -> None:
+        """Let go of threads and hooks."""
+        self._pool.close()
+        self._torchcam.remove_hooks()
+        self._grad_cam.activations_and_grads.release()
+
+    def camrt(self, frame: Image) -> Drawn:
+        """Draw with camrt."""
+        if self._out.shape != frame.shape:
+            self._out = np.empty_like(frame)
+        result = self._model(frame)
+        cam = result.cam()
+        paint(frame, cam, result.placement, AS_GRAD_CAM, out=self._out, pool=self._pool)
+        return self._out, np.maximum(cam, 0)
+
+    def pytorch_grad_cam(self, frame: Image) -> Drawn:
+        """Draw as the examples of pytorch-grad-cam do: Grad-CAM, and ``show_cam_on_image``."""
+        rgb = np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
+        heat = self._grad_cam(_network_input(rgb), None)[0]
+        image = rgb.astype(np.float32) / 255
+        over = cv2.resize(heat, (frame.shape[1], frame.shape[0]))
+        return show_cam_on_image(image, over, use_rgb=True), heat
+
+    def torchcam(self, frame: Image) -> Drawn:
+        """Draw as the examples of torchcam do: CAM, and ``overlay_mask``."""
+        rgb = np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
+        with torch.inference_mode():
+            scores = self._network(_network_input(rgb))
+        cam = self._torchcam(int(scores.argmax()), scores, normalized=False)[0][0].numpy()
+        shown = (cam - cam.min()) / (cam.max() - cam.min())
+        mask = PilImage.fromarray(shown.astype(np.float32))
+        return np.asarray(overlay_mask(PilImage.fromarray(rgb), mask, alpha=0.5)), np.maximum(cam, 0)
+
+    def by_hand(self, frame: Image) -> Drawn:
+        """Draw as one writes it with ONNX Runtime, NumPy and OpenCV."""
+        rgb = np.asarray(cv2.cvtColor(cv2.resize(frame, (SIDE, SIDE)), cv2.COLOR_BGR2RGB), np.uint8)
+        logits, features = self._by_hand.run(None, {"input": _planes(rgb)})
+        cam = np.tensordot(self._weights[int(logits[0].argmax())], features[0], axes=1)
+        warm: F32 = np.maximum(cam, 0).astype(np.float32)
+        return usual_chain(frame, warm / np.float32(max(float(warm.max()), 1e-12))), warm
+
+
+def _planes(rgb: Image) -> F32:
+    """Make the network's input, float32 (1, 3, SIDE, SIDE), of a picture of its size."""
+    values = (rgb.astype(np.float32) / 255 - np.asarray(IMAGENET_MEAN, np.float32)) / np.asarray(
+        IMAGENET_STD, np.float32
+    )
+    return np.ascontiguousarray(values.transpose(2, 0, 1)[np.newaxis], np.float32)
+
+
+def _network_input(rgb: Image) -> torch.Tensor:
+    return torch.from_numpy(_planes(np.asarray(cv2.resize(rgb, (SIDE, SIDE)), np.uint8)))
+
+
+class _WithFeatures(torch.nn.Module):
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features = self.network.features(pictures)  # type: ignore[operator]
+        return self.network.classifier(features.mean((2, 3))), features  # type: ignore[operator]
+
+
+def _export_by_hand(network: torch.nn.Module, threads: int) -> Any:
+    program = torch.onnx.export(
+        _WithFeatures(network).eval(),
+        (torch.zeros(1, 3, SIDE, SIDE),),
+        input_names=["input"],
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    assert program is not None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(
+        program.model_proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def whole_frame(sizes: tuple[tuple[int, int], ...], threads: int, rounds: int) -> list[dict[str, Any]]:
+    """Compare, then time, one row a frame size: see `_row`. Raises: CamrtError: a rival draws another map."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        contest = WholeFrame(Path(folder), threads)
+        for width, height in sizes:
+            frame = _frame(width, height)
+            ways = {
+                "camrt": contest.camrt,
+                "ORT + OpenCV by hand": contest.by_hand,
+                "torchcam": contest.torchcam,
+                "pytorch-grad-cam": contest.pytorch_grad_cam,
+            }
+            alike = _check_maps(frame, ways)
+            calls = {name: partial(way, frame) for name, way in ways.items()}
+            rows.append(_row((width, height), threads, interleave(calls, rounds, turn=_TURN)) | {"correlation": alike})
+        contest.close()
+    return rows
+
+
+def _check_maps(frame: Image, ways: Mapping[str, Callable[[Image], Drawn]]) -> dict[str, float]:
+    """Return the correlation of each rival's map with camrt's, both at the network's size."""
+    own = cv2.resize(ways["camrt"](frame)[1].copy(), (SIDE, SIDE))
+    alike = {}
+    for name, way in ways.items():
+        theirs = cv2.resize(np.asarray(way(frame)[1], np.float32), (SIDE, SIDE))
+        alike[name] = float(np.corrcoef(own.ravel(), theirs.ravel())[0, 1])
+        if not alike[name] > ALIKE:
+            raise CamrtError(f"{name} draws another map (correlation {alike[name]:.4f}), so times say nothing")
+    return alike
+
+
+def overlay_only(sizes: tuple[tuple[int, int], ...], threads: int, rounds: int) -> list[dict[str, Any]]:
+    """Time the drawing alone, upsampling included; each library is given what it wants to have."""
+    rows = []
+    pool = RowPool(threads)
+    heatmap = np.random.default_rng(0).random((MAP_SIDE, MAP_SIDE), np.float32)
+    mask = PilImage.fromarray(heatmap)
+    for width, height in sizes:
+        frame, out = _frame(width, height), np.empty((height, width, 3), np.uint8)
+        floats, picture = frame.astype(np.float32) / 255, PilImage.fromarray(frame)
+        placement = Placement(width, height, (0, 0, width, height), (0.0, 0.0, 1.0, 1.0))
+        calls: dict[str, Callable[[], object]] = {
+            "camrt": lambda: paint(frame, heatmap, placement, AS_GRAD_CAM, out=out, pool=pool),  # noqa: B023
+            "torchcam": lambda: overlay_mask(picture, mask, alpha=0.5),  # noqa: B023
+            "pytorch-grad-cam": lambda: show_cam_on_image(floats, cv2.resize(heatmap, (width, height))),  # noqa: B023
+        }
+        rows.append(_row((width, height), threads, interleave(calls, rounds, turn=_TURN)))
+    pool.close()
+    return rows
+
+
+def _frame(width: int, height: int) -> Image:
+    picture = synthetic_pictures(SIDE, SIDE)[-1]
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def _row(size: tuple[int, int], threads: int, seconds: Mapping[str, list[float]]) -> dict[str, Any]:
+    """Return ``frame``, ``threads``, ``ms`` (medians) and ``speedup``: median over the rounds of theirs / camrt's."""
+    return {
+        "frame": list(size),
+        "threads": threads,
+        "ms": {name: 1e3 * statistics.median(times) for name, times in seconds.items()},
+        "speedup": {
+            name: statistics.median(their / own for their, own in zip(times, seconds["camrt"], strict=True))
+            for name, times in seconds.items()
+            if name != "camrt"
+        },
+    }
+
+
+def _table(title: str, rows: list[dict[str, Any]]) -> str:
+    lines = [title]
+    for row in rows:
+        lines.append(f"  {row['frame'][0]}x{row['frame'][1]}, {row['threads']} threads")
+        for name, ms in row["ms"].items():
+            gain = f"{row['speedup'][name]:6.1f}x" if name in row["speedup"] else ""
+            lines.append(f"    {name:<22}{ms:9.2f} ms {gain}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Compare, time, print."""
+    parser = argparse.ArgumentParser(description="camrt beside what one would use instead")
+    parser.add_argument(
+        "--rounds", type=int, default=30, help="turns of each alternative, five calls each (default 30)"
+    )
+    parser.add_argument("--threads", type=int, default=usable_cores(), help="of each library (default: every core)")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    cv2.setNumThreads(args.threads)
+    report = {
+        "machine": describe_machine(),
+        "rounds": args.rounds,
+        "whole_frame": whole_frame((SIZES[0], SIZES[2]), args.threads, args.rounds),
+        "overlay": overlay_only(SIZES, args.threads, args.rounds),
+    }
+    if args.json:
+        print(json.dumps(report, indent=2))
+        return
+    machine = report["machine"]
+    print(f"{machine['cpu']}, {machine['cores']} cores; {machine['versions']}")
+    print(f"medians of {args.rounds} interleaved turns of {_TURN - 1} calls; x: theirs / camrt's")
+    print(_table("whole frame, MobileNetV2 fp32", report["whole_frame"]))
+    print(_table(f"overlay of a {MAP_SIDE}x{MAP_SIDE} map", report["overlay"]))
+
+
+if __name__ == "__main__":
+    main()
