@@ -91,7 +91,7 @@ def _inference_fps(model: Model, images: Sequence[Image], frames: int) -> float:
 
 def _overlay_fps(model: Model, images: Sequence[Image], frames: int, samples: Mapping[str, list[float]]) -> float:
     """Run the pipeline without writing on the picture and without a sink: inference, map and overlay."""
-    renderer = Renderer(View(OverlayStyle()), hud=False, provider=model.provider, threads=model.threads)
+    renderer = Renderer(View(OverlayStyle()), hud=False, provider=model.provider, threads=model.spare_threads)
     pipeline = Pipeline(model, FramesFromMemory(images, frames), renderer, [])
 
     def collect(rendered: Any) -> None:

@@ -163,7 +163,7 @@ class Annotator:
         return problems
 
     def _draw(self, source: Source, sink: Sink, unit: str) -> list[str]:
-        renderer = Renderer(self._view, hud=self._hud, provider=None, threads=self._model.threads)
+        renderer = Renderer(self._view, hud=self._hud, provider=None, threads=self._model.spare_threads)
         progress = Progress(source.frame_count, unit)
         self._running = Pipeline(self._model, source, renderer, [sink])
         if self.stopped:  # asked for while this was being opened

@@ -117,6 +117,16 @@ class Model:
         self.labels = info.labels or tuple(f"class {number}" for number in range(self.classes))
         kernels.warm_up()
 
+    @property
+    def spare_threads(self) -> int:
+        """Threads that may draw while the model runs.
+
+        On the CPU it is one: the model keeps every core busy, and a picture that is shared out is done only when its
+        last band has found one. MobileNetV2 at 1920x1080 on two cores: 0.83 of the frame rate without drawing, by two
+        threads 0.77.
+        """
+        return 1 if self.provider == "cpu" else self.threads
+
     def _read_constants(self) -> dict[str, Any]:
         """Run once on black: reads the constant outputs and the shapes, and lets the provider prepare."""
         black = np.zeros((1, self.geometry.height, self.geometry.width, 3), np.uint8)

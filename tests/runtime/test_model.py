@@ -34,6 +34,11 @@ def test_a_model_says_what_it_holds(linear, class_maps):
     assert linear.provider == "cpu"
 
 
+def test_on_the_cpu_one_thread_is_left_for_drawing(tmp_path):
+    model = camrt.load(write_linear(tmp_path / "model.onnx"), provider="cpu", threads=3)
+    assert (model.threads, model.spare_threads) == (3, 1)
+
+
 def test_the_identity_holds_for_both_heads(linear, class_maps):
     for model in (linear, class_maps):
         check = check_identity(model, model(noise()))

@@ -93,7 +93,7 @@ def _write(args: argparse.Namespace, model: "Model") -> bool:
     video, sheet = args.output / "demo.mp4", args.output / "demo.png"
     frames = args.frames or _FRAMES
     source = SyntheticSource(Scene(seed=0), frames=frames, live=False)
-    renderer = Renderer(view, hud=not args.no_hud, provider=model.provider, threads=model.threads)
+    renderer = Renderer(view, hud=not args.no_hud, provider=model.provider, threads=model.spare_threads)
     pipeline = Pipeline(model, source, renderer, [VideoSink(video, fps=FPS, overwrite=True)])
     # Spread over the run, each in the middle of its part.
     chosen = {(2 * tile + 1) * frames // (2 * _TILES) for tile in range(_TILES)}

@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         source = open_source(args.source)
         opened.callback(source.close)
         window, sinks = _open_sinks(args, outputs, view, source.fps, opened)
-        renderer = Renderer(view, hud=not args.no_hud, provider=model.provider, threads=model.threads)
+        renderer = Renderer(view, hud=not args.no_hud, provider=model.provider, threads=model.spare_threads)
         pipeline = Pipeline(model, source, renderer, sinks, every_camera_frame=not args.sync, paced=window is not None)
         seen = 0
 
