@@ -45,6 +45,32 @@ def test_overlay_is_its_twin_within_one_level(cam, height, width, colormap, alph
     assert difference(image, twin) <= 1
 
 
+@pytest.mark.parametrize("colormap", sorted(COLORMAPS))
+@pytest.mark.parametrize("width", [640, 1283, 1920, 3840])
+def test_on_wide_frames_whose_colours_run_in_lines_it_still_is(colormap, width):
+    """Where the map is flat enough for lines of four and eight pixels, rising, falling and level."""
+    rng = np.random.default_rng(width)
+    frame, table = noise(48, width), colors(colormap)
+    frame[::2] = rng.choice(np.array([0, 255], np.uint8), frame[::2].shape)  # black and white are off the most
+    ramp = np.linspace(-1, 1, 9, dtype=np.float32)
+    cams = [rng.random((7, 7), np.float32), rng.random((2, 3), np.float32), np.stack([ramp, -ramp]), ramp[np.newaxis]]
+    for cam in cams:
+        for alpha in (0.3, 0.5, 1.0, np.linspace(0, 1, 256), np.linspace(0.9, 0.1, 256)):
+            image = kernels.overlay(frame, cam, kernels.blend_table(table, alpha))
+            assert difference(image, overlay_reference(frame, cam, table, alpha)) <= 1
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(300, 2500), ALPHAS)
+@settings(max_examples=30)
+def test_a_palette_with_any_jumps_is_drawn_as_exactly_on_wide_frames(seed, columns, width, alpha):
+    rng = np.random.default_rng(seed)
+    steps = rng.integers(-14, 15, (256, 3))  # the most that the bound of one level allows
+    palette = np.abs((np.cumsum(steps, axis=0) + rng.integers(0, 511, 3)) % 510 - 255).astype(np.uint8)
+    frame, cam = noise(6, width), rng.random((2, columns), np.float32)
+    image = kernels.overlay(frame, cam, kernels.blend_table(palette, alpha))
+    assert difference(image, overlay_reference(frame, cam, palette, alpha)) <= 1
+
+
 @given(st.data(), MAPS, SIDES, SIDES)
 def test_a_part_of_the_map_on_a_part_of_the_frame_is_the_twins(data, cam, height, width):
     (x0, x1), (y0, y1) = data.draw(spans(width)), data.draw(spans(height))
