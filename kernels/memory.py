@@ -6,6 +6,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+_PIXEL: Final = ir.VectorType(ir.IntType(16), 4)
+"""Four uint16: blue, green, red, and one that is not used."""
+
 
 @intrinsic  # type: ignore[untyped-decorator, unused-ignore]
 def bytes_at(_typing: Any, address: Any) -> Any:
@@ -19,6 +22,13 @@ def bytes_at(_typing: Any, address: Any) -> Any:
         return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
     return types.CPointer(types.uint8)(types.intp), generate
+
+
+def _store(context: Any, builder: Any, row_type: Any, place: Any, values: Any) -> None:
+    """Store a vector over the elements of a row, wherever they are."""
+    row, index = place
+    array = context.make_array(row_type)(context, builder, row)
+    builder.store(values, builder.bitcast(builder.gep(array.data, [index]), values.type.as_pointer())).align = 2
 
 
 @intrinsic  # type: ignore[untyped-decorator, unused-ignore]
@@ -69,12 +79,3 @@ store_eight = _store_line(8)
 """The same with eight pixels; ``last`` would be the ninth."""
 SPILL: Final = 8
 """Elements behind its last pixel that a store may spoil."""
-
-_PIXEL: Final = ir.VectorType(ir.IntType(16), 4)
-
-
-def _store(context: Any, builder: Any, row_type: Any, place: Any, values: Any) -> None:
-    """Store a vector over the elements of a row, wherever they are."""
-    row, index = place
-    array = context.make_array(row_type)(context, builder, row)
-    builder.store(values, builder.bitcast(builder.gep(array.data, [index]), values.type.as_pointer())).align = 2

@@ -84,10 +84,12 @@ def _straight(black: NDArray[np.float64], kept_white: NDArray[np.float64]) -> fl
     rounding = 0.5 * float(np.abs(np.diff(blends)).max())  # a value is rounded to the nearest entry
     straight = 0
     for length in (4, 8, 12, 16, 24, 32, 40, 48, 64, 80, 96, 128):
-        windows = np.lib.stride_tricks.sliding_window_view(blends, length + 1, axis=1)
-        share = np.linspace(0.0, 1.0, length + 1)
-        lines = windows[..., :1] * (1 - share) + windows[..., -1:] * share
-        if rounding + float(np.abs(windows - lines).max()) > _MOST_OFF:
+        first, last = blends[:, :-length], blends[:, length:]
+        bent = max(
+            float(np.abs(blends[:, k : k - length] - (first + (last - first) * (k / length))).max())
+            for k in range(1, length)
+        )
+        if rounding + bent > _MOST_OFF:
             break
         straight = length
     return float(straight)
