@@ -104,6 +104,7 @@ class Model:
         self.geometry = info.geometry
         self.head: model_file.Head = info.head
         self._session = session
+        self._ortvalue = onnxruntime().OrtValue.ortvalue_from_numpy
         self._maps = model_file.FEATURES if self.head == "linear" else model_file.CLASS_MAPS
         first = self._read_constants()
         self.classes = int(first[model_file.LOGITS].shape[1])
@@ -184,7 +185,6 @@ class Model:
 
     def _infer(self, batch: Image) -> dict[str, Any]:
         """Run the session on uint8 (N, H, W, 3); returns arrays that the caller owns."""
-        ortvalue = onnxruntime().OrtValue.ortvalue_from_numpy
         outputs = {
             model_file.SCORES: np.empty((len(batch), self.classes), np.float32),
             model_file.LOGITS: np.empty((len(batch), self.classes), np.float32),
@@ -192,9 +192,9 @@ class Model:
         }
         # Bound arrays are written in place: one copy from the device, none on the CPU.
         binding = self._session.io_binding()
-        binding.bind_ortvalue_input(model_file.IMAGE, ortvalue(batch))
+        binding.bind_ortvalue_input(model_file.IMAGE, self._ortvalue(batch))
         for name, array in outputs.items():
-            binding.bind_ortvalue_output(name, ortvalue(array))
+            binding.bind_ortvalue_output(name, self._ortvalue(array))
         self._session.run_with_iobinding(binding)
         return outputs
 

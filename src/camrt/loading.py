@@ -4,6 +4,9 @@ import importlib
 import signal
 import threading
 from types import FrameType, ModuleType
+from typing import Final
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 def load_undisturbed(name: str) -> ModuleType:
@@ -22,8 +25,7 @@ def load_undisturbed(name: str) -> ModuleType:
     def hold(number: int, _: FrameType | None) -> None:
         held.append(number)
 
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    ours = {number: handler for number, handler in handlers.items() if callable(handler)}
+    ours = {int(number): handler for number in _SIGNALS if callable(handler := signal.getsignal(number))}
     for number in ours:
         signal.signal(number, hold)
     try:
@@ -32,4 +34,4 @@ def load_undisturbed(name: str) -> ModuleType:
         for number, handler in ours.items():
             signal.signal(number, handler)
         for caught in held:
-            ours[signal.Signals(caught)](caught, None)
+            ours[caught](caught, None)
