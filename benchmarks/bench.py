@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from camrt.benchmarks.interleave import median_ratio
 from camrt.errors import CamrtError
 from camrt.runtime.frames import Frame, Image
 from camrt.runtime.model import Model
@@ -75,7 +76,7 @@ def measure(model: Model, width: int, height: int, rounds: int) -> dict[str, Any
         "frames_per_block": block,
         "stages": {stage: _percentiles(times) for stage, times in samples.items()},
         "fps": {"inference_only": statistics.median(bare), "overlay": statistics.median(drawn)},
-        "ratio": statistics.median(with_map / without for with_map, without in zip(drawn, bare, strict=True)),
+        "ratio": median_ratio(drawn, to=bare),
         # Kilobytes on Linux, bytes on macOS.
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         / (1e6 if sys.platform == "darwin" else 1e3),

@@ -1,7 +1,8 @@
 """Time alternatives against each other on a machine that is never quiet."""
 
+import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 
 def interleave(
@@ -19,9 +20,22 @@ def interleave(
         call()
     for _ in range(rounds):
         for name, call in alternatives.items():
-            for number in range(turn):
-                start = time.perf_counter()
-                call()
-                if number > 0 or turn == 1:
-                    seconds[name].append(time.perf_counter() - start)
+            times = [_timed(call) for _ in range(turn)]
+            seconds[name] += times[1:] or times
     return seconds
+
+
+def median_ms(seconds: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Return the median of each alternative, in milliseconds."""
+    return {name: 1e3 * statistics.median(times) for name, times in seconds.items()}
+
+
+def median_ratio(numbers: Sequence[float], to: Sequence[float]) -> float:
+    """Return the median of the ratios of neighbours: what disturbs one disturbs the other, and cancels out."""
+    return statistics.median(number / other for number, other in zip(numbers, to, strict=True))
+
+
+def _timed(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start

@@ -5,7 +5,6 @@ python -m camrt.benchmarks.overlay [--rounds N] [--threads N] [--json]
 
 import argparse
 import json
-import statistics
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camrt import kernels
-from camrt.benchmarks.interleave import interleave
+from camrt.benchmarks.interleave import interleave, median_ms, median_ratio
 from camrt.benchmarks.machine import describe_machine
 from camrt.runtime.frames import Image
 from camrt.runtime.geometry import Placement
@@ -78,12 +77,9 @@ def measure(width: int, height: int, threads: int, rounds: int) -> dict[str, Any
     return {
         "frame": [width, height],
         "threads": threads,
-        "ms": {name: 1e3 * statistics.median(times) for name, times in seconds.items()},
+        "ms": median_ms(seconds),
         "speedup": {
-            name: {
-                chain: statistics.median(c / own for c, own in zip(seconds[chain], seconds[name], strict=True))
-                for chain in ("usual", "thrifty")
-            }
+            name: {chain: median_ratio(seconds[chain], to=seconds[name]) for chain in ("usual", "thrifty")}
             for name in STYLES
         },
     }

@@ -9,7 +9,6 @@ with camrt's. Needs the extras ``export``, ``cpu`` and ``bench``.
 
 import argparse
 import json
-import statistics
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 
 import camrt
-from camrt.benchmarks.interleave import interleave
+from camrt.benchmarks.interleave import interleave, median_ms, median_ratio
 from camrt.benchmarks.machine import describe_machine
 from camrt.benchmarks.overlay import MAP_SIDE, SIZES, usual_chain
 from camrt.benchmarks.vision import (
@@ -39,8 +38,9 @@ from camrt.errors import CamrtError
 from camrt.export import from_torch
 from camrt.export.pictures import synthetic_pictures
 from camrt.export.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from camrt.model_file import InputGeometry
 from camrt.runtime.frames import Image
-from camrt.runtime.geometry import Placement
+from camrt.runtime.geometry import place
 from camrt.runtime.overlay import OverlayStyle, paint
 from camrt.runtime.threads import RowPool, usable_cores
 
@@ -51,8 +51,10 @@ AS_GRAD_CAM = OverlayStyle(colormap="jet", normalization="relu_max")
 ALIKE = 0.999
 """Correlation that maps of the same method must have."""
 
-F32 = NDArray[np.float32]
 _TURN = 6
+"""Calls in a row, of which the first is not counted."""
+
+F32 = NDArray[np.float32]
 Drawn = tuple[Image, F32]
 """The picture, and the map that was drawn: negative values are 0, otherwise of any scale and size."""
 
@@ -179,7 +181,7 @@ def whole_frame(sizes: tuple[tuple[int, int], ...], threads: int, rounds: int) -
 
 def _check_maps(frame: Image, ways: Mapping[str, Callable[[Image], Drawn]]) -> dict[str, float]:
     """Return the correlation of each rival's map with camrt's, both at the network's size."""
-    own = cv2.resize(ways["camrt"](frame)[1].copy(), (SIDE, SIDE))
+    own = cv2.resize(ways["camrt"](frame)[1], (SIDE, SIDE))
     alike = {}
     for name, way in ways.items():
         theirs = cv2.resize(np.asarray(way(frame)[1], np.float32), (SIDE, SIDE))
@@ -198,7 +200,7 @@ def overlay_only(sizes: tuple[tuple[int, int], ...], threads: int, rounds: int) 
     for width, height in sizes:
         frame, out = _frame(width, height), np.empty((height, width, 3), np.uint8)
         floats, picture = frame.astype(np.float32) / 255, PilImage.fromarray(frame)
-        placement = Placement(width, height, (0, 0, width, height), (0.0, 0.0, 1.0, 1.0))
+        placement = place(InputGeometry(width=SIDE, height=SIDE), width, height)
         calls: dict[str, Callable[[], object]] = {
             "camrt": lambda: paint(frame, heatmap, placement, AS_GRAD_CAM, out=out, pool=pool),  # noqa: B023
             "torchcam": lambda: overlay_mask(picture, mask, alpha=0.5),  # noqa: B023
@@ -219,11 +221,9 @@ def _row(size: tuple[int, int], threads: int, seconds: Mapping[str, list[float]]
     return {
         "frame": list(size),
         "threads": threads,
-        "ms": {name: 1e3 * statistics.median(times) for name, times in seconds.items()},
+        "ms": median_ms(seconds),
         "speedup": {
-            name: statistics.median(their / own for their, own in zip(times, seconds["camrt"], strict=True))
-            for name, times in seconds.items()
-            if name != "camrt"
+            name: median_ratio(times, to=seconds["camrt"]) for name, times in seconds.items() if name != "camrt"
         },
     }
 
