@@ -38,17 +38,11 @@ def blocks(document):
     return BLOCK.findall((REPOSITORY / document).read_text(encoding="utf-8"))
 
 
-def run(command, folder, **changes):
+def run(command, folder, settings):
     done = subprocess.run(
-        ["bash", "-ec", command],
-        cwd=folder,
-        env={**os.environ, **changes},
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
+        command, cwd=folder, env=settings, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
     )
-    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    assert done.returncode == 0, f"{command[-1]}\n{done.stdout}{done.stderr}"
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +85,7 @@ def newcomer(checkout, shared_data):
 
 @pytest.fixture(scope="module")
 def fresh_environment(tmp_path_factory):
-    """An empty virtual environment, as settings of a subprocess."""
+    """An empty virtual environment, as changes to a subprocess's settings."""
     folder = tmp_path_factory.mktemp("venv")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     settings = {"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}", "VIRTUAL_ENV": str(folder)}
@@ -105,27 +99,16 @@ def test_everything_that_is_told_to_be_typed_works(newcomer, fresh_environment, 
     monkeypatch.delenv("DISPLAY", raising=False)
     here = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for document in DOCUMENTS:
-        settings = here if document == WITH_RIVALS else fresh_environment
+        settings = os.environ | (here if document == WITH_RIVALS else fresh_environment)
         for language, text in blocks(document):
+            assert language in ("sh", "python"), f"{document}: who tests a block of {language}?"
             if language == "python":
-                (newcomer / "snippet.py").write_text(text)
                 # torchvision's wheel may not fit this torch, which camrt.benchmarks.vision mends.
-                code = "import camrt.benchmarks.vision; exec(compile(open('snippet.py').read(), 'snippet.py', 'exec'))"
-                done = subprocess.run(
-                    [sys.executable, "-c", code],
-                    cwd=newcomer,
-                    env=environment(),
-                    capture_output=True,
-                    text=True,
-                    timeout=TIMEOUT_S,
-                    check=False,
-                )
-                assert done.returncode == 0, f"{text}\n{done.stdout}{done.stderr}"
-                continue
-            assert language == "sh", f"{document}: who tests a block of {language}?"
-            for command in text.splitlines():
-                if command != TEST_COMMAND:
-                    run(command, newcomer, **settings)
+                run([sys.executable, "-c", f"import camrt.benchmarks.vision\n{text}"], newcomer, environment())
+            else:
+                for command in text.splitlines():
+                    if command != TEST_COMMAND:
+                        run(["bash", "-ec", command], newcomer, settings)
     assert len(read_video(newcomer / "seen.mp4")[0]) == 280
     assert len((newcomer / "seen.jsonl").read_text().splitlines()) == 280
     assert len(list((newcomer / "annotated").iterdir())) == 3

@@ -1,6 +1,5 @@
 """Ctrl-C and SIGTERM in the middle of a command: it ends soon, without a traceback, and what was begun is whole."""
 
-import json
 import shutil
 import signal
 import socket
@@ -12,6 +11,7 @@ import pytest
 from support import http_camera
 from support.command import interrupt, started
 from support.desktop import eventually
+from support.events import read_events
 from support.videos import read_video
 
 WITHIN_S = 60
@@ -33,7 +33,7 @@ def test_live_finishes_its_files(mobilenet, dog_video, tmp_path, how):
         assert eventually(lambda: grown(tmp_path, ".out.*"), within_s=WITHIN_S)
         status, errors = interrupt(process, how)
     assert status == 0, errors
-    events = [json.loads(line) for line in (tmp_path / "e.jsonl").read_text().splitlines()]
+    events = read_events(tmp_path / "e.jsonl")
     assert 0 < len(events) < 336
     assert [event["frame"] for event in events] == list(range(len(events)))
     assert len(read_video(tmp_path / "out.mp4")[0]) == len(events) == len(list((tmp_path / "pictures").iterdir()))
@@ -48,7 +48,7 @@ def test_live_lets_go_of_a_camera_that_has_fallen_silent(mobilenet, shared_data,
             assert eventually(lambda: grown(tmp_path, "e.jsonl", 0), within_s=WITHIN_S)
             status, errors = interrupt(process)
     assert status == 0, errors
-    assert len(read_video(tmp_path / "out.mp4")[0]) == len((tmp_path / "e.jsonl").read_text().splitlines())
+    assert len(read_video(tmp_path / "out.mp4")[0]) == len(read_events(tmp_path / "e.jsonl"))
 
 
 def test_live_gives_up_an_address_that_does_not_answer(mobilenet, tmp_path):
@@ -64,8 +64,8 @@ def test_live_gives_up_an_address_that_does_not_answer(mobilenet, tmp_path):
 
 
 def test_annotate_keeps_the_pictures_that_are_whole(mobilenet, photo, tmp_path):
+    (tmp_path / "in").mkdir()
     for number in range(400):
-        (tmp_path / "in").mkdir(exist_ok=True)
         (tmp_path / "in" / f"{number}.jpg").symlink_to(photo)
     with started("annotate", mobilenet, "in", "-o", "out", cwd=tmp_path) as process:
         assert eventually(lambda: grown(tmp_path, "out/*.jpg"), within_s=WITHIN_S)

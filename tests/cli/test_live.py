@@ -11,13 +11,10 @@ import camrt
 from camrt.runtime.overlay import OverlayStyle
 from support.command import camrt as run
 from support.command import succeeds
+from support.events import read_events
 from support.videos import read_video
 
 DOGS = ("redbone", "Rhodesian ridgeback", "Irish setter", "Sussex spaniel", "beagle", "basset")
-
-
-def events_of(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def brightness(frames):
@@ -34,7 +31,7 @@ def test_a_dog_is_named_and_the_heat_lies_on_it_in_every_frame_of_a_real_video(s
     drawn, fps = read_video(tmp_path / "out.mp4")
     assert (len(drawn), drawn[0].shape, fps) == (336, (720, 1280, 3), pytest.approx(source_fps, abs=0.01))
 
-    events = events_of(tmp_path / "out.jsonl")
+    events = read_events(tmp_path / "out.jsonl")
     assert [event["frame"] for event in events] == [event["result_frame"] for event in events] == list(range(336))
     assert [event["time"] for event in events] == pytest.approx([n / source_fps for n in range(336)], abs=0.01)
     for event in events:
@@ -116,7 +113,7 @@ def test_chosen_classes_stand_side_by_side_in_the_order_they_were_named(squeezen
     frame = read_video(video)[0][0]
     expected = np.hstack([model(frame).draw(frame, model.class_id(name)) for name in classes.split(",")])
     assert np.abs(drawn[0].astype(int) - expected).mean() < 3
-    for event in events_of(tmp_path / "e.jsonl"):
+    for event in read_events(tmp_path / "e.jsonl"):
         assert {row["label"] for row in event["top"]} & {"water bottle", "pop bottle", "wine bottle"}
 
 
@@ -129,7 +126,7 @@ def test_several_outputs_are_written_at_once(mobilenet, dog_video, tmp_path):
     assert [path.name for path in sorted((tmp_path / "pictures").iterdir())] == [
         f"oc_dog_{n:06d}.jpg" for n in range(3)
     ]
-    assert len(events_of(tmp_path / "e.jsonl")) == 3
+    assert len(read_events(tmp_path / "e.jsonl")) == 3
     assert done.stderr.splitlines()[-4:] == [f"wrote {name}" for name in ("a.mp4", "b.mkv", "pictures", "e.jsonl")]
     assert done.stdout == ""
 

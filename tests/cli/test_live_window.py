@@ -1,6 +1,6 @@
 """``camrt live`` in a real window on a virtual desktop: what is shown, and what each key does."""
 
-import json
+import signal
 import time
 
 import cv2
@@ -11,6 +11,7 @@ import camrt
 from camrt.runtime.overlay import OverlayStyle
 from support.command import started
 from support.desktop import desktop, eventually
+from support.events import read_events
 
 FLAGS = ["--no-hud", "--events", "e.jsonl", "--window"]
 
@@ -97,7 +98,7 @@ def test_the_space_bar_pauses_a_video_and_lets_it_go_on(mobilenet, screen, dog_v
         screen.press(window, "Escape")
         process.communicate(timeout=30)
     assert process.returncode == 0
-    rows = [json.loads(line) for line in events.read_text().splitlines()]
+    rows = read_events(events)
     assert [row["frame"] for row in rows] == list(range(len(rows)))
 
 
@@ -105,7 +106,7 @@ def test_ctrl_c_ends_a_pause(mobilenet, screen, dog_video, tmp_path):
     with started("live", mobilenet, "--source", dog_video, "-o", "out.mp4", "--window", cwd=tmp_path,
                  DISPLAY=screen.display) as process:  # fmt: skip
         screen.press(screen.window("camrt"), "space")
-        process.send_signal(2)
+        process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 0, errors
     assert (tmp_path / "out.mp4").is_file()

@@ -1,0 +1,8 @@
+"""What ``--events`` writes, as those who read it see it."""
+
+import json
+
+
+def read_events(path):
+    """Return the events of a log, one dictionary a line."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
