@@ -1,5 +1,6 @@
 """Time alternatives against each other on a machine that is never quiet."""
 
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,8 @@ def interleave(
 ) -> dict[str, list[float]]:
     """Call every alternative a turn a round, one after the other, so that whatever disturbs one disturbs all.
 
-    Each is called once beforehand, unmeasured. Libraries whose threads spin for a while after a call slow down
+    The order is another one in each round: who comes next finds in the cache what the one before has left there. Each
+    is called once beforehand, unmeasured. Libraries whose threads spin for a while after a call slow down
     whoever comes next: with a ``turn`` of more than one call the first call of each turn is not counted.
 
     Returns: the seconds of every call that counts, by name.
@@ -18,8 +20,11 @@ def interleave(
     seconds: dict[str, list[float]] = {name: [] for name in alternatives}
     for call in alternatives.values():
         call()
+    shuffled, order = random.Random(0), list(alternatives)
     for _ in range(rounds):
-        for name, call in alternatives.items():
+        shuffled.shuffle(order)
+        for name in order:
+            call = alternatives[name]
             times = [_timed(call) for _ in range(turn)]
             seconds[name] += times[1:] or times
     return seconds

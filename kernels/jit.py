@@ -18,7 +18,8 @@ def kernel(function: Callable[..., Any]) -> Any:
 
     Numba raises at import where no folder can be written (a read-only install without a home) and at the first call
     where the cache cannot be read or saved (a full disk, a damaged file). Both only cost compiling again, so neither
-    is an error here; `cache_problem` tells.
+    is an error here; `cache_problem` tells. The cache does not notice a change in a kernel that another file's kernel
+    calls: who edits one removes the ``__pycache__`` folder.
     """
     try:
         compiled: Any = numba.njit(function, nogil=True, cache=True)

@@ -1,13 +1,12 @@
-"""Two things Numba cannot say: the bytes at an address, and several pixels stored at once."""
+"""What Numba cannot say by itself: the bytes at an address, a pixel stored at once, where a buffer begins."""
 
 from typing import Any, Final
 
-from llvmlite import ir
+import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-_PIXEL: Final = ir.VectorType(ir.IntType(16), 4)
-"""Four uint16: blue, green, red, and one that is not used."""
+from camrt.kernels.jit import kernel
 
 
 @intrinsic  # type: ignore[untyped-decorator, unused-ignore]
@@ -24,58 +23,38 @@ def bytes_at(_typing: Any, address: Any) -> Any:
     return types.CPointer(types.uint8)(types.intp), generate
 
 
-def _store(context: Any, builder: Any, row_type: Any, place: Any, values: Any) -> None:
-    """Store a vector over the elements of a row, wherever they are."""
-    row, index = place
-    array = context.make_array(row_type)(context, builder, row)
-    builder.store(values, builder.bitcast(builder.gep(array.data, [index]), values.type.as_pointer())).align = 2
-
-
 @intrinsic  # type: ignore[untyped-decorator, unused-ignore]
-def store_one(_typing: Any, row: Any, index: Any, pixel: Any) -> Any:
+def store_pixel(_typing: Any, row: Any, index: Any, pixel: Any) -> Any:
     """Store the three uint16 of a pixel, the lower ones of a uint64, at ``row[index]``; spoils `SPILL` behind them."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _store(context, builder, signature.args[0], arguments[:2], builder.bitcast(arguments[2], _PIXEL))
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        place = builder.gep(array.data, [arguments[1]])
+        builder.store(arguments[2], builder.bitcast(place, arguments[2].type.as_pointer())).align = 2
         return context.get_dummy_value()
 
     return types.void(row, types.intp, types.uint64), generate
 
 
-def _store_line(count: int) -> Any:
-    """Make the intrinsic that stores ``count`` pixels, on the straight line from ``first`` to ``last``."""
-    lanes = 4 * count
-    pixel_of = [min(lane // 3, count - 1) for lane in range(lanes)]
-    last_shares = [65536 * pixel // count for pixel in pixel_of]
-    first_shares = [min(65535, 65536 - share) for share in last_shares]
-
-    @intrinsic  # type: ignore[untyped-decorator, unused-ignore]
-    def store(_typing: Any, row: Any, index: Any, first: Any, last: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            double = ir.VectorType(ir.IntType(32), lanes)
-            spread = ir.Constant(double, [lane % 3 for lane in range(lanes)])
-
-            def share_of(value: Any, shares: list[int]) -> Any:
-                pixel = builder.bitcast(value, _PIXEL)
-                product = builder.mul(
-                    builder.zext(builder.shuffle_vector(pixel, pixel, spread), double), ir.Constant(double, shares)
-                )
-                # The upper half of a product of 16 bits is one instruction.
-                upper = builder.lshr(product, ir.Constant(double, [16] * lanes))
-                return builder.trunc(upper, ir.VectorType(ir.IntType(16), lanes))
-
-            line = builder.add(share_of(arguments[2], first_shares), share_of(arguments[3], last_shares))
-            _store(context, builder, signature.args[0], arguments[:2], line)
-            return context.get_dummy_value()
-
-        return types.void(row, types.intp, types.uint64, types.uint64), generate
-
-    return store
+SPILL: Final = 1
+"""Elements behind its pixel that `store_pixel` spoils."""
 
 
-store_four = _store_line(4)
-"""``store_four(row, index, first, last)``: four pixels, the first of them ``first``; ``last`` would be the fifth."""
-store_eight = _store_line(8)
-"""The same with eight pixels; ``last`` would be the ninth."""
-SPILL: Final = 8
-"""Elements behind its last pixel that a store may spoil."""
+@kernel
+def aligned_rows(size):  # type: ignore[no-untyped-def]
+    """Return six buffers of ``size`` uint16, at starts of cache lines and no multiple of 4 KiB apart.
+
+    Loops over several of them run a third slower where vectors straddle cache lines or a load has to wait for a store
+    to an address with the same lower twelve bits.
+    """
+    pitch = (size + 2047) // 2048 * 2048 + 320
+    memory = np.empty(6 * pitch + 32, np.uint16)
+    at = (-memory.ctypes.data & 63) >> 1
+    return (
+        memory[at : at + size],
+        memory[at + pitch : at + pitch + size],
+        memory[at + 2 * pitch : at + 2 * pitch + size],
+        memory[at + 3 * pitch : at + 3 * pitch + size],
+        memory[at + 4 * pitch : at + 4 * pitch + size],
+        memory[at + 5 * pitch : at + 5 * pitch + size],
+    )

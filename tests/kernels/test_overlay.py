@@ -60,15 +60,42 @@ def test_on_wide_frames_whose_colours_run_in_lines_it_still_is(colormap, width):
             assert difference(image, overlay_reference(frame, cam, table, alpha)) <= 1
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(300, 2500), ALPHAS)
-@settings(max_examples=30)
-def test_a_palette_with_any_jumps_is_drawn_as_exactly_on_wide_frames(seed, columns, width, alpha):
+@pytest.mark.parametrize("colormap", sorted(COLORMAPS))
+@pytest.mark.parametrize("height", [61, 480, 1080, 2160])
+def test_on_tall_frames_whose_colours_run_in_lines_down_the_rows_it_still_is(colormap, height):
+    rng = np.random.default_rng(height)
+    frame, table = noise(height, 41), colors(colormap)
+    frame[:, ::2] = rng.choice(np.array([0, 255], np.uint8), frame[:, ::2].shape)
+    ramp = np.linspace(-1, 1, 9, dtype=np.float32)[:, np.newaxis]
+    cams = [rng.random((7, 7), np.float32), rng.random((3, 2), np.float32), np.hstack([ramp, -ramp]), ramp, ramp[:2]]
+    for cam in cams:
+        for alpha in (0.3, 0.5, 1.0, np.linspace(0, 1, 256), np.linspace(0.9, 0.1, 256)):
+            image = kernels.overlay(frame, cam, kernels.blend_table(table, alpha))
+            assert difference(image, overlay_reference(frame, cam, table, alpha)) <= 1
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(300, 2500), ALPHAS, st.booleans())
+@settings(max_examples=60)
+def test_a_palette_with_any_jumps_is_drawn_as_exactly_on_large_frames(seed, cells, side, alpha, tall):
     rng = np.random.default_rng(seed)
     steps = rng.integers(-14, 15, (256, 3))  # the most that the bound of one level allows
     palette = np.abs((np.cumsum(steps, axis=0) + rng.integers(0, 511, 3)) % 510 - 255).astype(np.uint8)
-    frame, cam = noise(6, width), rng.random((2, columns), np.float32)
+    frame = noise(side, 6) if tall else noise(6, side)
+    cam = rng.random((cells, 2) if tall else (2, cells), np.float32)
     image = kernels.overlay(frame, cam, kernels.blend_table(palette, alpha))
     assert difference(image, overlay_reference(frame, cam, palette, alpha)) <= 1
+
+
+def test_bands_of_rows_are_what_the_whole_is_within_a_level_wherever_they_begin():
+    """Straight lines down the rows begin anew with each band."""
+    frame, cam, table = noise(400, 30), np.random.default_rng(8).random((4, 4), np.float32), 0.7
+    twin = overlay_reference(frame, cam, TURBO, table)
+    for first, stop in ((0, 1), (3, 5), (17, 400), (101, 350)):
+        out = frame.copy()
+        kernels.overlay(frame, cam, kernels.blend_table(TURBO, table), out=out, rows=(first, stop))
+        assert difference(out[first:stop], twin[first:stop]) <= 1
+        assert np.array_equal(out[:first], frame[:first])
+        assert np.array_equal(out[stop:], frame[stop:])
 
 
 @given(st.data(), MAPS, SIDES, SIDES)

@@ -1,0 +1,78 @@
+"""A colour map and its opacity in the form in which `overlay` takes them."""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+_ENTRIES: Final = 2048
+"""Colours in a table: so many that it does not matter to which of two neighbours a value is rounded, and so few that
+the table (16 KiB) stays in the first-level cache."""
+
+_MOST_OFF: Final = 0.94
+"""Grey levels that a blend may be off before it is rounded: one, less what arithmetic in 16 bits takes."""
+
+_MOST_CHANGE: Final = 127.0
+"""Grey levels that the ends of a straight line may lie apart: 256 times their difference is a signed 16-bit number."""
+
+
+class BlendTable(NamedTuple):
+    """A colour map with its opacity, packed for `overlay`; made by `blend_table`."""
+
+    colors: NDArray[np.uint64]
+    """(entries,), each four uint16: 256 * opacity * blue + 128, the same of green and red, and one that is not used."""
+    keep: NDArray[np.uint64]
+    """(entries,), each four equal uint16: 65536 * (1 - opacity); (1,) where the opacity is the same for all values."""
+    straight: float
+    """Entries over which a blend may be taken for a straight line and still is within one grey level."""
+
+
+def blend_table(colors: NDArray[np.uint8], alpha: ArrayLike) -> BlendTable:
+    """Pack a colour map and its opacity.
+
+    Args:
+        colors: (256, 3) uint8 BGR, the colours of values 0 to 1.
+        alpha: share of the colour in the blend, 0 (frame only) to 1 (colour only); or (256,), one for each value.
+
+    Raises:
+        ValueError: other shapes, or an opacity outside [0, 1].
+    """
+    opacity = np.asarray(alpha, np.float64)
+    if colors.shape != (256, 3) or opacity.shape not in ((), (256,)):
+        raise ValueError(f"colors {colors.shape} and alpha {opacity.shape} must be (256, 3), and () or (256,)")
+    if not ((opacity >= 0.0) & (opacity <= 1.0)).all():
+        raise ValueError(f"alpha must be within [0, 1], not {opacity}")
+    position = np.linspace(0.0, 255.0, _ENTRIES)
+    given = np.arange(256.0)
+    share = np.interp(position, given, np.broadcast_to(opacity, 256))
+    packed = np.zeros((_ENTRIES, 4), np.uint16)
+    for channel in range(3):
+        packed[:, channel] = np.rint(256.0 * share * np.interp(position, given, colors[:, channel])) + 128
+    kept = np.minimum(np.rint(65536.0 * (1.0 - share)), 65535).astype(np.uint16)
+    keep = np.repeat(kept, 4).view(np.uint64)
+    straight = _straight(packed[:, :3] / 256.0, kept.astype(np.float64) * (255.0 / 65536.0))
+    return BlendTable(packed.view(np.uint64).ravel(), keep if opacity.ndim else keep[:1], straight)
+
+
+def _straight(black: NDArray[np.float64], kept_white: NDArray[np.float64]) -> float:
+    """Return `BlendTable.straight`.
+
+    Args:
+        black: (entries, 3), the blends of a black frame, in grey levels. Every blend lies between those of a black and
+            of a white frame, and so does its distance from a straight line.
+        kept_white: (entries,), what is left of a white frame.
+    """
+    blends = np.concatenate([black, black + kept_white[:, np.newaxis]], axis=1).T  # (6, entries)
+    rounding = 0.5 * float(np.abs(np.diff(blends)).max())  # a value is rounded to the nearest entry
+    straight = 0
+    for length in (4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 56, 64, 80, 96, 128):
+        first, last = blends[:, :-length], blends[:, length:]
+        bent = max(
+            float(np.abs(blends[:, k : k - length] - (first + (last - first) * (k / length))).max())
+            for k in range(1, length)
+        )
+        change = max(float(np.abs(ends[length:] - ends[:-length]).max()) for ends in (black, kept_white))
+        if rounding + bent > _MOST_OFF or change > _MOST_CHANGE:
+            break
+        straight = length
+    return float(straight)
