@@ -5,7 +5,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ import numpy as np
 
 from camrt.benchmarks.interleave import median_ratio
 from camrt.errors import CamrtError
-from camrt.runtime.frames import Frame, Image
+from camrt.runtime.frames import Frame, Image, Rendered
 from camrt.runtime.model import Model
 from camrt.runtime.overlay import OverlayStyle
 from camrt.runtime.pipeline import Pipeline
+from camrt.runtime.providers import spin_us
 from camrt.runtime.renderer import Renderer
 from camrt.runtime.view import View
 
@@ -56,50 +57,79 @@ def measure(model: Model, width: int, height: int, rounds: int) -> dict[str, Any
     Inference alone and the whole pipeline with its overlay take turns, a block of frames each, ``rounds`` times; the
     rates are medians over the blocks and ``ratio`` is the median of the ratios of neighbouring blocks.
 
-    Returns: ``stages.<stage>`` with ``p50_ms``, ``p95_ms``, ``p99_ms``; ``fps.inference_only`` and ``fps.overlay``
-    (frames per second); ``ratio`` of the two; ``peak_memory_mb`` of this process.
+    Returns: ``model`` (file name), ``provider``, ``threads``, ``frame``; ``spin_us``, how long ONNX Runtime's threads
+    spin before they sleep; ``stages.<stage>`` with ``p50_ms``, ``p95_ms``, ``p99_ms``; ``fps.inference_only`` and
+    ``fps.overlay`` (frames per second) and ``ratio``, the second to the first; ``cpu_cores`` of both (seconds of
+    processor time in a second); ``memory_mb``, resident at the end; where that cannot be told, the most it ever was.
     """
-    random = np.random.default_rng(0)
-    images = [random.integers(0, 256, (height, width, 3), np.uint8) for _ in range(_DISTINCT_FRAMES)]
+    images = random_images(width, height)
     samples: dict[str, list[float]] = {stage: [] for stage in STAGES}
-    bare: list[float] = []
-    drawn: list[float] = []
-    _overlay_fps(model, images, 2, samples)  # warms up
-    block = max(4, round(_BLOCK_S * _overlay_fps(model, images, len(images), samples)))
-    samples = {stage: [] for stage in STAGES}
-    for _ in range(rounds):
-        bare.append(_inference_fps(model, images, block))
-        drawn.append(_overlay_fps(model, images, block, samples))
-    return {
-        "frame": [width, height],
-        "rounds": rounds,
-        "frames_per_block": block,
-        "stages": {stage: _percentiles(times) for stage, times in samples.items()},
-        "fps": {"inference_only": statistics.median(bare), "overlay": statistics.median(drawn)},
-        "ratio": median_ratio(drawn, to=bare),
-        # Kilobytes on Linux, bytes on macOS.
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        / (1e6 if sys.platform == "darwin" else 1e3),
-    }
+    rates: dict[str, list[float]] = {"inference_only": [], "overlay": []}
+    cores: dict[str, list[float]] = {"inference_only": [], "overlay": []}
 
+    def infer(frames: int) -> None:
+        for index in range(frames):
+            model(images[index % len(images)])
 
-def _inference_fps(model: Model, images: Sequence[Image], frames: int) -> float:
-    start = time.perf_counter()
-    for index in range(frames):
-        model(images[index % len(images)])
-    return frames / (time.perf_counter() - start)
+    def draw(frames: int) -> None:
+        # Without writing on the picture and without a sink: inference, map and overlay.
+        pipeline(model, FramesFromMemory(images, frames)).run(collect)
 
-
-def _overlay_fps(model: Model, images: Sequence[Image], frames: int, samples: Mapping[str, list[float]]) -> float:
-    """Run the pipeline without writing on the picture and without a sink: inference, map and overlay."""
-    renderer = Renderer(View(OverlayStyle()), hud=False, provider=model.provider, threads=model.spare_threads)
-    pipeline = Pipeline(model, FramesFromMemory(images, frames), renderer, [])
-
-    def collect(rendered: Any) -> None:
+    def collect(rendered: Rendered) -> None:
         for stage in STAGES:
             samples[stage].append(rendered.stages_ms[stage])
 
-    return frames / pipeline.run(collect).seconds
+    draw(2)  # warms up
+    block = max(4, round(_BLOCK_S * len(images) / _timed(draw, len(images))[0]))
+    for times in samples.values():
+        times.clear()
+    for _ in range(rounds):
+        for name, work in (("inference_only", infer), ("overlay", draw)):
+            seconds, busy = _timed(work, block)
+            rates[name].append(block / seconds)
+            cores[name].append(busy / seconds)
+    return {
+        "model": model.path.name,
+        "provider": model.provider,
+        "threads": model.threads,
+        "spin_us": spin_us() if model.provider == "cpu" else 0,
+        "frame": [width, height],
+        "frames_per_block": block,
+        "stages": {stage: _percentiles(times) for stage, times in samples.items()},
+        "fps": {name: statistics.median(values) for name, values in rates.items()},
+        "ratio": median_ratio(rates["overlay"], to=rates["inference_only"]),
+        "cpu_cores": {name: statistics.median(values) for name, values in cores.items()},
+        "memory_mb": memory_mb(),
+    }
+
+
+def random_images(width: int, height: int) -> list[Image]:
+    """Return frames of noise, several, so that none is in the cache when its turn comes again."""
+    random = np.random.default_rng(0)
+    return [random.integers(0, 256, (height, width, 3), np.uint8) for _ in range(_DISTINCT_FRAMES)]
+
+
+def pipeline(model: Model, source: FramesFromMemory) -> Pipeline:
+    """Return the pipeline that `camrt live` runs, without a sink and without writing on the picture."""
+    renderer = Renderer(View(OverlayStyle()), hud=False, provider=model.provider, threads=model.spare_threads)
+    return Pipeline(model, source, renderer, [])
+
+
+def memory_mb() -> float:
+    """Return the resident memory of this process; where that cannot be told, the most that it ever had."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most / (1e6 if sys.platform == "darwin" else 1e3)  # bytes on macOS, kilobytes elsewhere
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1e3
+
+
+def _timed(work: Callable[[int], None], frames: int) -> tuple[float, float]:
+    """Return the seconds that ``work`` took for so many frames, and those of processor time."""
+    busy, start = time.process_time(), time.perf_counter()
+    work(frames)
+    return time.perf_counter() - start, time.process_time() - busy
 
 
 def _percentiles(times_ms: Sequence[float]) -> dict[str, float]:

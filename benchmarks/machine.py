@@ -2,13 +2,16 @@
 
 import importlib.metadata
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from camrt import __version__
 from camrt.runtime.threads import usable_cores
 
-_PACKAGES = ("numpy", "numba", "onnxruntime", "onnxruntime-gpu", "opencv-python", "torch", "torchcam", "grad-cam")
+_PACKAGES = (
+    *("numpy", "numba", "onnxruntime", "onnxruntime-gpu", "opencv-python", "openvino", "torch", "torchcam", "grad-cam"),
+)
 
 
 def describe_machine() -> dict[str, Any]:
@@ -20,6 +23,12 @@ def describe_machine() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return {"cpu": _cpu(), "cores": usable_cores(), "versions": versions}
+
+
+def in_words(machine: Mapping[str, Any]) -> str:
+    """Return what `describe_machine` returned, on one line."""
+    versions = ", ".join(f"{package} {version}" for package, version in machine["versions"].items())
+    return f"{machine['cpu']}, {machine['cores']} cores; {versions}"
 
 
 def _cpu() -> str:

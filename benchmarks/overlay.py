@@ -6,6 +6,7 @@ python -m camrt.benchmarks.overlay [--rounds N] [--threads N] [--json]
 import argparse
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cv2
@@ -13,16 +14,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camrt import kernels
+from camrt.benchmarks import tables
 from camrt.benchmarks.interleave import interleave, median_ms, median_ratio
-from camrt.benchmarks.machine import describe_machine
+from camrt.benchmarks.machine import describe_machine, in_words
+from camrt.model_file import InputGeometry
 from camrt.runtime.frames import Image
-from camrt.runtime.geometry import Placement
+from camrt.runtime.geometry import place
 from camrt.runtime.overlay import OverlayStyle, paint
 from camrt.runtime.threads import RowPool, usable_cores
 
 SIZES = ((640, 480), (1280, 720), (1920, 1080), (3840, 2160))
-MAP_SIDE = 7
-STYLES = {"camrt": OverlayStyle(), "by value": OverlayStyle(alpha_by_value=True)}
+MAPS = ("scene 7", "scene 14", "scene 32", "noise 7", "noise 32")
+"""Kind and side of the maps; the first is laid over every size, the others over the first and third."""
+WAYS = {
+    "camrt": (OverlayStyle(), InputGeometry(width=224, height=224)),
+    "by value": (OverlayStyle(alpha_by_value=True), InputGeometry(width=224, height=224)),
+    "cropped": (OverlayStyle(), InputGeometry(width=224, height=224, resize="crop")),
+    "letterboxed": (OverlayStyle(), InputGeometry(width=224, height=224, resize="letterbox")),
+}
+"""camrt's ways to draw: all over the frame, opacity by value, and where the network saw a part or had bars around."""
+
+
+def heatmap_of(name: str) -> NDArray[np.float32]:
+    """Return the map of a name in `MAPS`: float32 (side, side), in [0, 1].
+
+    ``scene``: two bumps, about as steep as the maps of trained networks on photos. ``noise``: steeper than those.
+    """
+    kind, side = name.split()
+    if kind == "noise":
+        return np.random.default_rng(0).random((int(side), int(side)), np.float32)
+    y, x = (np.mgrid[: int(side), : int(side)] + 0.5) / int(side)
+    heat = np.exp(-((x - 0.4) ** 2 + (y - 0.45) ** 2) / 0.045) + 0.6 * np.exp(
+        -((x - 0.75) ** 2 + (y - 0.8) ** 2) / 0.02
+    )
+    return np.asarray((heat - heat.min()) / (heat.max() - heat.min()), np.float32)
 
 
 def usual_chain(frame: Image, heatmap: NDArray[np.float32]) -> Image:
@@ -40,6 +65,10 @@ class ThriftyChain:
         self._colored = np.empty_like(frame)
         self._out = np.empty_like(frame)
 
+    def fits(self, frame: Image) -> bool:
+        """Return whether frames of this size are drawn."""
+        return self._out.shape == frame.shape
+
     def __call__(self, frame: Image, heatmap: NDArray[np.float32]) -> Image:
         """Draw into the kept buffer."""
         levels = (255 * heatmap).astype(np.uint8)
@@ -49,23 +78,22 @@ class ThriftyChain:
         return self._out
 
 
-def measure(width: int, height: int, threads: int, rounds: int) -> dict[str, Any]:
-    """Measure one frame size.
+def measure(width: int, height: int, name: str, threads: int, rounds: int) -> dict[str, Any]:
+    """Measure one frame size with one map.
 
-    Returns: ``frame`` and ``threads``; ``ms``: medians of each alternative; ``speedup``: for each way of camrt, the
-    median of (time of the chain) / (time of camrt) over the rounds, ``usual`` and ``thrifty``.
+    Returns: ``frame``, ``map`` (its name) and ``threads``; ``ms``: medians of each alternative; ``speedup``: medians of
+    the time of each alternative to that of camrt's plain overlay.
     """
-    random = np.random.default_rng(0)
-    frame = random.integers(0, 256, (height, width, 3), np.uint8)
-    heatmap = random.random((MAP_SIDE, MAP_SIDE), np.float32)
+    frame = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    heatmap = heatmap_of(name)
     out = np.empty_like(frame)
-    placement = Placement(width, height, (0, 0, width, height), (0.0, 0.0, 1.0, 1.0))
     pool = RowPool(threads)
     thrifty = ThriftyChain(frame)
-    alternatives: dict[str, Callable[[], object]] = {
-        name: lambda style=style: paint(frame, heatmap, placement, style, out=out, pool=pool)  # type: ignore[misc]
-        for name, style in STYLES.items()
-    }
+
+    def draw(style: OverlayStyle, geometry: InputGeometry) -> None:
+        paint(frame, heatmap, place(geometry, width, height), style, out=out, pool=pool)
+
+    alternatives: dict[str, Callable[[], object]] = {way: partial(draw, *how) for way, how in WAYS.items()}
     alternatives |= {
         "usual": lambda: usual_chain(frame, heatmap),
         "thrifty": lambda: thrifty(frame, heatmap),
@@ -76,39 +104,35 @@ def measure(width: int, height: int, threads: int, rounds: int) -> dict[str, Any
     pool.close()
     return {
         "frame": [width, height],
+        "map": name,
         "threads": threads,
         "ms": median_ms(seconds),
-        "speedup": {
-            name: {chain: median_ratio(seconds[chain], to=seconds[name]) for chain in ("usual", "thrifty")}
-            for name in STYLES
-        },
+        "speedup": {way: median_ratio(times, to=seconds["camrt"]) for way, times in seconds.items() if way != "camrt"},
     }
 
 
+def measure_all(threads: int, rounds: int) -> list[dict[str, Any]]:
+    """Measure every size and map, on one thread and on ``threads``."""
+    cases = [(size, MAPS[0]) for size in SIZES] + [(size, name) for name in MAPS[1:] for size in SIZES[:3:2]]
+    return [measure(*size, name, count, rounds) for count in sorted({1, threads}) for size, name in cases]
+
+
 def main() -> None:
-    """Measure every size, on one thread and on all, and print a table or JSON."""
+    """Measure and print a table or JSON."""
     parser = argparse.ArgumentParser(description="the overlay kernel beside OpenCV's chain")
-    parser.add_argument("--rounds", type=int, default=100, help="calls of each alternative (default 100)")
+    parser.add_argument("--rounds", type=int, default=60, help="calls of each alternative (default 60)")
     parser.add_argument("--threads", type=int, default=usable_cores(), help="the most threads (default: every core)")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     kernels.warm_up()
     machine = describe_machine()
-    results = [
-        measure(width, height, threads, args.rounds) for threads in sorted({1, args.threads}) for width, height in SIZES
-    ]
+    results = measure_all(args.threads, args.rounds)
     if args.json:
-        print(json.dumps({"machine": machine, "rounds": args.rounds, "results": results}, indent=2))
+        print(json.dumps({"machine": machine, "rounds": args.rounds, "overlay": results}, indent=2))
         return
-    print(f"{machine['cpu']}, {machine['cores']} cores; {machine['versions']}")
-    print(f"a {MAP_SIDE}x{MAP_SIDE} map over a frame; medians of {args.rounds} interleaved calls, in ms")
-    header = "".join(f"{name:>10}" for name in results[0]["ms"])
-    print(f"{'frame':>10}{'threads':>9}{header}   camrt is faster than usual, thrifty")
-    for result in results:
-        frame = "x".join(map(str, result["frame"]))
-        times = "".join(f"{ms:10.3f}" for ms in result["ms"].values())
-        gain = result["speedup"]["camrt"]
-        print(f"{frame:>10}{result['threads']:>9}{times}   {gain['usual']:.1f}x, {gain['thrifty']:.1f}x")
+    print(in_words(machine))
+    print(f"medians of {args.rounds} interleaved calls; x: theirs / camrt's")
+    print(tables.overlay(results))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,11 @@
-"""camrt beside what one would use instead, with the same weights, threads and frames.
+"""camrt beside what one would use instead, with the same weights, threads and frames; `report` shows it.
 
-    python -m camrt.benchmarks.rivals [--rounds N] [--threads N] [--json]
-
-Two tables. *Whole frame*: from a frame in memory to the picture with the map of the best class over it, MobileNetV2
-at 224x224 in fp32. *Overlay*: from a map of 7x7 to that picture. Before anything is timed the rivals' maps are compared
-with camrt's. Needs the extras ``export``, ``cpu`` and ``bench``.
+*Whole frame*: from a frame in memory to the picture with the map of the best class over it, MobileNetV2 at 224x224;
+the runtimes are given the same ONNX file. *Overlay*: from a map of 7x7 to that picture. Before anything is timed the
+rivals' maps are compared with camrt's. Needs the extras ``export``, ``cpu`` and ``bench``.
 """
 
-import argparse
-import json
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,14 +13,14 @@ from typing import Any
 import cv2
 import numpy as np
 import onnxruntime
+import openvino
 import torch
 from numpy.typing import NDArray
 from PIL import Image as PilImage
 
 import camrt
 from camrt.benchmarks.interleave import interleave, median_ms, median_ratio
-from camrt.benchmarks.machine import describe_machine
-from camrt.benchmarks.overlay import MAP_SIDE, SIZES, usual_chain
+from camrt.benchmarks.overlay import ThriftyChain, usual_chain
 from camrt.benchmarks.vision import (
     CAM,
     GradCAM,
@@ -42,7 +37,7 @@ from camrt.model_file import InputGeometry
 from camrt.runtime.frames import Image
 from camrt.runtime.geometry import place
 from camrt.runtime.overlay import OverlayStyle, paint
-from camrt.runtime.threads import RowPool, usable_cores
+from camrt.runtime.threads import RowPool
 
 SIDE = 224
 """Of the network's input, in pixels."""
@@ -50,6 +45,11 @@ AS_GRAD_CAM = OverlayStyle(colormap="jet", normalization="relu_max")
 """What pytorch-grad-cam draws: jet, without the negative part of the map."""
 ALIKE = 0.999
 """Correlation that maps of the same method must have."""
+OPENVINO_DEFAULT = "OpenVINO default"
+"""In the precision that it chooses, bfloat16 where the processor has it. Its maps are compared but not held to `ALIKE`:
+with random weights the best class may become another one."""
+MAP_SIDE = 7
+"""Cells in a row of the map, where the overlay alone is timed."""
 
 _TURN = 6
 """Calls in a row, of which the first is not counted."""
@@ -59,24 +59,42 @@ Drawn = tuple[Image, F32]
 """The picture, and the map that was drawn: negative values are 0, otherwise of any scale and size."""
 
 
+def export_network(name: str, file: Path) -> torch.nn.Module:
+    """Write the model file of a network of torchvision, with random weights and settled statistics; returns it."""
+    torch.manual_seed(0)
+    network: torch.nn.Module = models.get_model(name, weights=None)
+    settled(network, torch.from_numpy(Preprocessing().apply(synthetic_pictures(SIDE, SIDE))))
+    from_torch(network, file, input_size=SIDE)
+    return network
+
+
 class WholeFrame:
     """One network in every library; each method takes a frame, uint8 (H, W, 3) BGR, all the way."""
 
-    def __init__(self, folder: Path, threads: int) -> None:
+    def __init__(self, network: torch.nn.Module, file: Path, threads: int) -> None:
+        """Prepare every library.
+
+        Args:
+            network: torchvision's MobileNetV2.
+            file: its model file.
+            threads: of each library.
+        """
         torch.set_num_threads(threads)
-        torch.manual_seed(0)
-        network = models.mobilenet_v2(weights=None)
-        settled(network, torch.from_numpy(Preprocessing().apply(synthetic_pictures(SIDE, SIDE))))
-        file = folder / "mobilenet_v2.onnx"
-        from_torch(network, file, input_size=SIDE)
         self._model = camrt.load(file, provider="cpu", threads=threads)
         self._pool = RowPool(threads)
         self._out: Image = np.empty((0, 0, 3), np.uint8)
         self._network = network
         self._grad_cam = GradCAM(network, [network.features])
         self._torchcam = CAM(network, "features", "classifier.1")
-        self._by_hand = _export_by_hand(network, threads)
-        self._weights = network.classifier[1].weight.detach().numpy()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        self._openvino = {
+            precision: _openvino_request(file, threads, settings)
+            for precision, settings in (("fp32", {"INFERENCE_PRECISION_HINT": "f32"}), ("default", {}))
+        }
+        self._thrifty = ThriftyChain(self._out)
+        self._weights: F32 = network.classifier[1].weight.detach().numpy()  # type: ignore[index, union-attr]
 
     def close(self) -> None:
         """Let go of threads and hooks."""
@@ -112,12 +130,31 @@ class WholeFrame:
         return np.asarray(overlay_mask(PilImage.fromarray(rgb), mask, alpha=0.5)), np.maximum(cam, 0)
 
     def by_hand(self, frame: Image) -> Drawn:
-        """Draw as one writes it with ONNX Runtime, NumPy and OpenCV."""
-        rgb = np.asarray(cv2.cvtColor(cv2.resize(frame, (SIDE, SIDE)), cv2.COLOR_BGR2RGB), np.uint8)
-        logits, features = self._by_hand.run(None, {"input": _planes(rgb)})
+        """Draw as one writes it with ONNX Runtime, NumPy and OpenCV, preprocessing in the graph."""
+        logits, features = self._session.run(["logits", "features"], {"image": cv2.resize(frame, (SIDE, SIDE))[None]})
+        warm = self._warm(logits, features)
+        return usual_chain(frame, _stretched(warm)), warm
+
+    def openvino(self, frame: Image, precision: str) -> Drawn:
+        """Draw with OpenVINO, and OpenCV at its best."""
+        found = self._openvino[precision].infer({"image": cv2.resize(frame, (SIDE, SIDE))[None]}, share_inputs=True)
+        warm = self._warm(found["logits"], found["features"])
+        if not self._thrifty.fits(frame):
+            self._thrifty = ThriftyChain(frame)
+        return self._thrifty(frame, _stretched(warm)), warm
+
+    def _warm(self, logits: F32, features: F32) -> F32:
         cam = np.tensordot(self._weights[int(logits[0].argmax())], features[0], axes=1)
-        warm: F32 = np.maximum(cam, 0).astype(np.float32)
-        return usual_chain(frame, warm / np.float32(max(float(warm.max()), 1e-12))), warm
+        return np.maximum(cam, np.float32(0))
+
+
+def _openvino_request(file: Path, threads: int, settings: Mapping[str, str]) -> Any:
+    latency = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+    return openvino.Core().compile_model(file, "CPU", {**latency, **settings}).create_infer_request()
+
+
+def _stretched(warm: F32) -> F32:
+    return warm / np.float32(max(float(warm.max()), 1e-12))
 
 
 def _planes(rgb: Image) -> F32:
@@ -132,50 +169,25 @@ def _network_input(rgb: Image) -> torch.Tensor:
     return torch.from_numpy(_planes(np.asarray(cv2.resize(rgb, (SIDE, SIDE)), np.uint8)))
 
 
-class _WithFeatures(torch.nn.Module):
-    def __init__(self, network: torch.nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        features = self.network.features(pictures)  # type: ignore[operator]
-        return self.network.classifier(features.mean((2, 3))), features  # type: ignore[operator]
-
-
-def _export_by_hand(network: torch.nn.Module, threads: int) -> Any:
-    program = torch.onnx.export(
-        _WithFeatures(network).eval(),
-        (torch.zeros(1, 3, SIDE, SIDE),),
-        input_names=["input"],
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
-    assert program is not None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(
-        program.model_proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-
-
-def whole_frame(sizes: tuple[tuple[int, int], ...], threads: int, rounds: int) -> list[dict[str, Any]]:
+def whole_frame(
+    contest: WholeFrame, sizes: Sequence[tuple[int, int]], threads: int, rounds: int
+) -> list[dict[str, Any]]:
     """Compare, then time, one row a frame size: see `_row`. Raises: CamrtError: a rival draws another map."""
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        contest = WholeFrame(Path(folder), threads)
-        for width, height in sizes:
-            frame = _frame(width, height)
-            ways = {
-                "camrt": contest.camrt,
-                "ORT + OpenCV by hand": contest.by_hand,
-                "torchcam": contest.torchcam,
-                "pytorch-grad-cam": contest.pytorch_grad_cam,
-            }
-            alike = _check_maps(frame, ways)
-            calls = {name: partial(way, frame) for name, way in ways.items()}
-            rows.append(_row((width, height), threads, interleave(calls, rounds, turn=_TURN)) | {"correlation": alike})
-        contest.close()
+    cv2.setNumThreads(threads)
+    for width, height in sizes:
+        frame = _frame(width, height)
+        ways: dict[str, Callable[[Image], Drawn]] = {
+            "camrt": contest.camrt,
+            "ONNX Runtime by hand": contest.by_hand,
+            "OpenVINO fp32": partial(contest.openvino, precision="fp32"),
+            OPENVINO_DEFAULT: partial(contest.openvino, precision="default"),
+            "torchcam": contest.torchcam,
+            "pytorch-grad-cam": contest.pytorch_grad_cam,
+        }
+        alike = _check_maps(frame, ways)
+        calls = {name: partial(way, frame) for name, way in ways.items()}
+        rows.append(_row((width, height), threads, interleave(calls, rounds, turn=_TURN)) | {"correlation": alike})
     return rows
 
 
@@ -186,14 +198,15 @@ def _check_maps(frame: Image, ways: Mapping[str, Callable[[Image], Drawn]]) -> d
     for name, way in ways.items():
         theirs = cv2.resize(np.asarray(way(frame)[1], np.float32), (SIDE, SIDE))
         alike[name] = float(np.corrcoef(own.ravel(), theirs.ravel())[0, 1])
-        if not alike[name] > ALIKE:
+        if name != OPENVINO_DEFAULT and not alike[name] > ALIKE:
             raise CamrtError(f"{name} draws another map (correlation {alike[name]:.4f}), so times say nothing")
     return alike
 
 
-def overlay_only(sizes: tuple[tuple[int, int], ...], threads: int, rounds: int) -> list[dict[str, Any]]:
+def overlay_only(sizes: Sequence[tuple[int, int]], threads: int, rounds: int) -> list[dict[str, Any]]:
     """Time the drawing alone, upsampling included; each library is given what it wants to have."""
     rows = []
+    cv2.setNumThreads(threads)
     pool = RowPool(threads)
     heatmap = np.random.default_rng(0).random((MAP_SIDE, MAP_SIDE), np.float32)
     mask = PilImage.fromarray(heatmap)
@@ -226,43 +239,3 @@ def _row(size: tuple[int, int], threads: int, seconds: Mapping[str, list[float]]
             name: median_ratio(times, to=seconds["camrt"]) for name, times in seconds.items() if name != "camrt"
         },
     }
-
-
-def _table(title: str, rows: list[dict[str, Any]]) -> str:
-    lines = [title]
-    for row in rows:
-        lines.append(f"  {row['frame'][0]}x{row['frame'][1]}, {row['threads']} threads")
-        for name, ms in row["ms"].items():
-            gain = f"{row['speedup'][name]:6.1f}x" if name in row["speedup"] else ""
-            lines.append(f"    {name:<22}{ms:9.2f} ms {gain}")
-    return "\n".join(lines)
-
-
-def main() -> None:
-    """Compare, time, print."""
-    parser = argparse.ArgumentParser(description="camrt beside what one would use instead")
-    parser.add_argument(
-        "--rounds", type=int, default=30, help="turns of each alternative, five calls each (default 30)"
-    )
-    parser.add_argument("--threads", type=int, default=usable_cores(), help="of each library (default: every core)")
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
-    cv2.setNumThreads(args.threads)
-    report = {
-        "machine": describe_machine(),
-        "rounds": args.rounds,
-        "whole_frame": whole_frame((SIZES[0], SIZES[2]), args.threads, args.rounds),
-        "overlay": overlay_only(SIZES, args.threads, args.rounds),
-    }
-    if args.json:
-        print(json.dumps(report, indent=2))
-        return
-    machine = report["machine"]
-    print(f"{machine['cpu']}, {machine['cores']} cores; {machine['versions']}")
-    print(f"medians of {args.rounds} interleaved turns of {_TURN - 1} calls; x: theirs / camrt's")
-    print(_table("whole frame, MobileNetV2 fp32", report["whole_frame"]))
-    print(_table(f"overlay of a {MAP_SIDE}x{MAP_SIDE} map", report["overlay"]))
-
-
-if __name__ == "__main__":
-    main()

@@ -50,6 +50,16 @@ def onnxruntime() -> ModuleType:
     return module
 
 
+def spin_us() -> int:
+    """Return how long threads of ONNX Runtime spin when they have nothing to do; 0: they sleep at once.
+
+    Threads that sleep between two operators wake up late; those that spin between two runs take the cores that capture
+    and drawing need. So they spin as long as one operator may take; before 1.26 it is far too long, or not at all.
+    """
+    version = tuple(int(part) for part in onnxruntime().__version__.split(".")[:2])
+    return _SPIN_US if version >= (1, 26) else 0
+
+
 def open_session(path: Path, provider: str, threads: int) -> tuple[Any, str, list[str]]:
     """Open a model with a provider that truly runs it.
 
@@ -94,10 +104,8 @@ def _open(runtime: ModuleType, path: Path, provider: str, threads: int) -> Any:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Threads that sleep between two operators wake up late; those that spin between two runs take the cores that
-    # capture and drawing need. So they spin as long as one operator may take; before 1.26 only for far too long.
-    if tuple(int(part) for part in runtime.__version__.split(".")[:2]) >= (1, 26):
-        options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN_US))
+    if spin_us():
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(spin_us()))
     else:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # What goes wrong is raised; ONNX Runtime's two logs would say it a second and third time.

@@ -23,27 +23,40 @@ def test_what_is_compared_draws_the_same_picture():
     assert np.abs(own.astype(int) - thrifty).mean() < 2
 
 
-def test_alternatives_take_turns():
+def test_alternatives_take_turns_in_changing_order():
     calls = []
-    seconds = interleave({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=2)
-    assert calls == ["a", "b"] * 3  # the first time is not measured
-    assert {name: len(times) for name, times in seconds.items()} == {"a": 2, "b": 2}
+    seconds = interleave({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=20)
+    assert calls[:2] == ["a", "b"]  # this time is not measured
+    turns = {tuple(calls[i : i + 2]) for i in range(2, 42, 2)}
+    assert turns == {("a", "b"), ("b", "a")}
+    assert {name: len(times) for name, times in seconds.items()} == {"a": 20, "b": 20}
+
+
+@pytest.mark.parametrize("name", overlay.MAPS)
+def test_maps_run_from_cold_to_hot(name):
+    heatmap = overlay.heatmap_of(name)
+    assert heatmap.shape == (int(name.split()[1]),) * 2
+    assert 0 <= heatmap.min() < 0.1
+    assert 0.9 < heatmap.max() <= 1
 
 
 @pytest.mark.parametrize("as_json", [True, False])
 def test_the_script_reports_every_size_on_one_thread_and_on_more(as_json, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["overlay", "--rounds", "1", "--threads", "2", *(["--json"] if as_json else [])])
-    monkeypatch.setattr(overlay, "SIZES", ((64, 48), (33, 7)))
+    monkeypatch.setattr(overlay, "SIZES", ((64, 48), (33, 7), (40, 40)))
     overlay.main()
     printed = capsys.readouterr().out
     if not as_json:
-        assert "64x48" in printed
+        assert "| 64x48, scene 7, 1 |" in printed
         return
     report = json.loads(printed)
-    assert [(result["frame"], result["threads"]) for result in report["results"]] == [
-        *(([64, 48], 1), ([33, 7], 1), ([64, 48], 2), ([33, 7], 2)),
+    cases = [((64, 48), "scene 7"), ((33, 7), "scene 7"), ((40, 40), "scene 7")]
+    cases += [(size, name) for name in overlay.MAPS[1:] for size in ((64, 48), (40, 40))]
+    assert [(tuple(row["frame"]), row["map"], row["threads"]) for row in report["overlay"]] == [
+        (*case, threads) for threads in (1, 2) for case in cases
     ]
-    for result in report["results"]:
-        assert all(ms > 0 for ms in result["ms"].values())
-        assert result["speedup"]["camrt"]["thrifty"] > 0
+    for row in report["overlay"]:
+        assert all(ms > 0 for ms in row["ms"].values())
+        assert set(row["speedup"]) == set(row["ms"]) - {"camrt"}
+        assert row["speedup"]["thrifty"] > 0
     assert report["machine"]["cores"] >= 1

@@ -1,7 +1,11 @@
 """``camrt bench``: the table and the keys that scripts read. How fast it is is nobody's test."""
 
+import importlib.metadata
 import json
+from xml.etree import ElementTree
 
+import cv2
+import numpy as np
 import pytest
 
 from camrt import __version__
@@ -12,52 +16,86 @@ QUICK = ["--rounds", "2", "--size", "160x120"]
 
 
 @pytest.fixture(scope="module")
-def report(mobilenet):
-    return json.loads(succeeds("bench", mobilenet, *QUICK, "--json"))
+def measured(mobilenet):
+    """Everything that the command prints: every combination of two threads and two sizes."""
+    flags = ["--rounds", "2", "--size", "160x120", "33x40", "--threads", "2", "1"]
+    return json.loads(succeeds("bench", mobilenet, *flags, "--json"))
 
 
-def test_the_report_has_the_keys_that_scripts_read(report):
-    assert (report["provider"], report["threads"]) == ("cpu", usable_cores())
-    assert (report["frame"], report["rounds"]) == ([160, 120], 2)
-    assert set(report["stages"]) == {"preprocess", "inference", "cam", "overlay"}
-    for times in report["stages"].values():
-        assert 0 < times["p50_ms"] <= times["p95_ms"] <= times["p99_ms"]
-    assert report["fps"]["inference_only"] > 0
-    assert report["fps"]["overlay"] > 0
+@pytest.fixture(scope="module")
+def run(measured):
+    return measured["runs"][0]
 
 
-def test_the_numbers_fit_together(report):
+def test_lists_are_measured_in_every_combination(measured):
+    assert measured["rounds"] == 2
+    assert [(run["threads"], run["frame"]) for run in measured["runs"]] == [
+        *((2, [160, 120]), (2, [33, 40]), (1, [160, 120]), (1, [33, 40])),
+    ]
+
+
+def test_a_run_has_the_keys_that_scripts_read(measured, mobilenet):
+    for run in measured["runs"]:
+        assert (run["model"], run["provider"]) == (mobilenet.name, "cpu")
+        assert set(run["stages"]) == {"preprocess", "inference", "cam", "overlay"}
+        for times in run["stages"].values():
+            assert 0 < times["p50_ms"] <= times["p95_ms"] <= times["p99_ms"]
+        assert run["fps"]["inference_only"] > 0
+        assert run["fps"]["overlay"] > 0
+        assert run["spin_us"] == (50 if onnxruntime_is_new() else 0)
+
+
+def onnxruntime_is_new():
+    major, minor = importlib.metadata.version("onnxruntime").split(".")[:2]
+    return (int(major), int(minor)) >= (1, 26)
+
+
+def test_the_numbers_fit_together(run):
     # Two rounds: the median of two ratios lies between those of the extremes.
-    assert report["ratio"] == pytest.approx(report["fps"]["overlay"] / report["fps"]["inference_only"], rel=0.5)
-    assert report["frames_per_block"] >= 4
-    assert report["peak_memory_mb"] > 50  # an interpreter with NumPy, OpenCV and ONNX Runtime
-    assert report["startup_s"] > report["stages"]["inference"]["p50_ms"] / 1000
+    assert run["ratio"] == pytest.approx(run["fps"]["overlay"] / run["fps"]["inference_only"], rel=0.5)
+    assert run["frames_per_block"] >= 4
+    assert 50 < run["memory_mb"] < 2000  # an interpreter with NumPy, OpenCV and ONNX Runtime
+    assert run["startup_s"] > run["stages"]["inference"]["p50_ms"] / 1000
+    for cores in run["cpu_cores"].values():
+        assert 0 < cores < usable_cores() + 0.5
 
 
-def test_it_says_on_what_it_was_measured(report):
-    machine = report["machine"]
+def test_it_says_on_what_it_was_measured(measured):
+    machine = measured["machine"]
     assert machine["cpu"]
     assert machine["cores"] == usable_cores()
     assert machine["versions"]["camrt"] == __version__
     assert {"python", "numpy", "numba"} <= set(machine["versions"])
 
 
-def test_the_table_shows_every_stage(mobilenet):
+def test_a_single_run_is_shown_stage_by_stage(mobilenet):
     lines = succeeds("bench", mobilenet, *QUICK, "--threads", "1").splitlines()
-    assert lines[0] == f"{mobilenet} on cpu, 1 threads, frames 160x120 from memory"
+    assert lines[1] == f"{mobilenet.name} on cpu, 1 threads, frames 160x120 from memory"
     first_words = [line.split()[0] for line in lines if line.strip()]
     assert first_words[2:] == [
-        "stage",
-        "preprocess",
-        "inference",
-        "cam",
-        "overlay",
-        "inference",
-        "with",
-        "ratio",
-        "start",
-        "peak",
+        *("stage", "preprocess", "inference", "cam", "overlay", "inference", "with", "ratio", "start", "memory"),
     ]
+
+
+def test_several_runs_are_a_table_and_a_chart(mobilenet, squeezenet, tmp_path):
+    chart = tmp_path / "speed.png"
+    lines = succeeds("bench", mobilenet, squeezenet, *QUICK, "--rounds", "1", "--chart", chart).splitlines()
+    assert [line.split()[:4] for line in lines[-2:]] == [
+        [model.name, "cpu", str(usable_cores()), "160x120"] for model in (mobilenet, squeezenet)
+    ]
+    image = cv2.imread(str(chart))
+    assert image.shape[1] > 1000
+    assert len(np.unique(image.reshape(-1, 3), axis=0)) > 10  # bars of several colours, on white
+    assert [path.name for path in tmp_path.iterdir()] == ["speed.png"]
+
+
+def test_a_chart_as_svg_keeps_its_words(mobilenet, tmp_path):
+    chart = tmp_path / "speed.svg"
+    chart.write_text("old")
+    succeeds("bench", mobilenet, *QUICK, "--rounds", "1", "--chart", chart, "--overwrite", "--json")
+    text = "".join(ElementTree.parse(chart).getroot().itertext())
+    for word in (mobilenet.name, "160x120, cpu", "frames per second", "with the overlay", "preprocess"):
+        assert word in text
 
 
 @pytest.mark.parametrize("size", ["0x10", "wide", "10x20x30", "-4x4"])
@@ -69,3 +107,16 @@ def test_a_size_that_is_none_is_wrong_use(mobilenet, size):
 
 def test_no_round_is_wrong_use(mobilenet):
     assert refusal("bench", mobilenet, "--rounds", "0", status=2) == "--rounds 0: at least one"
+
+
+def test_what_cannot_be_drawn_or_run_is_refused_before_anything_is_measured(mobilenet, tmp_path):
+    forever = ["--rounds", "1000000"]
+    taken = tmp_path / "taken.png"
+    taken.write_text("kept")
+    assert "exists" in refusal("bench", mobilenet, *forever, "--chart", taken, status=2)
+    assert taken.read_text() == "kept"
+    assert ".png or .svg" in refusal("bench", mobilenet, *forever, "--chart", tmp_path / "speed.pdf", status=2)
+    assert "threads=0" in refusal("bench", mobilenet, *forever, "--threads", "1", "0", status=2)
+    assert "no provider 'gpu'" in refusal("bench", mobilenet, *forever, "--provider", "cpu", "gpu", status=2)
+    assert "no model file" in refusal("bench", mobilenet, tmp_path / "gone.onnx", *forever, status=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["taken.png"]

@@ -1,12 +1,14 @@
-"""``camrt bench``: how fast a model file is on this device."""
+"""``camrt bench``: how fast model files are on this device."""
 
 import argparse
+import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from camrt.cli.conversion import size
-from camrt.cli.options import add_session_flags, open_model
+from camrt.cli.options import open_model
 from camrt.errors import UsageError
 
 
@@ -14,58 +16,100 @@ def add(commands: Any) -> None:
     """Register the command."""
     parser = commands.add_parser(
         "bench",
-        help="measure a model file on this device",
-        description="Measure a model file on this device: each stage, and frame rates with and without the overlay.",
-        epilog="example: camrt bench model.onnx --size 1920x1080",
+        help="measure model files on this device",
+        description="Measure model files on this device: each stage, and frame rates with and without the overlay. "
+        "Where flags are given several values, every combination of them is measured.",
+        epilog="example: camrt bench model.onnx --size 640x480 1920x1080 --threads 1 2 --chart speed.png",
     )
-    parser.add_argument("model", type=Path, metavar="MODEL", help="file made by camrt attach or export")
-    parser.add_argument("--size", default=(640, 480), type=size, metavar="WxH", help="of the frames (default 640x480)")
+    parser.add_argument(
+        "models", nargs="+", type=Path, metavar="MODEL", help="file made by camrt attach or export; or several"
+    )
+    parser.add_argument(
+        "--size", nargs="+", default=[(640, 480)], type=size, metavar="WxH", help="of the frames (default 640x480)"
+    )
+    parser.add_argument(
+        "--provider",
+        nargs="+",
+        default=["auto"],
+        metavar="P",
+        help="auto (default: the best that truly runs), cpu, cuda, tensorrt, openvino, coreml",
+    )
+    parser.add_argument(
+        "--threads", nargs="+", default=[None], type=int, metavar="N", help="threads (default: one a usable core)"
+    )
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="interleaved rounds (default 7)")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    add_session_flags(parser)
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="draw the numbers: a .png or .svg file")
+    parser.add_argument("--overwrite", action="store_true", help="replace the chart if it exists")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
-    width, height = args.size
     if args.rounds < 1:
         raise UsageError(f"--rounds {args.rounds}: at least one")
-    model = open_model(args)
+    from camrt.benchmarks import chart
     from camrt.benchmarks.bench import measure, startup_seconds
     from camrt.benchmarks.machine import describe_machine
 
-    report = {
-        "model": str(model.path),
-        "provider": model.provider,
-        "threads": model.threads,
-        **measure(model, width, height, args.rounds),
-        "startup_s": startup_seconds(model.path, model.provider, model.threads),
-        "machine": describe_machine(),
-    }
-    print(json.dumps(report, indent=2) if args.json else _table(report))
+    if args.chart is not None:
+        chart.check(args.chart, overwrite=args.overwrite)
+    sessions = list(itertools.product(args.models, args.provider, args.threads))
+    for session in sessions:  # what cannot run is said before anything is measured
+        open_model(*session)
+    runs = []
+    for path, provider, threads in sessions:
+        model = open_model(path, provider, threads)
+        startup_s = startup_seconds(path, model.provider, model.threads)
+        runs += [measure(model, width, height, args.rounds) | {"startup_s": startup_s} for width, height in args.size]
+        del model  # its memory is not the next one's
+    machine = describe_machine()
+    if args.chart is not None:
+        chart.draw(args.chart, runs, machine)
+    if args.json:
+        print(json.dumps({"machine": machine, "rounds": args.rounds, "runs": runs}, indent=2))
+        return 0
+    print(
+        f"{machine['cpu']}, {machine['cores']} cores; " + ", ".join(f"{k} {v}" for k, v in machine["versions"].items())
+    )
+    print(_details(runs[0], args.rounds) if len(runs) == 1 else _overview(runs, args.rounds))
     return 0
 
 
-def _table(report: dict[str, Any]) -> str:
-    machine = report["machine"]
-    fps = report["fps"]
+def _details(run: dict[str, Any], rounds: int) -> str:
+    fps, cores = run["fps"], run["cpu_cores"]
+    spin = f"threads spin for {run['spin_us']} us" if run["spin_us"] else "threads do not spin"
     rows = [
-        f"{report['model']} on {report['provider']}, {report['threads']} threads, "
-        f"frames {report['frame'][0]}x{report['frame'][1]} from memory",
-        f"{machine['cpu']}, {machine['cores']} cores; " + ", ".join(f"{k} {v}" for k, v in machine["versions"].items()),
+        f"{run['model']} on {run['provider']}, {run['threads']} threads, "
+        f"frames {run['frame'][0]}x{run['frame'][1]} from memory",
         "",
         f"{'stage':<14}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}",
         *(
             f"{stage:<14}{times['p50_ms']:>9.2f}{times['p95_ms']:>9.2f}{times['p99_ms']:>9.2f}"
-            for stage, times in report["stages"].items()
+            for stage, times in run["stages"].items()
         ),
         "",
-        f"{'inference only':<24}{fps['inference_only']:>8.1f} fps",
-        f"{'with the overlay':<24}{fps['overlay']:>8.1f} fps",
-        f"{'ratio':<24}{report['ratio']:>8.2f}      median of {report['rounds']} interleaved rounds of "
-        f"{report['frames_per_block']} frames",
-        f"{'start to first overlay':<24}{report['startup_s']:>8.2f} s",
-        f"{'peak memory':<24}{report['peak_memory_mb']:>8.0f} MB",
+        f"{'inference only':<24}{fps['inference_only']:>8.1f} fps  {cores['inference_only']:.1f} cores busy; {spin}",
+        f"{'with the overlay':<24}{fps['overlay']:>8.1f} fps  {cores['overlay']:.1f} cores busy",
+        f"{'ratio':<24}{run['ratio']:>8.2f}      median of {rounds} interleaved rounds of "
+        f"{run['frames_per_block']} frames",
+        f"{'start to first overlay':<24}{run['startup_s']:>8.2f} s",
+        f"{'memory':<24}{run['memory_mb']:>8.0f} MB",
     ]
     return "\n".join(rows)
+
+
+def _overview(runs: Sequence[dict[str, Any]], rounds: int) -> str:
+    name = max(len(run["model"]) for run in runs)
+    header = (
+        f"{'model':<{name}}  {'provider':<9}{'threads':>7}{'frame':>11}{'fps without':>13}{'with':>8}{'ratio':>7}"
+        f"{'infer ms':>10}{'overlay ms':>12}{'cores':>7}{'MB':>6}{'start s':>9}"
+    )
+    rows = [
+        f"{run['model']:<{name}}  {run['provider']:<9}{run['threads']:>7}{'x'.join(map(str, run['frame'])):>11}"
+        f"{run['fps']['inference_only']:>13.1f}{run['fps']['overlay']:>8.1f}{run['ratio']:>7.2f}"
+        f"{run['stages']['inference']['p50_ms']:>10.2f}{run['stages']['overlay']['p50_ms']:>12.2f}"
+        f"{run['cpu_cores']['overlay']:>7.1f}{run['memory_mb']:>6.0f}{run['startup_s']:>9.2f}"
+        for run in runs
+    ]
+    return "\n".join([f"medians of {rounds} interleaved rounds; frames from memory", "", header, *rows])

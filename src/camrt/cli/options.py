@@ -4,6 +4,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from camrt.errors import UsageError
@@ -23,15 +24,15 @@ def add_session_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="threads (default: one a usable core)")
 
 
-def open_model(args: argparse.Namespace) -> "Model":
-    """Open ``args.model`` as the flags of `add_session_flags` say; OpenCV gets the same number of threads."""
+def open_model(path: Path, provider: str, threads: int | None) -> "Model":
+    """Open a model as the flags of `add_session_flags` say; OpenCV gets the same number of threads."""
     import cv2
 
     from camrt.runtime.model import load
     from camrt.runtime.sources.capture import quiet_decoders
 
     quiet_decoders()
-    model = load(args.model, provider=args.provider, threads=args.threads)
+    model = load(path, provider=provider, threads=threads)
     for reason in model.passed_over:
         print(f"camrt: {reason}", file=sys.stderr)
     cv2.setNumThreads(model.threads)

@@ -1,0 +1,94 @@
+"""What was measured, as a chart: bars of frames per second, and where the time of a frame goes."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from camrt.errors import MissingExtra, SinkError, UsageError
+from camrt.runtime.sinks.output import hidden_beside, refuse_existing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SUFFIXES = (".png", ".svg")
+_WITH, _WITHOUT = "#d1495b", "#9aa5b1"
+_STAGES = {"preprocess": "#9aa5b1", "inference": "#30638e", "cam": "#edae49", "overlay": "#d1495b"}
+
+
+def check(path: Path, *, overwrite: bool) -> None:
+    """Refuse what `draw` could not write, before anything is measured.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        UsageError: another suffix than those of `SUFFIXES`, or a file that exists.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"--chart {path}: a chart is a {' or '.join(SUFFIXES)} file")
+    refuse_existing(path, overwrite=overwrite)
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra(f"charts need matplotlib ({error}): pip install 'camrt[chart]'") from error
+
+
+def draw(path: Path, runs: Sequence[Mapping[str, Any]], machine: Mapping[str, Any]) -> None:
+    """Draw runs of `bench.measure` on a machine of `describe_machine`; the file appears when it is complete."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.fonttype": "none", "font.size": 10}):
+        figure = Figure(figsize=(11, 1.6 + 0.75 * len(runs)), layout="constrained")
+        rates, times = figure.subplots(1, 2, sharey=True)
+        _draw_rates(rates, runs)
+        _draw_stages(times, runs)
+        rates.set_yticks(range(len(runs)), [_label(run) for run in runs])
+        rates.set_ylim(len(runs) - 0.4, -0.6)
+        figure.suptitle(f"{machine['cpu']}, {machine['cores']} cores")
+        _save(figure, path)
+
+
+def _label(run: Mapping[str, Any]) -> str:
+    width, height = run["frame"]
+    threads = "1 thread" if run["threads"] == 1 else f"{run['threads']} threads"
+    return f"{run['model']}\n{width}x{height}, {run['provider']}, {threads}"
+
+
+def _draw_rates(axes: "Axes", runs: Sequence[Mapping[str, Any]]) -> None:
+    for shift, key, color, label in (
+        (-0.2, "inference_only", _WITHOUT, "inference only"),
+        (0.2, "overlay", _WITH, "with the overlay"),
+    ):
+        bars = axes.barh(
+            [row + shift for row in range(len(runs))], [run["fps"][key] for run in runs], 0.38, color=color, label=label
+        )
+        axes.bar_label(bars, fmt="%.0f", padding=3)
+    axes.margins(x=0.12)
+    axes.set_xlabel("frames per second")
+    _legend(axes, 2)
+
+
+def _draw_stages(axes: "Axes", runs: Sequence[Mapping[str, Any]]) -> None:
+    ends = [0.0] * len(runs)
+    for stage, color in _STAGES.items():
+        lengths = [run["stages"][stage]["p50_ms"] for run in runs]
+        axes.barh(range(len(runs)), lengths, 0.6, left=ends, color=color, label=stage)
+        ends = [end + length for end, length in zip(ends, lengths, strict=True)]
+    axes.set_xlabel("milliseconds in each stage, medians")
+    _legend(axes, len(_STAGES))
+
+
+def _legend(axes: "Axes", columns: int) -> None:
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _save(figure: "Figure", path: Path) -> None:
+    beside = hidden_beside(path)
+    try:
+        figure.savefig(beside, dpi=130)
+        beside.replace(path)
+    except OSError as error:
+        raise SinkError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        beside.unlink(missing_ok=True)

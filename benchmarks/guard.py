@@ -1,0 +1,67 @@
+"""Has anything become slower? Compares ratios, not times, with those that are committed.
+
+    python -m camrt.benchmarks.guard [--committed FILE] [--rounds N]
+
+Measures everything (`report`), on as many threads as the committed numbers were, prints what lost more than a fifth and
+exits with status 1 where anything did. On another processor ratios differ for other reasons: commit its own first.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from camrt.benchmarks import report
+
+COMMITTED: Final = Path("docs/performance.json")
+_MOST_LOST: Final = 0.2
+
+
+def ratios(measured: Mapping[str, Any]) -> dict[str, float]:
+    """Return the ratios of a report by name; each is better the greater it is."""
+    found = {f"live {row['model']} {row['frame']}": row["ratio"] for row in measured["live"]}
+    found |= {f"{row['cameras']} cameras": row["throughput"] for row in measured["cameras"]}
+    for part in ("whole_frame", "libraries", "overlay"):
+        for row in measured[part]:
+            case = f"{part} {row['frame']} {row.get('map', '')} {row['threads']} threads"
+            found |= {f"{case}, {rival}": times for rival, times in row["speedup"].items() if rival not in _OWN}
+            found |= {f"{case}, {way}": 1 / row["speedup"][way] for way in _OWN if way in row["speedup"]}
+    return found
+
+
+_OWN: Final = ("by value", "cropped", "letterboxed")
+"""Ways of camrt's own, whose times are given as multiples of the plain overlay's."""
+
+
+def lost(committed: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Return (committed, now) of every ratio that fell by more than a fifth, by name."""
+    before, after = ratios(committed), ratios(now)
+    return {
+        name: (before[name], after[name])
+        for name in before.keys() & after.keys()
+        if after[name] < (1 - _MOST_LOST) * before[name]
+    }
+
+
+def judge(committed: Mapping[str, Any], now: Mapping[str, Any]) -> int:
+    """Print what was lost; returns the exit status, 1 where anything was."""
+    losses = lost(committed, now)
+    for name, (before, after) in sorted(losses.items()):
+        print(f"{name}: {before:.2f} -> {after:.2f}")
+    print(f"{len(losses)} of {len(ratios(now))} ratios lost more than {_MOST_LOST:.0%}")
+    return 1 if losses else 0
+
+
+def main() -> int:
+    """Measure and compare; returns the exit status."""
+    parser = argparse.ArgumentParser(description="compare ratios with the committed ones")
+    parser.add_argument("--committed", type=Path, default=COMMITTED, metavar="FILE", help=f"default: {COMMITTED}")
+    parser.add_argument("--rounds", type=int, default=25, help="interleaved rounds (default 25)")
+    args = parser.parse_args()
+    committed = json.loads(args.committed.read_text(encoding="utf-8"))
+    return judge(committed, report.measure(committed["threads"], args.rounds))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,92 @@
+"""Everything that camrt says of its speed, measured in one run.
+
+    python -m camrt.benchmarks.report [--rounds N] [--threads N] [--json FILE] [--documents FILE ...]
+
+Prints Markdown tables; ``--json`` keeps the numbers, ``--documents`` fills the tables of documents anew (see `tables`).
+Needs the extras ``export``, ``cpu`` and ``bench``.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from camrt import kernels
+from camrt.benchmarks import cameras, overlay, rivals, tables
+from camrt.benchmarks.machine import describe_machine
+from camrt.runtime.model import load
+from camrt.runtime.threads import usable_cores
+
+FRAMES = ((640, 480), (1920, 1080))
+NETWORKS = ("mobilenet_v2", "resnet50")
+"""The first is the one that rivals and cameras are measured with."""
+CAMERAS = (1, 2, 3)
+
+
+def measure(threads: int, rounds: int) -> dict[str, Any]:
+    """Measure everything on the CPU.
+
+    Args:
+        threads: of each library, and the most of the overlay.
+        rounds: interleaved rounds; live pipelines and cameras, which take half a second and more a turn, get a fifth.
+
+    Returns: ``machine``, ``threads``, ``rounds``; ``live``, ``whole_frame``, ``libraries``, ``overlay``, ``cameras``:
+    lists of what `bench.measure`, `rivals.whole_frame`, `rivals.overlay_only`, `overlay.measure_all` and
+    `cameras.measure` return.
+    """
+    kernels.warm_up()
+    few = max(1, rounds // 5)
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: Path(folder) / f"{name}.onnx" for name in NETWORKS}
+        networks = {name: rivals.export_network(name, file) for name, file in files.items()}
+        live = _camrt_bench(list(files.values()), threads, few)
+        first = NETWORKS[0]
+        shared = load(files[first], provider="cpu", threads=threads)
+        together = cameras.measure(shared, *FRAMES[0], CAMERAS, few)
+        contest = rivals.WholeFrame(networks[first], files[first], threads)
+        whole = rivals.whole_frame(contest, FRAMES, threads, rounds)
+        contest.close()
+    return {
+        "machine": describe_machine(),
+        "threads": threads,
+        "rounds": rounds,
+        "live": live,
+        "whole_frame": whole,
+        "libraries": rivals.overlay_only(overlay.SIZES, threads, rounds),
+        "overlay": overlay.measure_all(threads, rounds),
+        "cameras": together,
+    }
+
+
+def _camrt_bench(files: Sequence[Path], threads: int, rounds: int) -> list[dict[str, Any]]:
+    """Run ``camrt bench`` in a process of its own, where memory is not torch's."""
+    sizes = [f"{width}x{height}" for width, height in FRAMES]
+    numbers = ["--threads", str(threads), "--rounds", str(rounds)]
+    command = [sys.executable, "-m", "camrt.cli", "bench", *map(str, files), "--size", *sizes, *numbers]
+    run = subprocess.run([*command, "--provider", "cpu", "--json"], stdout=subprocess.PIPE, text=True, check=True)
+    return list(json.loads(run.stdout)["runs"])
+
+
+def main() -> None:
+    """Measure, keep, show."""
+    parser = argparse.ArgumentParser(description="everything that camrt says of its speed, measured in one run")
+    parser.add_argument("--rounds", type=int, default=50, help="interleaved rounds (default 50)")
+    parser.add_argument("--threads", type=int, default=usable_cores(), help="of each library (default: every core)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the numbers")
+    parser.add_argument("--documents", type=Path, nargs="*", default=[], metavar="FILE", help="fill their tables anew")
+    args = parser.parse_args()
+    report = measure(args.threads, args.rounds)
+    if args.json is not None:
+        args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    shown = tables.of(report)
+    for document in args.documents:
+        document.write_text(tables.fill(document.read_text(encoding="utf-8"), shown), encoding="utf-8")
+    print("\n\n".join(f"{name}\n\n{table}" for name, table in shown.items()))
+
+
+if __name__ == "__main__":
+    main()

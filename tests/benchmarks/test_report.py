@@ -1,0 +1,81 @@
+"""The report: one command measures everything, and the documents show what is committed."""
+
+import copy
+import json
+import subprocess
+import sys
+
+import pytest
+
+from camrt.benchmarks import guard, tables
+from camrt.errors import CamrtError
+from support import REPOSITORY
+from support.needs import environment
+
+COMMITTED = REPOSITORY / guard.COMMITTED
+
+
+@pytest.fixture(scope="module")
+def committed():
+    return json.loads(COMMITTED.read_text())
+
+
+@pytest.mark.slow
+def test_one_command_measures_everything_and_fills_the_documents(tmp_path, committed):
+    document = tmp_path / "page.md"
+    document.write_text("Before.\n\n<!-- measured: whole_frame -->\nold\n<!-- end -->\n\nAfter.\n")
+    code = (
+        "from camrt.benchmarks import cameras, overlay, report\n"
+        "overlay.SIZES = ((64, 48), (33, 7), (80, 60)); report.FRAMES = ((64, 48), (80, 60)); cameras._TURN_S = 0.3\n"
+        "report.NETWORKS = ('mobilenet_v2',)\n"
+        "report.main()"
+    )
+    arguments = ["--rounds", "1", "--threads", "2", "--json", "numbers.json", "--documents", "page.md"]
+    command = [sys.executable, "-W", "ignore", "-c", code, *arguments]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "numbers.json").read_text())
+    assert set(report) == set(committed)
+    assert [run["frame"] for run in report["live"]] == [[64, 48], [80, 60]]
+    assert [row["cameras"] for row in report["cameras"]] == [1, 2, 3]
+    assert all(row["fps"] > 0 and row["spread"] >= 0 for row in report["cameras"])
+    shown = document.read_text()
+    assert shown.startswith("Before.\n\n<!-- measured: whole_frame -->\n|  | 64x48 | 80x60 |\n")
+    assert shown.endswith("\n<!-- end -->\n\nAfter.\n")
+    assert "| torchcam |" in shown
+    assert set(guard.ratios(report)) != set(guard.ratios(committed))  # other sizes, other names
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/performance.md", "docs/edge.md"])
+def test_documents_show_what_is_committed(document, committed):
+    text = (REPOSITORY / document).read_text(encoding="utf-8")
+    assert "<!-- measured: " in text
+    assert tables.fill(text, tables.of(committed)) == text
+
+
+def test_a_block_that_names_no_table_is_refused(committed):
+    with pytest.raises(CamrtError, match="no table 'speed'; known: "):
+        tables.fill("<!-- measured: speed -->\n<!-- end -->\n", tables.of(committed))
+
+
+def test_the_guard_names_what_lost_more_than_a_fifth(committed):
+    assert guard.lost(committed, committed) == {}
+    slower = copy.deepcopy(committed)
+    slower["live"][0]["ratio"] *= 0.79
+    slower["live"][1]["ratio"] *= 0.81
+    slower["whole_frame"][0]["speedup"]["torchcam"] *= 0.5
+    slower["overlay"][0]["speedup"]["by value"] *= 2  # twice the time of the plain one
+    slower["overlay"][0]["speedup"]["copy"] *= 2  # copying takes twice as long: better for camrt
+    assert len(guard.lost(committed, slower)) == 3
+    better = guard.lost(slower, committed)
+    assert list(better) == [name for name in better if name.endswith("copy")]
+
+
+def test_the_guard_ends_with_a_status(committed, capsys):
+    slower = copy.deepcopy(committed)
+    slower["live"][0]["ratio"] *= 0.5
+    assert guard.judge(committed, committed) == 0
+    assert guard.judge(committed, slower) == 1
+    assert "live " in capsys.readouterr().out
