@@ -12,10 +12,12 @@ from camrt.runtime.frames import Image, Rendered
 from camrt.runtime.model import Model
 
 _WARM_UP_S = 0.3
-_TURN_S = 3.0
+TURN_S = 3.0
 
 
-def measure(model: Model, width: int, height: int, cameras: Sequence[int], rounds: int) -> list[dict[str, Any]]:
+def measure(
+    model: Model, width: int, height: int, cameras: Sequence[int], rounds: int, *, turn_s: float = TURN_S
+) -> list[dict[str, Any]]:
     """Run so many pipelines at once on one model, each with frames from memory, in turns.
 
     Args:
@@ -24,6 +26,7 @@ def measure(model: Model, width: int, height: int, cameras: Sequence[int], round
         height: of the frames, pixels.
         cameras: how many at once; the first is what the others are compared with.
         rounds: turns of each.
+        turn_s: seconds of a turn.
 
     Returns, for each of ``cameras``: ``cameras``; ``fps``, of all together, the median over the rounds; ``throughput``,
     the median of its ratio to the first's; ``spread``: over all rounds, (most - least) / mean of a camera's frames.
@@ -32,7 +35,7 @@ def measure(model: Model, width: int, height: int, cameras: Sequence[int], round
     taken: dict[int, list[list[float]]] = {count: [] for count in cameras}
     for _ in range(rounds):
         for count in cameras:
-            taken[count].append(_turn(model, images, count))
+            taken[count].append(_turn(model, images, count, turn_s))
     totals = {count: [sum(rates) for rates in turns] for count, turns in taken.items()}
     rows = []
     for count, turns in taken.items():
@@ -48,7 +51,7 @@ def measure(model: Model, width: int, height: int, cameras: Sequence[int], round
     return rows
 
 
-def _turn(model: Model, images: Sequence[Image], cameras: int) -> list[float]:
+def _turn(model: Model, images: Sequence[Image], cameras: int, turn_s: float) -> list[float]:
     """Return the frames per second of each camera."""
     counts = [0] * cameras
     pipelines = [pipeline(model, FramesFromMemory(images, None)) for _ in range(cameras)]
@@ -64,7 +67,7 @@ def _turn(model: Model, images: Sequence[Image], cameras: int) -> list[float]:
         thread.start()
     time.sleep(_WARM_UP_S)
     before, start = list(counts), time.perf_counter()
-    time.sleep(_TURN_S)
+    time.sleep(turn_s)
     after, seconds = list(counts), time.perf_counter() - start
     for one in pipelines:
         one.stop()

@@ -41,7 +41,7 @@ def fill(document: str, tables: Mapping[str, str]) -> str:
 
 def live(rows: Sequence[Row]) -> str:
     """Frame rates with and without the overlay."""
-    return _table(
+    return table(
         ("model, frame", "with / without the overlay", "frames per second", "CPU, cores", "MB"),
         (
             (
@@ -69,7 +69,7 @@ def libraries(rows: Sequence[Row]) -> str:
 def overlay(rows: Sequence[Row]) -> str:
     """The drawing alone, beside OpenCV's functions: a row a case."""
     ways = list(rows[0]["speedup"])
-    return _table(
+    return table(
         ("frame, map, threads", "camrt", *ways),
         (
             (
@@ -84,7 +84,7 @@ def overlay(rows: Sequence[Row]) -> str:
 
 def cameras(rows: Sequence[Row]) -> str:
     """Several cameras on one model."""
-    return _table(
+    return table(
         ("cameras", "frames per second, together", "of one camera's", "most to least, of the mean"),
         (
             (str(row["cameras"]), f"{row['fps']:.0f}", f"{row['throughput']:.2f}", f"{100 * row['spread']:.0f} %")
@@ -99,7 +99,7 @@ def summary(report: Mapping[str, Any]) -> str:
     first_model = report["live"][0]["model"]
     lives = {tuple(row["frame"]): row for row in report["live"] if row["model"] == first_model}
     shown = [lives[tuple(row["frame"])]["fps"] for row in rows]
-    return _table(
+    return table(
         ("", *map(_size, rows)),
         [
             (
@@ -116,7 +116,7 @@ def summary(report: Mapping[str, Any]) -> str:
 
 
 def _compared(rows: Sequence[Row], own: str) -> str:
-    return _table(
+    return table(
         ("", *map(_size, rows)),
         [
             ("camrt", *(own.format(row["ms"]["camrt"]) for row in rows)),
@@ -129,6 +129,7 @@ def _size(row: Row) -> str:
     return "x".join(map(str, row["frame"]))
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -25,8 +25,8 @@ def test_one_command_measures_everything_and_fills_the_documents(tmp_path, commi
     document = tmp_path / "page.md"
     document.write_text("Before.\n\n<!-- measured: whole_frame -->\nold\n<!-- end -->\n\nAfter.\n")
     code = (
-        "from camrt.benchmarks import cameras, overlay, report\n"
-        "overlay.SIZES = ((64, 48), (33, 7), (80, 60)); report.FRAMES = ((64, 48), (80, 60)); cameras._TURN_S = 0.3\n"
+        "from camrt.benchmarks import overlay, report\n"
+        "overlay.SIZES = ((64, 48), (33, 7), (80, 60)); report.FRAMES = ((64, 48), (80, 60))\n"
         "report.NETWORKS = ('mobilenet_v2',)\n"
         "report.main()"
     )
