@@ -67,7 +67,7 @@ def batches(model: Model, images: Sequence[Image], seconds: float) -> list[dict[
 
 
 def binding(model: Model, images: Sequence[Image]) -> dict[str, Any]:
-    """Compare outputs bound to memory, as camrt runs, with those that ONNX Runtime allocates, as for ``run(None, ...)``.
+    """Compare outputs bound to memory, as camrt has them, with those that ONNX Runtime allocates (``run(None, ...)``).
 
     Returns: ``ms``, medians of one frame of the network's size, ``bound`` and ``unbound``; ``speedup`` of the first;
     ``bytes_in``, and ``bytes_out`` of both: what crosses to a device and back for each frame, where there is one.

@@ -8,6 +8,7 @@ Needs the extras ``export``, ``cpu`` and ``bench``.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -34,9 +35,9 @@ def measure(threads: int, rounds: int) -> dict[str, Any]:
         threads: of each library, and the most of the overlay.
         rounds: interleaved rounds; live pipelines and cameras, which take half a second and more a turn, get a fifth.
 
-    Returns: ``machine``, ``threads``, ``rounds``; ``live``, ``whole_frame``, ``libraries``, ``overlay``, ``cameras``:
-    lists of what `bench.measure`, `rivals.whole_frame`, `rivals.overlay_only`, `overlay.measure_all` and
-    `cameras.measure` return.
+    Returns: ``machine``, ``threads``, ``rounds``; ``live``, ``whole_frame``, ``libraries``, ``overlay``, ``cameras``,
+    ``one_core``: lists of what `bench.measure`, `rivals.whole_frame`, `rivals.overlay_only`, `overlay.measure_all`,
+    `cameras.measure` and, pinned to one core, `bench.measure` return.
     """
     kernels.warm_up()
     few = max(1, rounds // 5)
@@ -44,6 +45,7 @@ def measure(threads: int, rounds: int) -> dict[str, Any]:
         files = {name: Path(folder) / f"{name}.onnx" for name in NETWORKS}
         networks = {name: rivals.export_network(name, file) for name, file in files.items()}
         live = _camrt_bench(list(files.values()), threads, few)
+        one_core = _camrt_bench(list(files.values()), 1, few, cores=1)
         first = NETWORKS[0]
         shared = load(files[first], provider="cpu", threads=threads)
         together = cameras.measure(shared, *FRAMES[0], CAMERAS, few)
@@ -59,15 +61,21 @@ def measure(threads: int, rounds: int) -> dict[str, Any]:
         "libraries": rivals.overlay_only(overlay.SIZES, threads, rounds),
         "overlay": overlay.measure_all(threads, rounds),
         "cameras": together,
+        "one_core": one_core,
     }
 
 
-def _camrt_bench(files: Sequence[Path], threads: int, rounds: int) -> list[dict[str, Any]]:
-    """Run ``camrt bench`` in a process of its own, where memory is not torch's."""
+def _camrt_bench(files: Sequence[Path], threads: int, rounds: int, cores: int | None = None) -> list[dict[str, Any]]:
+    """Run ``camrt bench`` in a process of its own, where memory is not torch's, on the first so many cores."""
     sizes = [f"{width}x{height}" for width, height in FRAMES]
     numbers = ["--threads", str(threads), "--rounds", str(rounds)]
     command = [sys.executable, "-m", "camrt.cli", "bench", *map(str, files), "--size", *sizes, *numbers]
-    run = subprocess.run([*command, "--provider", "cpu", "--json"], stdout=subprocess.PIPE, text=True, check=True)
+    every = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(every)[:cores])  # inherited
+    try:
+        run = subprocess.run([*command, "--provider", "cpu", "--json"], stdout=subprocess.PIPE, text=True, check=True)
+    finally:
+        os.sched_setaffinity(0, every)
     return list(json.loads(run.stdout)["runs"])
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from camrt.benchmarks import edge
 from camrt.benchmarks.machine import in_words
 from camrt.errors import CamrtError
 
@@ -25,6 +26,8 @@ def of(report: Mapping[str, Any]) -> dict[str, str]:
         "overlay": overlay(report["overlay"]),
         "cameras": cameras(report["cameras"]),
         "summary": summary(report),
+        "one_core": one_core(report["one_core"]),
+        "edge": estimated(report["one_core"]),
     }
 
 
@@ -45,7 +48,7 @@ def live(rows: Sequence[Row]) -> str:
         ("model, frame", "with / without the overlay", "frames per second", "CPU, cores", "MB"),
         (
             (
-                f"{row['model'].removesuffix('.onnx')}, {_size(row)}",
+                _case(row),
                 f"{row['ratio']:.2f}",
                 f"{row['fps']['overlay']:.0f} / {row['fps']['inference_only']:.0f}",
                 f"{row['cpu_cores']['overlay']:.1f}",
@@ -93,6 +96,35 @@ def cameras(rows: Sequence[Row]) -> str:
     )
 
 
+def one_core(runs: Sequence[Row]) -> str:
+    """Where the time of a frame goes on one core."""
+    rows = []
+    for run in runs:
+        times = [stage["p50_ms"] for stage in run["stages"].values()]
+        shares = (f"{ms:.2f} ms, {ms / sum(times):.0%}" for ms in times)
+        numbers = f"{run['fps']['overlay']:.0f}", f"{run['ratio']:.2f}", f"{edge.attained(run):.0%}"
+        rows.append((_case(run), *shares, *numbers))
+    ends = "frames per second", "with / without the overlay", "inference, of the core's peak"
+    return table(("model, frame", *runs[0]["stages"], *ends), rows)
+
+
+def estimated(runs: Sequence[Row]) -> str:
+    """Estimates for small devices."""
+    return table(
+        ("device", "model, frame", "inference", "all else", "frames per second"),
+        (
+            (
+                device.name,
+                _case(run),
+                f"{numbers['inference_ms']:.0f} ms",
+                f"{numbers['other_ms']:.1f} ms",
+                f"about {numbers['fps']:.0f}",
+            )
+            for run, device, numbers in edge.estimates(runs)
+        ),
+    )
+
+
 def summary(report: Mapping[str, Any]) -> str:
     """The few numbers that the README shows."""
     rows = report["whole_frame"]
@@ -123,6 +155,10 @@ def _compared(rows: Sequence[Row], own: str) -> str:
             *((name, *(f"{row['speedup'][name]:.1f}x" for row in rows)) for name in rows[0]["speedup"]),
         ],
     )
+
+
+def _case(run: Row) -> str:
+    return f"{run['model'].removesuffix('.onnx')}, {_size(run)}"
 
 
 def _size(row: Row) -> str:
