@@ -14,7 +14,7 @@ import numpy as np
 
 from camrt.benchmarks.interleave import median_ratio
 from camrt.errors import CamrtError
-from camrt.runtime.frames import Frame, Image, Rendered
+from camrt.runtime.frames import Frame, Image
 from camrt.runtime.model import Model
 from camrt.runtime.overlay import OverlayStyle
 from camrt.runtime.pipeline import Pipeline
@@ -54,8 +54,9 @@ class FramesFromMemory:
 def measure(model: Model, width: int, height: int, rounds: int) -> dict[str, Any]:
     """Measure a model on frames of ``width`` x ``height`` from memory.
 
-    Inference alone and the whole pipeline with its overlay take turns, a block of frames each, ``rounds`` times; the
-    rates are medians over the blocks and ``ratio`` is the median of the ratios of neighbouring blocks.
+    Inference alone, the whole pipeline with its overlay, and the same stages one after the other in one thread take
+    turns, a block of frames each, ``rounds`` times. The rates are medians over the blocks of the first two, ``ratio``
+    is the median of the ratios of neighbours; the stages' times are from the third, where none waits for a core.
 
     Returns: ``model`` (file name), ``provider``, ``threads``, ``frame``; ``spin_us``, how long ONNX Runtime's threads
     spin before they sleep; ``stages.<stage>`` with ``p50_ms``, ``p95_ms``, ``p99_ms``; ``fps.inference_only`` and
@@ -66,28 +67,31 @@ def measure(model: Model, width: int, height: int, rounds: int) -> dict[str, Any
     samples: dict[str, list[float]] = {stage: [] for stage in STAGES}
     rates: dict[str, list[float]] = {"inference_only": [], "overlay": []}
     cores: dict[str, list[float]] = {"inference_only": [], "overlay": []}
+    renderer = Renderer(View(OverlayStyle()), hud=False, provider=model.provider, threads=model.spare_threads)
 
     def infer(frames: int) -> None:
         for index in range(frames):
             model(images[index % len(images)])
 
     def draw(frames: int) -> None:
-        # Without writing on the picture and without a sink: inference, map and overlay.
-        pipeline(model, FramesFromMemory(images, frames)).run(collect)
+        pipeline(model, FramesFromMemory(images, frames)).run()
 
-    def collect(rendered: Rendered) -> None:
-        for stage in STAGES:
-            samples[stage].append(rendered.stages_ms[stage])
+    def go_through(frames: int) -> None:
+        for index in range(frames):
+            frame = Frame(images[index % len(images)], index, float(index), "memory")
+            rendered = renderer.render(frame, model(frame.image), index)
+            for stage in STAGES:
+                samples[stage].append(rendered.stages_ms[stage])
 
     draw(2)  # warms up
     block = max(4, round(_BLOCK_S * len(images) / _timed(draw, len(images))[0]))
-    for times in samples.values():
-        times.clear()
     for _ in range(rounds):
         for name, work in (("inference_only", infer), ("overlay", draw)):
             seconds, busy = _timed(work, block)
             rates[name].append(block / seconds)
             cores[name].append(busy / seconds)
+        go_through(block)
+    renderer.close()
     return {
         "model": model.path.name,
         "provider": model.provider,

@@ -20,7 +20,7 @@ from PIL import Image as PilImage
 
 import camrt
 from camrt.benchmarks.interleave import interleave, median_ms, median_ratio
-from camrt.benchmarks.overlay import ThriftyChain, usual_chain
+from camrt.benchmarks.overlay import MAPS, ThriftyChain, heatmap_of, usual_chain
 from camrt.benchmarks.vision import (
     CAM,
     GradCAM,
@@ -48,8 +48,6 @@ ALIKE = 0.999
 OPENVINO_DEFAULT = "OpenVINO default"
 """In the precision that it chooses, bfloat16 where the processor has it. Its maps are compared but not held to `ALIKE`:
 with random weights the best class may become another one."""
-MAP_SIDE = 7
-"""Cells in a row of the map, where the overlay alone is timed."""
 
 _TURN = 6
 """Calls in a row, of which the first is not counted."""
@@ -208,7 +206,7 @@ def overlay_only(sizes: Sequence[tuple[int, int]], threads: int, rounds: int) ->
     rows = []
     cv2.setNumThreads(threads)
     pool = RowPool(threads)
-    heatmap = np.random.default_rng(0).random((MAP_SIDE, MAP_SIDE), np.float32)
+    heatmap = heatmap_of(MAPS[0])
     mask = PilImage.fromarray(heatmap)
     for width, height in sizes:
         frame, out = _frame(width, height), np.empty((height, width, 3), np.uint8)
