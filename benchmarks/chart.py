@@ -48,6 +48,26 @@ def draw(path: Path, runs: Sequence[Mapping[str, Any]], machine: Mapping[str, An
         _save(figure, path)
 
 
+def draw_rivals(path: Path, rows: Sequence[Mapping[str, Any]], machine: Mapping[str, Any]) -> None:
+    """Draw rows of `rivals.whole_frame`, a panel a frame size; the file appears when it is complete."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.fonttype": "none", "font.size": 10}):
+        figure = Figure(figsize=(11, 3.4), layout="constrained")
+        panels = figure.subplots(1, len(rows), sharey=True, squeeze=False)[0]
+        for axes, row in zip(panels, rows, strict=True):
+            names = list(row["ms"])
+            bars = axes.barh(names, row["ms"].values(), 0.7, color=[_WITH, *[_WITHOUT] * (len(names) - 1)])
+            axes.bar_label(bars, fmt="%.1f", padding=3)
+            axes.margins(x=0.12)
+            axes.set_ylim(len(names) - 0.4, -0.6)
+            axes.set_xlabel(f"milliseconds from a frame of {'x'.join(map(str, row['frame']))} to its overlay")
+            axes.spines[["top", "right"]].set_visible(False)
+        figure.suptitle(f"MobileNetV2, {rows[0]['threads']} threads, {machine['cpu']}")
+        _save(figure, path)
+
+
 def _label(run: Mapping[str, Any]) -> str:
     width, height = run["frame"]
     threads = "1 thread" if run["threads"] == 1 else f"{run['threads']} threads"

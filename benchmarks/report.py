@@ -1,8 +1,9 @@
 """Everything that camrt says of its speed, measured in one run.
 
-    python -m camrt.benchmarks.report [--rounds N] [--threads N] [--json FILE] [--documents FILE ...]
+    python -m camrt.benchmarks.report [--rounds N] [--threads N] [--json FILE] [--chart FILE] [--documents FILE ...]
 
-Prints Markdown tables; ``--json`` keeps the numbers, ``--documents`` fills the tables of documents anew (see `tables`).
+Prints Markdown tables; ``--json`` keeps the numbers, ``--chart`` draws those of whole
+frames, ``--documents`` fills the tables of documents anew (see `tables`).
 Needs the extras ``export``, ``cpu`` and ``bench``.
 """
 
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from camrt import kernels
-from camrt.benchmarks import cameras, overlay, rivals, tables
+from camrt.benchmarks import cameras, chart, overlay, rivals, tables
 from camrt.benchmarks.machine import describe_machine
 from camrt.runtime.model import load
 from camrt.runtime.threads import usable_cores
@@ -85,11 +86,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=50, help="interleaved rounds (default 50)")
     parser.add_argument("--threads", type=int, default=usable_cores(), help="of each library (default: every core)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the numbers")
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="draw whole frames: a .png or .svg file")
     parser.add_argument("--documents", type=Path, nargs="*", default=[], metavar="FILE", help="fill their tables anew")
     args = parser.parse_args()
+    if args.chart is not None:
+        chart.check(args.chart, overwrite=True)
     report = measure(args.threads, args.rounds)
     if args.json is not None:
         args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if args.chart is not None:
+        chart.draw_rivals(args.chart, report["whole_frame"], report["machine"])
     shown = tables.of(report)
     for document in args.documents:
         document.write_text(tables.fill(document.read_text(encoding="utf-8"), shown), encoding="utf-8")

@@ -30,7 +30,18 @@ def test_one_command_measures_everything_and_fills_the_documents(tmp_path, commi
         "report.NETWORKS = ('mobilenet_v2',)\n"
         "report.main()"
     )
-    arguments = ["--rounds", "1", "--threads", "2", "--json", "numbers.json", "--documents", "page.md"]
+    arguments = [
+        "--rounds",
+        "1",
+        "--threads",
+        "2",
+        "--json",
+        "numbers.json",
+        "--chart",
+        "chart.svg",
+        "--documents",
+        "page.md",
+    ]
     command = [sys.executable, "-W", "ignore", "-c", code, *arguments]
     done = subprocess.run(
         command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300, check=False
@@ -41,6 +52,8 @@ def test_one_command_measures_everything_and_fills_the_documents(tmp_path, commi
     assert [run["frame"] for run in report["live"]] == [[64, 48], [80, 60]]
     assert [row["cameras"] for row in report["cameras"]] == [1, 2, 3]
     assert all(row["fps"] > 0 and row["spread"] >= 0 for row in report["cameras"])
+    words = (tmp_path / "chart.svg").read_text()
+    assert all(name in words for name in report["whole_frame"][0]["ms"])
     shown = document.read_text()
     assert shown.startswith("Before.\n\n<!-- measured: whole_frame -->\n|  | 64x48 | 80x60 |\n")
     assert shown.endswith("\n<!-- end -->\n\nAfter.\n")
