@@ -12,6 +12,10 @@ the table (16 KiB) stays in the first-level cache."""
 _MOST_OFF: Final = 0.94
 """Grey levels that a blend may be off before it is rounded: one, less what arithmetic in 16 bits takes."""
 
+_LINE_SLACK: Final = 16
+"""Steps of 16-bit numbers by which a straight line may end beyond its end, being rounded in each row: an opacity that
+changes keeps so far from what would wrap around, a sixteenth of a grey level."""
+
 _MOST_CHANGE: Final = 127.0
 """Grey levels that the ends of a straight line may lie apart: 256 times their difference is a signed 16-bit number."""
 
@@ -48,7 +52,8 @@ def blend_table(colors: NDArray[np.uint8], alpha: ArrayLike) -> BlendTable:
     packed = np.zeros((_ENTRIES, 4), np.uint16)
     for channel in range(3):
         packed[:, channel] = np.rint(256.0 * share * np.interp(position, given, colors[:, channel])) + 128
-    kept = np.minimum(np.rint(65536.0 * (1.0 - share)), 65535).astype(np.uint16)
+    margin = _LINE_SLACK if opacity.ndim else 0
+    kept = np.clip(np.rint(65536.0 * (1.0 - share)), margin, 65535 - margin).astype(np.uint16)
     keep = np.repeat(kept, 4).view(np.uint64)
     straight = _straight(packed[:, :3] / 256.0, kept.astype(np.float64) * (255.0 / 65536.0))
     return BlendTable(packed.view(np.uint64).ravel(), keep if opacity.ndim else keep[:1], straight)

@@ -84,7 +84,7 @@ def overlay(
         out[first:stop] = frame[first:stop]
         return out
     source = _separate(frame, out)
-    if source is not out:
+    if source is not out and (x0, y0, x1, y1) != (0, 0, width, height):
         out[first:top] = source[first:top]
         out[bottom:stop] = source[bottom:stop]
         out[top:bottom, :x0] = source[top:bottom, :x0]
@@ -102,10 +102,10 @@ def overlay(
 
 def _separate(frame: U8, out: U8) -> U8:
     """Return ``out`` where it is the frame itself; a copy of the frame where the two overlap in any other way."""
+    if not np.may_share_memory(frame, out):
+        return frame
     same_place = frame.__array_interface__["data"] == out.__array_interface__["data"]
-    if same_place and frame.strides == out.strides:
-        return out
-    return frame.copy() if np.may_share_memory(frame, out) else frame
+    return out if same_place and frame.strides == out.strides else frame.copy()
 
 
 def _paint(source: U8, target: U8, heatmap: F32, place: Rect, table: BlendTable) -> None:

@@ -86,6 +86,17 @@ def test_a_palette_with_any_jumps_is_drawn_as_exactly_on_large_frames(seed, cell
     assert difference(image, overlay_reference(frame, cam, palette, alpha)) <= 1
 
 
+@pytest.mark.parametrize("colormap", ["turbo", "bone"])
+@pytest.mark.parametrize(("change", "height"), [(0.001, 300), (0.003, 700), (0.005, 1080), (0.01, 2160)])
+def test_an_opacity_that_hardly_changes_does_not_fall_over_its_ends(colormap, change, height):
+    """Steps down the rows are whole numbers, so that a line ends a little beyond its end."""
+    frame, cam, table = np.full((height, 4, 3), 255, np.uint8), np.array([[0.0], [1.0]], np.float32), colors(colormap)
+    for first, last in ((0, change), (change, 0), (1 - change, 1), (1, 1 - change)):
+        opacity = np.linspace(first, last, 256)
+        image = kernels.overlay(frame, cam, kernels.blend_table(table, opacity))
+        assert difference(image, overlay_reference(frame, cam, table, opacity)) <= 1
+
+
 def test_bands_of_rows_are_what_the_whole_is_within_a_level_wherever_they_begin():
     """Straight lines down the rows begin anew with each band."""
     frame, cam, table = noise(400, 30), np.random.default_rng(8).random((4, 4), np.float32), 0.7
