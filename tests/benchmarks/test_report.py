@@ -89,6 +89,8 @@ def test_the_guard_names_what_lost_more_than_a_fifth(committed):
 def test_the_guard_ends_with_a_status(committed, capsys):
     slower = copy.deepcopy(committed)
     slower["live"][0]["ratio"] *= 0.5
-    assert guard.judge(committed, committed) == 0
-    assert guard.judge(committed, slower) == 1
+    assert guard.judge(committed, [committed]) == 0
+    assert guard.judge(committed, [slower, committed]) == 0  # it was the machine
+    assert "live " not in capsys.readouterr().out
+    assert guard.judge(committed, [slower, slower]) == 1
     assert "live " in capsys.readouterr().out
