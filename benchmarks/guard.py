@@ -3,7 +3,8 @@
     python -m camrt.benchmarks.guard [--committed FILE] [--rounds N]
 
 Measures everything (`report`), on as many threads as the committed numbers were; where anything lost more than a fifth,
-measures again, prints what lost so much both times and exits with status 1 where anything did. On another processor ratios differ for other reasons: commit its own first.
+measures again, prints what lost so much both times and exits with status 1 where anything did. On another processor
+ratios differ for other reasons: commit its own first.
 """
 
 import argparse
