@@ -21,6 +21,7 @@ def check(path: Path, *, overwrite: bool) -> None:
 
     Raises:
         MissingExtra: matplotlib is not installed.
+        SinkError: nothing can be written there.
         UsageError: another suffix than those of `SUFFIXES`, or a file that exists.
     """
     if path.suffix.lower() not in SUFFIXES:
@@ -30,6 +31,12 @@ def check(path: Path, *, overwrite: bool) -> None:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise MissingExtra(f"charts need matplotlib ({error}): pip install 'camrt[chart]'") from error
+    beside = hidden_beside(path)
+    try:
+        beside.touch()
+        beside.unlink()
+    except OSError as error:
+        raise SinkError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def draw(path: Path, runs: Sequence[Mapping[str, Any]], machine: Mapping[str, Any]) -> None:

@@ -116,6 +116,9 @@ def test_what_cannot_be_drawn_or_run_is_refused_before_anything_is_measured(mobi
     assert "exists" in refusal("bench", mobilenet, *forever, "--chart", taken, status=2)
     assert taken.read_text() == "kept"
     assert ".png or .svg" in refusal("bench", mobilenet, *forever, "--chart", tmp_path / "speed.pdf", status=2)
+    for folder in ("gone", taken.name):
+        chart = tmp_path / folder / "speed.png"
+        assert "cannot be written" in refusal("bench", mobilenet, *forever, "--chart", chart, status=1)
     assert "threads=0" in refusal("bench", mobilenet, *forever, "--threads", "1", "0", status=2)
     assert "no provider 'gpu'" in refusal("bench", mobilenet, *forever, "--provider", "cpu", "gpu", status=2)
     assert "no model file" in refusal("bench", mobilenet, tmp_path / "gone.onnx", *forever, status=1)

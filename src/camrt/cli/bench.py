@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--rounds {args.rounds}: at least one")
     from camrt.benchmarks import chart
     from camrt.benchmarks.bench import measure, startup_seconds
-    from camrt.benchmarks.machine import describe_machine
+    from camrt.benchmarks.machine import describe_machine, in_words
 
     if args.chart is not None:
         chart.check(args.chart, overwrite=args.overwrite)
@@ -64,15 +64,13 @@ def run(args: argparse.Namespace) -> int:
         runs += [measure(model, width, height, args.rounds) | {"startup_s": startup_s} for width, height in args.size]
         del model  # its memory is not the next one's
     machine = describe_machine()
-    if args.chart is not None:
-        chart.draw(args.chart, runs, machine)
     if args.json:
         print(json.dumps({"machine": machine, "rounds": args.rounds, "runs": runs}, indent=2))
-        return 0
-    print(
-        f"{machine['cpu']}, {machine['cores']} cores; " + ", ".join(f"{k} {v}" for k, v in machine["versions"].items())
-    )
-    print(_details(runs[0], args.rounds) if len(runs) == 1 else _overview(runs, args.rounds))
+    else:
+        print(in_words(machine))
+        print(_details(runs[0], args.rounds) if len(runs) == 1 else _overview(runs, args.rounds))
+    if args.chart is not None:  # after the numbers: a full disk does not cost them
+        chart.draw(args.chart, runs, machine)
     return 0
 
 
