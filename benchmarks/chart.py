@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".svg")
+# A name with "$" in it is a name, not a formula.
+_LOOK: dict[Any, Any] = {"svg.fonttype": "none", "font.size": 10, "text.parse_math": False}
 _WITH, _WITHOUT = "#d1495b", "#9aa5b1"
 _STAGES = {"preprocess": "#9aa5b1", "inference": "#30638e", "cam": "#edae49", "overlay": "#d1495b"}
 
@@ -44,7 +46,7 @@ def draw(path: Path, runs: Sequence[Mapping[str, Any]], machine: Mapping[str, An
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({"svg.fonttype": "none", "font.size": 10}):
+    with mpl.rc_context(_LOOK):
         figure = Figure(figsize=(11, 1.6 + 0.75 * len(runs)), layout="constrained")
         rates, times = figure.subplots(1, 2, sharey=True)
         _draw_rates(rates, runs)
@@ -60,7 +62,7 @@ def draw_rivals(path: Path, rows: Sequence[Mapping[str, Any]], machine: Mapping[
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({"svg.fonttype": "none", "font.size": 10}):
+    with mpl.rc_context(_LOOK):
         figure = Figure(figsize=(11, 3.4), layout="constrained")
         panels = figure.subplots(1, len(rows), sharey=True, squeeze=False)[0]
         for axes, row in zip(panels, rows, strict=True):

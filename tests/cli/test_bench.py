@@ -98,6 +98,13 @@ def test_a_chart_as_svg_keeps_its_words(mobilenet, tmp_path):
         assert word in text
 
 
+def test_a_chart_takes_the_name_of_a_model_as_it_is(mobilenet, tmp_path):
+    model, chart = tmp_path / "a$^$_b.onnx", tmp_path / "speed.svg"  # "$" begins a formula in matplotlib
+    model.symlink_to(mobilenet)
+    succeeds("bench", model, *QUICK, "--rounds", "1", "--chart", chart)
+    assert model.name in "".join(ElementTree.parse(chart).getroot().itertext())
+
+
 @pytest.mark.parametrize("size", ["0x10", "wide", "10x20x30", "-4x4"])
 def test_a_size_that_is_none_is_wrong_use(mobilenet, size):
     done = camrt("bench", mobilenet, f"--size={size}")
