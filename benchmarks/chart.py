@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".svg")
 # A name with "$" in it is a name, not a formula.
 _LOOK: dict[Any, Any] = {"svg.fonttype": "none", "font.size": 10, "text.parse_math": False}
+_USUAL_NAME = 26  # characters
 _WITH, _WITHOUT = "#d1495b", "#9aa5b1"
 _STAGES = {"preprocess": "#9aa5b1", "inference": "#30638e", "cam": "#edae49", "overlay": "#d1495b"}
 
@@ -47,7 +48,9 @@ def draw(path: Path, runs: Sequence[Mapping[str, Any]], machine: Mapping[str, An
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_LOOK):
-        figure = Figure(figsize=(11, 1.6 + 0.75 * len(runs)), layout="constrained")
+        # Long names take no room from the bars: legends would overlap. A character is about 0.1 inches wide.
+        beyond = max(0, *(len(run["model"]) - _USUAL_NAME for run in runs))
+        figure = Figure(figsize=(11 + 0.1 * beyond, 1.6 + 0.75 * len(runs)), layout="constrained")
         rates, times = figure.subplots(1, 2, sharey=True)
         _draw_rates(rates, runs)
         _draw_stages(times, runs)
