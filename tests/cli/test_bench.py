@@ -83,6 +83,9 @@ def test_several_runs_are_a_table_and_a_chart(mobilenet, squeezenet, tmp_path):
     assert [line.split()[:4] for line in lines[-2:]] == [
         [model.name, "cpu", str(usable_cores()), "160x120"] for model in (mobilenet, squeezenet)
     ]
+    assert "pre ms  infer ms  cam ms  overlay ms" in lines[-3]
+    for line in lines[-2:]:
+        assert len([float(number) for number in line.split()[4:]]) == 10
     image = cv2.imread(str(chart))
     assert image.shape[1] > 1000
     assert len(np.unique(image.reshape(-1, 3), axis=0)) > 10  # bars of several colours, on white

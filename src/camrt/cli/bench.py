@@ -101,12 +101,13 @@ def _overview(runs: Sequence[dict[str, Any]], rounds: int) -> str:
     name = max(len(run["model"]) for run in runs)
     header = (
         f"{'model':<{name}}  {'provider':<9}{'threads':>7}{'frame':>11}{'fps without':>13}{'with':>8}{'ratio':>7}"
-        f"{'infer ms':>10}{'overlay ms':>12}{'cores':>7}{'MB':>6}{'start s':>9}"
+        f"{'pre ms':>8}{'infer ms':>10}{'cam ms':>8}{'overlay ms':>12}{'cores':>7}{'MB':>6}{'start s':>9}"
     )
     rows = [
         f"{run['model']:<{name}}  {run['provider']:<9}{run['threads']:>7}{'x'.join(map(str, run['frame'])):>11}"
         f"{run['fps']['inference_only']:>13.1f}{run['fps']['overlay']:>8.1f}{run['ratio']:>7.2f}"
-        f"{run['stages']['inference']['p50_ms']:>10.2f}{run['stages']['overlay']['p50_ms']:>12.2f}"
+        f"{run['stages']['preprocess']['p50_ms']:>8.2f}{run['stages']['inference']['p50_ms']:>10.2f}"
+        f"{run['stages']['cam']['p50_ms']:>8.2f}{run['stages']['overlay']['p50_ms']:>12.2f}"
         f"{run['cpu_cores']['overlay']:>7.1f}{run['memory_mb']:>6.0f}{run['startup_s']:>9.2f}"
         for run in runs
     ]
