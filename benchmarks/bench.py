@@ -67,7 +67,7 @@ def measure(model: Model, width: int, height: int, rounds: int) -> dict[str, Any
     samples: dict[str, list[float]] = {stage: [] for stage in STAGES}
     rates: dict[str, list[float]] = {"inference_only": [], "overlay": []}
     cores: dict[str, list[float]] = {"inference_only": [], "overlay": []}
-    renderer = Renderer(View(OverlayStyle()), hud=False, provider=model.provider, threads=model.spare_threads)
+    renderer = _renderer(model)
 
     def infer(frames: int) -> None:
         for index in range(frames):
@@ -77,9 +77,9 @@ def measure(model: Model, width: int, height: int, rounds: int) -> dict[str, Any
         pipeline(model, FramesFromMemory(images, frames)).run()
 
     def go_through(frames: int) -> None:
-        for index in range(frames):
-            frame = Frame(images[index % len(images)], index, float(index), "memory")
-            rendered = renderer.render(frame, model(frame.image), index)
+        source = FramesFromMemory(images, frames)
+        while (frame := source.read()) is not None:
+            rendered = renderer.render(frame, model(frame.image), frame.index)
             for stage in STAGES:
                 samples[stage].append(rendered.stages_ms[stage])
 
@@ -115,8 +115,11 @@ def random_images(width: int, height: int) -> list[Image]:
 
 def pipeline(model: Model, source: FramesFromMemory) -> Pipeline:
     """Return the pipeline that `camrt live` runs, without a sink and without writing on the picture."""
-    renderer = Renderer(View(OverlayStyle()), hud=False, provider=model.provider, threads=model.spare_threads)
-    return Pipeline(model, source, renderer, [])
+    return Pipeline(model, source, _renderer(model), [])
+
+
+def _renderer(model: Model) -> Renderer:
+    return Renderer(View(OverlayStyle()), hud=False, provider=model.provider, threads=model.spare_threads)
 
 
 def memory_mb() -> float:

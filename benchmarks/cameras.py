@@ -12,11 +12,11 @@ from camrt.runtime.frames import Image, Rendered
 from camrt.runtime.model import Model
 
 _WARM_UP_S = 0.3
-TURN_S = 3.0
+_TURN_S = 3.0
 
 
 def measure(
-    model: Model, width: int, height: int, cameras: Sequence[int], rounds: int, *, turn_s: float = TURN_S
+    model: Model, width: int, height: int, cameras: Sequence[int], rounds: int, *, turn_s: float = _TURN_S
 ) -> list[dict[str, Any]]:
     """Run so many pipelines at once on one model, each with frames from memory, in turns.
 

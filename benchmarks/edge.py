@@ -54,8 +54,7 @@ def estimate(run: Mapping[str, Any], device: Device) -> dict[str, float]:
     """
     stages = {name: times["p50_ms"] for name, times in run["stages"].items()}
     width, height = run["frame"]
-    cores = max(1, device.cores - 1)
-    gflops = device.gflops * cores * (_CORES_USED if cores > 1 else 1.0)
+    gflops = device.gflops * (device.cores - 1) * _CORES_USED
     inference = stages["inference"] * MEASURED.gflops / gflops
     vectors = (MEASURED.vector_bytes * MEASURED.ghz) / (device.vector_bytes * device.ghz)
     moved_ms = 2 * 3 * width * height / (0.5 * device.memory_gb_s * 1e6)  # half the peak is what copies reach

@@ -17,6 +17,8 @@ from camrt.benchmarks import report
 
 COMMITTED: Final = Path("docs/performance.json")
 _MOST_LOST: Final = 0.2
+_OWN: Final = ("by value", "cropped", "letterboxed")
+"""Ways of camrt's own, whose times are given as multiples of the plain overlay's."""
 
 
 def ratios(measured: Mapping[str, Any]) -> dict[str, float]:
@@ -29,10 +31,6 @@ def ratios(measured: Mapping[str, Any]) -> dict[str, float]:
             found |= {f"{case}, {rival}": times for rival, times in row["speedup"].items() if rival not in _OWN}
             found |= {f"{case}, {way}": 1 / row["speedup"][way] for way in _OWN if way in row["speedup"]}
     return found
-
-
-_OWN: Final = ("by value", "cropped", "letterboxed")
-"""Ways of camrt's own, whose times are given as multiples of the plain overlay's."""
 
 
 def lost(committed: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[float, float]]:

@@ -35,6 +35,15 @@ def median_ms(seconds: Mapping[str, Sequence[float]]) -> dict[str, float]:
     return {name: 1e3 * statistics.median(times) for name, times in seconds.items()}
 
 
+def compare(seconds: Mapping[str, Sequence[float]], to: str) -> dict[str, dict[str, float]]:
+    """Return ``ms``, medians of all, and ``speedup``: for each but ``to``, the median of its ratios to ``to``."""
+    others = {name: times for name, times in seconds.items() if name != to}
+    return {
+        "ms": median_ms(seconds),
+        "speedup": {name: median_ratio(times, to=seconds[to]) for name, times in others.items()},
+    }
+
+
 def median_ratio(numbers: Sequence[float], to: Sequence[float]) -> float:
     """Return the median of the ratios of neighbours: what disturbs one disturbs the other, and cancels out."""
     return statistics.median(number / other for number, other in zip(numbers, to, strict=True))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from camrt import kernels
 from camrt.benchmarks import tables
-from camrt.benchmarks.interleave import interleave, median_ms, median_ratio
+from camrt.benchmarks.interleave import compare, interleave
 from camrt.benchmarks.machine import describe_machine, in_words
 from camrt.model_file import InputGeometry
 from camrt.runtime.frames import Image
@@ -106,8 +106,7 @@ def measure(width: int, height: int, name: str, threads: int, rounds: int) -> di
         "frame": [width, height],
         "map": name,
         "threads": threads,
-        "ms": median_ms(seconds),
-        "speedup": {way: median_ratio(times, to=seconds["camrt"]) for way, times in seconds.items() if way != "camrt"},
+        **compare(seconds, to="camrt"),
     }
 
 

@@ -1,6 +1,6 @@
 """Execution providers beside each other: batches, I/O binding, and many cameras on one model.
 
-    python -m camrt.benchmarks.providers MODEL [--provider P ...] [--size WxH] [--seconds S] [--json FILE]
+    python -m camrt.benchmarks.providers MODEL [--provider P ...] [--size W H] [--seconds S] [--json FILE]
 
 ``benchmarks/gpu.sh`` runs it on a machine with a GPU; its CPU half is the same code.
 """
@@ -45,7 +45,7 @@ def measure(path: Path, provider: str, size: tuple[int, int], seconds: float) ->
     return {
         "provider": provider,
         "batches": batches(model, images, seconds),
-        "binding": binding(model, images),
+        "binding": binding(model),
         "streams": cameras.measure(model, *size, STREAMS, 1, turn_s=seconds),
     }
 
@@ -66,7 +66,7 @@ def batches(model: Model, images: Sequence[Image], seconds: float) -> list[dict[
     return rows
 
 
-def binding(model: Model, images: Sequence[Image]) -> dict[str, Any]:
+def binding(model: Model) -> dict[str, Any]:
     """Compare outputs bound to memory, as camrt has them, with those that ONNX Runtime allocates (``run(None, ...)``).
 
     Returns: ``ms``, medians of one frame of the network's size, ``bound`` and ``unbound``; ``speedup`` of the first;

@@ -2,9 +2,8 @@
 
     python -m camrt.benchmarks.report [--rounds N] [--threads N] [--json FILE] [--chart FILE] [--documents FILE ...]
 
-Prints Markdown tables; ``--json`` keeps the numbers, ``--chart`` draws those of whole
-frames, ``--documents`` fills the tables of documents anew (see `tables`).
-Needs the extras ``export``, ``cpu`` and ``bench``.
+Prints Markdown tables; ``--json`` keeps the numbers, ``--chart`` draws those of whole frames, ``--documents`` fills the
+tables of documents anew (see `tables`). Needs the extras ``export``, ``cpu`` and ``bench``.
 """
 
 import argparse

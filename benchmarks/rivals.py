@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 
 import camrt
-from camrt.benchmarks.interleave import interleave, median_ms, median_ratio
+from camrt.benchmarks.interleave import compare, interleave
 from camrt.benchmarks.overlay import MAPS, ThriftyChain, heatmap_of, usual_chain
 from camrt.benchmarks.vision import (
     CAM,
@@ -155,16 +155,11 @@ def _stretched(warm: F32) -> F32:
     return warm / np.float32(max(float(warm.max()), 1e-12))
 
 
-def _planes(rgb: Image) -> F32:
-    """Make the network's input, float32 (1, 3, SIDE, SIDE), of a picture of its size."""
-    values = (rgb.astype(np.float32) / 255 - np.asarray(IMAGENET_MEAN, np.float32)) / np.asarray(
-        IMAGENET_STD, np.float32
-    )
-    return np.ascontiguousarray(values.transpose(2, 0, 1)[np.newaxis], np.float32)
-
-
 def _network_input(rgb: Image) -> torch.Tensor:
-    return torch.from_numpy(_planes(np.asarray(cv2.resize(rgb, (SIDE, SIDE)), np.uint8)))
+    """Make float32 (1, 3, SIDE, SIDE) of a picture of any size."""
+    values = np.asarray(cv2.resize(rgb, (SIDE, SIDE)), np.float32) / 255
+    normal = (values - np.asarray(IMAGENET_MEAN, np.float32)) / np.asarray(IMAGENET_STD, np.float32)
+    return torch.from_numpy(np.ascontiguousarray(normal.transpose(2, 0, 1)[np.newaxis], np.float32))
 
 
 def whole_frame(
@@ -228,12 +223,5 @@ def _frame(width: int, height: int) -> Image:
 
 
 def _row(size: tuple[int, int], threads: int, seconds: Mapping[str, list[float]]) -> dict[str, Any]:
-    """Return ``frame``, ``threads``, ``ms`` (medians) and ``speedup``: median over the rounds of theirs / camrt's."""
-    return {
-        "frame": list(size),
-        "threads": threads,
-        "ms": median_ms(seconds),
-        "speedup": {
-            name: median_ratio(times, to=seconds["camrt"]) for name, times in seconds.items() if name != "camrt"
-        },
-    }
+    """Return ``frame``, ``threads``, and what `compare` says of the rivals' times and camrt's."""
+    return {"frame": list(size), "threads": threads, **compare(seconds, to="camrt")}

@@ -104,8 +104,8 @@ def _open(runtime: ModuleType, path: Path, provider: str, threads: int) -> Any:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    if spin_us():
-        options.add_session_config_entry("session.intra_op.spin_duration_us", str(spin_us()))
+    if spin := spin_us():
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(spin))
     else:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # What goes wrong is raised; ONNX Runtime's two logs would say it a second and third time.

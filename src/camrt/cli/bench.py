@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from camrt.cli.conversion import size
-from camrt.cli.options import open_model
+from camrt.cli.options import add_session_flags, open_model
 from camrt.errors import UsageError
 
 
@@ -27,16 +27,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--size", nargs="+", default=[(640, 480)], type=size, metavar="WxH", help="of the frames (default 640x480)"
     )
-    parser.add_argument(
-        "--provider",
-        nargs="+",
-        default=["auto"],
-        metavar="P",
-        help="auto (default: the best that truly runs), cpu, cuda, tensorrt, openvino, coreml",
-    )
-    parser.add_argument(
-        "--threads", nargs="+", default=[None], type=int, metavar="N", help="threads (default: one a usable core)"
-    )
+    add_session_flags(parser, several=True)
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="interleaved rounds (default 7)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--chart", type=Path, metavar="FILE", help="draw the numbers: a .png or .svg file")
@@ -51,12 +42,13 @@ def run(args: argparse.Namespace) -> int:
     from camrt.benchmarks import chart
     from camrt.benchmarks.bench import measure, startup_seconds
     from camrt.benchmarks.machine import describe_machine, in_words
+    from camrt.runtime.model import load
 
     if args.chart is not None:
         chart.check(args.chart, overwrite=args.overwrite)
     sessions = list(itertools.product(args.models, args.provider, args.threads))
-    for session in sessions:  # what cannot run is said before anything is measured
-        open_model(*session)
+    for session in sessions[1:]:  # what cannot run is said before anything is measured
+        load(*session)
     runs = []
     for path, provider, threads in sessions:
         model = open_model(path, provider, threads)

@@ -14,14 +14,17 @@ if TYPE_CHECKING:
     from camrt.runtime.overlay import OverlayStyle
 
 
-def add_session_flags(parser: argparse.ArgumentParser) -> None:
-    """Add ``--provider`` and ``--threads``."""
-    parser.add_argument(
+def add_session_flags(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """Add ``--provider`` and ``--threads``; ``several``: each is a list."""
+    provider = parser.add_argument(
         "--provider",
         default="auto",
         help="auto (default: the best that truly runs), cpu, cuda, tensorrt, openvino, coreml",
     )
-    parser.add_argument("--threads", type=int, metavar="N", help="threads (default: one a usable core)")
+    threads = parser.add_argument("--threads", type=int, metavar="N", help="threads (default: one a usable core)")
+    if several:
+        for flag in (provider, threads):
+            flag.nargs, flag.default = "+", [flag.default]
 
 
 def open_model(path: Path, provider: str, threads: int | None) -> "Model":
