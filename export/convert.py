@@ -10,12 +10,13 @@ from onnx import ModelProto
 
 import camrt
 from camrt.errors import ModelFileError, UsageError
+from camrt.export.asking import halves
 from camrt.export.graph import Graph, opset_of
 from camrt.export.head import Head, find_head
 from camrt.export.labels import check_labels, read_labels
 from camrt.export.network_input import free_batch, read_input
 from camrt.export.pictures import read_pictures, synthetic_pictures
-from camrt.export.preprocessing import IMAGENET_MEAN, IMAGENET_SCALE, IMAGENET_STD, Preprocessing
+from camrt.export.preprocessing import Pixels, Preprocessing
 from camrt.export.surgery import RESERVED, operate
 from camrt.export.verify import Forward, Subject, Verification, verify
 from camrt.export.writing import write_model
@@ -29,7 +30,8 @@ class Request:
 
     labels: Sequence[str] | str | Path | None
     output: str | None
-    preprocessing: Preprocessing
+    layer: str | None
+    pixels: Pixels
     resize: Resize
     shorter_side: int | None
     interpolation: Interpolation
@@ -65,7 +67,7 @@ class Report:
     head: HeadKind
     classes: int
     features: tuple[int, int, int]
-    """(C, h, w) of the maps that are pooled; of a "class_maps" head C is the number of classes."""
+    """(C, h, w) of the maps in the file; of all heads but "linear" C is the number of classes."""
     labels: tuple[str, ...] | None
     input: tuple[int, int]
     """(width, height) in pixels."""
@@ -99,23 +101,26 @@ def convert(
     copy.CopyFrom(model)
     graph = Graph(copy, RESERVED)
     network_input = read_input(graph, request.size)
+    preprocessing = request.pixels.settle(network_input)
     geometry = request.geometry(network_input.width, network_input.height)
     free_batch(graph, network_input)
     graph.infer_shapes()
-    head = find_head(graph, request.output)
+    head = find_head(graph, network_input, request.output, request.layer)
     if head.classes is not None:
         check_labels(labels, head.classes)
     activation = _activation(graph, head, request.activation)
     source_output = graph.shown(head.output)
-    operate(graph, network_input, head, request.preprocessing, activation)
+    parts = None if head.tail is None else halves(graph, head.tail)
+    operate(graph, network_input, head, preprocessing, activation)
     subject = Subject(
         model=graph.model,
         source=model,
         source_output=source_output,
         head=head,
         network_input=network_input,
-        preprocessing=request.preprocessing,
+        preprocessing=preprocessing,
         activation=activation,
+        halves=parts,
     )
     if request.pictures is None:
         pictures, kind = synthetic_pictures(geometry.width, geometry.height), "synthetic"
@@ -130,13 +135,13 @@ def convert(
         activation=activation,
         head=head.kind,
         map_margin=head.map_margin,
-        preprocessing=request.preprocessing.describe(),
+        preprocessing=preprocessing.describe(),
         source={**source_facts, **_facts(model), "output": source_output},
         verification=verification.record,
     )
     _finish(graph.model, info, verification)
     write_model(graph.model, target)
-    channels, height, width = verification.shapes[CLASS_MAPS if head.layer is None else FEATURES][1:]
+    channels, height, width = verification.shapes[CLASS_MAPS if head.affine is None else FEATURES][1:]
     return Report(
         path=str(target),
         head=head.kind,
@@ -146,9 +151,21 @@ def convert(
         input=(geometry.width, geometry.height),
         activation=activation,
         map_margin=head.map_margin,
-        assumptions=tuple(_assumptions(head, request, labels, verification)),
+        assumptions=tuple(_assumptions(head, request, preprocessing, labels, verification)),
         verification=verification.record,
     )
+
+
+_NOTES: dict[HeadKind, str] = {
+    "class_maps": "Each channel that the last convolution gives is taken for one class.",
+    "per_position": "The head is not linear: a class's map is the logit that it gives to each cell by itself; such maps "
+    "do not add up to the logit.",
+    "tokens": "The head reads one token or their mean: a class's map is the logit that it gives to the token of each "
+    "patch; such maps do not add up to the logit.",
+    "masked": "The head mixes cells: a class's map is the logit with all cells but one set to zero (Recipro-CAM); such "
+    "maps do not add up to the logit.",
+    "saliency_map": "The graph's own output 'saliency_map' is shown as it is.",
+}
 
 
 def _activation(graph: Graph, head: Head, wanted: Activation | None) -> Activation:
@@ -182,24 +199,30 @@ def _finish(model: ModelProto, info: ModelInfo, verification: Verification) -> N
     onnx.helper.set_model_props(model, entries)
 
 
-def _assumptions(head: Head, request: Request, labels: tuple[str, ...] | None, verification: Verification) -> list[str]:
-    preprocessing = request.preprocessing
+def _assumptions(
+    head: Head,
+    request: Request,
+    preprocessing: Preprocessing,
+    labels: tuple[str, ...] | None,
+    verification: Verification,
+) -> list[str]:
     sentences = []
-    usual = (IMAGENET_SCALE, IMAGENET_MEAN, IMAGENET_STD)
-    if (preprocessing.scale, tuple(preprocessing.mean), tuple(preprocessing.std)) == usual:
+    if preprocessing.is_imagenets:
         sentences.append(
             "The network is taken to want pixels / 255, normalised by ImageNet's mean and std (--scale, --mean, --std)."
         )
     if preprocessing.channels == "rgb":
         sentences.append("The network is taken to want RGB (--bgr).")
+    if preprocessing.channels == "grey" and request.pixels.mean is None:
+        sentences.append("The network is taken to want grey pixels / 255 (--scale, --mean, --std).")
     if request.resize == "stretch":
         sentences.append("Frames are stretched to the network's size, whatever their aspect ratio (--resize).")
     if head.activation is None and request.activation is None:
         sentences.append("The graph ends in logits; scores are taken to be their softmax (--activation).")
     if labels is None:
         sentences.append("Classes have no names, only numbers (--labels).")
-    if head.kind == "class_maps":
-        sentences.append("Each channel that the last convolution gives is taken for one class.")
+    if head.kind in _NOTES:
+        sentences.append(_NOTES[head.kind])
     if head.map_margin:
         sentences.append(
             f"The outer {head.map_margin} cell(s) of each map come from padding; they are kept out of the picture."

@@ -36,6 +36,12 @@ class Graph:
         """Version of the standard operators."""
         return opset_of(self.model)
 
+    def copy(self) -> "Graph":
+        """Return the same graph, to be changed by itself; its shapes are not inferred."""
+        model = ModelProto()
+        model.CopyFrom(self.model)
+        return Graph(model)
+
     def shown(self, name: str) -> str:
         """Return the name that the source file has for a tensor."""
         return next((old for old, new in self.renamed.items() if new == name), name)
@@ -83,7 +89,7 @@ class Graph:
             node = self.producer(todo.pop())
             if node is not None and id(node) not in wanted:
                 wanted.add(id(node))
-                todo.extend(_reads(node))
+                todo.extend(reads(node))
         return [node for node in self.proto.node if id(node) in wanted]
 
     def infer_shapes(self) -> None:
@@ -124,9 +130,9 @@ class Graph:
             return numpy_helper.to_array(self.initializers[tensor])
         nodes = self.ancestors(tensor)
         inputs = {value.name for value in self.proto.input}
-        if not nodes or any(name in inputs for node in nodes for name in _reads(node)):
+        if not nodes or any(name in inputs for node in nodes for name in reads(node)):
             return None
-        used = {name for node in nodes for name in _reads(node)}
+        used = {name for node in nodes for name in reads(node)}
         part = helper.make_graph(
             nodes,
             "constants",
@@ -144,7 +150,7 @@ class Graph:
         self.reindex()
         wanted = {id(node) for output in outputs for node in self.ancestors(output.name)}
         _keep(self.proto.node, lambda node: id(node) in wanted)
-        used = {name for node in self.proto.node for name in _reads(node)} | {output.name for output in outputs}
+        used = {name for node in self.proto.node for name in reads(node)} | {output.name for output in outputs}
         _keep(self.proto.initializer, lambda tensor: tensor.name in used)
         _keep(self.proto.quantization_annotation, lambda entry: entry.tensor_name in used)
         self.reindex()
@@ -170,13 +176,18 @@ def attribute(node: NodeProto, name: str, default: Any = None) -> Any:
     return default
 
 
+def has_subgraphs(node: NodeProto) -> bool:
+    """Tell whether a node runs graphs of its own (If, Loop, Scan)."""
+    return bool(_subgraphs(node))
+
+
 def _subgraphs(node: NodeProto) -> list[GraphProto]:
     return [graph for entry in node.attribute for graph in ([entry.g] if entry.HasField("g") else entry.graphs)]
 
 
-def _reads(node: NodeProto) -> list[str]:
+def reads(node: NodeProto) -> list[str]:
     """Return what a node reads; its subgraphs may read any tensor of the graph around them."""
-    inner = [name for graph in _subgraphs(node) for child in graph.node for name in _reads(child)]
+    inner = [name for graph in _subgraphs(node) for child in graph.node for name in reads(child)]
     inner += [output.name for graph in _subgraphs(node) for output in graph.output]
     return [name for name in [*node.input, *inner] if name]
 

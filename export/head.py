@@ -1,4 +1,4 @@
-"""Find the classifier's head: walk back from the output to the maps that are pooled.
+"""Find the classifier's head: what stands between a feature map and the output.
 
 Two heads can be explained exactly (Zhou et al. 2016, arXiv:1512.04150, section 2):
 
@@ -6,23 +6,26 @@ Two heads can be explained exactly (Zhou et al. 2016, arXiv:1512.04150, section 
     class_maps  scores <- (activation) <- global average pool <- (Relu) <- 1x1 convolution, one map a class
 
 Whatever only moves numbers about (Flatten, Reshape, Dropout, Cast, a quantizer and its inverse ...) may stand between
-them. The walk trusts that they do: the identity, computed before a file is written, is the proof.
+them. The walk trusts that they do: the identity, computed before a file is written, is the proof. Of any other head each
+cell of a map is asked in turn (`camrt.export.tail`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
 from onnx import NodeProto
 
 from camrt.errors import HeadNotFound, UsageError
+from camrt.export.affine import Affine, trace_affine
+from camrt.export.asking import as_affine
+from camrt.export.cuts import Cut, find_cuts
 from camrt.export.graph import Graph, attribute
-from camrt.export.linear_layer import LinearLayer, find_linear_layer
-from camrt.export.pooling import find_pooled
-from camrt.export.refusals import describe, refuse_class_maps, refuse_linear, refuse_pool
+from camrt.export.network_input import NetworkInput
+from camrt.export.pooling import Pooled, find_pooled
+from camrt.export.refusals import NO_SCORES, describe, refuse_class_maps, refuse_linear, refuse_pool
 from camrt.export.steps import Quantizer, walk_back
-from camrt.model_file import Activation
+from camrt.export.tail import Tail, find_tail
+from camrt.model_file import SALIENCY_MAP, Activation
 from camrt.model_file import Head as HeadKind
 
 ACTIVATIONS: dict[str, Activation] = {"Softmax": "softmax", "LogSoftmax": "softmax", "Sigmoid": "sigmoid"}
@@ -41,69 +44,98 @@ class Head:
     """The output is the logarithm of the scores (LogSoftmax)."""
     logits: str
     """What the linear layer (or, without one, the pool) gives; [N, K] or [N, K, 1, 1]."""
-    pooled: str
-    """[N, C, h, w], what the pool averages."""
     classes: int | None
     """K; None where the graph does not say before it runs."""
-    layer: LinearLayer | None = None
-    """The linear layer of a "linear" head."""
+    pooled: Pooled | None = None
+    """Of an exact head: what the pool averages."""
+    affine: Affine | None = None
+    """Of a "linear" head: all that stands behind the pool."""
+    tail: Tail | None = None
+    """Of a head whose cells are asked one by one."""
+    maps: str | None = None
+    """The output with a map a class that the graph has already (kind "saliency_map")."""
     map_margin: int = 0
-    quantizers: Sequence[Quantizer] = ()
-    """Those between the pool and the linear layer: they make the identity inexact."""
     quantizes_output: bool = False
     """The graph rounds the logits once more before it ends; `logits` are those before."""
 
-    def identity_slack(self) -> float:
-        """Return by how much rounding in the quantizers can move a logit, at most.
 
-        Each quantizer rounds to a multiple of its step, so it moves each pooled number by half a step at most, and
-        logit k by at most that times sum over c of |W[k, c]|. One that repeats another's grid moves nothing more.
-        """
-        if not self.quantizers or self.layer is None:
-            return 0.0
-        reach = float(np.abs(self.layer.weights).sum(axis=1, dtype=np.float64).max())
-        return reach * sum(step / 2 for step in {quantizer.step for quantizer in self.quantizers})
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Output:
+    """An output of the graph, and what was found of its last step."""
 
-    def clip_pooled(self, pooled: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Cut pooled values at the ends of the quantizers' ranges, as the graph does."""
-        for quantizer in self.quantizers:
-            pooled = np.clip(pooled, quantizer.low, quantizer.high)
-        return pooled
+    name: str
+    logits: str
+    activation: Activation | None
+    log: bool
+    quantized: bool
+
+    def head(self, **found: object) -> Head:
+        return Head(
+            output=self.name,
+            activation=self.activation,
+            log=self.log,
+            logits=self.logits,
+            quantizes_output=self.quantized,
+            **found,  # type: ignore[arg-type]
+        )
 
 
-def find_head(graph: Graph, wanted: str | None = None) -> Head:
-    """Find the head of the output called ``wanted``, or of the only output that has one.
+def find_head(
+    graph: Graph, network_input: NetworkInput, wanted: str | None = None, layer: str | None = None
+) -> Head:
+    """Find the head of an output.
+
+    Args:
+        graph: the classifier, its shapes inferred.
+        network_input: its input.
+        wanted: which output gives the scores; None: the only one that has a head, exact ones before others.
+        layer: the tensor whose cells are shown; None: the last feature map.
 
     Raises:
         HeadNotFound: no output has a head that can be explained; the message names the node and what can be done.
-        UsageError: ``wanted`` is not an output, or is needed to choose between several.
+        UsageError: ``wanted`` is not an output, or is needed to choose between several; or ``layer`` is no map.
     """
     outputs = {graph.shown(value.name): value.name for value in graph.proto.output}
-    choices = ", ".join(outputs)
-    if wanted is not None:
-        if wanted not in outputs:
-            raise UsageError(f"the graph has no output {wanted!r}; its outputs are: {choices}")
-        return _head_of(graph, outputs[wanted])
-    heads, refusals = [], []
-    for name in outputs.values():
+    maps = outputs.pop(SALIENCY_MAP, None)
+    if wanted is not None and wanted not in outputs:
+        raise UsageError(f"the graph has no output {wanted!r}; its outputs are: {', '.join(outputs)}")
+    read, refusals = [], []
+    for name in [outputs[wanted]] if wanted is not None else outputs.values():
         try:
-            heads.append(_head_of(graph, name))
+            read.append(_read_output(graph, name))
         except HeadNotFound as refusal:
             refusals.append(refusal)
+    if layer is not None:
+        found = [_at_layer(graph, network_input, output, layer) for output in read]
+    else:
+        found = [_exact_head(graph, network_input, output) for output in read]
+        if maps is not None and not any(isinstance(entry, Head) for entry in found):
+            found = [output.head(kind="saliency_map", maps=maps, classes=None) for output in read]
+        elif not any(isinstance(entry, Head) for entry in found):
+            found = [
+                _asked_head(graph, network_input, output, refusal)
+                for output, refusal in zip(read, found, strict=True)
+                if isinstance(refusal, HeadNotFound)
+            ]
+    return _only(graph, [*found, *refusals])
+
+
+def _only(graph: Graph, found: Sequence[Head | HeadNotFound]) -> Head:
+    """Return the one head among what was found, or say why there is none, or several."""
+    heads = [entry for entry in found if isinstance(entry, Head)]
+    refusals = [entry for entry in found if isinstance(entry, HeadNotFound)]
     if not heads:
         if len(refusals) == 1:
             raise refusals[0]
         reasons = "".join(f"\n  {refusal}" for refusal in refusals)
-        raise HeadNotFound(
-            f"none of the {len(refusals)} outputs has a head that a class activation map explains:{reasons}"
-        )
+        raise HeadNotFound(f"none of the {len(refusals)} outputs has a head whose maps can be shown:{reasons}")
     if len({head.logits for head in heads}) == 1:  # logits and scores of one head: the scores say more
         return next((head for head in heads if head.activation), heads[0])
-    found = ", ".join(graph.shown(head.output) for head in heads)
-    raise UsageError(f"several outputs have a head: choose one with --output (output=...): {found}")
+    names = ", ".join(graph.shown(head.output) for head in heads)
+    raise UsageError(f"several outputs have a head: choose one with --output (output=...): {names}")
 
 
-def _head_of(graph: Graph, output: str) -> Head:
+def _read_output(graph: Graph, output: str) -> _Output:
     shape = graph.shape(output)
     if shape is not None and not (len(shape) == 2 or (len(shape) == 4 and shape[2:] == (1, 1))):
         size = ", ".join("N" if index == 0 else str(dim or "?") for index, dim in enumerate(shape))
@@ -114,27 +146,7 @@ def _head_of(graph: Graph, output: str) -> Head:
         )
     last: list[Quantizer] = []
     tensor, activation, log = _skip_activation(graph, output, last)
-    layer = find_linear_layer(graph, tensor)
-    if layer is None:
-        head = _class_maps(graph, output, tensor, activation, log)
-        return replace(head, quantizes_output=bool(last))
-    quantizers: list[Quantizer] = []
-    before = walk_back(graph, layer.data, quantizers)
-    pooled = find_pooled(graph, before)
-    if pooled is None:
-        raise refuse_linear(graph, output, layer.node, before)
-    return Head(
-        kind="linear",
-        output=output,
-        activation=activation,
-        log=log,
-        logits=layer.output,
-        pooled=pooled,
-        classes=len(layer.weights),
-        layer=layer,
-        quantizers=quantizers,
-        quantizes_output=bool(last),
-    )
+    return _Output(name=output, logits=tensor, activation=activation, log=log, quantized=bool(last))
 
 
 def _skip_activation(graph: Graph, output: str, quantizers: list[Quantizer]) -> tuple[str, Activation | None, bool]:
@@ -152,25 +164,76 @@ def _skip_activation(graph: Graph, output: str, quantizers: list[Quantizer]) -> 
     return walk_back(graph, node.input[0], quantizers), ACTIVATIONS[node.op_type], node.op_type == "LogSoftmax"
 
 
-def _class_maps(graph: Graph, output: str, tensor: str, activation: Activation | None, log: bool) -> Head:
-    pooled = find_pooled(graph, tensor)
-    if pooled is None:
-        raise refuse_pool(graph, output, tensor)
-    convolution = _skip_relu(graph, pooled)
-    kernel = None if convolution is None else _kernel(graph, convolution)
-    if convolution is None or kernel != (1, 1):
-        raise refuse_class_maps(graph, output, pooled)
-    shape = graph.shape(pooled)
-    return Head(
-        kind="class_maps",
-        output=output,
-        activation=activation,
-        log=log,
-        logits=tensor,
-        pooled=pooled,
-        classes=None if shape is None else shape[1],
-        map_margin=_margin(graph, output, convolution),
-    )
+def _exact_head(graph: Graph, network_input: NetworkInput, output: _Output) -> Head | HeadNotFound:
+    """Return a head whose maps add up to the logits, or why it is none."""
+    affine = trace_affine(graph, output.logits)
+    pooled = find_pooled(graph, affine.data, network_input.size)
+    if affine.is_layer:
+        if pooled is None:
+            return refuse_linear(graph, output.name, output.logits, affine.data)
+        return output.head(kind="linear", pooled=pooled, affine=affine, classes=len(affine.linear))
+    plain = bool((affine.linear == 1).all() and not affine.bias.any())
+    if pooled is None or not plain:
+        return refuse_pool(graph, output.name, output.logits)
+    convolution = _skip_relu(graph, pooled.tensor)
+    if convolution is None or _kernel(graph, convolution) != (1, 1) or pooled.layout != "nchw":
+        return refuse_class_maps(graph, output.name, pooled.tensor)
+    shape = graph.shape(pooled.tensor)
+    classes = None if shape is None else shape[1]
+    margin = _margin(graph, output.name, convolution)
+    if isinstance(margin, HeadNotFound):
+        return margin
+    return output.head(kind="class_maps", pooled=pooled, classes=classes, map_margin=margin)
+
+
+def _asked_head(graph: Graph, network_input: NetworkInput, output: _Output, refusal: HeadNotFound) -> Head | HeadNotFound:
+    """Return a head whose cells are asked one by one, or why neither this nor an exact one is possible."""
+    last = graph.producer(output.logits)
+    if last is None or last.op_type in NO_SCORES:
+        return refusal
+    *cuts, logits = find_cuts(graph, network_input, output.logits)
+    last_map = max((index for index, cut in enumerate(cuts) if cut.is_map), default=0)
+    asked = [cut for cut in cuts[last_map:][::-1] if cut.is_map or cut.is_row_of_tokens]
+    reasons = []
+    for cut in asked:
+        tail = find_tail(graph, network_input, cut, logits)
+        if isinstance(tail, Tail):
+            return _head_of(graph, output, tail)
+        reasons.append(f"{graph.shown(cut.tensor)!r}: {tail}")
+    if not reasons:
+        return refusal
+    return HeadNotFound(f"{refusal}. Nor can it be asked about one cell of a map after the other, of {'; '.join(reasons)}")
+
+
+def _head_of(graph: Graph, output: _Output, tail: Tail) -> Head:
+    affine = as_affine(graph, tail)
+    if affine is None:
+        return output.head(kind=tail.mode, tail=tail, classes=tail.classes)
+    tokens = tail.mode == "tokens"
+    pooled = Pooled(tail.entry, "ntc", (tail.height, tail.width)) if tokens else Pooled(tail.entry, "nchw")
+    return output.head(kind="linear", pooled=pooled, affine=affine, classes=tail.classes)
+
+
+def _at_layer(graph: Graph, network_input: NetworkInput, output: _Output, layer: str) -> Head | HeadNotFound:
+    """Return the head that begins at the map called ``layer``. Raises: UsageError."""
+    exact = _exact_head(graph, network_input, output)
+    if isinstance(exact, Head) and exact.pooled is not None and graph.shown(exact.pooled.tensor) == layer:
+        return exact
+    *cuts, logits = find_cuts(graph, network_input, output.logits)
+    maps = {graph.shown(cut.tensor): cut for cut in cuts if cut.is_map or cut.is_row_of_tokens}
+    if layer not in maps:
+        raise UsageError(
+            f"{layer!r} is no feature map that everything goes through; those of this network: {', '.join(maps) or 'none'}"
+        )
+    tail = find_tail(graph, network_input, maps[layer], logits)
+    if isinstance(tail, Tail):
+        return _head_of(graph, output, tail)
+    return HeadNotFound(f"the cells of {layer!r} cannot be asked one by one: {tail}")
+
+
+def feature_maps(graph: Graph, network_input: NetworkInput, head: Head) -> list[Cut]:
+    """Return the maps that ``layer`` of `find_head` can name, in the graph's order."""
+    return [cut for cut in find_cuts(graph, network_input, head.logits) if cut.is_map or cut.is_row_of_tokens]
 
 
 def _skip_relu(graph: Graph, tensor: str) -> NodeProto | None:
@@ -185,14 +248,14 @@ def _kernel(graph: Graph, node: NodeProto) -> tuple[int, ...] | None:
     return None if weights is None else weights.shape[2:]
 
 
-def _margin(graph: Graph, output: str, convolution: NodeProto) -> int:
+def _margin(graph: Graph, output: str, convolution: NodeProto) -> int | HeadNotFound:
     """Return how many cells on each side of the map a padded 1x1 convolution made out of nothing."""
     pads = set(attribute(convolution, "pads", [0, 0, 0, 0]))
     strides = set(attribute(convolution, "strides", [1, 1]))
     if pads == {0} or attribute(convolution, "auto_pad", b"NOTSET") != b"NOTSET":
         return 0  # a 1x1 kernel needs no padding to keep the size, so SAME and VALID add none
     if len(pads) > 1 or strides != {1}:
-        raise HeadNotFound(
+        return HeadNotFound(
             f"output {graph.shown(output)!r}: {describe(convolution)} pads its map by {sorted(pads)} with strides "
             f"{sorted(strides)}, so the map cannot be laid over the picture; pad all sides alike, or not at all"
         )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from camrt.export.convert import Report, Request, convert
-from camrt.export.preprocessing import IMAGENET_MEAN, IMAGENET_SCALE, IMAGENET_STD, Channels, Preprocessing
+from camrt.export.preprocessing import Channels, Pixels
 from camrt.export.source_model import read_classifier
 from camrt.export.writing import check_target
 from camrt.model_file import Activation, Interpolation, Resize
@@ -16,10 +16,11 @@ def attach(
     *,
     labels: Sequence[str] | str | Path | None = None,
     output: str | None = None,
-    scale: float = IMAGENET_SCALE,
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
-    channels: Channels = "rgb",
+    layer: str | None = None,
+    scale: float | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    channels: Channels | None = None,
     resize: Resize = "stretch",
     shorter_side: int | None = None,
     interpolation: Interpolation = "linear",
@@ -28,19 +29,22 @@ def attach(
     pictures: str | Path | Sequence[str | Path] | None = None,
     overwrite: bool = False,
 ) -> Report:
-    """Make a model file of an ONNX classifier with a global average pool and one linear layer.
+    """Make a model file of an ONNX classifier.
 
     Network input = (pixel * scale - mean) / std.
 
     Args:
-        source: the classifier; float input [N, 3, H, W], output [N, K].
+        source: the classifier; one input, [N, C, H, W] or [N, H, W, C] with three channels or one, floats or bytes;
+            output [N, K].
         target: the model file to write.
         labels: names of the classes, or a UTF-8 text file with one a line.
         output: which of the source's outputs gives the scores; needed where several could.
-        scale: what pixels in 0..255 are multiplied with.
-        mean: three numbers in the network's channel order, in units of pixel * scale.
-        std: like ``mean``.
-        channels: the order that the network wants.
+        layer: the feature map to show, a tensor's name; None: the last.
+        scale: what pixels in 0..255 are multiplied with; None: 1/255, or 1 where the network takes bytes.
+        mean: one number a channel, in the network's order, in units of pixel * scale; None: ImageNet's for colour
+            pictures in floats, else 0.
+        std: like ``mean``; None: ImageNet's, or 1.
+        channels: the order that the network wants; None: rgb, or grey where it has one channel.
         resize: how a frame becomes the network's input; see `camrt.model_file.InputGeometry`.
         shorter_side: for ``resize="crop"``: pixels of the frame's shorter side before the centre is cut out.
         interpolation: ``linear`` or ``area``.
@@ -56,11 +60,11 @@ def attach(
         MissingExtra: ONNX Runtime is not installed.
     """
     source, target = Path(source), Path(target)
-    preprocessing = Preprocessing(channels=channels, scale=scale, mean=mean, std=std)
     request = Request(
         labels=labels,
         output=output,
-        preprocessing=preprocessing,
+        layer=layer,
+        pixels=Pixels(channels=channels, scale=scale, mean=mean, std=std),
         resize=resize,
         shorter_side=shorter_side,
         interpolation=interpolation,

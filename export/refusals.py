@@ -4,12 +4,14 @@ from onnx import NodeProto
 
 from camrt.errors import HeadNotFound
 from camrt.export.graph import Graph, attribute
-from camrt.export.pooling import mean_axes
+from camrt.export.pooling import reduced_axes
 
 SURGERY = (
     "camrt.export.to_gap_cnn(module, num_classes) replaces everything after the last convolution by a global average "
     "pool and one linear layer, to be trained on your data"
 )
+NO_SCORES = ("ArgMax", "TopK", "NonMaxSuppression")
+"""Operators that give class numbers or boxes."""
 INTEGER_KERNELS = ("QLinear", "QGemm", "ConvInteger", "MatMulInteger")
 
 
@@ -21,9 +23,9 @@ def describe(node: NodeProto | None) -> str:
     return f"{node.op_type} node {name!r}"
 
 
-def refuse_linear(graph: Graph, output: str, linear: NodeProto, before: str) -> HeadNotFound:
+def refuse_linear(graph: Graph, output: str, logits: str, before: str) -> HeadNotFound:
     """The last layer is linear, but what it gets is not a pooled map."""
-    node = graph.producer(before)
+    node, linear = graph.producer(before), graph.producer(logits)
     start = f"output {graph.shown(output)!r}: the linear layer {describe(linear)} gets its input from {describe(node)}"
     if _is_transformer(graph, output):
         return HeadNotFound(
@@ -52,7 +54,7 @@ def refuse_pool(graph: Graph, output: str, tensor: str) -> HeadNotFound:
     """The output comes neither from a linear layer nor from a global average pool."""
     node = graph.producer(tensor)
     start = f"output {graph.shown(output)!r} comes from {describe(node)}"
-    if node is not None and node.op_type in ("ArgMax", "TopK", "NonMaxSuppression"):
+    if node is not None and node.op_type in NO_SCORES:
         return HeadNotFound(
             f"{start}: it gives class numbers or boxes, the scores are gone; export the classifier with its scores as "
             "output"
@@ -85,7 +87,7 @@ def refuse_class_maps(graph: Graph, output: str, pooled: str) -> HeadNotFound:
 
 def _wrong_pool(graph: Graph, node: NodeProto | None) -> str | None:
     if node is not None and node.op_type == "ReduceMean":
-        axes = mean_axes(graph, node)
+        axes = reduced_axes(graph, node)
         found = "axes that are not constant" if axes is None else f"axes {sorted(axes)}"
         return f"it averages over {found}, not over 2 and 3, the rows and columns of a channels-first map"
     if node is not None and node.op_type == "AveragePool":

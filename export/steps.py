@@ -15,7 +15,8 @@ TRANSPARENT = {"Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Unsqueez
 class Quantizer:
     """A QuantizeLinear with its DequantizeLinear: rounds to a grid and cuts at its ends."""
 
-    step: float
+    step: float | None
+    """None: it measures the range of what it rounds, each time, and divides it into 255 steps."""
     low: float
     high: float
 

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
+from camrt.export.affine import Affine
+from camrt.export.asking import add_class_maps
 from camrt.export.graph import Graph
 from camrt.export.head import Head
-from camrt.export.linear_layer import LinearLayer
 from camrt.export.network_input import NetworkInput
+from camrt.export.pooling import Pooled
 from camrt.export.preprocessing import Preprocessing
 from camrt.model_file import (
     CAM_BIAS,
@@ -31,7 +33,8 @@ def operate(
     graph: Graph, network_input: NetworkInput, head: Head, preprocessing: Preprocessing, activation: Activation
 ) -> None:
     """Turn the graph into that of a model file. What only the source's other outputs needed is dropped."""
-    _Publisher(graph).publish(head, activation)
+    maps = add_class_maps(graph, head.tail) if head.tail is not None else None
+    _Publisher(graph).publish(head, activation, maps)
     preprocessing.prepend(graph, network_input.name, network_input.elem_type)
     del graph.proto.input[:]
     sizes: list[str | int | None] = ["N", network_input.height, network_input.width, 3]
@@ -49,9 +52,9 @@ def operate(
 def _symbolic_shapes(head: Head) -> list[list[str | int | None]]:
     batch: list[str | int | None] = ["N", head.classes]
     maps = [*batch, None, None]
-    if head.layer is None:
+    if head.affine is None:
         return [batch, batch, maps]
-    classes, channels = head.layer.weights.shape
+    classes, channels = head.affine.linear.shape
     return [batch, batch, ["N", channels, None, None], [classes, channels], [classes]]
 
 
@@ -62,13 +65,17 @@ class _Publisher:
         self.graph = graph
         self.names: dict[str, str] = {}
 
-    def publish(self, head: Head, activation: Activation) -> None:
-        """Add what lacks to the graph's nodes and rename the rest."""
+    def publish(self, head: Head, activation: Activation, maps: str | None) -> None:
+        """Add what lacks to the graph's nodes and rename the rest; ``maps``: the class maps that were added."""
         self._output(head.logits, LOGITS, rank=2)
-        self._output(head.pooled, CLASS_MAPS if head.layer is None else FEATURES, rank=4)
-        if head.layer is not None:
-            self._weights(head.layer)
-            self._add("Constant", [], CAM_BIAS, value=numpy_helper.from_array(head.layer.bias, CAM_BIAS))
+        if head.affine is not None:
+            self._weights(head.affine)
+            bias = np.broadcast_to(head.affine.bias, len(head.affine.linear)).astype(np.float32)
+            self._add("Constant", [], CAM_BIAS, value=numpy_helper.from_array(bias, CAM_BIAS))
+        if head.pooled is not None:
+            self._output(self._channels_first(head.pooled), CLASS_MAPS if head.affine is None else FEATURES, rank=4)
+        elif (given := maps or head.maps) is not None:
+            self._output(given, CLASS_MAPS, rank=4)
         if activation == "none" or (head.activation is not None and not head.log):
             self._output(head.output, SCORES, rank=2)
         else:
@@ -93,21 +100,34 @@ class _Publisher:
         op_type, attributes = steps[-1] if steps else ("Identity", {})
         return self._add(op_type, [tensor], name, **attributes)
 
-    def _weights(self, layer: LinearLayer) -> None:
-        """Let the weights be a view of those that the graph has, so that the file holds them once."""
-        tensor = layer.weights_tensor
+    def _channels_first(self, pooled: Pooled) -> str:
+        """Return the pooled maps as [N, C, h, w]."""
+        tensor = pooled.tensor
+        if pooled.layout == "nhwc":
+            return self._add("Transpose", [tensor], perm=[0, 3, 1, 2])
+        if pooled.layout == "ntc":
+            tensor = self._add("Transpose", [tensor], perm=[0, 2, 1])
+        if pooled.grid is not None:
+            shape = self.graph.add_initializer("grid", np.array([0, 0, *pooled.grid], np.int64))  # 0: as it is
+            tensor = self._add("Reshape", [tensor, shape])
+        return tensor
+
+    def _weights(self, affine: Affine) -> None:
+        """Let the weights be a view of those that the graph has, where it has them, so that the file holds them once."""
+        if affine.stored is None:
+            tensor = self.graph.add_initializer("weights", affine.linear.astype(np.float32))
+            self._add("Identity", [tensor], CAM_WEIGHTS)
+            return
+        tensor = affine.stored
         stored = self.graph.shape(tensor)
         if stored is None or len(stored) != 2:
-            sizes = layer.weights.shape[::-1] if layer.transposed else layer.weights.shape
+            sizes = affine.linear.shape[::-1] if affine.transposed else affine.linear.shape
             shape = self.graph.add_initializer("weights_shape", np.array(sizes, np.int64))
             tensor = self._add("Reshape", [tensor, shape])
-        if layer.transposed:
+        if affine.transposed:
             tensor = self._add("Transpose", [tensor], perm=[1, 0])
-        if self.graph.elem_type(layer.weights_tensor) != TensorProto.FLOAT:
+        if self.graph.elem_type(affine.stored) != TensorProto.FLOAT:
             tensor = self._add("Cast", [tensor], to=TensorProto.FLOAT)
-        if layer.scale != 1.0:
-            scale = self.graph.add_initializer("alpha", np.array(layer.scale, np.float32))
-            tensor = self._add("Mul", [tensor, scale])
         self._add("Identity", [tensor], CAM_WEIGHTS)
 
     def _add(self, op_type: str, inputs: Sequence[str], output: str | None = None, **attributes: Any) -> str:

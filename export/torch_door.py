@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from camrt.errors import ExportError, UsageError
 from camrt.export.convert import Report, Request, convert
-from camrt.export.preprocessing import IMAGENET_MEAN, IMAGENET_SCALE, IMAGENET_STD, Channels, Preprocessing
+from camrt.export.preprocessing import Channels, Pixels
 from camrt.export.source_model import check_classifier
 from camrt.export.verify import F32
 from camrt.export.writing import check_target
@@ -31,10 +31,11 @@ def from_torch(
     input_size: int | tuple[int, int],
     labels: Sequence[str] | str | Path | None = None,
     output: str | None = None,
-    scale: float = IMAGENET_SCALE,
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
-    channels: Channels = "rgb",
+    layer: str | None = None,
+    scale: float | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    channels: Channels | None = None,
     resize: Resize = "stretch",
     shorter_side: int | None = None,
     interpolation: Interpolation = "linear",
@@ -42,7 +43,7 @@ def from_torch(
     pictures: str | Path | Sequence[str | Path] | None = None,
     overwrite: bool = False,
 ) -> Report:
-    """Make a model file of a torch classifier with a global average pool and one linear layer.
+    """Make a model file of a torch classifier.
 
     The module is exported in evaluation mode and is left as it was.
 
@@ -52,10 +53,12 @@ def from_torch(
         input_size: (width, height) in pixels, or one number for both.
         labels: names of the classes, or a UTF-8 text file with one a line.
         output: for a module with several outputs: which of the exported graph's outputs gives the scores.
-        scale: what pixels in 0..255 are multiplied with.
-        mean: three numbers in the network's channel order, in units of pixel * scale.
-        std: like ``mean``.
-        channels: the order that the network wants.
+        layer: the feature map to show, a tensor's name; None: the last.
+        scale: what pixels in 0..255 are multiplied with; None: 1/255, or 1 where the network takes bytes.
+        mean: one number a channel, in the network's order, in units of pixel * scale; None: ImageNet's for colour
+            pictures in floats, else 0.
+        std: like ``mean``; None: ImageNet's, or 1.
+        channels: the order that the network wants; None: rgb, or grey where it has one channel.
         resize: how a frame becomes the network's input; see `camrt.model_file.InputGeometry`.
         shorter_side: for ``resize="crop"``: pixels of the frame's shorter side before the centre is cut out.
         interpolation: ``linear`` or ``area``.
@@ -73,11 +76,11 @@ def from_torch(
     size = (input_size, input_size) if isinstance(input_size, int) else (input_size[0], input_size[1])
     if min(size) < 1:
         raise UsageError(f"input_size {size[0]}x{size[1]} is empty")
-    preprocessing = Preprocessing(channels=channels, scale=scale, mean=mean, std=std)
     request = Request(
         labels=labels,
         output=output,
-        preprocessing=preprocessing,
+        layer=layer,
+        pixels=Pixels(channels=channels, scale=scale, mean=mean, std=std),
         resize=resize,
         shorter_side=shorter_side,
         interpolation=interpolation,

@@ -9,8 +9,16 @@ One ``.onnx`` file holds everything a device needs. Its graph has one input, ``i
       features    float32  [N, C, h, w]  the maps that are pooled
       cam_weights float32  [K, C]        constant
       cam_bias    float32  [K]           constant
-    head "class_maps":
-      class_maps  float32  [N, K, h, w]  one map a class; their spatial mean is the logits
+    any other head:
+      class_maps  float32  [N, K, h, w]  one map a class
+
+Heads that are not "linear" differ in what a class map is:
+
+    class_maps    what is pooled: its spatial mean is the logit
+    per_position  the logit that the head gives to a map of that cell alone
+    tokens        the same for the token of that patch
+    masked        the logit of a map whose other cells are zero (Recipro-CAM)
+    saliency_map  what the source calls so, as it is
 
 The rest is metadata under ``camrt.*``, described by `ModelInfo`.
 """
@@ -32,15 +40,19 @@ CAM_WEIGHTS: Final = "cam_weights"
 CAM_BIAS: Final = "cam_bias"
 CLASS_MAPS: Final = "class_maps"
 
-Head = Literal["linear", "class_maps"]
+SALIENCY_MAP: Final = "saliency_map"
+
+Head = Literal["linear", "class_maps", "per_position", "tokens", "masked", "saliency_map"]
 Activation = Literal["softmax", "sigmoid", "none"]
 Resize = Literal["stretch", "crop", "letterbox"]
 Interpolation = Literal["linear", "area"]
 
 OUTPUTS: Final[dict[Head, tuple[str, ...]]] = {
-    "linear": (SCORES, LOGITS, FEATURES, CAM_WEIGHTS, CAM_BIAS),
-    "class_maps": (SCORES, LOGITS, CLASS_MAPS),
+    head: (SCORES, LOGITS, FEATURES, CAM_WEIGHTS, CAM_BIAS) if head == "linear" else (SCORES, LOGITS, CLASS_MAPS)
+    for head in get_args(Head)
 }
+EXACT: Final[frozenset[Head]] = frozenset({"linear", "class_maps"})
+"""Heads whose maps add up to the logits: the CAM identity holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from camrt.errors import ExportError, HeadNotFound, UsageError
+from camrt.errors import ExportError, UsageError
 from camrt.export import attach, from_torch
 from camrt.export.preprocessing import Preprocessing
 from support.export_graphs import assert_identity, random_pictures, run
@@ -117,10 +117,11 @@ def test_half_precision_modules_are_exported(tmp_path):
     assert_identity(run(tmp_path / "out.onnx", random_pictures(2, SIZE, SIZE)), 5e-3)
 
 
-def test_a_hidden_layer_is_refused(tmp_path):
-    with pytest.raises(HeadNotFound, match="to_gap_cnn"):
-        from_torch(Mlp(), tmp_path / "out.onnx", input_size=SIZE)
-    assert list(tmp_path.iterdir()) == []
+def test_a_head_that_is_not_linear_is_asked_about_each_cell(tmp_path):
+    report = from_torch(Mlp(), tmp_path / "out.onnx", input_size=SIZE)
+    assert report.head == "per_position"
+    assert report.verification["cells_error"] <= 1e-4
+    assert report.verification["torch_error"] <= 1e-4
 
 
 @pytest.mark.parametrize(

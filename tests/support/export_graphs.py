@@ -27,6 +27,9 @@ class Net:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.input = "data"
+        self.picture: list[int | str] | None = None
+        """Shape of the input; None: [batch, 3, size, size]."""
+        self.input_kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
 
     def const(self, values: Any, name: str | None = None) -> str:
         name = name or f"const{len(self.initializers)}"
@@ -47,10 +50,10 @@ class Net:
         self.nodes.append(helper.make_node("Cast", [tensor], [output], name=f"the_{output}", to=kind))
         return output
 
-    def features(self, channels: int = CHANNELS) -> str:
+    def features(self, channels: int = CHANNELS, source: str | None = None, colours: int = 3) -> str:
         """Two convolutions: [N, channels, 4, 4], never negative."""
-        small = self.op("Mul", self.input, self.const(np.array(1 / 255, self.dtype)))
-        first = self.op("Relu", self.op("Conv", small, self.weights(6, 3, 3, 3), pads=[1] * 4, strides=[2, 2]))
+        small = self.op("Mul", source or self.input, self.const(np.array(1 / 255, self.dtype)))
+        first = self.op("Relu", self.op("Conv", small, self.weights(6, colours, 3, 3), pads=[1] * 4, strides=[2, 2]))
         return self.op("Relu", self.op("Conv", first, self.weights(channels, 6, 3, 3), pads=[1] * 4))
 
     def mean(self, maps: str, axes: list[int], keepdims: int = 1, *, as_input: bool | None = None) -> str:
@@ -71,7 +74,8 @@ class Net:
 
     def model(self, *outputs: str, size: int | str = SIZE, **shapes: list[Any]) -> ModelProto:
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(self.dtype))
-        values = [helper.make_tensor_value_info(self.input, kind, [self.batch, 3, size, size])]
+        picture = self.picture or [self.batch, 3, size, size]
+        values = [helper.make_tensor_value_info(self.input, self.input_kind, picture)]
         if self.ir_version < 4:  # then initializers are inputs too
             values += [helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in self.initializers]
         results = [helper.make_tensor_value_info(o, kind, shapes.get(o, [self.batch, CLASSES])) for o in outputs]

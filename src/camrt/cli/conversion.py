@@ -19,6 +19,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", metavar="FILE", type=Path, help="names of the classes, one a line")
     parser.add_argument("--output", metavar="NAME", help="which of several outputs gives the scores")
     parser.add_argument(
+        "--layer", metavar="NAME", help="the feature map to show; default: the last (camrt inspect lists them)"
+    )
+    parser.add_argument(
         "--activation",
         choices=get_args(Activation),
         help="what turns the output into scores; default: as the graph has it",
@@ -33,8 +36,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     pixels = parser.add_argument_group("preprocessing", "network input = (pixel * scale - mean) / std")
     pixels.add_argument("--scale", type=float, help="default: 1/255")
-    pixels.add_argument("--mean", metavar="A,B,C", type=_three_numbers, help="default: ImageNet's, .485,.456,.406")
-    pixels.add_argument("--std", metavar="A,B,C", type=_three_numbers, help="default: ImageNet's, .229,.224,.225")
+    pixels.add_argument("--mean", metavar="A,B,C", type=_numbers, help="default: ImageNet's, .485,.456,.406; grey: 0")
+    pixels.add_argument("--std", metavar="A,B,C", type=_numbers, help="default: ImageNet's, .229,.224,.225; grey: 1")
     order = pixels.add_mutually_exclusive_group()
     order.add_argument(
         "--rgb", dest="channels", action="store_const", const="rgb", help="the network wants RGB (default)"
@@ -66,6 +69,7 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None} | {
         "labels": args.labels,
         "output": args.output,
+        "layer": args.layer,
         "resize": resize,
         "shorter_side": shorter_side,
         "interpolation": args.interpolation,
@@ -84,21 +88,23 @@ def show(report: "Report", *, as_json: bool) -> None:
     verified = report.verification
     print(f"{report.path}: {report.classes} classes, input {report.input[0]}x{report.input[1]}")
     print(f"  head       {report.head}, maps {channels} x {height} x {width}, scores by {report.activation}")
-    print(
-        f"  verified   on {verified['pictures']} pictures: scores off by {verified['scores_error']:.1e}, "
-        f"CAM identity off by {verified['identity_error']:.1e} (at most {verified['identity_tolerance']:.1e})"
-    )
+    proof = ""
+    if "identity_error" in verified:
+        proof = f", CAM identity off by {verified['identity_error']:.1e} (at most {verified['identity_tolerance']:.1e})"
+    elif "cells_error" in verified:
+        proof = f", maps off by {verified['cells_error']:.1e} from what the head says of each cell"
+    print(f"  verified   on {verified['pictures']} pictures: scores off by {verified['scores_error']:.1e}{proof}")
     for sentence in report.assumptions:
         print(f"  assumed    {sentence}")
 
 
-def _three_numbers(text: str) -> tuple[float, ...]:
+def _numbers(text: str) -> tuple[float, ...]:
     try:
         numbers = tuple(float(number) for number in text.split(","))
     except ValueError:
         numbers = ()
-    if len(numbers) != 3:
-        raise argparse.ArgumentTypeError(f"{text!r} is not three numbers with commas between")
+    if len(numbers) not in (1, 3):
+        raise argparse.ArgumentTypeError(f"{text!r} is not three numbers with commas between, or one for grey")
     return numbers
 
 

@@ -1,0 +1,140 @@
+"""Ask a tail what it says of each cell of its map: by nodes of the graph, and by models of its own that prove those."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, helper
+
+from camrt.export import ort
+from camrt.export.affine import Affine
+from camrt.export.graph import Graph
+from camrt.export.tail import Tail
+
+LINEAR = 1e-4
+"""Relative error up to which a tail counts as linear; the identity on pictures then proves it."""
+TRIALS = 4
+"""Random maps that it is tried on."""
+
+
+def add_class_maps(graph: Graph, tail: Tail) -> str:
+    """Add nodes that ask about every cell; returns the tensor [N, K, h, w] that they give."""
+    builder = _Builder(graph)
+    batch = builder.mask(tail) if tail.mode == "masked" else builder.cut_up(tail)
+    return builder.lay_out(tail, _add_copy(graph, tail, batch, prefix="maps", whole=False))
+
+
+def halves(graph: Graph, tail: Tail) -> tuple[ModelProto, ModelProto]:
+    """Return the classifier up to the map, and what is behind it for a batch of maps of the full size."""
+    front = graph.copy()
+    front.prune([helper.make_empty_tensor_value_info(tail.entry)])
+    return front.model, _alone(graph, tail, tail.entry_shape[1:], whole=True)
+
+
+def one_cell_each(tail: Tail, entry: NDArray[Any]) -> NDArray[Any]:
+    """Return as many maps as there are cells, (cells, *entry.shape), each of which shows one cell of ``entry`` only."""
+    if tail.mode == "masked":
+        mask = np.eye(tail.cells, dtype=entry.dtype).reshape(tail.cells, 1, tail.height, tail.width)
+        return entry * mask
+    if tail.mode == "tokens":
+        return np.broadcast_to(entry[-tail.cells :, None], (tail.cells, *entry.shape))
+    cells = entry.reshape(len(entry), -1).T  # (cells, C)
+    return np.broadcast_to(cells[:, :, None, None], (tail.cells, *entry.shape))
+
+
+def as_affine(graph: Graph, tail: Tail) -> Affine | None:
+    """Return the tail as weights on the mean of its map, if that is what it computes; found by trying.
+
+    Exporters hide a linear layer behind steps that only a run sees through (what torch makes of ``as_strided``, say).
+    """
+    tokens = tail.mode == "tokens"
+    if tail.mode == "masked" or (tokens and tail.entry_shape[1] != tail.cells):
+        return None
+    channels = tail.entry_shape[2 if tokens else 1]
+    dtype = helper.tensor_dtype_to_np_dtype(graph.elem_type(tail.entry) or TensorProto.FLOAT)
+    random = np.random.default_rng(0)
+    maps = random.normal(0, 1, (TRIALS, *tail.entry_shape[1:])).astype(dtype)
+    basis = np.concatenate([np.zeros((1, channels), dtype), np.eye(channels, dtype=dtype)])
+    cell = (1, channels) if tokens else (channels, 1, 1)
+    whole = ort.open_session(_alone(graph, tail, tail.entry_shape[1:], whole=True), "the classifier's head")
+    found = ort.run(whole, None, maps, "the classifier's head")[0].reshape(TRIALS, -1).astype(np.float64)
+    single = ort.open_session(_alone(graph, tail, cell, whole=False), "the classifier's head")
+    rows = ort.run(single, None, basis.reshape(-1, *cell), "the classifier's head")[0].astype(np.float64)
+    rows = rows.reshape(len(rows), -1)
+    bias, linear = rows[0], (rows[1:] - rows[0]).T
+    pooled = maps.astype(np.float64).mean(axis=1 if tokens else (2, 3))
+    expected = pooled @ linear.T + bias
+    if not np.abs(found - expected).max() <= LINEAR * np.abs(expected).max():
+        return None
+    return Affine(tail.entry, linear, bias)
+
+
+def _alone(graph: Graph, tail: Tail, shape: tuple[int, ...], *, whole: bool) -> ModelProto:
+    """Return the tail as a model: a batch of maps of that shape in, logits out."""
+    part = graph.copy()
+    kind = graph.elem_type(tail.entry) or TensorProto.FLOAT
+    entry = helper.make_tensor_value_info(part.fresh("entry"), kind, ["M", *shape])
+    logits = _add_copy(part, tail, entry.name, prefix="alone", whole=whole)
+    del part.proto.input[:]
+    part.proto.input.append(entry)
+    part.prune([helper.make_empty_tensor_value_info(logits)])
+    return part.model
+
+
+def _add_copy(graph: Graph, tail: Tail, entry: str, *, prefix: str, whole: bool) -> str:
+    """Add the tail once more, behind ``entry``; returns its logits. ``whole``: for maps of the full size."""
+    names = {tail.entry: entry, **dict.fromkeys(tail.rewired, entry)}
+    for node in tail.nodes:
+        copy = NodeProto()
+        if whole or node.output[0] not in tail.dropped:
+            copy.CopyFrom(node)
+        else:
+            copy = helper.make_node("Identity", [node.input[0]], [node.output[0]])
+        copy.name = f"camrt/{prefix}/{node.name or node.output[0]}"
+        for index, name in enumerate(copy.input):
+            copy.input[index] = names.get(name, name)
+        for index, name in enumerate(copy.output):
+            if name:
+                copy.output[index] = names[name] = graph.fresh(f"{prefix}_{name}")
+        graph.proto.node.append(copy)
+    return names[tail.logits]
+
+
+class _Builder:
+    """Adds the nodes before and behind the copy of a tail."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+
+    def cut_up(self, tail: Tail) -> str:
+        """Return [N * cells, C, 1, 1], or [N * cells, 1, C] of tokens."""
+        if tail.mode == "tokens":
+            tensor = tail.entry
+            tokens, channels = tail.entry_shape[1:]
+            if tokens > tail.cells:
+                bounds = [np.array([value], np.int64) for value in (tokens - tail.cells, tokens, 1)]
+                tensor = self._add("Slice", tensor, *(self.graph.add_initializer("bound", bound) for bound in bounds))
+            return self._reshape(tensor, [-1, 1, channels])
+        return self._reshape(self._add("Transpose", tail.entry, perm=[0, 2, 3, 1]), [-1, tail.entry_shape[1], 1, 1])
+
+    def mask(self, tail: Tail) -> str:
+        """Return [N * cells, C, h, w], each with one cell that is not zero."""
+        channels, height, width = tail.entry_shape[1:]
+        dtype = helper.tensor_dtype_to_np_dtype(self.graph.elem_type(tail.entry) or TensorProto.FLOAT)
+        mask = np.eye(tail.cells, dtype=dtype).reshape(1, tail.cells, 1, height, width)
+        tensor = self._reshape(tail.entry, [-1, 1, channels, height, width])
+        tensor = self._add("Mul", tensor, self.graph.add_initializer("mask", mask))
+        return self._reshape(tensor, [-1, channels, height, width])
+
+    def lay_out(self, tail: Tail, logits: str) -> str:
+        """Return [N, K, h, w] of [N * cells, K]."""
+        tensor = self._reshape(logits, [-1, tail.height, tail.width, tail.classes])
+        return self._add("Transpose", tensor, perm=[0, 3, 1, 2])
+
+    def _reshape(self, tensor: str, shape: list[int]) -> str:
+        return self._add("Reshape", tensor, self.graph.add_initializer("shape", np.array(shape, np.int64)))
+
+    def _add(self, op_type: str, *inputs: str, **attributes: Any) -> str:
+        name = self.graph.fresh(f"maps_{op_type.lower()}")
+        self.graph.proto.node.append(helper.make_node(op_type, inputs, [name], name=f"camrt/{name}", **attributes))
+        return name
