@@ -51,6 +51,8 @@ class Walk:
         if op_type == "Transpose":
             permutation = attribute(node, "perm", list(range(len(layout)))[::-1])
             return "".join(layout[axis] for axis in permutation)
+        if op_type in ("Unsqueeze", "Squeeze"):
+            return self._with_other_axes(node, layout)
         if op_type == "Conv":
             kernel = self.graph.constant(node.input[1])
             plain = kernel is not None and set(kernel.shape[2:]) == {1} and not any(attribute(node, "pads", [0]))
@@ -74,6 +76,20 @@ class Walk:
             return ""
         gone = "1" if attribute(node, "keepdims", 1) else ""
         return "".join(gone if index in axes else axis for index, axis in enumerate(layout))
+
+    def _with_other_axes(self, node: NodeProto, layout: str) -> str | None:
+        """Return the layout with axes of length 1 more or less."""
+        axes = attribute(node, "axes") if len(node.input) < 2 else self.graph.constant(node.input[1])
+        if axes is None:
+            return None
+        letters, grown = list(layout), node.op_type == "Unsqueeze"
+        rank = len(layout) + (len(axes) if grown else 0)
+        for axis in sorted((int(axis) % rank for axis in axes), reverse=not grown):
+            if grown:
+                letters.insert(axis, "1")
+            elif letters.pop(axis) in "hwt":
+                return None
+        return "".join(letters)
 
     def _cut(self, node: NodeProto, layout: str) -> str | None:
         """Tokens: the head may read the first, or leave some out before it takes their mean."""

@@ -10,13 +10,17 @@ from onnx import ModelProto
 
 import camrt
 from camrt.errors import ModelFileError, UsageError
+from camrt.export import model_api
 from camrt.export.asking import halves
+from camrt.export.cost import measure_cost
 from camrt.export.graph import Graph, opset_of
 from camrt.export.head import Head, find_head
 from camrt.export.labels import check_labels, read_labels
+from camrt.export.model_api import Stated
 from camrt.export.network_input import free_batch, read_input
 from camrt.export.pictures import read_pictures, synthetic_pictures
 from camrt.export.preprocessing import Pixels, Preprocessing
+from camrt.export.qoperator import to_qdq
 from camrt.export.surgery import RESERVED, operate
 from camrt.export.verify import Forward, Subject, Verification, verify
 from camrt.export.writing import write_model
@@ -96,12 +100,17 @@ def convert(
         UsageError: what was asked for does not fit the classifier.
         MissingExtra: ONNX Runtime is not installed.
     """
+    stated = model_api.read(model)
     labels = read_labels(request.labels)
+    pixels = request.pixels
+    if stated is not None:
+        labels, pixels = labels or stated.labels, pixels.completed(stated.pixels)
     copy = ModelProto()
     copy.CopyFrom(model)
     graph = Graph(copy, RESERVED)
+    to_qdq(graph)
     network_input = read_input(graph, request.size)
-    preprocessing = request.pixels.settle(network_input)
+    preprocessing = pixels.settle(network_input)
     geometry = request.geometry(network_input.width, network_input.height)
     free_batch(graph, network_input)
     graph.infer_shapes()
@@ -127,6 +136,9 @@ def convert(
     else:
         pictures, kind = read_pictures(request.pictures, geometry.width, geometry.height), "real"
     verification = verify(subject, pictures, kind, forward)
+    record = dict(verification.record)
+    if head.tail is not None:
+        record |= measure_cost(graph.model, pictures)
     classes = verification.shapes["logits"][1]
     check_labels(labels, classes)
     info = ModelInfo(
@@ -137,7 +149,7 @@ def convert(
         map_margin=head.map_margin,
         preprocessing=preprocessing.describe(),
         source={**source_facts, **_facts(model), "output": source_output},
-        verification=verification.record,
+        verification=record,
     )
     _finish(graph.model, info, verification)
     write_model(graph.model, target)
@@ -151,8 +163,8 @@ def convert(
         input=(geometry.width, geometry.height),
         activation=activation,
         map_margin=head.map_margin,
-        assumptions=tuple(_assumptions(head, request, preprocessing, labels, verification)),
-        verification=verification.record,
+        assumptions=tuple(_assumptions(head, request, preprocessing, labels, verification, stated)),
+        verification=record,
     )
 
 
@@ -195,8 +207,8 @@ def _finish(model: ModelProto, info: ModelInfo, verification: Verification) -> N
         for dimension, length in zip(dimensions, verification.shapes[output.name], strict=True):
             if dimension.dim_param != "N":
                 dimension.dim_value = length
-    entries = {entry.key: entry.value for entry in model.metadata_props} | info.to_metadata()
-    onnx.helper.set_model_props(model, entries)
+    others = {entry.key: entry.value for entry in model.metadata_props if not entry.key.startswith(model_api.PREFIX)}
+    onnx.helper.set_model_props(model, others | model_api.entries(info) | info.to_metadata())
 
 
 def _assumptions(
@@ -205,13 +217,16 @@ def _assumptions(
     preprocessing: Preprocessing,
     labels: tuple[str, ...] | None,
     verification: Verification,
+    stated: Stated | None,
 ) -> list[str]:
     sentences = []
+    if stated is not None:
+        sentences.append("What was not said is as the file's model_info says (OpenVINO Model API).")
     if preprocessing.is_imagenets:
         sentences.append(
             "The network is taken to want pixels / 255, normalised by ImageNet's mean and std (--scale, --mean, --std)."
         )
-    if preprocessing.channels == "rgb":
+    if preprocessing.channels == "rgb" and stated is None:
         sentences.append("The network is taken to want RGB (--bgr).")
     if preprocessing.channels == "grey" and request.pixels.mean is None:
         sentences.append("The network is taken to want grey pixels / 255 (--scale, --mean, --std).")

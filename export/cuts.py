@@ -10,8 +10,9 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
 from camrt.export import ort
-from camrt.export.graph import Graph, attribute, reads
+from camrt.export.graph import Array, Graph, attribute, reads
 from camrt.export.network_input import NetworkInput
+from camrt.export.pooling import reduced_axes
 
 SHAPE_READERS = ("Shape", "Size")
 """They read how large a tensor is, not what is in it."""
@@ -26,16 +27,18 @@ class Cut:
     """A letter an axis: n batch, c channels, h rows, w columns, t tokens, ``?`` what is not known; None: no map."""
     shape: tuple[int, ...]
     """Its size for one picture; found by running the network."""
+    floats: bool
+    """Of integers zero need not stand for nothing."""
 
     @property
     def is_map(self) -> bool:
         """True for [1, C, h, w] of more than one cell."""
-        return self.layout == "nchw" and self.shape[2] * self.shape[3] > 1
+        return self.floats and self.layout == "nchw" and self.shape[2] * self.shape[3] > 1
 
     @property
     def is_row_of_tokens(self) -> bool:
         """True for [1, T, C] of more than one token."""
-        return self.layout is not None and len(self.shape) == 3 and self.shape[1] > 1
+        return self.floats and self.layout is not None and len(self.shape) == 3 and self.shape[1] > 1
 
 
 def find_cuts(graph: Graph, network_input: NetworkInput, logits: str) -> list[Cut]:
@@ -47,10 +50,9 @@ def find_cuts(graph: Graph, network_input: NetworkInput, logits: str) -> list[Cu
     names = [*_cut_tensors(graph, network_input.name, logits), logits]
     layouts = _layouts(graph, network_input)
     values = _run(graph, network_input, names)
-    shapes = [tuple(value.shape) for value in values]
     return [
-        Cut(name, _guess(layouts.get(name), shape, network_input), shape)
-        for name, shape in zip(names, shapes, strict=True)
+        Cut(name, _guess(layouts.get(name), value.shape, network_input), value.shape, value.dtype.kind == "f")
+        for name, value in zip(names, values, strict=True)
     ]
 
 
@@ -106,18 +108,19 @@ def _layout_after(graph: Graph, node: NodeProto, known: list[str]) -> str | None
         if tuple(permutation or ()) == (0, 3, 1, 2) and (not known or "?" in known[0]):
             return "nchw"  # convolutions want their channels first: that is what it is done for
         return "".join(known[0][axis] for axis in permutation) if known and permutation else None
+    if node.op_type.startswith("Reduce"):
+        axes, gone = reduced_axes(graph, node), "1" if attribute(node, "keepdims", 1) else ""
+        return "".join(gone if index in axes else axis for index, axis in enumerate(known[0])) if known and axes else None
     if node.op_type in ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Gather"):
         return {3: "n??", 4: "n???"}.get(rank or 0)
     return next((layout for layout in known if rank in (len(layout), None)), {3: "n??", 4: "n???"}.get(rank or 0))
 
 
-def _run(graph: Graph, network_input: NetworkInput, names: list[str]) -> list[np.ndarray]:
-    model = type(graph.model)()
-    model.CopyFrom(graph.model)
-    del model.graph.output[:]
-    model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
+def _run(graph: Graph, network_input: NetworkInput, names: list[str]) -> list[Array]:
+    watched = graph.copy()
+    watched.prune([helper.make_empty_tensor_value_info(name) for name in names])
     dtype = helper.tensor_dtype_to_np_dtype(network_input.elem_type or TensorProto.FLOAT)
-    session = ort.open_session(model, "the classifier")
+    session = ort.open_session(watched.model, "the classifier")
     return ort.run(session, names, np.zeros(network_input.shape, dtype), "the classifier")
 
 

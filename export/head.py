@@ -18,7 +18,7 @@ from onnx import NodeProto
 from camrt.errors import HeadNotFound, UsageError
 from camrt.export.affine import Affine, trace_affine
 from camrt.export.asking import as_affine
-from camrt.export.cuts import Cut, find_cuts
+from camrt.export.cuts import find_cuts
 from camrt.export.graph import Graph, attribute
 from camrt.export.network_input import NetworkInput
 from camrt.export.pooling import Pooled, find_pooled
@@ -29,6 +29,8 @@ from camrt.model_file import SALIENCY_MAP, Activation
 from camrt.model_file import Head as HeadKind
 
 ACTIVATIONS: dict[str, Activation] = {"Softmax": "softmax", "LogSoftmax": "softmax", "Sigmoid": "sigmoid"}
+
+_ON_EACH_NUMBER = {"Relu", "Cast", "Add", "Mul", "BatchNormalization"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +112,7 @@ def find_head(
     else:
         found = [_exact_head(graph, network_input, output) for output in read]
         if maps is not None and not any(isinstance(entry, Head) for entry in found):
-            found = [output.head(kind="saliency_map", maps=maps, classes=None) for output in read]
+            found = [_with_saliency_map(graph, output, maps) for output in read]
         elif not any(isinstance(entry, Head) for entry in found):
             found = [
                 _asked_head(graph, network_input, output, refusal)
@@ -175,7 +177,7 @@ def _exact_head(graph: Graph, network_input: NetworkInput, output: _Output) -> H
     plain = bool((affine.linear == 1).all() and not affine.bias.any())
     if pooled is None or not plain:
         return refuse_pool(graph, output.name, output.logits)
-    convolution = _skip_relu(graph, pooled.tensor)
+    convolution = _last_convolution(graph, pooled.tensor)
     if convolution is None or _kernel(graph, convolution) != (1, 1) or pooled.layout != "nchw":
         return refuse_class_maps(graph, output.name, pooled.tensor)
     shape = graph.shape(pooled.tensor)
@@ -186,6 +188,19 @@ def _exact_head(graph: Graph, network_input: NetworkInput, output: _Output) -> H
     return output.head(kind="class_maps", pooled=pooled, classes=classes, map_margin=margin)
 
 
+def _with_saliency_map(graph: Graph, output: _Output, maps: str) -> Head | HeadNotFound:
+    """Return the head whose maps the graph gives already, as OpenVINO XAI and the Training Extensions make them."""
+    shape, scores = graph.shape(maps), graph.shape(output.name)
+    classes = None if scores is None else scores[1]
+    if shape is not None and (len(shape) != 4 or (classes is not None and shape[1] not in (None, classes))):
+        size = ", ".join("N" if index == 0 else str(dim or "?") for index, dim in enumerate(shape))
+        return HeadNotFound(
+            f"output {graph.shown(maps)!r} has shape [{size}]; shown can be [N, K, h, w], one map for each of the "
+            f"{classes} classes of {graph.shown(output.name)!r}"
+        )
+    return output.head(kind="saliency_map", maps=maps, classes=classes)
+
+
 def _asked_head(graph: Graph, network_input: NetworkInput, output: _Output, refusal: HeadNotFound) -> Head | HeadNotFound:
     """Return a head whose cells are asked one by one, or why neither this nor an exact one is possible."""
     last = graph.producer(output.logits)
@@ -193,7 +208,8 @@ def _asked_head(graph: Graph, network_input: NetworkInput, output: _Output, refu
         return refusal
     *cuts, logits = find_cuts(graph, network_input, output.logits)
     last_map = max((index for index, cut in enumerate(cuts) if cut.is_map), default=0)
-    asked = [cut for cut in cuts[last_map:][::-1] if cut.is_map or cut.is_row_of_tokens]
+    tokens = [cut for cut in cuts[last_map:] if cut.is_row_of_tokens]
+    asked = [*tokens[:-4:-1], *(cut for cut in cuts[last_map : last_map + 1] if cut.is_map)]
     reasons = []
     for cut in asked:
         tail = find_tail(graph, network_input, cut, logits)
@@ -202,7 +218,7 @@ def _asked_head(graph: Graph, network_input: NetworkInput, output: _Output, refu
         reasons.append(f"{graph.shown(cut.tensor)!r}: {tail}")
     if not reasons:
         return refusal
-    return HeadNotFound(f"{refusal}. Nor can it be asked about one cell of a map after the other, of {'; '.join(reasons)}")
+    return HeadNotFound(f"{refusal}. Nor can it be asked about one cell of a map after the other, of {'; '.join(dict.fromkeys([reasons[0], reasons[-1]]))}")
 
 
 def _head_of(graph: Graph, output: _Output, tail: Tail) -> Head:
@@ -231,20 +247,15 @@ def _at_layer(graph: Graph, network_input: NetworkInput, output: _Output, layer:
     return HeadNotFound(f"the cells of {layer!r} cannot be asked one by one: {tail}")
 
 
-def feature_maps(graph: Graph, network_input: NetworkInput, head: Head) -> list[Cut]:
-    """Return the maps that ``layer`` of `find_head` can name, in the graph's order."""
-    return [cut for cut in find_cuts(graph, network_input, head.logits) if cut.is_map or cut.is_row_of_tokens]
-
-
-def _skip_relu(graph: Graph, tensor: str) -> NodeProto | None:
-    node = graph.producer(walk_back(graph, tensor))
-    while node is not None and node.op_type == "Relu":
-        node = graph.producer(walk_back(graph, node.input[0]))
+def _last_convolution(graph: Graph, tensor: str) -> NodeProto | None:
+    """Return the convolution that gives a map, over what works on each of its numbers by itself."""
+    while (node := graph.producer(walk_back(graph, tensor))) is not None and node.op_type in _ON_EACH_NUMBER:
+        tensor = next((name for name in node.input if graph.constant(name) is None), "")
     return node
 
 
 def _kernel(graph: Graph, node: NodeProto) -> tuple[int, ...] | None:
-    weights = graph.constant(node.input[1]) if node.op_type == "Conv" else None
+    weights = graph.constant(node.input[1]) if node.op_type in ("Conv", "ConvInteger") else None
     return None if weights is None else weights.shape[2:]
 
 

@@ -135,6 +135,14 @@ class Pixels:
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
 
+    def completed(self, others: "Pixels") -> "Pixels":
+        """Return self with what ``others`` say in place of what self does not; of scale, mean, std all or none."""
+        silent = self.scale is None and self.mean is None and self.std is None
+        numbers = others if silent else self
+        return Pixels(
+            channels=self.channels or others.channels, scale=numbers.scale, mean=numbers.mean, std=numbers.std
+        )
+
     def settle(self, network_input: NetworkInput) -> Preprocessing:
         """Return the preprocessing for an input.
 

@@ -28,6 +28,8 @@ def walk_back(graph: Graph, tensor: str, quantizers: list[Quantizer] | None = No
             break
         if node.op_type == "DequantizeLinear":
             quantize = graph.producer(node.input[0])
+            while quantize is not None and quantize.op_type in TRANSPARENT:  # they move integers as they move floats
+                quantize = graph.producer(quantize.input[0])
             if quantize is None or quantize.op_type != "QuantizeLinear":
                 break
             if quantizers is not None:

@@ -12,6 +12,7 @@ from onnx import ModelProto, TensorProto, helper
 from camrt.errors import ExportError
 from camrt.export import ort
 from camrt.export.asking import one_cell_each
+from camrt.export.graph import Graph
 from camrt.export.head import Head
 from camrt.export.network_input import NetworkInput
 from camrt.export.pictures import Pictures
@@ -99,12 +100,13 @@ def verify(subject: Subject, pictures: Pictures, kind: str, forward: Forward | N
     for name in names:
         if not np.isfinite(results[name]).all():
             raise ExportError(f"verification failed: output {name} holds NaN or infinite numbers; nothing was written")
-    _compare_batch(checks, session, names, pictures, results)
-    _compare_source(checks, subject, pictures, results)
+    _compare_batch(checks, subject, session, pictures, results)
+    network_inputs = _network_inputs(checks, subject, pictures)
+    _compare_source(checks, subject, network_inputs, results)
     if subject.head.kind in EXACT:
         _compare_identity(checks, subject.head, results, singles[0])
     if subject.head.tail is not None and subject.halves is not None:
-        _compare_cells(checks, subject, subject.head.tail, subject.halves, pictures[:ASKED], results)
+        _compare_cells(checks, subject.head.tail, subject.halves, network_inputs[:ASKED], results)
     if forward is not None:
         _compare_torch(checks, subject, forward, pictures, results)
     record = {**checks.record, "pictures": f"{len(pictures)} {kind}", "onnxruntime": ort.version()}
@@ -130,20 +132,38 @@ def _run(session: Any, names: list[str], pictures: Pictures) -> dict[str, F32]:
 
 
 def _compare_batch(
-    checks: _Checks, session: Any, names: list[str], pictures: Pictures, results: Mapping[str, F32]
+    checks: _Checks, subject: Subject, session: Any, pictures: Pictures, results: Mapping[str, F32]
 ) -> None:
-    pair = _run(session, names, pictures[[0, -1]])
+    pair = _run(session, [LOGITS], pictures[[0, -1]])
     error = relative_error(pair[LOGITS], results[LOGITS][[0, -1]])
-    checks.add("batch_error", "two pictures at once give other logits than one by one: the batch is mixed", error)
+    # A dynamic quantizer goes by the range of all that it is given at once: there two pictures do change each other.
+    dynamic = any(node.op_type == "DynamicQuantizeLinear" for node in subject.model.graph.node)
+    what = "two pictures at once give other logits than one by one: the batch is mixed"
+    checks.add("batch_error", what, error, np.inf if dynamic else None)
 
 
-def _compare_source(checks: _Checks, subject: Subject, pictures: Pictures, results: Mapping[str, F32]) -> None:
+def _network_inputs(checks: _Checks, subject: Subject, pictures: Pictures) -> NDArray[Any]:
+    """Return what the new graph makes of the pictures before the network, once it is what was asked for.
+
+    The source is compared on exactly these numbers: a quantizer may stand on the edge between two of its steps for a
+    pixel, where the last bit of a sum decides.
+    """
+    front = Graph(subject.model).copy()
+    front.prune([helper.make_empty_tensor_value_info(subject.network_input.name)])
+    session = ort.open_session(front.model, "the preprocessing")
+    found = np.concatenate([ort.run(session, None, picture[None], "the preprocessing")[0] for picture in pictures])
+    error = relative_error(found, subject.preprocessing.apply(pictures))
+    checks.add("input_error", "the network's input is not (pixel * scale - mean) / std", error)
+    return found
+
+
+def _compare_source(
+    checks: _Checks, subject: Subject, network_inputs: NDArray[Any], results: Mapping[str, F32]
+) -> None:
     session = ort.open_session(subject.source, "the classifier")
-    dtype = helper.tensor_dtype_to_np_dtype(subject.network_input.elem_type)
     expected = []
-    for picture in pictures:
-        network_input = subject.preprocessing.apply(picture[None]).astype(dtype)
-        batch = np.repeat(network_input, subject.network_input.batch or 1, axis=0)
+    for network_input in network_inputs:
+        batch = np.repeat(network_input[None], subject.network_input.batch or 1, axis=0)
         output = ort.run(session, [subject.source_output], batch, "the classifier")[0]
         expected.append(output[0].reshape(-1).astype(np.float64))
     scores = np.stack(expected)
@@ -186,23 +206,21 @@ def _compare_identity(checks: _Checks, head: Head, results: Mapping[str, F32], f
 
 def _compare_cells(
     checks: _Checks,
-    subject: Subject,
     tail: Tail,
     halves: tuple[ModelProto, ModelProto],
-    pictures: Pictures,
+    network_inputs: NDArray[Any],
     results: Mapping[str, F32],
 ) -> None:
     """Ask the classifier's own tail about maps of the full size, one cell at a time."""
     front, back = (ort.open_session(model, "the classifier") for model in halves)
-    dtype = helper.tensor_dtype_to_np_dtype(subject.network_input.elem_type)
     expected = []
-    for network_input in subject.preprocessing.apply(pictures).astype(dtype):
+    for network_input in network_inputs:
         asked = one_cell_each(tail, ort.run(front, None, network_input[None], "the classifier")[0][0])
         parts = np.array_split(asked, -(-asked.nbytes // ASKED_BYTES))
         rows = [ort.run(back, None, np.ascontiguousarray(part), "the classifier's head")[0] for part in parts]
         logits = np.concatenate(rows).reshape(tail.height, tail.width, tail.classes)
         expected.append(logits.transpose(2, 0, 1).astype(np.float64))
-    error = relative_error(results[CLASS_MAPS][: len(pictures)], np.stack(expected))
+    error = relative_error(results[CLASS_MAPS][: len(network_inputs)], np.stack(expected))
     checks.add("cells_error", "the class maps are not what the head says of each cell", error)
 
 

@@ -9,7 +9,7 @@ from typing import Any, overload
 import numpy as np
 
 from camrt import kernels, model_file
-from camrt.errors import ModelFileError, ProviderError, UsageError
+from camrt.errors import ModelFileError, NoModelFile, ProviderError, UsageError
 from camrt.model_file import InputGeometry, ModelInfo
 from camrt.runtime.frames import Image
 from camrt.runtime.geometry import fit, place
@@ -59,7 +59,7 @@ def _explain(path: Path, session: Any, labels: Sequence[str] | None, geometry: I
     outputs = {node.name: node for node in session.get_outputs()}
     heads = [head for head, names in model_file.OUTPUTS.items() if set(names) <= set(outputs)]
     if model_file.IMAGE not in inputs or len(inputs) != 1 or not heads:
-        raise ModelFileError(
+        raise NoModelFile(
             f"{path} is an ONNX model (inputs: {', '.join(inputs)}; outputs: {', '.join(outputs)}) but no model file "
             f"of camrt, which has an input 'image' and the convolution features as an output. Make one: "
             f"camrt attach {path} -o {path.stem}.cam.onnx"

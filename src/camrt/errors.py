@@ -4,6 +4,7 @@
     ├── UsageError          what was asked makes no sense (exit status 2)
     ├── MissingExtra        an optional dependency is not installed
     ├── ModelFileError      a model file cannot be opened or explained
+    │   └── NoModelFile     it is an ONNX model, but not one that camrt made
     ├── ProviderError       an execution provider cannot run here
     ├── ExportError         a classifier cannot become a model file
     │   └── HeadNotFound    its head is not one that a class activation map explains
@@ -28,6 +29,10 @@ class MissingExtra(CamrtError, ImportError):  # noqa: N818 - the name says what 
 
 class ModelFileError(CamrtError):
     """A model file cannot be opened, or does not hold what is needed to explain its scores."""
+
+
+class NoModelFile(ModelFileError):  # noqa: N818 - the name says what it is not
+    """The file is an ONNX model that lacks what a model file of camrt has; ``camrt attach`` may make one of it."""
 
 
 class ProviderError(CamrtError):

@@ -5,8 +5,22 @@ import json
 from pathlib import Path
 from typing import Any
 
+from camrt.cli.conversion import size
+from camrt.cli.inspect_classifier import show_classifier
 from camrt.cli.options import add_session_flags, open_model
-from camrt.errors import UsageError
+from camrt.errors import MissingExtra, NoModelFile, UsageError
+from camrt.model_file import EXACT
+
+HEADS = {
+    "linear": "features, pooled, then one linear layer: the maps add up to the logits and cost nothing before they are shown",
+    "class_maps": "one map a class, pooled: the maps add up to the logits",
+    "per_position": "not linear: a map is the logit that the head gives to each cell by itself",
+    "tokens": "a transformer's: a map is the logit that the head gives to the token of each patch",
+    "masked": "mixes cells: a map is the logit with all cells but one set to zero (Recipro-CAM)",
+    "saliency_map": "the source's own output saliency_map, as it is",
+}
+COST = ("ms", "ms_without_maps")
+"""What the export measured where each cell of a map is asked."""
 
 
 def add(commands: Any) -> None:
@@ -14,10 +28,15 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "inspect",
         help="show what a model file holds; --verify proves it",
-        description="Show what a model file holds: head, classes, sizes, how it was made and verified.",
+        description="Show what a model file holds: head, classes, sizes, how it was made and verified. Of an ONNX "
+        "classifier that is none yet: its head, and the maps that could be shown.",
         epilog="example: camrt inspect model.onnx --verify photo.jpg",
     )
-    parser.add_argument("model", nargs="?", type=Path, metavar="MODEL", help="file made by camrt attach or export")
+    parser.add_argument(
+        "model", nargs="?", type=Path, metavar="MODEL", help="file made by camrt attach or export, or a classifier"
+    )
+    parser.add_argument("--size", metavar="WxH", type=size, help="of a classifier's input, where it leaves it open")
+    parser.add_argument("--output", metavar="NAME", help="of a classifier: which output gives the scores")
     parser.add_argument(
         "--verify",
         nargs="?",
@@ -37,7 +56,13 @@ def run(args: argparse.Namespace) -> int:
         args.model, args.verify = Path(args.verify), ""
     if args.model is None:
         raise UsageError("which model? camrt inspect MODEL")
-    model = open_model(args.model, args.provider, args.threads)
+    try:
+        model = open_model(args.model, args.provider, args.threads)
+    except NoModelFile as refusal:
+        try:
+            return show_classifier(args.model, args.size, args.output, as_json=args.json)
+        except MissingExtra:
+            raise refusal from None
     geometry, info = model.geometry, model.info
     report: dict[str, Any] = {
         "model": str(model.path),
@@ -66,16 +91,19 @@ def run(args: argparse.Namespace) -> int:
         from camrt.runtime.identity import check_identity
 
         result = model(_picture(args.verify, geometry.width, geometry.height))
-        check = check_identity(model, result)
-        holds = check.holds
         report |= {
-            "identity_error": check.relative,
-            "identity_error_absolute": check.absolute,
-            "identity_tolerance": check.tolerance,
-            "identity_holds": holds,
             "verified_on": args.verify or "noise",
             "top": [{"class_id": i, "label": label, "score": score} for i, label, score in result.top(5)],
         }
+        if model.head in EXACT:
+            check = check_identity(model, result)
+            holds = check.holds
+            report |= {
+                "identity_error": check.relative,
+                "identity_error_absolute": check.absolute,
+                "identity_tolerance": check.tolerance,
+                "identity_holds": holds,
+            }
     if args.json:
         print(json.dumps(report, indent=2, ensure_ascii=False))
     else:
@@ -100,13 +128,12 @@ def _picture(path: str, width: int, height: int) -> Any:
 
 
 def _print(report: dict[str, Any], *, every_label: bool) -> None:
-    shape = report["input"]
+    shape, stated = report["input"], report["verification"]
     maps = "x".join(str(side) for side in report["features"])
-    name = {"linear": "features, pooled, then one linear layer", "class_maps": "one map a class, pooled"}
     resize = shape["resize"] + (f" of {shape['shorter_side']}" if shape["shorter_side"] else "")
     rows = {
         "model": f"{report['model']} ({report['size_bytes'] / 1e6:.1f} MB)",
-        "head": f"{report['head']} ({name[report['head']]})",
+        "head": f"{report['head']} ({HEADS[report['head']]})",
         "maps": maps + (f", the outer ring, {report['map_margin']} wide, is padding" if report["map_margin"] else ""),
         "input": f"{shape['width']}x{shape['height']}, {resize}, {shape['interpolation']}",
         "preprocessing": _pairs(report["preprocessing"]),
@@ -114,7 +141,7 @@ def _print(report: dict[str, Any], *, every_label: bool) -> None:
         + ("; ..." if report["classes"] > 5 else ""),
         "activation": report["activation"] or "not stated",
         "made from": _pairs(report["source"]),
-        "verified": _pairs(report["verification"]),
+        "verified": _pairs({key: value for key, value in stated.items() if key not in COST}),
         "provider": f"{report['provider']}, {report['threads']} threads",
     }
     if "identity_error" in report:
@@ -123,7 +150,13 @@ def _print(report: dict[str, Any], *, every_label: bool) -> None:
             f"{verdict}; on {report['verified_on']} mean(CAM) + bias is within {report['identity_error']:.1e} of the "
             f"logits (allowed {report['identity_tolerance']:.1e})"
         )
+    elif "top" in report:
+        rows["identity"] = "none: maps of this head do not add up to the logits; they were proven when the file was made"
+    if "top" in report:
         rows["top"] = "; ".join(f"{row['label']} {row['score']:.3f}" for row in report["top"])
+    if all(key in stated for key in COST):
+        ms, without = (stated[key] for key in COST)
+        rows["cost"] = f"{ms - without:.2f} of {ms:.2f} ms a picture are the maps, where the file was made"
     for key, value in rows.items():
         print(f"{key:<14}{value}")
     if every_label:
