@@ -70,7 +70,8 @@ class Walk:
 
     def _reduced(self, node: NodeProto, layout: str, spatial: set[int]) -> str | None:
         axes = reduced_axes(self.graph, node)
-        if axes is None or 0 in axes or (axes & spatial and axes - spatial):
+        single = {index for index, axis in enumerate(layout) if axis == "1"}
+        if axes is None or 0 in axes or (axes & spatial and axes - spatial - single):
             return None
         if axes >= spatial:
             return ""

@@ -113,12 +113,8 @@ def find_head(
         found = [_exact_head(graph, network_input, output) for output in read]
         if maps is not None and not any(isinstance(entry, Head) for entry in found):
             found = [_with_saliency_map(graph, output, maps) for output in read]
-        elif not any(isinstance(entry, Head) for entry in found):
-            found = [
-                _asked_head(graph, network_input, output, refusal)
-                for output, refusal in zip(read, found, strict=True)
-                if isinstance(refusal, HeadNotFound)
-            ]
+        elif not any(isinstance(entry, Head) and not _is_one_cell(graph, entry) for entry in found):
+            found = [_asked_head(graph, network_input, *pair) for pair in zip(read, found, strict=True)]
     return _only(graph, [*found, *refusals])
 
 
@@ -201,11 +197,19 @@ def _with_saliency_map(graph: Graph, output: _Output, maps: str) -> Head | HeadN
     return output.head(kind="saliency_map", maps=maps, classes=classes)
 
 
-def _asked_head(graph: Graph, network_input: NetworkInput, output: _Output, refusal: HeadNotFound) -> Head | HeadNotFound:
+def _is_one_cell(graph: Graph, head: Head) -> bool:
+    """Tell whether an exact head pools a map of one cell, which shows nothing (VGG with its layers as convolutions)."""
+    shape = None if head.pooled is None or head.pooled.grid else graph.shape(head.pooled.tensor)
+    return shape is not None and shape.count(1) >= 2
+
+
+def _asked_head(
+    graph: Graph, network_input: NetworkInput, output: _Output, otherwise: Head | HeadNotFound
+) -> Head | HeadNotFound:
     """Return a head whose cells are asked one by one, or why neither this nor an exact one is possible."""
     last = graph.producer(output.logits)
     if last is None or last.op_type in NO_SCORES:
-        return refusal
+        return otherwise
     *cuts, logits = find_cuts(graph, network_input, output.logits)
     last_map = max((index for index, cut in enumerate(cuts) if cut.is_map), default=0)
     tokens = [cut for cut in cuts[last_map:] if cut.is_row_of_tokens]
@@ -216,9 +220,9 @@ def _asked_head(graph: Graph, network_input: NetworkInput, output: _Output, refu
         if isinstance(tail, Tail):
             return _head_of(graph, output, tail)
         reasons.append(f"{graph.shown(cut.tensor)!r}: {tail}")
-    if not reasons:
-        return refusal
-    return HeadNotFound(f"{refusal}. Nor can it be asked about one cell of a map after the other, of {'; '.join(dict.fromkeys([reasons[0], reasons[-1]]))}")
+    if not reasons or isinstance(otherwise, Head):
+        return otherwise
+    return HeadNotFound(f"{otherwise}. Nor can it be asked about one cell of a map after the other, of {'; '.join(dict.fromkeys([reasons[0], reasons[-1]]))}")
 
 
 def _head_of(graph: Graph, output: _Output, tail: Tail) -> Head:

@@ -91,9 +91,17 @@ def reduced_axes(graph: Graph, node: NodeProto) -> set[int] | None:
 
 
 def covers_map(graph: Graph, node: NodeProto) -> bool:
-    """Tell whether an AveragePool or MaxPool covers the whole map with one window."""
+    """Tell whether an AveragePool or MaxPool covers the whole map with one window, and counts nothing but the map."""
     shape = graph.shape(node.input[0])
-    if any(attribute(node, "pads", [0])) or attribute(node, "auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
+    if attribute(node, "auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
         return False
-    # Where the map's size is known only by running, the verification decides.
-    return shape is None or None in shape[2:] or tuple(attribute(node, "kernel_shape")) == shape[2:]
+    kernel = attribute(node, "kernel_shape")
+    pads = attribute(node, "pads", [0] * 2 * len(kernel))
+    if any(pads) and attribute(node, "count_include_pad", 0):
+        return False
+    if shape is None or None in shape[2:]:  # the size is known only by running: the verification decides
+        return not any(pads)
+    return all(
+        size is not None and window == size + before + after
+        for window, size, before, after in zip(kernel, shape[2:], pads, pads[len(kernel) :], strict=False)
+    )

@@ -12,11 +12,11 @@ Where the head is linear, its weights say what each cell of the map adds to a lo
 All of it happens in the graph, in one batch of as many pictures as there are cells: `camrt.export.asking`.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
 from onnx import NodeProto
 
 from camrt.export.alike import Walk
@@ -67,7 +67,8 @@ def find_tail(graph: Graph, network_input: NetworkInput, cut: Cut, logits: Cut) 
         return "the network mixes the pictures of a batch"
     if not any(_weighs(graph, node) for node in nodes):
         return "no layer with weights stands behind it"
-    if len(logits.shape) not in (2, 4) or set(logits.shape[2:]) - {1}:
+    classes = math.prod(logits.shape[1:])
+    if max(logits.shape[1:], default=0) != classes:
         return f"what comes out has shape {list(logits.shape)}"
     common = {
         "entry": cut.tensor,
@@ -75,7 +76,7 @@ def find_tail(graph: Graph, network_input: NetworkInput, cut: Cut, logits: Cut) 
         "nodes": nodes,
         "rewired": rewired,
         "entry_shape": cut.shape,
-        "classes": logits.shape[1],
+        "classes": classes,
     }
     if cut.is_row_of_tokens:
         grid = patch_grid(cut.shape[1], network_input)
@@ -89,7 +90,7 @@ def find_tail(graph: Graph, network_input: NetworkInput, cut: Cut, logits: Cut) 
         return Tail(mode="per_position", height=height, width=width, dropped=frozenset(walk.dropped), **common)
     if _attends(graph, nodes, network_input.name):
         return "behind it the network works on tokens (attention), which a map with one cell means nothing to"
-    size = 4 * height * width * int(np.prod(cut.shape[1:]))
+    size = 4 * height * width * math.prod(cut.shape[1:])
     if size > MOST_MASKED_BYTES:
         return (
             f"its {height}x{width} cells would be {height * width} masked copies of {size / 2**30:.1f} GiB together; "

@@ -29,6 +29,9 @@ POOLS: dict[str, Callable[[Net, str], str]] = {
     "ReduceMean of negative axes": lambda net, maps: net.mean(maps, [-1, -2]),
     "two ReduceMeans": lambda net, maps: net.mean(net.mean(maps, [3], 0), [2], 0),
     "ReduceMean without the axes": lambda net, maps: net.mean(maps, [2, 3], 0),
+    "AveragePool over the map and its padding": lambda net, maps: net.op(
+        "AveragePool", maps, kernel_shape=[5, 6], pads=[0, 1, 1, 1]
+    ),
     "AveragePool over the map": lambda net, maps: net.op("AveragePool", maps, kernel_shape=[4, 4]),
 }
 BETWEEN: dict[str, Callable[[Net, str], str]] = {

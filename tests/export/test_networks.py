@@ -1,0 +1,135 @@
+"""Other people's networks, of every family that there is: which head they have, and that it is shown as it is."""
+
+import numpy as np
+import pytest
+
+from camrt.errors import HeadNotFound
+from camrt.export import attach, from_torch
+from support.export_graphs import PLAIN, assert_identity, random_pictures, run
+from support.heads_table import note, note_refusal
+from support.networks import keras_file, light_file, torch_network
+
+pytestmark = pytest.mark.slow
+
+TORCH = {
+    ("torchvision", "alexnet"): "masked",
+    ("torchvision", "convnext_tiny"): "per_position",
+    ("torchvision", "efficientnet_v2_s"): "linear",
+    ("torchvision", "inception_v3"): "linear",
+    ("torchvision", "maxvit_t"): "per_position",
+    ("torchvision", "mobilenet_v3_small"): "per_position",
+    ("torchvision", "squeezenet1_0"): "class_maps",
+    ("torchvision", "swin_t"): "linear",
+    ("torchvision", "swin_v2_t"): "linear",
+    ("torchvision", "vgg11"): "masked",
+    ("torchvision", "vit_b_16"): "tokens",
+    ("torchvision", "wide_resnet50_2"): "linear",
+    ("timm", "convnext_atto"): "per_position",
+    ("timm", "dla34"): "linear",
+    ("timm", "edgenext_xx_small"): "per_position",
+    ("timm", "fastvit_t8"): "linear",
+    ("timm", "ghostnet_100"): "per_position",
+    ("timm", "hrnet_w18_small"): "linear",
+    ("timm", "levit_128s"): "linear",
+    ("timm", "mixer_s32_224"): "linear",
+    ("timm", "mobilenetv1_100"): "linear",
+    ("timm", "mobilenetv3_small_050"): "per_position",
+    ("timm", "mobilenetv4_conv_small"): "per_position",
+    ("timm", "nf_resnet26"): "linear",
+    ("timm", "poolformer_s12"): "per_position",
+    ("timm", "regnety_002"): "linear",
+    ("timm", "repvgg_a0"): "linear",
+    ("timm", "resnetv2_50"): "linear",
+    ("timm", "tf_efficientnet_lite0"): "linear",
+    ("timm", "tiny_vit_5m_224"): "per_position",
+    ("timm", "vgg11"): "masked",
+    ("timm", "vit_tiny_patch16_224"): "tokens",
+    ("timm", "xception41"): "linear",
+    ("transformers", "Beit"): "tokens",
+    ("transformers", "ConvNext"): "per_position",
+    ("transformers", "ConvNextV2"): "per_position",
+    ("transformers", "DeiT"): "tokens",
+    ("transformers", "Dinov2"): "tokens",
+    ("transformers", "FocalNet"): "linear",
+    ("transformers", "MobileNetV1"): "linear",
+    ("transformers", "MobileNetV2"): "linear",
+    ("transformers", "PoolFormer"): "linear",
+    ("transformers", "RegNet"): "linear",
+    ("transformers", "ResNet"): "linear",
+    ("transformers", "Swin"): "linear",
+    ("transformers", "ViT"): "tokens",
+}
+SIDES = {"crossvit_9_240": 240, "inception_v3": 299}
+KERAS = {
+    "MobileNetV2": "linear",
+    "MobileNetV3Small": "per_position",
+    "ResNet50V2": "linear",
+    "VGG16": "masked",
+}
+LIGHT = {
+    "bvlc_alexnet": "masked",
+    "densenet121": "linear",
+    "inception_v1": "linear",
+    "inception_v2": "linear",
+    "resnet50": "linear",
+    "shufflenet": "linear",
+    "squeezenet": "class_maps",
+    "vgg19": "masked",
+    "zfnet512": "masked",
+}
+REFUSED = {
+    ("timm", "crossvit_9_240"): "its head reads tokens of two grids",
+    ("timm", "deit_tiny_distilled_patch16_224"): "its head reads two tokens",
+}
+
+
+def check(report, head, path, width, height):
+    """The identity holds outside of the export too, or the maps are what the head was shown to say."""
+    assert report.head == head
+    results = run(path, random_pictures(1, width, height))
+    assert np.isfinite(results["scores"]).all()
+    maps = results.get("features", results.get("class_maps"))
+    assert report.features == maps.shape[1:]
+    assert min(maps.shape[2:]) > 1
+    if head in ("linear", "class_maps"):
+        assert_identity(results, 1e-4)
+    else:
+        assert report.verification["cells_error"] <= 1e-4
+        assert results["class_maps"].std() > 0
+
+
+@pytest.mark.parametrize(("library", "name"), TORCH, ids="-".join)
+def test_networks_in_torch(library, name, tmp_path):
+    side = SIDES.get(name, 224)
+    network = torch_network(library, name, side)
+    report = from_torch(network, tmp_path / "model.onnx", input_size=side)
+    note(library, name, report)
+    assert report.verification["torch_error"] <= 1e-4
+    check(report, TORCH[library, name], tmp_path / "model.onnx", side, side)
+
+
+@pytest.mark.parametrize(("library", "name"), REFUSED, ids="-".join)
+def test_networks_that_are_refused(library, name, tmp_path):
+    side = SIDES.get(name, 224)
+    network = torch_network(library, name, side)
+    with pytest.raises(HeadNotFound, match=r"output '\w+' comes from .* node"):
+        from_torch(network, tmp_path / "model.onnx", input_size=side)
+    assert not list(tmp_path.iterdir())
+    note_refusal(library, name, REFUSED[library, name])
+
+
+@pytest.mark.parametrize("name", KERAS)
+def test_networks_in_keras(name, tmp_path):
+    side = 224 if name == "VGG16" else 128
+    keras_file(name, side, tmp_path / "in.onnx")
+    report = attach(tmp_path / "in.onnx", tmp_path / "out.onnx", **PLAIN | {"scale": 1 / 255})
+    note("Keras", name, report)
+    check(report, KERAS[name], tmp_path / "out.onnx", side, side)
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_the_graphs_that_come_with_onnx(name, tmp_path):
+    light_file(name, tmp_path / "in.onnx")
+    report = attach(tmp_path / "in.onnx", tmp_path / "out.onnx")
+    note("onnx's light graphs", name, report)
+    check(report, LIGHT[name], tmp_path / "out.onnx", 224, 224)
