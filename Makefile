@@ -36,13 +36,13 @@ $(DEMO)/ready: pyproject.toml
 	$(DEMO)/bin/pip install --quiet --editable '.[cpu]'
 	@touch $@
 
-# grad-cam goes in without its dependencies: it asks for opencv-python-headless, whose files overwrite those of
-# opencv-python and take the window away. tests/constraints.txt pins what is known to work together; the oldest versions
+# grad-cam and openvino-model-api go in without their dependencies: they ask for opencv-python-headless, whose files
+# overwrite those of opencv-python and take the window away. tests/constraints.txt pins what is known to work together; the oldest versions
 # are tried by: make test TEST=.venv-lowest CONSTRAINTS=tests/lowest.txt
 $(TEST)/ready: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(TEST)
 	$(TEST)/bin/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[cpu,export,test,dev]'
-	$(TEST)/bin/pip install --quiet --constraint $(CONSTRAINTS) --no-deps grad-cam
+	$(TEST)/bin/pip install --quiet --constraint $(CONSTRAINTS) --no-deps grad-cam openvino-model-api
 	@touch $@
 
 clean:

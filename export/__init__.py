@@ -15,9 +15,9 @@ from camrt.errors import MissingExtra
 from camrt.loading import load_undisturbed
 
 if TYPE_CHECKING:
+    from camrt.export.classifier_survey import survey
     from camrt.export.gap_cnn import to_gap_cnn
     from camrt.export.onnx_door import attach
-    from camrt.export.classifier_survey import survey
     from camrt.export.torch_door import from_torch
 
 __all__ = ["attach", "from_torch", "survey", "to_gap_cnn"]

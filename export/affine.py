@@ -1,8 +1,8 @@
 """The linear layer in the ways exporters write it, with all that folds into it.
 
-    Gemm, MatMul, a 1x1 convolution on the pooled map (in groups too), MatMulInteger with its scales
-    Add, Sub, Mul, Div with constants; BatchNormalization: before it, after it, between two of them
-    Concat of several along the classes; the sum of two
+Gemm, MatMul, a 1x1 convolution on the pooled map (in groups too), MatMulInteger with its scales
+Add, Sub, Mul, Div with constants; BatchNormalization: before it, after it, between two of them
+Concat of several along the classes; the sum of two
 """
 
 from collections.abc import Callable, Sequence
@@ -100,7 +100,9 @@ class Affine:
 
     def rounded(self, quantizers: Sequence[Quantizer]) -> "Affine":
         """Return self with quantizers behind it."""
-        on_data = self.linear.ndim == 1 and not self.roundings and bool((self.linear == 1).all() and not self.bias.any())
+        on_data = (
+            self.linear.ndim == 1 and not self.roundings and bool((self.linear == 1).all() and not self.bias.any())
+        )
         new = tuple(Rounding(quantizer, np.ones(1), on_data) for quantizer in quantizers)
         return replace(self, roundings=self.roundings + new)
 

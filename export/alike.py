@@ -1,4 +1,4 @@
-"""Tell whether a part of a network treats every cell of a map alike, so that it can be given one cell as a whole map."""
+"""Tell whether a part of a network treats every cell of a map alike, so that one cell can be given to it as a map."""
 
 from collections.abc import Sequence
 
@@ -116,7 +116,9 @@ class Walk:
     def _broadcast(self, node: NodeProto, known: list[str]) -> str | None:
         """Return the layout of what an elementwise operator gives; None where an operand differs from cell to cell."""
         layout = "".join(next((axis for axis in axes if axis != "1"), "1") for axes in zip(*known, strict=False))
-        if any(len(other) != len(layout) or set(map("".join, zip(other, layout, strict=True))) - _SAME for other in known):
+        if any(
+            len(other) != len(layout) or set(map("".join, zip(other, layout, strict=True))) - _SAME for other in known
+        ):
             return None
         for name in node.input:
             value = self.graph.constant(name) if name and name not in self.layouts else None

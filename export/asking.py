@@ -35,7 +35,7 @@ def one_cell_each(tail: Tail, entry: NDArray[Any]) -> NDArray[Any]:
     """Return as many maps as there are cells, (cells, *entry.shape), each of which shows one cell of ``entry`` only."""
     if tail.mode == "masked":
         mask = np.eye(tail.cells, dtype=entry.dtype).reshape(tail.cells, 1, tail.height, tail.width)
-        return entry * mask
+        return np.asarray(entry * mask)
     if tail.mode == "tokens":
         return np.broadcast_to(entry[-tail.cells :, None], (tail.cells, *entry.shape))
     cells = entry.reshape(len(entry), -1).T  # (cells, C)

@@ -170,8 +170,8 @@ def convert(
 
 _NOTES: dict[HeadKind, str] = {
     "class_maps": "Each channel that the last convolution gives is taken for one class.",
-    "per_position": "The head is not linear: a class's map is the logit that it gives to each cell by itself; such maps "
-    "do not add up to the logit.",
+    "per_position": "The head is not linear: a class's map is the logit that it gives to each cell by itself; such "
+    "maps do not add up to the logit.",
     "tokens": "The head reads one token or their mean: a class's map is the logit that it gives to the token of each "
     "patch; such maps do not add up to the logit.",
     "masked": "The head mixes cells: a class's map is the logit with all cells but one set to zero (Recipro-CAM); such "

@@ -82,7 +82,7 @@ def _cut_tensors(graph: Graph, source: str, logits: str) -> list[str]:
 
 def _layouts(graph: Graph, network_input: NetworkInput) -> dict[str, str]:
     """Follow what each axis means through the graph, as far as operators tell."""
-    layouts = {network_input.name: network_input.layout}
+    layouts: dict[str, str] = {network_input.name: network_input.layout}
     for node in graph.proto.node:
         known = [layouts[name] for name in node.input if name in layouts]
         found = _layout_after(graph, node, known)
@@ -110,7 +110,9 @@ def _layout_after(graph: Graph, node: NodeProto, known: list[str]) -> str | None
         return "".join(known[0][axis] for axis in permutation) if known and permutation else None
     if node.op_type.startswith("Reduce"):
         axes, gone = reduced_axes(graph, node), "1" if attribute(node, "keepdims", 1) else ""
-        return "".join(gone if index in axes else axis for index, axis in enumerate(known[0])) if known and axes else None
+        return (
+            "".join(gone if index in axes else axis for index, axis in enumerate(known[0])) if known and axes else None
+        )
     if node.op_type in ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Gather"):
         return {3: "n??", 4: "n???"}.get(rank or 0)
     return next((layout for layout in known if rank in (len(layout), None)), {3: "n??", 4: "n???"}.get(rank or 0))

@@ -6,8 +6,8 @@ Two heads can be explained exactly (Zhou et al. 2016, arXiv:1512.04150, section 
     class_maps  scores <- (activation) <- global average pool <- (Relu) <- 1x1 convolution, one map a class
 
 Whatever only moves numbers about (Flatten, Reshape, Dropout, Cast, a quantizer and its inverse ...) may stand between
-them. The walk trusts that they do: the identity, computed before a file is written, is the proof. Of any other head each
-cell of a map is asked in turn (`camrt.export.tail`).
+them. The walk trusts that they do: the identity, computed before a file is written, is the proof. Any other head is
+asked about each cell of a map in turn (`camrt.export.tail`).
 """
 
 from collections.abc import Sequence
@@ -82,9 +82,7 @@ class _Output:
         )
 
 
-def find_head(
-    graph: Graph, network_input: NetworkInput, wanted: str | None = None, layer: str | None = None
-) -> Head:
+def find_head(graph: Graph, network_input: NetworkInput, wanted: str | None = None, layer: str | None = None) -> Head:
     """Find the head of an output.
 
     Args:
@@ -222,7 +220,8 @@ def _asked_head(
         reasons.append(f"{graph.shown(cut.tensor)!r}: {tail}")
     if not reasons or isinstance(otherwise, Head):
         return otherwise
-    return HeadNotFound(f"{otherwise}. Nor can it be asked about one cell of a map after the other, of {'; '.join(dict.fromkeys([reasons[0], reasons[-1]]))}")
+    shown = "; ".join(dict.fromkeys([reasons[0], reasons[-1]]))
+    return HeadNotFound(f"{otherwise}. Nor can it be asked about one cell of a map after the other, of {shown}")
 
 
 def _head_of(graph: Graph, output: _Output, tail: Tail) -> Head:
@@ -243,7 +242,8 @@ def _at_layer(graph: Graph, network_input: NetworkInput, output: _Output, layer:
     maps = {graph.shown(cut.tensor): cut for cut in cuts if cut.is_map or cut.is_row_of_tokens}
     if layer not in maps:
         raise UsageError(
-            f"{layer!r} is no feature map that everything goes through; those of this network: {', '.join(maps) or 'none'}"
+            f"{layer!r} is no feature map that everything goes through; those of this network: "
+            + (", ".join(maps) or "none")
         )
     tail = find_tail(graph, network_input, maps[layer], logits)
     if isinstance(tail, Tail):

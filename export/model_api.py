@@ -1,6 +1,6 @@
 """Metadata of OpenVINO's Model API (and of the Training Extensions and XAI, which follow it): read and written.
 
-Keys are ``model_info NAME`` in the ONNX file's ``metadata_props``; lists are separated by spaces. The network's input is
+Keys are ``model_info NAME`` in the file's ``metadata_props``; lists are separated by spaces. The network's input is
 (pixel - mean_values) / scale_values there, pixels from 0 to 255 in BGR, reversed to RGB where the file says so.
 """
 
@@ -59,7 +59,11 @@ def entries(info: ModelInfo) -> dict[str, str]:
     geometry = info.geometry
     if geometry is None or info.activation == "sigmoid" or geometry.shorter_side is not None:
         return {}
-    stated = {"model_type": "Classification", "resize_type": _RESIZES[geometry.resize], "reverse_input_channels": "False"}
+    stated = {
+        "model_type": "Classification",
+        "resize_type": _RESIZES[geometry.resize],
+        "reverse_input_channels": "False",
+    }
     if info.labels is not None:
         stated["labels"] = " ".join("_".join(label.split()) or "_" for label in info.labels)
     return {PREFIX + name: value for name, value in stated.items()}

@@ -155,7 +155,9 @@ class Pixels:
         grey = network_input.channels == 1
         plain = grey or network_input.takes_bytes
         if grey and self.channels not in (None, "grey"):
-            raise UsageError("the network takes grey pictures, which have no order of colours; leave --rgb and --bgr out")
+            raise UsageError(
+                "the network takes grey pictures, which have no order of colours; leave --rgb and --bgr out"
+            )
         if network_input.takes_bytes and (self.scale or self.mean or self.std):
             raise UsageError("the network takes pixels as bytes, as they are; leave --scale, --mean and --std out")
         count = network_input.channels

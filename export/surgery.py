@@ -113,7 +113,7 @@ class _Publisher:
         return tensor
 
     def _weights(self, affine: Affine) -> None:
-        """Let the weights be a view of those that the graph has, where it has them, so that the file holds them once."""
+        """Let the weights be a view of the graph's own, where it has them, so that the file holds them once."""
         if affine.stored is None:
             tensor = self.graph.add_initializer("weights", affine.linear.astype(np.float32))
             self._add("Identity", [tensor], CAM_WEIGHTS)

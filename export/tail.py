@@ -3,8 +3,8 @@
 Where the head is linear, its weights say what each cell of the map adds to a logit. Where it is not, it is asked:
 
     per_position  Between the map and the logits stand only steps that treat every cell alike, one global pool and what
-                  follows it. The whole tail then takes a map of one cell; every cell is given to it as such a map. For a
-                  linear head this is the class activation map plus its bias, exactly.
+                  follows it. The whole tail then takes a map of one cell; every cell is given to it as such a map.
+                  For a linear head this is the class activation map plus its bias, exactly.
     tokens        The same for a row of tokens (a vision transformer) of which the head reads the first or the mean.
     masked        Anything else (a flattened map, further convolutions): the tail sees the map with all but one cell set
                   to zero (Recipro-CAM; Byun and Lee 2022, arXiv:2209.14074, section 3).
@@ -14,7 +14,7 @@ All of it happens in the graph, in one batch of as many pictures as there are ce
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from onnx import NodeProto
@@ -49,7 +49,7 @@ class Tail:
     classes: int
     rewired: frozenset[str]
     """Tensors from before the entry whose size is read behind it: the batch is what is meant."""
-    dropped: frozenset[str] = field(default_factory=frozenset)
+    dropped: frozenset[str]
     """Outputs of nodes that a map of one cell does not need: windows over the whole map, cuts along the tokens."""
 
     @property
@@ -70,37 +70,41 @@ def find_tail(graph: Graph, network_input: NetworkInput, cut: Cut, logits: Cut) 
     classes = math.prod(logits.shape[1:])
     if max(logits.shape[1:], default=0) != classes:
         return f"what comes out has shape {list(logits.shape)}"
-    common = {
-        "entry": cut.tensor,
-        "logits": logits.tensor,
-        "nodes": nodes,
-        "rewired": rewired,
-        "entry_shape": cut.shape,
-        "classes": classes,
-    }
-    if cut.is_row_of_tokens:
-        grid = patch_grid(cut.shape[1], network_input)
-        walk = Walk(graph, "ntc")
-        if grid is None or not walk.reaches(nodes, cut.tensor, logits.tensor):
-            return walk.obstacle or f"its {cut.shape[1]} tokens are no grid of patches"
-        return Tail(mode="tokens", height=grid[0], width=grid[1], dropped=frozenset(walk.dropped), **common)
-    height, width = cut.shape[2:]
-    walk = Walk(graph, "nchw")
-    if walk.reaches(nodes, cut.tensor, logits.tensor):
-        return Tail(mode="per_position", height=height, width=width, dropped=frozenset(walk.dropped), **common)
-    if _attends(graph, nodes, network_input.name):
-        return "behind it the network works on tokens (attention), which a map with one cell means nothing to"
-    size = 4 * height * width * math.prod(cut.shape[1:])
-    if size > MOST_MASKED_BYTES:
-        return (
-            f"its {height}x{width} cells would be {height * width} masked copies of {size / 2**30:.1f} GiB together; "
-            "choose a smaller map, nearer the end"
-        )
-    return Tail(mode="masked", height=height, width=width, **common)
+    grid, layout = _grid(cut, network_input), "ntc" if cut.is_row_of_tokens else "nchw"
+    walk = Walk(graph, layout)
+    mode: Mode = "tokens" if cut.is_row_of_tokens else "per_position"
+    if grid is None:
+        return f"its {cut.shape[1]} tokens are no grid of patches"
+    if not walk.reaches(nodes, cut.tensor, logits.tensor):
+        if cut.is_row_of_tokens:
+            return walk.obstacle or "it is not pooled"
+        if _attends(graph, nodes, network_input.name):
+            return "behind it the network works on tokens (attention), which a map with one cell means nothing to"
+        mode, size = "masked", 4 * math.prod(grid) * math.prod(cut.shape[1:])
+        if size > MOST_MASKED_BYTES:
+            return (
+                f"its {grid[0]}x{grid[1]} cells would be {math.prod(grid)} masked copies of {size / 2**30:.1f} GiB "
+                "together; choose a smaller map, nearer the end"
+            )
+    return Tail(
+        mode=mode,
+        entry=cut.tensor,
+        logits=logits.tensor,
+        nodes=nodes,
+        entry_shape=cut.shape,
+        height=grid[0],
+        width=grid[1],
+        classes=classes,
+        rewired=rewired,
+        dropped=frozenset() if mode == "masked" else frozenset(walk.dropped),
+    )
 
 
-def patch_grid(tokens: int, network_input: NetworkInput) -> tuple[int, int] | None:
-    """Return (h, w) of the patches among that many tokens."""
+def _grid(cut: Cut, network_input: NetworkInput) -> tuple[int, int] | None:
+    """Return (h, w) of a map, or of the patches among tokens."""
+    if not cut.is_row_of_tokens:
+        return cut.shape[2], cut.shape[3]
+    tokens = cut.shape[1]
     return next((grid for prefix in PREFIXES if (grid := token_grid(tokens - prefix, network_input.size))), None)
 
 

@@ -7,7 +7,7 @@
     │   └── NoModelFile     it is an ONNX model, but not one that camrt made
     ├── ProviderError       an execution provider cannot run here
     ├── ExportError         a classifier cannot become a model file
-    │   └── HeadNotFound    its head is not one that a class activation map explains
+    │   └── HeadNotFound    nothing of it can be shown as maps of its classes
     ├── SourceError         frames cannot be read
     └── SinkError           results cannot be written
 
@@ -44,7 +44,7 @@ class ExportError(CamrtError):
 
 
 class HeadNotFound(ExportError):  # noqa: N818 - the name says what is missing
-    """The classifier's head is not a global average pool with one linear layer."""
+    """The classifier's head is none whose maps can be shown: neither exactly nor by asking about each cell."""
 
 
 class SourceError(CamrtError):

@@ -25,7 +25,7 @@ def test_a_file_that_is_no_model_is_named(squeezenet, photo, tmp_path, name, tas
     assert not (tmp_path / "o").exists()
 
 
-@pytest.mark.parametrize("task", [["inspect"], ["bench"], ["live", "--source", "0"]])
+@pytest.mark.parametrize("task", [["bench"], ["live", "--source", "0"]])
 def test_a_model_of_somebody_else_is_told_the_command_that_mends_it(shared_data, task):
     path = shared_data / "models" / "squeezenet11_caffe.onnx"
     said = refusal(task[0], path, *task[1:], status=1)

@@ -1,11 +1,13 @@
 """``camrt inspect``: what is in a model file, and the proof that its maps explain its scores."""
 
 import json
+import re
 
 import onnx
 import pytest
 
 from support.command import camrt, succeeds
+from support.export_graphs import CHANNELS, Net
 from support.tiny_models import write_class_maps, write_linear
 
 
@@ -36,7 +38,7 @@ def test_without_verify_nothing_is_claimed(mobilenet):
 def test_the_text_says_it_in_words(mobilenet, photo):
     lines = succeeds("inspect", mobilenet, "--verify", photo).splitlines()
     said = {line[:14].strip(): line[14:] for line in lines}
-    assert said["head"] == "linear (features, pooled, then one linear layer)"
+    assert said["head"].startswith("linear (features, pooled, then one linear layer: the maps add up to the logits")
     assert said["maps"] == "256x4x4"
     assert said["input"] == "128x128, stretch, linear"
     assert said["classes"].startswith("1001: background; tench, Tinca tinca; goldfish, Carassius auratus;")
@@ -72,3 +74,29 @@ def test_maps_that_do_not_explain_the_scores_are_found_out(write, tmp_path):
     assert done.returncode == 1
     assert "DOES NOT HOLD" in done.stdout
     assert json.loads(camrt("inspect", path, "--verify", "--json").stdout)["identity_holds"] is False
+
+
+def test_a_classifier_is_looked_at_before_it_is_attached(tmp_path):
+    net = Net()
+    maps = net.features()
+    pooled = net.op("Flatten", net.op("GlobalAveragePool", maps))
+    hidden = net.op("Relu", net.op("Gemm", pooled, net.weights(6, 5), transB=1))
+    source = net.save(tmp_path / "in.onnx", net.op("Gemm", hidden, net.weights(4, 6), transB=1))
+    report = json.loads(succeeds("inspect", source, "--json"))
+    assert (report["head"], report["refusal"], report["input"]) == ("per_position", None, [8, 8])
+    assert report["layers"][-1] == {"name": maps, "shape": [5, 4, 4], "operator": "Relu", "head": "per_position"}
+    assert report["layers"][0]["head"] == "masked"
+    assert f"camrt attach {source} -o in.cam.onnx" in succeeds("inspect", source)
+
+    assert "maps off by" in succeeds("attach", source, "-o", tmp_path / "out.onnx", "--layer", maps)
+    shown = succeeds("inspect", tmp_path / "out.onnx", "--verify")
+    assert "per_position (not linear" in shown
+    assert "do not add up to the logits" in shown
+    assert re.search(r"cost +-?\d+\.\d\d of \d+\.\d\d ms a picture are the maps", shown)
+
+
+def test_a_classifier_that_cannot_be_shown_says_why(tmp_path):
+    net = Net()
+    source = net.save(tmp_path / "in.onnx", net.pooled(), **{"flatten6": ["N", CHANNELS]})
+    done = camrt("inspect", source)
+    assert (done.returncode, "export it with its classifier" in done.stdout) == (1, True)

@@ -226,7 +226,9 @@ def fully_connected_as_convolution(net):
     return net.op("Flatten", net.op("Conv", pooled, net.weights(CLASSES, CHANNELS, 1, 1), net.weights(CLASSES)))
 
 
-@pytest.mark.parametrize("head", [fully_connected, fully_connected_as_convolution, class_maps], ids=lambda h: h.__name__)
+@pytest.mark.parametrize(
+    "head", [fully_connected, fully_connected_as_convolution, class_maps], ids=lambda h: h.__name__
+)
 @pytest.mark.parametrize("dress", ["QDQ", "QOperator", "dynamic"])
 def test_quantized_by_onnx_runtime(dress, head, tmp_path):
     """Its own tools, in each of the three forms that they write."""

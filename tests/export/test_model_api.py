@@ -64,7 +64,9 @@ def test_the_saliency_map_of_a_graph_is_shown_as_it_is(tmp_path):
 
 def test_a_saliency_map_of_another_number_of_classes_is_refused(tmp_path):
     source = saved(tmp_path, maps=CLASSES - 1)
-    with pytest.raises(HeadNotFound, match=r"'saliency_map' has shape \[N, 3, 4, 4\].*one map for each of the 4 classes"):
+    with pytest.raises(
+        HeadNotFound, match=r"'saliency_map' has shape \[N, 3, 4, 4\].*one map for each of the 4 classes"
+    ):
         attach(source, tmp_path / "out.onnx", **PLAIN)
 
 
@@ -83,7 +85,9 @@ def test_what_model_info_says_is_taken_where_the_caller_is_silent(tmp_path):
     assert any("model_info" in sentence for sentence in report.assumptions)
     pictures = random_pictures(2)
     data = ((pictures[..., ::-1] - np.array([10, 20, 30])) / np.array([2, 4, 8])).transpose(0, 3, 1, 2)
-    expected = np.concatenate([session(source).run(["logits"], {"data": one[None].astype(np.float32)})[0] for one in data])
+    expected = np.concatenate(
+        [session(source).run(["logits"], {"data": one[None].astype(np.float32)})[0] for one in data]
+    )
     found = run(tmp_path / "out.onnx", pictures)["logits"]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
     own = attach(source, tmp_path / "own.onnx", labels=list("abcd"), **PLAIN)

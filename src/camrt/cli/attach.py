@@ -17,11 +17,11 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser = commands.add_parser(
         "attach",
         help="make a model file of an ONNX classifier",
-        description="Make a model file of an ONNX classifier with a global average pool and one linear layer.",
+        description="Make a model file of an ONNX classifier, its class activation maps with it.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("classifier", metavar="CLASSIFIER", type=Path, help="ONNX file: floats [N, 3, H, W] to [N, K]")
+    parser.add_argument("classifier", metavar="CLASSIFIER", type=Path, help="ONNX file: pictures to [N, K]")
     add_flags(parser)
     parser.add_argument(
         "--size", metavar="WxH", type=size, help="input size in pixels, where the network leaves it open"

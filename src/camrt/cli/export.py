@@ -16,7 +16,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser = commands.add_parser(
         "export",
         help="make a model file of a torch module",
-        description="Make a model file of a torch classifier with a global average pool and one linear layer.",
+        description="Make a model file of a torch classifier, its class activation maps with it.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

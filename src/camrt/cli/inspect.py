@@ -12,7 +12,7 @@ from camrt.errors import MissingExtra, NoModelFile, UsageError
 from camrt.model_file import EXACT
 
 HEADS = {
-    "linear": "features, pooled, then one linear layer: the maps add up to the logits and cost nothing before they are shown",
+    "linear": "features, pooled, then one linear layer: the maps add up to the logits, and cost nothing until shown",
     "class_maps": "one map a class, pooled: the maps add up to the logits",
     "per_position": "not linear: a map is the logit that the head gives to each cell by itself",
     "tokens": "a transformer's: a map is the logit that the head gives to the token of each patch",
@@ -151,7 +151,9 @@ def _print(report: dict[str, Any], *, every_label: bool) -> None:
             f"logits (allowed {report['identity_tolerance']:.1e})"
         )
     elif "top" in report:
-        rows["identity"] = "none: maps of this head do not add up to the logits; they were proven when the file was made"
+        rows["identity"] = (
+            "none: maps of this head do not add up to the logits; they were proven when the file was made"
+        )
     if "top" in report:
         rows["top"] = "; ".join(f"{row['label']} {row['score']:.3f}" for row in report["top"])
     if all(key in stated for key in COST):

@@ -31,7 +31,9 @@ def _print(path: Path, found: "Survey") -> None:
     for key, value in rows.items():
         print(f"{key:<14}{value}")
     if found.layers:
-        print("maps          what --layer of camrt attach can name, in the network's order; the last one is the default")
+        print(
+            "maps          what --layer of camrt attach can name, in the network's order; the last one is the default"
+        )
         name = max(len(layer.name) for layer in found.layers)
         for layer in found.layers:
             shape = " x ".join(map(str, layer.shape))
