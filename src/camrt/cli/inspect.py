@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         args.model, args.verify = Path(args.verify), ""
     if args.model is None:
         raise UsageError("which model? camrt inspect MODEL")
-    model = open_model(args.model, args.provider, args.threads)
+    model = open_model(args.model, args.provider, args.threads, args.provider_option)
     geometry, info = model.geometry, model.info
     report: dict[str, Any] = {
         "model": str(model.path),
