@@ -149,7 +149,7 @@ def _create(
     log_severity: int = _SILENT,
 ) -> Any:
     settings = runtime.SessionOptions()
-    settings.intra_op_num_threads = threads
+    settings.intra_op_num_threads = 1 if provider in _THREAD_OPTION else threads
     settings.inter_op_num_threads = 1
     if spin := spin_us():
         settings.add_session_config_entry("session.intra_op.spin_duration_us", str(spin))
