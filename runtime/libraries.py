@@ -4,14 +4,14 @@ import contextlib
 import ctypes
 import importlib.metadata
 import io
-import struct
+import re
+import subprocess
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
-_MACHINES_WITH_64_BITS: Final = b"\x7fELF\x02\x01"
-_LOAD, _DYNAMIC = 1, 2  # kinds of segments (p_type)
-_NEEDED, _STRING_TABLE = 1, 5  # kinds of dynamic entries (d_tag)
+_NEEDED: Final = re.compile(r"^\s*(\S+) => (.*)$", re.MULTILINE)
+_PATIENCE_S: Final = 20
 
 
 def wheels_with(file: str) -> list[str]:
@@ -42,45 +42,21 @@ def provider_library(runtime: ModuleType, provider: str) -> Path:
 
 
 def missing(library: Path) -> list[str]:
-    """Return the libraries that a shared library needs and that cannot be loaded; empty where it is no ELF file."""
+    """Return the libraries that a shared library needs and that cannot be loaded, as far as the system tells."""
     lost = []
-    for name in needed(library):
-        try:
-            ctypes.CDLL(name)
-        except OSError:
-            if not (library.parent / name).is_file():  # beside it is where it looks first
+    for name, found in needed(library).items():
+        if not found:
+            try:
+                ctypes.CDLL(name)  # one that is loaded already was found elsewhere
+            except OSError:
                 lost.append(name)
     return lost
 
 
-def needed(library: Path) -> list[str]:
-    """Return the names that a 64-bit ELF file asks the loader for (its ``DT_NEEDED`` entries)."""
+def needed(library: Path) -> dict[str, bool]:
+    """Return what a shared library needs, and whether the system's loader finds it; empty where there is no ``ldd``."""
     try:
-        with library.open("rb") as file:
-            header = file.read(64)
-            if header[:6] != _MACHINES_WITH_64_BITS:
-                return []
-            offset, size, count = (*struct.unpack_from("<Q", header, 32), *struct.unpack_from("<HH", header, 54))
-            segments = []
-            for number in range(count):
-                file.seek(offset + number * size)
-                kind, _, start, address, _, length = struct.unpack("<IIQQQQ", file.read(40))
-                segments.append((kind, start, address, length))
-            return _names(file, segments)
-    except (OSError, struct.error):
-        return []
-
-
-def _names(file: Any, segments: list[tuple[int, int, int, int]]) -> list[str]:
-    _, start, _, length = next(segment for segment in segments if segment[0] == _DYNAMIC)
-    file.seek(start)
-    entries = list(struct.iter_unpack("<qQ", file.read(length // 16 * 16)))
-    table = next(value for tag, value in entries if tag == _STRING_TABLE)
-    base = next(table - address + start for kind, start, address, length in segments
-                if kind == _LOAD and address <= table < address + length)  # fmt: skip
-    names = []
-    for tag, value in entries:
-        if tag == _NEEDED:
-            file.seek(base + value)
-            names.append(file.read(256).split(b"\0", 1)[0].decode())
-    return names
+        told = subprocess.run(["ldd", library], capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    return {name: "not found" not in where for name, where in _NEEDED.findall(told.stdout)}

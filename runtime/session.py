@@ -35,6 +35,8 @@ _THREAD_OPTION: Final = {"openvino": "num_of_threads", "xnnpack": "intra_op_num_
 # OpenVINO refuses a graph with outputs that no node computes: "cam_weights node not found in graph cache".
 _WITHOUT_CONSTANT_OUTPUTS: Final = ("openvino",)
 _CONSTANTS: Final = {model_file.CAM_WEIGHTS, model_file.CAM_BIAS}
+# What a classifier's time goes to, by a part of the operator's name: QLinearConv and FusedMatMul are among them.
+_WORK: Final = ("Conv", "MatMul", "Gemm")
 _SILENT, _ERRORS = 4, 3  # severities of ONNX Runtime's log
 
 
@@ -174,26 +176,27 @@ def _create(
 
 
 def _left_to_the_cpu(session: Any, path: Path, provider: str) -> list[str]:
-    """Return a remark where a provider leaves convolutions to the CPU; a few other nodes are not worth one.
+    """Return a remark where a provider leaves work to the CPU; what costs little is not worth one.
 
     Raises:
-        ProviderError: it leaves all of them, and so the work.
+        ProviderError: it leaves all the work.
     """
     if not hasattr(session, "get_provider_graph_assignment_info"):
         return []
     taken = left = 0
     for part in session.get_provider_graph_assignment_info():
-        convolutions = sum("Conv" in node.op_type for node in part.get_nodes())
+        work = sum(any(name in node.op_type for name in _WORK) for node in part.get_nodes())
         if part.ep_name == PROVIDERS[provider]:
-            taken += convolutions
+            taken += work
         else:
-            left += convolutions
-    if not taken:
+            left += work
+    if left and not taken:
         raise ProviderError(
-            f"provider {provider!r} cannot run {path}: of its {left} convolutions it takes none, the CPU would compute "
-            "them all; is that device there (camrt doctor)?"
+            f"provider {provider!r} cannot run {path}: of its {left} convolutions and matrix products it takes none, "
+            "the CPU would compute them all; is that device there (camrt doctor)?"
         )
-    return [f"provider {provider!r} leaves {left} of {taken + left} convolutions to the CPU"] if left else []
+    remark = f"provider {provider!r} leaves {left} of {taken + left} convolutions and matrix products to the CPU"
+    return [remark] if left else []
 
 
 def _without_constants(runtime: ModuleType, path: Path) -> tuple[str | bytes, dict[str, Any]]:

@@ -4,6 +4,7 @@ Each subject is a module of this folder with a function ``findings()``, and is e
 crashes or hangs there becomes a finding here. So this module imports nothing that may be missing or broken.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import IO, Final
 
 from camrt.runtime.doctor.finding import PROBLEM, Finding
@@ -27,9 +29,15 @@ def examine(subjects: tuple[str, ...] = SUBJECTS, patience_s: float = _PATIENCE_
         yield from _examine_apart(subject, patience_s)
 
 
+def report(subject: str) -> None:
+    """Write the findings about a subject to the standard output as they come, one JSON object a line."""
+    for finding in importlib.import_module(f"{__name__}.{subject}").findings():
+        print(json.dumps(asdict(finding)), flush=True)
+
+
 def _examine_apart(subject: str, patience_s: float) -> Iterator[Finding]:
     # It looks for packages where this process does: not in the current folder, which may hold a numpy.py.
-    code = f"import sys; sys.path[:] = {sys.path!r}; from camrt.runtime.doctor.apart import report; report({subject!r})"
+    code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import report; report({subject!r})"
     command = [sys.executable, "-P", "-c", code]
     # Into files, for a pipe stays open as long as any child of the process lives.
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:

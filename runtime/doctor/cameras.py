@@ -1,6 +1,5 @@
 """Cameras of this machine, and whether this user may open them."""
 
-import grp
 import os
 import sys
 from collections.abc import Iterator
@@ -34,15 +33,17 @@ def _camera(device: Path, name: str) -> Finding:
         return Finding(
             subject,
             WARNING,
-            f"{name} ({device}) may not be opened by this user; it belongs to the group {group}",
-            f'sudo usermod -aG {group} "$USER", then log in again',
+            f"{name} ({device}) is closed to this user, who is not in the group {group}; log in again afterwards",
+            f'sudo usermod -aG {group} "$USER"',
         )
     except OSError as error:
-        return Finding(subject, WARNING, f"{name} ({device}) cannot be opened: {error.strerror}", "plug it in again")
+        return Finding(subject, WARNING, f"{name} ({device}) cannot be opened: {error.strerror}; plug it in again")
     return Finding(subject, OK, f"{name} ({device})")
 
 
 def _group(device: Path) -> str:
+    import grp  # Windows has none
+
     number = device.stat().st_gid
     try:
         return grp.getgrgid(number).gr_name

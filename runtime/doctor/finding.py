@@ -1,6 +1,10 @@
 """What the examination of a subject finds."""
 
+import shlex
+import shutil
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 OK: Final = "ok"
@@ -21,4 +25,16 @@ class Finding:
     text: str
     """What was found, on one line."""
     mend: str | None = None
-    """The command that mends it, or what to do where no command can; None: there is nothing to mend."""
+    """The command that mends it, to be pasted into a shell; None: there is nothing to mend, or no command does."""
+
+
+def pip(arguments: str) -> str:
+    """Return a command line for the pip of this Python, which may not be the one that a shell finds first."""
+    found = shutil.which("pip")
+    own = found is not None and Path(found).parent == Path(sys.executable).parent
+    return f"pip {arguments}" if own else f"{shlex.quote(sys.executable)} -m pip {arguments}"
+
+
+def swap(wheels: str, wanted: str) -> str:
+    """Return a command line that removes wheels which overwrite each other, and installs the wanted one."""
+    return f"{pip(f'uninstall -y {wheels}')} && {pip(f'install {wanted}')}"

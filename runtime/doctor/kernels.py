@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 
-from camrt.runtime.doctor.finding import OK, PROBLEM, WARNING, Finding
+from camrt.runtime.doctor.finding import OK, PROBLEM, WARNING, Finding, pip
 
 
 def findings() -> Iterator[Finding]:
@@ -15,15 +15,16 @@ def findings() -> Iterator[Finding]:
         kernels.warm_up()
     except Exception as error:  # noqa: BLE001 - a broken Numba or llvmlite raises anything
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        yield Finding("kernels", PROBLEM, f"cannot be compiled: {reason}", "pip install --force-reinstall numba")
+        yield Finding("kernels", PROBLEM, f"cannot be compiled: {reason}", pip("install --force-reinstall numba"))
         return
     seconds = time.perf_counter() - start
     if problem := kernels.cache_problem():
         yield Finding(
             "kernels",
             WARNING,
-            f"ready in {seconds:.1f} s, compiled at every start: {problem.splitlines()[0]}",
-            'export NUMBA_CACHE_DIR="$HOME/.cache/camrt" (any folder that can be written)',
+            f"compiled at every start, {seconds:.1f} s each; NUMBA_CACHE_DIR may name a folder that keeps them: "
+            + problem.splitlines()[0],
+            'export NUMBA_CACHE_DIR="$(mktemp -d)"',
         )
     else:
         yield Finding("kernels", OK, f"ready in {seconds:.1f} s, kept in {kernels.cache_folder()}")

@@ -27,7 +27,7 @@ def findings() -> Iterator[Finding]:
     bits = struct.calcsize("P") * 8
     text = f"{platform.python_version()} ({bits} bit) on {platform.platform()}, {sys.executable}"
     if bits == 32:
-        yield Finding("python", PROBLEM, text, "install a 64-bit system; ONNX Runtime has no 32-bit wheels")
+        yield Finding("python", PROBLEM, f"{text}; ONNX Runtime has no 32-bit wheels, it needs a 64-bit system")
     else:
         yield Finding("python", OK, text)
     yield _cores()
@@ -54,8 +54,6 @@ def _features() -> Iterator[Finding]:
     name = fields.get("model name") or fields.get("Model") or platform.machine()
     text = f"{name}: {', '.join(_FEATURES[flag] for flag in _FEATURES if flag in flags) or 'no vector units known'}"
     if platform.machine() in _X86 and "avx2" not in flags:
-        yield Finding(
-            "processor", WARNING, text, "expect a low frame rate: without AVX2 everything is several times slower"
-        )
+        yield Finding("processor", WARNING, f"{text}; without AVX2 expect a low frame rate")
     else:
         yield Finding("processor", OK, text)

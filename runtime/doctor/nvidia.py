@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib.metadata
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,19 +13,18 @@ from camrt.runtime.doctor.finding import OK, PROBLEM, WARNING, Finding
 from camrt.runtime.libraries import needed, preload_cuda, provider_library
 from camrt.runtime.providers import PROVIDERS, onnxruntime
 
-_JETSON: Final = Path("/etc/nv_tegra_release")
+JETSON: Final = Path("/etc/nv_tegra_release")
 _PCI: Final = Path("/sys/bus/pci/devices")
 _VENDOR, _DISPLAY_CLASS = "0x10de", "0x03"
 _DRIVER: Final = Path("/proc/driver/nvidia/version")
 _QUERY: Final = ("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
 _PATIENCE_S: Final = 20
 _CUDNN: Final = "libcudnn.so.9"
-_PIP: Final = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
 
 
 def gpu_found() -> bool:
     """Return whether there is an NVIDIA GPU, with or without a driver."""
-    return _JETSON.exists() or _DRIVER.exists() or any(_on_the_bus())
+    return JETSON.exists() or _DRIVER.exists() or any(_on_the_bus())
 
 
 def _on_the_bus() -> Iterator[str]:
@@ -39,23 +39,19 @@ def _on_the_bus() -> Iterator[str]:
 
 def findings() -> Iterator[Finding]:
     """Yield what there is of NVIDIA's; little where there is no GPU and no wheel for one."""
-    present = gpu_found()
-    yield _gpu() if present else Finding("nvidia", OK, "no NVIDIA GPU")
+    yield _gpu() if gpu_found() else Finding("nvidia", OK, "no NVIDIA GPU")
     try:
         runtime = onnxruntime()
     except CamrtError:
-        return  # told by the providers
+        return  # told by the packages
     if PROVIDERS["cuda"] in runtime.get_available_providers():
         preload_cuda(runtime)
-        names = {*needed(provider_library(runtime, "cuda")), _CUDNN}
-        yield _libraries("cuda libraries", names, PROBLEM if present else WARNING, _PIP)
-        names = {name for name in needed(provider_library(runtime, "tensorrt")) if name.startswith("libnv")}
-        yield _libraries("tensorrt", names, WARNING, f"{_PIP} tensorrt; only --provider tensorrt needs it")
+        yield _libraries({*needed(provider_library(runtime, "cuda")), *needed(provider_library(runtime, "tensorrt"))})
 
 
 def _gpu() -> Finding:
-    if _JETSON.exists():
-        words = _JETSON.read_text(errors="replace").splitlines()[0].strip("# ")
+    if JETSON.exists():
+        words = JETSON.read_text(errors="replace").splitlines()[0].strip("# ")
         return Finding("nvidia", OK, f"Jetson, {words}; its wheels of ONNX Runtime: https://pypi.jetson-ai-lab.io")
     try:
         done = subprocess.run(_QUERY, capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
@@ -64,36 +60,32 @@ def _gpu() -> Finding:
     except (OSError, subprocess.TimeoutExpired) as error:
         reason = f"nvidia-smi does not answer ({type(error).__name__})"
     else:
-        if done.returncode == 0 and done.stdout.strip():
-            return Finding("nvidia", OK, "; ".join(done.stdout.strip().splitlines()))
-        reason = (
-            (done.stdout + done.stderr).strip().splitlines()[0] if (done.stdout + done.stderr).strip() else "no GPU"
-        )
+        said = (done.stdout + done.stderr).strip().splitlines() or ["nvidia-smi says nothing"]
+        if done.returncode == 0:
+            return Finding("nvidia", OK, "; ".join(said))
+        reason = said[0]
     if _DRIVER.exists():
-        return Finding("nvidia", WARNING, f"a driver is loaded, but {reason}", "nvidia-smi")
-    mend = "sudo ubuntu-drivers install, or how your system installs NVIDIA's driver; then reboot"
-    return Finding("nvidia", PROBLEM, f"there is a GPU but no driver: {reason}", mend)
+        mend = "sudo reboot" if "mismatch" in reason else None  # the driver was updated while the old one ran
+        return Finding("nvidia", WARNING, f"a driver is loaded, but {reason}", mend)
+    mend = "sudo ubuntu-drivers install && sudo reboot" if shutil.which("ubuntu-drivers") else None
+    return Finding("nvidia", PROBLEM, f"there is a GPU but no driver ({reason}): https://www.nvidia.com/drivers", mend)
 
 
-def _libraries(subject: str, names: set[str], missing_is: str, mend: str) -> Finding:
-    found, lost = [], []
-    for name in sorted(names):
+def _libraries(names: set[str]) -> Finding:
+    """List what is here; what is missing is told with the provider that does not run for it."""
+    found = []
+    for name in sorted(name for name in names | {_CUDNN} if name.startswith(("libcu", "libnv"))):
         try:
             ctypes.CDLL(name)
         except OSError:
-            lost.append(name)
-        else:
-            if name.startswith(("libcu", "libnv")):
-                found.append(f"{name} ({_path_of(name)})")
+            continue
+        found.append(f"{name} ({_path_of(name)})")
     wheels = sorted(
         f"{distribution.name} {distribution.version}"
         for distribution in importlib.metadata.distributions()
         if (distribution.name or "").startswith(("nvidia-", "tensorrt"))
     )
-    text = f"found: {', '.join(found) or 'none'}; wheels: {', '.join(wheels) or 'none'}"
-    if lost:
-        return Finding(subject, missing_is, f"missing: {', '.join(lost)}; {text}", mend)
-    return Finding(subject, OK, text)
+    return Finding("cuda", OK, f"libraries: {', '.join(found) or 'none'}; wheels: {', '.join(wheels) or 'none'}")
 
 
 def _path_of(library: str) -> str:

@@ -1,75 +1,76 @@
 """Python packages: which are here, which overwrite each other, which are damaged."""
 
 import importlib.metadata
-from collections.abc import Iterator, Sequence
+import importlib.util
+import shutil
+from collections.abc import Callable, Iterator
 from typing import Final
 
-from camrt.runtime.doctor.finding import OK, PROBLEM, WARNING, Finding
+from camrt.runtime.doctor.finding import OK, PROBLEM, Finding, pip, swap
 from camrt.runtime.libraries import wheels_with
+from camrt.runtime.providers import onnxruntime
 
-_NEEDED: Final = ("numpy", "numba")
-_ONNXRUNTIME, _OPENCV = "onnxruntime/__init__.py", "cv2/__init__.py"
+# What OpenCV's wheel needs of a system and small containers lack, and the packages of Debian that have it.
+_SYSTEM_LIBRARIES: Final = ("libGL.so", "libgthread-2.0.so", "libxcb.so")
+_SYSTEM_PACKAGES: Final = "sudo apt-get update && sudo apt-get install -y libgl1 libglib2.0-0 libxcb1"
 
 
 def findings() -> Iterator[Finding]:
     """Yield what is installed of what camrt needs."""
-    for name in _NEEDED:
-        yield _needed(name)
-    yield _exclusive("onnxruntime", wheels_with(_ONNXRUNTIME), "pip install 'camrt[cpu]'", PROBLEM)
-    yield _exclusive("opencv", wheels_with(_OPENCV), "pip install opencv-python", WARNING)
+    yield _only("numpy", "numpy", "numpy", lambda: importlib.import_module("numpy"))
+    yield _only("numba", "numba", "numba", lambda: importlib.import_module("numba"))
+    yield _only("onnxruntime", "onnxruntime", "onnxruntime", onnxruntime)
+    yield _only("opencv", "cv2", "opencv-python", lambda: importlib.import_module("cv2"))
     yield _export()
 
 
-def _needed(name: str) -> Finding:
-    version = _version(name)
-    if version is None:
-        return Finding(name, PROBLEM, "not installed", f"pip install {name}")
-    return _whole(name, f"{name} {version}")
+def _only(subject: str, package: str, wanted: str, load: Callable[[], object]) -> Finding:
+    """Judge what brings a package: there must be one wheel of it, whole, that can be imported.
 
-
-def _exclusive(subject: str, wheels: Sequence[str], install: str, twice: str) -> Finding:
-    """Judge the wheels that all bring the same package; there must be one."""
-    if not wheels:
-        return Finding(subject, PROBLEM, "no wheel of it is installed", install)
-    names = [wheel.split()[0] for wheel in wheels]
+    ``wanted`` is the wheel to install where there is none.
+    """
+    wheels = wheels_with(f"{package}/__init__.py")
     if len(wheels) > 1:
-        # The one with the most in it is what was wanted last, most likely.
-        kept = max(names, key=len) if subject == "onnxruntime" else "opencv-python"
-        return Finding(
-            subject,
-            twice,
-            f"{' and '.join(wheels)} overwrite each other's files; which of them is loaded is chance",
-            f"pip uninstall -y {' '.join(names)} && pip install {kept}",
-        )
-    return _whole(subject, wheels[0])
+        names = [wheel.split()[0] for wheel in wheels]
+        # What was added to the plain wheel is what was wanted, most likely; a window is wanted always.
+        kept = wanted if package == "cv2" else max(names, key=len)
+        text = f"{' and '.join(wheels)} overwrite each other's files; which of them is loaded is chance"
+        return Finding(subject, PROBLEM, text, swap(" ".join(names), kept))
+    if not wheels and importlib.util.find_spec(package) is None:
+        return Finding(subject, PROBLEM, "not installed", pip(f"install {wanted}"))
+    if wheels and (gone := _gone(wheels[0])):
+        text = f"{wheels[0]} is damaged: {len(gone)} of its files are gone, {gone[0]} for one"
+        return Finding(subject, PROBLEM, text, _reinstall(wheels[0]))
+    try:
+        load()
+    except Exception as error:  # noqa: BLE001 - what is damaged raises anything
+        reason = " ".join(str(error.__cause__ or error).split())
+        mend = _reinstall(wheels[0]) if wheels else None
+        if any(library in reason for library in _SYSTEM_LIBRARIES):
+            mend = _SYSTEM_PACKAGES if shutil.which("apt-get") else None
+        return Finding(subject, PROBLEM, f"cannot be imported: {reason}", mend)
+    return Finding(subject, OK, wheels[0] if wheels else "not from a wheel, but it can be imported")
 
 
-def _whole(subject: str, wheel: str) -> Finding:
-    """Find the files that a wheel brought and that are gone."""
+def _gone(wheel: str) -> list[str]:
+    """Return the files that a wheel brought to ``site-packages`` and that are gone."""
+    files = importlib.metadata.distribution(wheel.split()[0]).files or []
+    # Scripts are listed too, as ../../../bin/NAME, and what pip compiled: both may be elsewhere or gone.
+    code = (file for file in files if file.suffix != ".pyc" and file.parts[0] != "..")
+    return [str(file) for file in code if not file.locate().exists()]  # type: ignore[attr-defined]
+
+
+def _reinstall(wheel: str) -> str:
     name, version = wheel.split()
-    files = importlib.metadata.distribution(name).files or []
-    # pip lists what it compiled, which may go at any time.
-    gone = [str(file) for file in files if file.suffix != ".pyc" and not file.locate().exists()]  # type: ignore[attr-defined]
-    if not gone:
-        return Finding(subject, OK, wheel)
-    return Finding(
-        subject,
-        PROBLEM,
-        f"{wheel} is damaged: {len(gone)} of its {len(files)} files are gone, {gone[0]} for one",
-        f"pip install --force-reinstall --no-deps {name}=={version}",
-    )
+    return pip(f"install --force-reinstall --no-deps {name}=={version}")
 
 
 def _export() -> Finding:
-    here = {name: version for name in ("onnx", "torch") if (version := _version(name))}
-    text = ", ".join(f"{name} {version}" for name, version in here.items())
-    if "onnx" in here:
-        return Finding("export", OK, f"{text}: models can be made here" + ("" if "torch" in here else " from ONNX"))
-    return Finding("export", OK, f"{text or 'onnx and torch are not installed'}; only attach and export need them")
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    here = []
+    for name in ("onnx", "torch"):
+        try:
+            here.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    text = f"has {' and '.join(here)}" if here else "has neither onnx nor torch"
+    return Finding("export", OK, f"{text}; only camrt attach (onnx) and camrt export (onnx, torch) need them")

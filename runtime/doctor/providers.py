@@ -2,60 +2,53 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
+
+import numpy as np
 
 from camrt.errors import CamrtError
 from camrt.runtime.doctor import nvidia
-from camrt.runtime.doctor.finding import OK, PROBLEM, WARNING, Finding
+from camrt.runtime.doctor.finding import OK, PROBLEM, WARNING, Finding, pip, swap
+from camrt.runtime.libraries import wheels_with
+from camrt.runtime.model import load
 from camrt.runtime.providers import PROVIDERS, onnxruntime
-from camrt.runtime.session import open_session
 
-_DEMO = Path(__file__).parents[1] / "assets" / "demo.onnx"
+_DEMO: Final = Path(__file__).parents[1] / "assets" / "demo.onnx"
+_OF_NVIDIA: Final = ("cuda", "tensorrt")
+_GPU_WHEEL: Final = "'onnxruntime-gpu[cuda,cudnn]'"
 
 
 def findings() -> Iterator[Finding]:
     """Yield what each provider does with the demo model."""
     try:
         available = onnxruntime().get_available_providers()
-    except CamrtError as error:
-        yield Finding("providers", PROBLEM, str(error), "pip install --force-reinstall 'camrt[cpu]'")
-        return
-    gpu = nvidia.gpu_found()
+    except CamrtError:
+        return  # told by the packages
+    installed = " ".join(wheel.split()[0] for wheel in wheels_with("onnxruntime/__init__.py"))
+    for name in reversed(PROVIDERS):  # the CPU first, and TensorRT, which takes its time, last
+        if PROVIDERS[name] in available:
+            yield _try(name, installed)
     absent = [name for name in PROVIDERS if PROVIDERS[name] not in available]
-    # The slowest last: TensorRT builds an engine first.
-    for name in reversed([name for name in PROVIDERS if name not in absent]):
-        yield _try(name, gpu_found=gpu)
-    if absent:
-        wheels = "'camrt[gpu]' has those of NVIDIA, 'camrt[openvino]' Intel's"
-        if gpu and "cuda" in absent:
-            yield Finding(
-                "providers",
-                WARNING,
-                f"this wheel lacks {', '.join(absent)}, though there is an NVIDIA GPU",
-                "pip uninstall -y onnxruntime && pip install 'camrt[gpu]'",
-            )
-        else:
-            yield Finding("providers", OK, f"this wheel lacks {', '.join(absent)}; {wheels}")
+    text = f"not in this ONNX Runtime: {', '.join(absent)}"
+    if "cuda" in absent and nvidia.gpu_found():
+        mend = None if nvidia.JETSON.exists() else swap(installed, _GPU_WHEEL)
+        yield Finding("providers", WARNING, f"{text}, though there is an NVIDIA GPU", mend)
+    elif absent:
+        yield Finding("providers", OK, f"{text} (the extra gpu has NVIDIA's, the extra openvino Intel's)")
 
 
-def _try(name: str, *, gpu_found: bool) -> Finding:
+def _try(name: str, installed: str) -> Finding:
     subject = f"provider {name}"
     try:
-        open_session(_DEMO, name, threads=1)
+        model = load(_DEMO, name, threads=1)
+        model(np.zeros((480, 640, 3), np.uint8))
     except CamrtError as error:
-        said = str(error).removeprefix(f"provider {name!r} ")
-        # What nobody asked for is no problem: auto passes it over.
-        broken = name == "cpu" or (name == "cuda" and gpu_found)
-        return Finding(subject, PROBLEM if broken else WARNING, said, _mend(name, gpu_found=gpu_found))
+        mend, status = None, WARNING  # what nobody asked for is no problem: auto passes it over
+        if name == "cpu":
+            mend, status = pip(f"install --force-reinstall --no-deps {installed}"), PROBLEM
+        elif name in _OF_NVIDIA and not nvidia.gpu_found():
+            mend = swap(installed, "onnxruntime")
+        elif name == "cuda":
+            mend, status = pip(f"install {_GPU_WHEEL}"), PROBLEM
+        return Finding(subject, status, str(error).removeprefix(f"provider {name!r} "), mend)
     return Finding(subject, OK, "runs the demo model")
-
-
-def _mend(name: str, *, gpu_found: bool) -> str:
-    if name == "cpu":
-        return "pip install --force-reinstall 'camrt[cpu]'"
-    if name == "cuda" and gpu_found:
-        return "pip install 'onnxruntime-gpu[cuda,cudnn]'"
-    if name == "cuda":
-        return "without an NVIDIA GPU: pip uninstall -y onnxruntime-gpu && pip install 'camrt[cpu]'"
-    if name == "tensorrt":
-        return "only --provider tensorrt needs it: pip install 'onnxruntime-gpu[cuda,cudnn]' tensorrt"
-    return "leave --provider out, or name another"

@@ -16,12 +16,11 @@ if TYPE_CHECKING:
 
 def add_session_flags(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     """Add ``--provider``, its options and ``--threads``; ``several``: the first and the last are lists."""
-    from camrt.runtime.providers import PROVIDERS
-
     provider = parser.add_argument(
         "--provider",
         default="auto",
-        help=f"auto (default: the best that truly runs), {', '.join(PROVIDERS)}; taken or refused, never replaced",
+        help="auto (default: the best that truly runs), tensorrt, cuda, openvino, coreml, qnn, xnnpack, cpu; taken or "
+        "refused, never replaced",
     )
     parser.add_argument(
         "--provider-option",
