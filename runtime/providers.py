@@ -90,11 +90,11 @@ def why_not_loaded(runtime: ModuleType, provider: str) -> str | None:
     """Name the libraries that a provider needs and that are not here, and how to get them; None: it lacks none."""
     lost = missing(provider_library(runtime, provider))
     reasons = []
-    if libraries := [name for name in lost if name != _DRIVER]:
-        mend = _LIBRARIES.get(provider, "reinstall the wheel of ONNX Runtime")
-        reasons.append(f"{', '.join(libraries)} cannot be loaded; install them: {mend}")
     if _DRIVER in lost:
         reasons.append(f"there is no NVIDIA driver ({_DRIVER}; nvidia-smi must answer)")
+    if libraries := [name for name in lost if name != _DRIVER]:
+        mend = _LIBRARIES.get(provider, "reinstall the wheel of ONNX Runtime")
+        reasons.append(f"{', '.join(libraries)} cannot be loaded; what brings them: {mend}")
     return "; and ".join(reasons) or None
 
 

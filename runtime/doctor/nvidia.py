@@ -17,6 +17,7 @@ JETSON: Final = Path("/etc/nv_tegra_release")
 _PCI: Final = Path("/sys/bus/pci/devices")
 _VENDOR, _DISPLAY_CLASS = "0x10de", "0x03"
 _DRIVER: Final = Path("/proc/driver/nvidia/version")
+_WINDOWS: Final = Path("/usr/lib/wsl/lib/libcuda.so.1")  # the driver is that of Windows, the GPU on no bus
 _QUERY: Final = ("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
 _PATIENCE_S: Final = 20
 _CUDNN: Final = "libcudnn.so.9"
@@ -24,7 +25,7 @@ _CUDNN: Final = "libcudnn.so.9"
 
 def gpu_found() -> bool:
     """Return whether there is an NVIDIA GPU, with or without a driver."""
-    return JETSON.exists() or _DRIVER.exists() or any(_on_the_bus())
+    return any(path.exists() for path in (JETSON, _DRIVER, _WINDOWS)) or any(_on_the_bus())
 
 
 def _on_the_bus() -> Iterator[str]:
@@ -64,7 +65,7 @@ def _gpu() -> Finding:
         if done.returncode == 0:
             return Finding("nvidia", OK, "; ".join(said))
         reason = said[0]
-    if _DRIVER.exists():
+    if _DRIVER.exists() or _WINDOWS.exists():
         mend = "sudo reboot" if "mismatch" in reason else None  # the driver was updated while the old one ran
         return Finding("nvidia", WARNING, f"a driver is loaded, but {reason}", mend)
     mend = "sudo ubuntu-drivers install && sudo reboot" if shutil.which("ubuntu-drivers") else None

@@ -43,12 +43,13 @@ def _try(name: str, installed: str) -> Finding:
         model = load(_DEMO, name, threads=1)
         model(np.zeros((480, 640, 3), np.uint8))
     except CamrtError as error:
-        mend, status = None, WARNING  # what nobody asked for is no problem: auto passes it over
-        if name == "cpu":
-            mend, status = pip(f"install --force-reinstall --no-deps {installed}"), PROBLEM
-        elif name in _OF_NVIDIA and not nvidia.gpu_found():
-            mend = swap(installed, "onnxruntime")
-        elif name == "cuda":
-            mend, status = pip(f"install {_GPU_WHEEL}"), PROBLEM
-        return Finding(subject, status, str(error).removeprefix(f"provider {name!r} "), mend)
-    return Finding(subject, OK, "runs the demo model")
+        reason = str(error).removeprefix(f"provider {name!r} ")
+    else:
+        return Finding(subject, OK, "runs the demo model")
+    if name == "cpu":
+        return Finding(subject, PROBLEM, reason, pip(f"install --force-reinstall --no-deps {installed}"))
+    if name in _OF_NVIDIA and not nvidia.gpu_found():  # which libraries it lacks besides is no matter then
+        return Finding(subject, WARNING, "cannot run: there is no NVIDIA GPU", swap(installed, "onnxruntime"))
+    if name == "cuda":
+        return Finding(subject, PROBLEM, reason, pip(f"install {_GPU_WHEEL}"))
+    return Finding(subject, WARNING, reason)  # auto passes it over

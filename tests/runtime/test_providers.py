@@ -76,7 +76,7 @@ def test_what_a_library_needs_is_read_from_it(tmp_path):
     assert any(name.startswith("libc.so") for name in needed(library))
     assert missing(library) == []
     (tmp_path / "none.so").write_bytes(b"\x7fELF\x02\x01" + bytes(10))
-    assert needed(tmp_path / "none.so") == needed(tmp_path / "nowhere.so") == []
+    assert needed(tmp_path / "none.so") == needed(tmp_path / "nowhere.so") == {}
 
 
 def test_errors_of_onnxruntime_come_without_its_source():

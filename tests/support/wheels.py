@@ -1,54 +1,55 @@
-"""Virtual environments in which one wheel differs from this one's."""
+"""Environments of their own for tests that need other wheels than this one has; nothing here writes to this one."""
 
 import os
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 from support import REPOSITORY
 from support.needs import skip_or_fail
 
 TIMEOUT_S = 900
+CONSTRAINTS = REPOSITORY / "tests" / "constraints.txt"
+SETTINGS = ("PYTHON", "PIP_TARGET", "PIP_PREFIX", "PIP_USER", "DISPLAY", "WAYLAND_DISPLAY", "VIRTUAL_ENV", "NUMBA")
 
 
-def environment_with(folder, *wheels, without=()):
-    """Make a virtual environment in ``folder`` that has what this one has, but other wheels from PyPI.
-
-    ``wheels`` are requirements, installed without their dependencies; ``without`` are how names in ``site-packages``
-    begin that it is not to have. Returns its Python.
-
-    What it shares with this environment is linked, in a folder of its own that comes later on the path: pip writes
-    through links, so the folder that it installs to must never hold one.
-    """
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=TIMEOUT_S)
+def new_environment(folder):
+    """Make a virtual environment with camrt and no extra, as a newcomer does, and return its Python."""
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=TIMEOUT_S)
     python = Path(folder) / "bin" / "python"
-    own = Path(folder, "lib", f"python{sys.version_info.major}.{sys.version_info.minor}", "site-packages")
-    shared = Path(folder) / "shared"
-    shared.mkdir()
-    hidden = ("camrt", "_camrt", "__editable__", "pip", *without)
-    for entry in Path(sysconfig.get_path("purelib")).iterdir():
-        if not entry.name.startswith(hidden) and entry.suffix != ".pth":
-            (shared / entry.name).symlink_to(entry)
-    (own / "camrt.pth").write_text(f"{shared}\n{REPOSITORY / 'src'}\n")
-    if wheels:
-        assert not [entry for entry in own.rglob("*") if entry.is_symlink()]
-        # With --target pip neither looks for nor removes what is installed elsewhere.
-        install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", own, *wheels]
-        done = subprocess.run(install, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-        if done.returncode:
-            skip_or_fail(f"{' '.join(wheels)} cannot be installed: {done.stderr.strip().splitlines()[-1]}")
+    pip_install(python, "--editable", REPOSITORY)
     return python
 
 
-def run(python, *arguments, **changes):
-    """Run the command line with another Python; returns ``returncode``, ``stdout`` and ``stderr``. No display."""
-    kept = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "DISPLAY", "WAYLAND_DISPLAY")}
+def wheels_beside(python, folder, *requirements):
+    """Install wheels without their dependencies into a new folder; returns what makes ``python`` look there first."""
+    folder.mkdir()  # empty and real: pip writes through links
+    pip_install(python, "--no-deps", "--target", folder, *requirements)
+    return {"PYTHONPATH": str(folder)}
+
+
+def pip_install(python, *arguments):
+    """Let an environment's own pip install, in the versions of ``tests/constraints.txt``."""
+    command = ["-m", "pip", "install", "--quiet", "--constraint", CONSTRAINTS, *arguments]
+    done = run(python, *command, timeout=TIMEOUT_S)
+    if done.returncode:
+        skip_or_fail(f"pip cannot install {arguments[-1]}: {done.stderr.strip().splitlines()[-1]}")
+
+
+def camrt(python, *arguments, **changes):
+    """Run the command line with another Python, as `run` does."""
+    return run(python, "-m", "camrt.cli", *arguments, **changes)
+
+
+def run(python, *arguments, told="", timeout=120, **changes):
+    """Run another Python to its end, with ``told`` as its input; it has no display and none of our settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
     return subprocess.run(
-        [python, "-m", "camrt.cli", *map(str, arguments)],
+        [python, *map(str, arguments)],
         env=kept | changes,
+        input=told,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout,
         check=False,
     )
