@@ -14,16 +14,17 @@ _NEEDED: Final = re.compile(r"^\s*(\S+) => (.*)$", re.MULTILINE)
 _PATIENCE_S: Final = 20
 
 
-def wheels_with(file: str) -> list[str]:
-    """Return the installed distributions that own a file of ``site-packages``, each as ``name version``.
+def wheels_of(package: str) -> list[str]:
+    """Return the installed distributions that brought the package that is imported, each as ``name version``.
 
     Where there are two, the one that was installed later has overwritten the other's files.
     """
-    found = set()
+    found: dict[Path, set[str]] = {}  # one that comes later on the path is hidden and harms nobody
     for distribution in importlib.metadata.distributions():
-        if any(str(path) == file for path in distribution.files or []):
-            found.add(f"{distribution.name} {distribution.version}")
-    return sorted(found)
+        for file in distribution.files or []:
+            if str(file) == f"{package}/__init__.py":
+                found.setdefault(Path(str(file.locate())), set()).add(f"{distribution.name} {distribution.version}")
+    return sorted(next(iter(found.values()), ()))
 
 
 def preload_cuda(runtime: ModuleType) -> None:

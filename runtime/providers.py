@@ -10,7 +10,7 @@ from typing import Final
 
 from camrt.errors import MissingExtra
 from camrt.loading import load_undisturbed
-from camrt.runtime.libraries import missing, provider_library, wheels_with
+from camrt.runtime.libraries import missing, provider_library, wheels_of
 
 PROVIDERS: Final = {
     "tensorrt": "TensorrtExecutionProvider",
@@ -78,7 +78,7 @@ def spin_us() -> int:
 
 def why_not_built_in(provider: str, available: Sequence[str]) -> str:
     """Explain why the installed ONNX Runtime does not even name a provider, and how to get one that does."""
-    found = wheels_with("onnxruntime/__init__.py")
+    found = wheels_of("onnxruntime")
     advice = "choose one of those, or --provider auto"
     if extra := _EXTRAS.get(provider):
         remove = " ".join(wheel.split()[0] for wheel in found)

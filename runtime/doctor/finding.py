@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from camrt.runtime.libraries import wheels_of
+
 OK: Final = "ok"
 WARNING: Final = "warning"
 """Something is missing or slow, and camrt works without it."""
@@ -35,6 +37,8 @@ def pip(arguments: str) -> str:
     return f"pip {arguments}" if own else f"{shlex.quote(sys.executable)} -m pip {arguments}"
 
 
-def swap(wheels: str, wanted: str) -> str:
-    """Return a command line that removes wheels which overwrite each other, and installs the wanted one."""
-    return f"{pip(f'uninstall -y {wheels}')} && {pip(f'install {wanted}')}"
+def swap(package: str, wanted: str) -> str:
+    """Return a command line that removes every wheel of a package, and installs the wanted one."""
+    names = " ".join(wheel.split()[0] for wheel in wheels_of(package))
+    install = pip(f"install {wanted}")
+    return f"{pip(f'uninstall -y {names}')} && {install}" if names else install

@@ -10,7 +10,6 @@ from camrt.runtime.doctor.finding import OK, PROBLEM, WARNING, Finding, pip, swa
 
 _FRAMES: Final = 5
 _WIDTH, _HEIGHT = 128, 96
-_HEADLESS: Final = "opencv-python-headless"
 # H.264 by hand, so that no encoder is needed to try the decoder: the parameter sets of 128x96 pixels in the baseline
 # profile, then a slice of 48 macroblocks of raw samples (I_PCM: 256 of brightness, 128 of colour).
 _PARAMETERS: Final = bytes.fromhex("00000001 6742000af841a2 00000001 68ce3880")
@@ -33,7 +32,7 @@ def findings() -> Iterator[Finding]:
     elif cv2.currentUIFramework():
         yield Finding("window", OK, f"none can be opened: {reason}; camrt live --output writes files")
     else:
-        yield Finding("window", WARNING, reason, swap(_HEADLESS, "opencv-python"))
+        yield Finding("window", WARNING, reason, swap("cv2", "opencv-python"))
     with tempfile.TemporaryDirectory() as folder:
         yield _mpeg4(Path(folder) / "camrt.mp4", _built_in(cv2.getBuildInformation()))
         yield _h264(Path(folder) / "camrt.h264")

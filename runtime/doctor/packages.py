@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from camrt.runtime.doctor.finding import OK, PROBLEM, Finding, pip, swap
-from camrt.runtime.libraries import wheels_with
+from camrt.runtime.libraries import wheels_of
 from camrt.runtime.providers import onnxruntime
 
 # What OpenCV's wheel needs of a system and small containers lack, and the packages of Debian that have it.
@@ -29,13 +29,12 @@ def _only(subject: str, package: str, wanted: str, load: Callable[[], object]) -
 
     ``wanted`` is the wheel to install where there is none.
     """
-    wheels = wheels_with(f"{package}/__init__.py")
+    wheels = wheels_of(package)
     if len(wheels) > 1:
-        names = [wheel.split()[0] for wheel in wheels]
-        # What was added to the plain wheel is what was wanted, most likely; a window is wanted always.
-        kept = wanted if package == "cv2" else max(names, key=len)
+        # What was added to ONNX Runtime's plain wheel is what was wanted, most likely; a window is wanted always.
+        kept = wanted if package == "cv2" else max((wheel.split()[0] for wheel in wheels), key=len)
         text = f"{' and '.join(wheels)} overwrite each other's files; which of them is loaded is chance"
-        return Finding(subject, PROBLEM, text, swap(" ".join(names), kept))
+        return Finding(subject, PROBLEM, text, swap(package, kept))
     if not wheels and importlib.util.find_spec(package) is None:
         return Finding(subject, PROBLEM, "not installed", pip(f"install {wanted}"))
     if wheels and (gone := _gone(wheels[0])):

@@ -8,7 +8,7 @@ from numpy._core import _multiarray_umath
 
 import camrt
 from camrt.errors import ProviderError, UsageError
-from camrt.runtime.libraries import missing, needed, wheels_with
+from camrt.runtime.libraries import missing, needed, wheels_of
 from camrt.runtime.providers import PROVIDERS, logged_error, onnxruntime, reason_of
 from support.command import refusal, succeeds
 from support.tiny_models import write_linear
@@ -66,9 +66,18 @@ def test_help_names_every_provider():
 
 
 def test_the_wheel_that_owns_onnxruntime_is_found():
-    (wheel,) = wheels_with("onnxruntime/__init__.py")
+    (wheel,) = wheels_of("onnxruntime")
     assert wheel == f"onnxruntime {onnxruntime().__version__}"
-    assert wheels_with("no/such/file.py") == []
+    assert wheels_of("no_such_package") == []
+
+
+def test_a_wheel_that_another_hides_overwrites_nothing(tmp_path, monkeypatch):
+    information = tmp_path / "onnxruntime_other-9.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: onnxruntime-other\nVersion: 9\n")
+    (information / "RECORD").write_text("onnxruntime/__init__.py,,\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert wheels_of("onnxruntime") == ["onnxruntime-other 9"]
 
 
 def test_what_a_library_needs_is_read_from_it(tmp_path):
