@@ -1,9 +1,10 @@
-"""Shared libraries that a provider of ONNX Runtime needs, and wheels that own a file."""
+"""Shared libraries that a provider of ONNX Runtime needs, and the wheels that brought a package."""
 
 import contextlib
 import ctypes
 import importlib.metadata
 import io
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -56,8 +57,11 @@ def missing(library: Path) -> list[str]:
 
 def needed(library: Path) -> dict[str, bool]:
     """Return what a shared library needs, and whether the system's loader finds it; empty where there is no ``ldd``."""
+    english = os.environ | {"LC_ALL": "C"}
     try:
-        told = subprocess.run(["ldd", library], capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
+        told = subprocess.run(
+            ["ldd", library], env=english, capture_output=True, text=True, timeout=_PATIENCE_S, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return {}
     return {name: "not found" not in where for name, where in _NEEDED.findall(told.stdout)}
