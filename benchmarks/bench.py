@@ -1,5 +1,6 @@
 """What ``camrt bench`` runs: how fast a model file is here, with and without the overlay."""
 
+import json
 import resource
 import statistics
 import subprocess
@@ -144,20 +145,22 @@ def _percentiles(times_ms: Sequence[float]) -> dict[str, float]:
     return {"p50_ms": float(p50), "p95_ms": float(p95), "p99_ms": float(p99)}
 
 
-def startup_seconds(model: Path, provider: str, threads: int) -> float:
-    """Return the seconds from the start of Python to the first finished overlay, in a process of its own.
+def startup_seconds(model: Model) -> float:
+    """Return the seconds from the start of Python to a model's first overlay, in a process of its own.
 
     Raises:
         CamrtError: that process failed.
     """
     code = (
-        "import sys, numpy, camrt\n"
-        "model = camrt.load(sys.argv[1], provider=sys.argv[2], threads=int(sys.argv[3]))\n"
+        "import sys, json, numpy, camrt\n"
+        "path, settings = json.loads(sys.argv[1])\n"
+        "model = camrt.load(path, **settings)\n"
         "frame = numpy.zeros((480, 640, 3), numpy.uint8)\n"
         "model(frame).draw(frame)\n"
     )
+    settings = {"provider": model.provider, "threads": model.threads, "provider_options": model.provider_options}
     start = time.perf_counter()
-    command = [sys.executable, "-c", code, str(model), provider, str(threads)]
+    command = [sys.executable, "-c", code, json.dumps([str(model.path), settings])]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode:
         raise CamrtError(f"the start cannot be measured: {run.stderr.strip().rpartition(chr(10))[2]}")

@@ -24,7 +24,7 @@ from camrt.benchmarks.tables import table
 from camrt.errors import ProviderError
 from camrt.runtime.frames import Image
 from camrt.runtime.model import Model, load
-from camrt.runtime.providers import open_session
+from camrt.runtime.session import open_session
 
 PROVIDERS = ("cpu", "cuda", "tensorrt")
 BATCHES = (1, 2, 4, 8, 16, 32)
@@ -72,7 +72,7 @@ def binding(model: Model) -> dict[str, Any]:
     Returns: ``ms``, medians of one frame of the network's size, ``bound`` and ``unbound``; ``speedup`` of the first;
     ``bytes_in``, and ``bytes_out`` of both: what crosses to a device and back for each frame, where there is one.
     """
-    session, _, _ = open_session(model.path, model.provider, model.threads)
+    session = open_session(model.path, model.provider, model.threads).session
     outputs = [node.name for node in session.get_outputs()]
     pixels = np.zeros((1, model.geometry.height, model.geometry.width, 3), np.uint8)
 

@@ -1,17 +1,17 @@
 """Read a classifier's ONNX file, and refuse early what can never become a model file."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from onnx import ModelProto, TensorProto, checker, external_data_helper, inliner, numpy_helper
 
 from camrt.errors import ExportError
 from camrt.export.graph import opset_of
+from camrt.file_kind import PROTOBUF_LIMIT, what_it_is_instead
 
-PROTOBUF_LIMIT = 2**31 - 1
-"""Bytes that one protobuf message, and so one ``.onnx`` file without external data, can hold."""
 OLDEST_OPSET = 7
 """ONNX Runtime promises nothing for older ones."""
 FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE}
@@ -28,6 +28,10 @@ def read_classifier(path: Path) -> ModelProto:
         raise ExportError(f"{path} is a folder; name the .onnx file in it")
     try:
         size = path.stat().st_size
+        if not path.is_file():
+            raise ExportError(f"{path} is no file but a pipe or a device; name the .onnx file")
+        if kind := what_it_is_instead(path):
+            raise ExportError(f"{path} ({size} bytes) is not an ONNX model: {kind}")
         if size > PROTOBUF_LIMIT:
             raise ExportError(_too_large(path, size))
         model = onnx.load_model_from_string(path.read_bytes())
@@ -35,7 +39,7 @@ def read_classifier(path: Path) -> ModelProto:
         raise ExportError(f"{path} cannot be read: {error.strerror}") from error
     except DecodeError as error:
         raise ExportError(
-            f"{path} is not an ONNX model, or only a part of one ({size} bytes); copy or export it again"
+            f"{path} is not an ONNX model, or only a part of one, or encrypted ({size} bytes); copy or export it again"
         ) from error
     if not model.graph.node or not model.graph.output:
         raise ExportError(f"{path} holds no ONNX graph ({size} bytes); copy or export it again")
@@ -64,9 +68,7 @@ def check_classifier(model: ModelProto, name: str) -> ModelProto:
 def _load_external_data(model: ModelProto, path: Path) -> None:
     folder = path.parent.resolve()
     total = path.stat().st_size
-    for tensor in external_data_helper._get_all_tensors(model):
-        if not external_data_helper.uses_external_data(tensor):
-            continue
+    for tensor in _external_tensors(model):
         info = external_data_helper.ExternalDataInfo(tensor)
         location = (folder / info.location).resolve()
         if not location.is_relative_to(folder):
@@ -83,6 +85,20 @@ def _load_external_data(model: ModelProto, path: Path) -> None:
         external_data_helper.load_external_data_for_model(model, str(folder))
     except (checker.ValidationError, ValueError, OSError) as error:
         raise ExportError(f"{path}: its external data cannot be read: {_first_line(error)}") from error
+    if left := next(_external_tensors(model), None):  # in a sparse tensor, say, where onnx does not look
+        raise ExportError(f"{path}: the weights of {left.name!r} are in another file; save the model as one file")
+
+
+def _external_tensors(message: Message) -> Iterator[TensorProto]:
+    """Yield each tensor in a message, however deep, whose values are in another file."""
+    if isinstance(message, TensorProto):
+        if external_data_helper.uses_external_data(message):
+            yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for inner in value if isinstance(value, Sequence) else (value,):
+                yield from _external_tensors(inner)
 
 
 def _refuse_broken_weights(model: ModelProto, name: str) -> None:

@@ -3,12 +3,22 @@
 import numpy as np
 
 from camrt.kernels.blend_table import BlendTable, blend_table
-from camrt.kernels.jit import cache_problem
+from camrt.kernels.jit import cache_folder, cache_problem
 from camrt.kernels.maps import normalize, weighted_sum
 from camrt.kernels.overlay import overlay
 from camrt.kernels.upsample import upsample
 
-__all__ = ["BlendTable", "blend_table", "cache_problem", "normalize", "overlay", "upsample", "warm_up", "weighted_sum"]
+__all__ = [
+    "BlendTable",
+    "blend_table",
+    "cache_folder",
+    "cache_problem",
+    "normalize",
+    "overlay",
+    "upsample",
+    "warm_up",
+    "weighted_sum",
+]
 
 
 def warm_up() -> None:

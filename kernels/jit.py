@@ -6,6 +6,12 @@ from typing import Any
 import numba
 
 _problems: list[str] = []
+_folders: list[str] = []
+
+
+def cache_folder() -> str | None:
+    """Return the folder in which compiled kernels are kept; None where there can be none."""
+    return _folders[0] if _folders else None
 
 
 def cache_problem() -> str | None:
@@ -26,6 +32,7 @@ def kernel(function: Callable[..., Any]) -> Any:
     except RuntimeError as error:
         _problems.append(str(error))
         return numba.njit(function, nogil=True)
+    _folders.append(compiled.stats.cache_path)
     cache = compiled._cache  # Numba has no public place to catch what its cache raises
     cache.load_overload = _forgiving(cache.load_overload)
     cache.save_overload = _forgiving(cache.save_overload)

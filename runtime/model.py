@@ -1,7 +1,7 @@
 """Open a model file and run it on frames."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
@@ -13,8 +13,9 @@ from camrt.errors import ModelFileError, NoModelFile, ProviderError, UsageError
 from camrt.model_file import InputGeometry, ModelInfo
 from camrt.runtime.frames import Image
 from camrt.runtime.geometry import fit, place
-from camrt.runtime.providers import PROVIDERS, onnxruntime, open_session
+from camrt.runtime.providers import PROVIDERS, onnxruntime, reason_of
 from camrt.runtime.result import Result
+from camrt.runtime.session import Opened, open_session
 from camrt.runtime.threads import usable_cores
 
 
@@ -23,6 +24,7 @@ def load(
     provider: str = "auto",
     threads: int | None = None,
     *,
+    provider_options: Mapping[str, str] | None = None,
     labels: Sequence[str] | None = None,
     geometry: InputGeometry | None = None,
 ) -> "Model":
@@ -30,9 +32,10 @@ def load(
 
     Args:
         path: a file made by ``camrt attach`` or ``camrt export``.
-        provider: ``auto`` takes the best that truly runs here; ``cpu``, ``cuda``, ``tensorrt``, ``openvino`` and
-            ``coreml`` are taken or refused, never replaced.
+        provider: ``auto`` takes the best that truly runs here; a key of `camrt.runtime.providers.PROVIDERS` (``cpu``,
+            ``cuda``, ``openvino``, ...) is taken or refused, never replaced.
         threads: threads of ONNX Runtime on the CPU; None: one for each core this process may use.
+        provider_options: options of the provider, which is then named, as ONNX Runtime calls them.
         labels: names of the classes, in place of those in the file.
         geometry: how frames become the network's input, in place of what the file says.
 
@@ -48,15 +51,17 @@ def load(
     if threads is not None and threads < 1:
         raise UsageError(f"threads={threads}: at least one is needed; leave it out for one a core")
     threads = threads or usable_cores()
-    session, used, passed_over = open_session(path, provider, threads)
-    info = _explain(path, session, labels, geometry)
-    return Model(path, session, used, threads, info, passed_over)
+    opened = open_session(path, provider, threads, provider_options)
+    info = _explain(path, opened, labels, geometry)
+    return Model(path, opened, threads, info, provider_options or {})
 
 
-def _explain(path: Path, session: Any, labels: Sequence[str] | None, geometry: InputGeometry | None) -> ModelInfo:
+def _explain(path: Path, opened: Opened, labels: Sequence[str] | None, geometry: InputGeometry | None) -> ModelInfo:
     """Return what the file says of itself, completed by what the caller says, or refuse the file."""
+    session = opened.session
     inputs = {node.name: node for node in session.get_inputs()}
-    outputs = {node.name: node for node in session.get_outputs()}
+    outputs = {node.name: node.shape for node in session.get_outputs()}
+    outputs |= {name: list(value.shape) for name, value in opened.constants.items()}
     heads = [head for head, names in model_file.OUTPUTS.items() if set(names) <= set(outputs)]
     if model_file.IMAGE not in inputs or len(inputs) != 1 or not heads:
         raise NoModelFile(
@@ -75,7 +80,7 @@ def _explain(path: Path, session: Any, labels: Sequence[str] | None, geometry: I
         info = replace(info, labels=tuple(labels))
     if geometry is not None:
         info = replace(info, geometry=geometry)
-    classes = outputs[model_file.LOGITS].shape[-1]
+    classes = outputs[model_file.LOGITS][-1]
     if info.labels is not None and isinstance(classes, int) and len(info.labels) != classes:
         raise ModelFileError(f"{path} has {classes} classes but {len(info.labels)} labels; pass the right labels")
     if info.geometry is None:
@@ -90,23 +95,25 @@ class Model:
     """An opened model file; call it with a frame. Several threads may call it at once."""
 
     def __init__(
-        self, path: Path, session: Any, provider: str, threads: int, info: ModelInfo, passed_over: Sequence[str]
+        self, path: Path, opened: Opened, threads: int, info: ModelInfo, provider_options: Mapping[str, str]
     ) -> None:
         assert info.geometry is not None
         assert info.head is not None
         self.path = path
-        self.provider = provider
+        self.provider = opened.provider
         """Name of the execution provider that runs it."""
-        self.passed_over = tuple(passed_over)
-        """Why ``auto`` did not take a better provider that ONNX Runtime has: one sentence each."""
+        self.provider_options = dict(provider_options)
+        """Options that the caller gave it."""
+        self.remarks = tuple(opened.remarks)
+        """Why ``auto`` did not take a better provider that ONNX Runtime has, and what the one leaves to the CPU."""
         self.threads = threads
         self.info = info
         self.geometry = info.geometry
         self.head: model_file.Head = info.head
-        self._session = session
+        self._session = opened.session
         self._ortvalue = onnxruntime().OrtValue.ortvalue_from_numpy
         self._maps = model_file.FEATURES if self.head == "linear" else model_file.CLASS_MAPS
-        first = self._read_constants()
+        first = self._run_once() | opened.constants
         self.classes = int(first[model_file.LOGITS].shape[1])
         """Number of classes K."""
         self.map_shape: tuple[int, int, int] = first[self._maps].shape[1:]
@@ -122,20 +129,23 @@ class Model:
     def spare_threads(self) -> int:
         """Threads that may draw while the model runs.
 
-        On the CPU it is one: the model keeps every core busy, and a picture that is shared out is done only when its
-        last band has found one. MobileNetV2 at 1920x1080 on two cores: 0.83 of the frame rate without drawing, by two
-        threads 0.77.
+        Where the processor runs it, it is one: the model keeps every core busy, and a picture that is shared out is
+        done only when its last band has found one. MobileNetV2 at 1920x1080 on two cores: 0.83 of the frame rate
+        without drawing, by two threads 0.77.
         """
-        return 1 if self.provider == "cpu" else self.threads
+        elsewhere = self.provider_options.get("device_type", "CPU") != "CPU"  # an option of OpenVINO
+        return 1 if self.provider in ("cpu", "xnnpack", "openvino") and not elsewhere else self.threads
 
-    def _read_constants(self) -> dict[str, Any]:
-        """Run once on black: reads the constant outputs and the shapes, and lets the provider prepare."""
+    def _run_once(self) -> dict[str, Any]:
+        """Run on black: reads the constant outputs and the shapes, and lets the provider prepare."""
         black = np.zeros((1, self.geometry.height, self.geometry.width, 3), np.uint8)
-        names = list(model_file.OUTPUTS[self.head])
+        names = [node.name for node in self._session.get_outputs() if node.name in model_file.OUTPUTS[self.head]]
         try:
             values = self._session.run(names, {model_file.IMAGE: black})
         except Exception as error:  # ONNX Runtime's own errors share no root but Exception
-            raise ModelFileError(f"{self.path} cannot be run: {error}") from error
+            if self.provider == "cpu":
+                raise ModelFileError(f"{self.path} cannot be run: {reason_of(error)}") from error
+            raise ProviderError(f"provider {self.provider!r} cannot run {self.path}: {reason_of(error)}") from error
         if PROVIDERS[self.provider] not in self._session.get_providers():
             raise ProviderError(f"provider {self.provider!r} gave up on {self.path} at the first run")
         return dict(zip(names, values, strict=True))

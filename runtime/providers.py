@@ -1,31 +1,48 @@
-"""Which execution provider of ONNX Runtime runs a model, and why one does not."""
+"""The execution providers of ONNX Runtime by name, and why one does not run."""
 
-import contextlib
-import ctypes
-import importlib.metadata
-import io
-from collections.abc import Sequence
-from pathlib import Path
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
-from camrt.errors import MissingExtra, ModelFileError, ProviderError, UsageError
+from camrt.errors import MissingExtra
 from camrt.loading import load_undisturbed
+from camrt.runtime.libraries import missing, provider_library, wheels_of
 
 PROVIDERS: Final = {
     "tensorrt": "TensorrtExecutionProvider",
     "cuda": "CUDAExecutionProvider",
     "openvino": "OpenVINOExecutionProvider",
     "coreml": "CoreMLExecutionProvider",
+    "qnn": "QNNExecutionProvider",
+    "xnnpack": "XnnpackExecutionProvider",
     "cpu": "CPUExecutionProvider",
 }
-# Best first. TensorRT is left to those who ask for it: it builds an engine for minutes before the first frame.
-_AUTO: Final = ("cuda", "coreml", "cpu")
+"""What camrt calls them, and what ONNX Runtime does."""
+AUTO: Final = ("cuda", "coreml", "cpu")
+"""What ``auto`` tries, best first.
+
+TensorRT is left to those who ask for it: it builds an engine for minutes before the first frame. So is OpenVINO, which
+is not faster on every processor, and computes quantized models in its own way.
+"""
 _SPIN_US: Final = 50
-_OPTIONS: Final[dict[str, dict[str, str]]] = {
-    # EXHAUSTIVE, the default, tries every algorithm again for each new batch size: 0.3-1.3 s each.
-    "cuda": {"cudnn_conv_algo_search": "HEURISTIC"},
+_EXTRAS: Final = {"tensorrt": "gpu", "cuda": "gpu", "openvino": "openvino"}
+_DRIVER: Final = "libcuda.so.1"
+_LIBRARIES: Final = {
+    "cuda": "pip install 'onnxruntime-gpu[cuda,cudnn]'",
+    "tensorrt": "pip install 'onnxruntime-gpu[cuda,cudnn]', then TensorRT, and name its folder in LD_LIBRARY_PATH",
 }
+# What ONNX Runtime's errors say of its own source: "/src/a.cc:12 void f(const T&) [with T = int] ", and of their kind.
+_SOURCE: Final = re.compile(
+    r"\S+\.(?:cc|cpp|h):\d+ .*?\)(?: const)?(?:::<lambda\([^)]*\)>)?(?: \[with [^]]*\])? "
+    r"|\[ONNXRuntimeError\] : \d+ : \w+ : |Exception during initialization: |\[ERROR\] |\[OpenVINO(?:-EP)?\] "
+    r"|Exception from \S+:\d+: ?"
+)
+_LONGEST: Final = 300
+_LOGGED_ERROR: Final = re.compile(r"\[E:onnxruntime:[^]]*\] ([^\n\x1b]+)")
 
 
 def onnxruntime() -> ModuleType:
@@ -39,13 +56,12 @@ def onnxruntime() -> ModuleType:
     except ImportError as error:
         raise MissingExtra(
             f"ONNX Runtime cannot be imported ({error}). Install one of its wheels: pip install 'camrt[cpu]', "
-            "or 'camrt[gpu]' for NVIDIA; never both, they overwrite each other"
+            "'camrt[gpu]' for NVIDIA or 'camrt[openvino]' for Intel; never two, they overwrite each other"
         ) from error
     if not hasattr(module, "InferenceSession"):
         raise MissingExtra(
-            "the onnxruntime package is damaged, as happens when the CPU and the GPU wheel were both installed and one "
-            "was removed. Mend it: pip uninstall -y onnxruntime onnxruntime-gpu, then pip install 'camrt[cpu]' or "
-            "'camrt[gpu]'"
+            "the onnxruntime package is damaged, as happens when two of its wheels were installed and one was removed; "
+            "the command that mends it: camrt doctor"
         )
     return module
 
@@ -60,105 +76,56 @@ def spin_us() -> int:
     return _SPIN_US if version >= (1, 26) else 0
 
 
-def open_session(path: Path, provider: str, threads: int) -> tuple[Any, str, list[str]]:
-    """Open a model with a provider that truly runs it.
-
-    Args:
-        path: the ONNX file.
-        provider: ``auto``, or a key of `PROVIDERS`.
-        threads: threads of one operator on the CPU.
-
-    Returns: the ``InferenceSession``, the name of its provider, a key of `PROVIDERS`, and why each better one that
-        ``auto`` tried was passed over.
-
-    Raises:
-        MissingExtra: ONNX Runtime is not installed.
-        ModelFileError: the file is not a model that ONNX Runtime can load.
-        ProviderError: the provider was asked for by name and cannot run here.
-        UsageError: there is no provider of that name.
-    """
-    runtime = onnxruntime()
-    if provider != "auto" and provider not in PROVIDERS:
-        raise UsageError(f"no provider {provider!r}; known: auto, {', '.join(PROVIDERS)}")
-    available = runtime.get_available_providers()
-    if provider != "auto":
-        if PROVIDERS[provider] not in available:
-            raise ProviderError(f"provider {provider!r} cannot run: {_why_not_built_in(provider, available)}")
-        return _open(runtime, path, provider, threads), provider, []
-    passed_over: list[str] = []
-    for name in _AUTO:
-        if PROVIDERS[name] in available:
-            try:
-                return _open(runtime, path, name, threads), name, passed_over
-            except ProviderError as error:
-                passed_over.append(str(error))
-    raise ProviderError(f"no provider of this ONNX Runtime runs {path}; it has {', '.join(available)}")
-
-
-def _open(runtime: ModuleType, path: Path, provider: str, threads: int) -> Any:
-    if provider in ("cuda", "tensorrt") and hasattr(runtime, "preload_dlls"):
-        # Finds the CUDA and cuDNN wheels in site-packages, which the loader of the system does not. What it prints
-        # about those it misses is said once, by the error below.
-        with contextlib.redirect_stdout(io.StringIO()):
-            runtime.preload_dlls()
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    if spin := spin_us():
-        options.add_session_config_entry("session.intra_op.spin_duration_us", str(spin))
-    else:
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # What goes wrong is raised; ONNX Runtime's two logs would say it a second and third time.
-    options.log_severity_level = 4
-    runtime.set_default_logger_severity(4)
-    wanted: list[Any] = [(PROVIDERS[provider], _OPTIONS.get(provider, {}))]
-    if provider != "cpu":
-        wanted.append(PROVIDERS["cpu"])
-    try:
-        session = runtime.InferenceSession(str(path), options, providers=wanted, enable_fallback=0)
-    except Exception as error:  # ONNX Runtime's own errors share no root but Exception
-        if provider != "cpu":
-            raise ProviderError(f"provider {provider!r} cannot run {path}: {_first_line(error)}") from error
-        raise ModelFileError(
-            f"{path} ({path.stat().st_size} bytes) is not a model that ONNX Runtime {runtime.__version__} can load: "
-            f"{_first_line(error)} Copy it again, or make it anew with camrt attach"
-        ) from error
-    if PROVIDERS[provider] not in session.get_providers():  # ONNX Runtime fell back without a word
-        raise ProviderError(f"provider {provider!r} cannot run: {_why_not_loaded(runtime, provider)}")
-    session.disable_fallback()
-    return session
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-def _why_not_built_in(provider: str, available: Sequence[str]) -> str:
-    """Explain why the installed ONNX Runtime does not even name a provider."""
-    wheels = sorted(
-        {
-            f"{distribution.name} {distribution.version}"
-            for distribution in importlib.metadata.distributions()
-            if (distribution.name or "").startswith("onnxruntime")
-        }
-    )
+def why_not_built_in(provider: str, available: Sequence[str]) -> str:
+    """Explain why the installed ONNX Runtime does not even name a provider, and how to get one that does."""
+    found = wheels_of("onnxruntime")
     advice = "choose one of those, or --provider auto"
-    if provider in ("cuda", "tensorrt"):
-        advice = "for NVIDIA: pip uninstall -y onnxruntime, then pip install 'camrt[gpu]'"
-    return f"{' and '.join(wheels) or 'this ONNX Runtime'} has only {', '.join(available)}; {advice}"
+    if extra := _EXTRAS.get(provider):
+        remove = " ".join(wheel.split()[0] for wheel in found)
+        advice = (f"pip uninstall -y {remove}, then " if remove else "") + f"pip install 'camrt[{extra}]'"
+    return f"{' and '.join(found) or 'this ONNX Runtime'} has only {', '.join(available)}; {advice}"
 
 
-def _why_not_loaded(runtime: ModuleType, provider: str) -> str:
-    """Explain why a provider that ONNX Runtime names did not load: the first library that is missing."""
-    folder = Path(str(runtime.__file__)).parent / "capi"
-    library = folder / f"libonnxruntime_providers_{provider}.so"
-    if library.is_file():
-        try:
-            ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), ctypes.RTLD_GLOBAL)
-            ctypes.CDLL(str(library))
-        except OSError as error:
-            return (
-                f"{error}. Install the CUDA and cuDNN libraries that onnxruntime-gpu {runtime.__version__} needs: "
-                "pip install 'onnxruntime-gpu[cuda,cudnn]'"
-            )
-    return "its libraries load, but no device answers; is there an NVIDIA driver (nvidia-smi)?"
+def why_not_loaded(runtime: ModuleType, provider: str) -> str | None:
+    """Name the libraries that a provider needs and that are not here, and how to get them; None: it lacks none."""
+    lost = missing(provider_library(runtime, provider))
+    reasons = []
+    if _DRIVER in lost:
+        reasons.append(f"there is no NVIDIA driver ({_DRIVER}; nvidia-smi must answer)")
+    if libraries := [name for name in lost if name != _DRIVER]:
+        mend = _LIBRARIES.get(provider, "reinstall the wheel of ONNX Runtime")
+        reasons.append(f"{', '.join(libraries)} cannot be loaded; what brings them: {mend}")
+    return "; and ".join(reasons) or None
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what an error of ONNX Runtime says, on one line, without where in its source it was raised."""
+    return _in_short(str(error)) or type(error).__name__
+
+
+def logged_error(attempt: Callable[[], object]) -> str | None:
+    """Return the first error that ONNX Runtime writes to the standard error during an attempt that is to fail.
+
+    It tells in its log only why it left a provider out. Whatever else is written meanwhile is lost.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with tempfile.TemporaryFile() as log:
+            os.dup2(log.fileno(), 2)
+            try:
+                attempt()
+            except Exception:  # noqa: BLE001 - why it fails is being asked
+                pass
+            finally:
+                os.dup2(kept, 2)
+            log.seek(0)
+            found = _LOGGED_ERROR.search(log.read().decode("utf-8", "replace"))
+    finally:
+        os.close(kept)
+    return _in_short(found[1]) if found else None
+
+
+def _in_short(text: str) -> str:
+    text = " ".join(_SOURCE.sub("", " ".join(text.split()) + " ").split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

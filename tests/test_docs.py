@@ -14,7 +14,14 @@ from support import REPOSITORY
 from support.needs import environment
 from support.videos import read_video
 
-DOCUMENTS = ("README.md", "docs/export.md", "docs/heads.md", "docs/edge.md", "docs/performance.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/export.md",
+    "docs/heads.md",
+    "docs/providers.md",
+    "docs/edge.md",
+    "docs/performance.md",
+)
 WITH_RIVALS = "docs/performance.md"
 """Its commands need the extra ``bench``, which this environment has and a newcomer's has not."""
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

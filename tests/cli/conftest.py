@@ -1,10 +1,12 @@
 """Real classifiers, made into model files once by the command line itself."""
 
+import ctypes
 import json
 
 import pytest
 
 from support.command import succeeds
+from support.wheels import new_environment
 
 # File of the classifier, and the flags that its .json asks for.
 _FLAGS = {
@@ -43,3 +45,19 @@ def photo(shared_data):
 def dog_video(shared_data):
     """336 frames of 1280x720: a puppy that sits, and walks off to the right at the end."""
     return shared_data / "videos" / "oc_dog.mp4"
+
+
+@pytest.fixture(scope="session")
+def bare_environment(tmp_path_factory):
+    """Python of an environment that has camrt without any extra, and so without ONNX Runtime; not to be changed."""
+    return new_environment(tmp_path_factory.mktemp("bare") / "venv")
+
+
+@pytest.fixture
+def no_nvidia():
+    """Skip where there is an NVIDIA driver."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return
+    pytest.skip("this machine has an NVIDIA driver")

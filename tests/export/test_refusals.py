@@ -1,5 +1,7 @@
 """What cannot be explained or read is refused: with the node, what was found, what to do; and nothing is written."""
 
+import os
+
 import numpy as np
 import onnx
 import pytest
@@ -183,6 +185,15 @@ def _with_external_data(path, location):
     path.write_bytes(model.SerializeToString())
 
 
+def _move_external_data(path, location):
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = location
+    path.write_bytes(model.SerializeToString())
+
+
 def test_external_data_beside_the_model_comes_into_the_file(tmp_path):
     (tmp_path / "a").mkdir()
     _with_external_data(tmp_path / "a" / "in.onnx", "weights.bin")
@@ -197,14 +208,61 @@ def test_external_data_elsewhere_or_lost_is_refused(tmp_path):
     (tmp_path / "a" / "weights.bin").rename(tmp_path / "weights.bin")
     with pytest.raises(ExportError, match=r"'weights\.bin'.*not beside it"):
         attach(path, tmp_path / "out.onnx")
-    model = onnx.load(path, load_external_data=False)
-    for tensor in model.graph.initializer:
-        for entry in tensor.external_data:
-            if entry.key == "location":
-                entry.value = "../weights.bin"
-    path.write_bytes(model.SerializeToString())
-    with pytest.raises(ExportError, match="outside the model's folder"):
-        attach(path, tmp_path / "out.onnx")
+    (tmp_path / "a" / "link.bin").symlink_to("../weights.bin")
+    (tmp_path / "a" / "up").symlink_to("..")
+    for location in ("../weights.bin", str(tmp_path / "weights.bin"), "link.bin", "up/weights.bin", "/dev/zero"):
+        _move_external_data(path, location)
+        with pytest.raises(ExportError, match="outside the model's folder"):
+            attach(path, tmp_path / "out.onnx")
+    os.mkfifo(tmp_path / "a" / "pipe")
+    for location in ("pipe", "", "up"):
+        _move_external_data(path, location)
+        with pytest.raises(ExportError, match=r"not beside it|outside the model's folder"):
+            attach(path, tmp_path / "out.onnx")
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_external_data_where_onnx_does_not_look_is_refused(tmp_path):
+    net = Net()
+    model = net.model(net.gemm(net.pooled()))
+    sparse = model.graph.sparse_initializer.add()
+    for tensor, name in ((sparse.values, "sparse"), (sparse.indices, "where")):
+        tensor.CopyFrom(onnx.TensorProto(name=name, data_type=1, dims=[1], data_location=1))
+        tensor.external_data.add(key="location", value="weights.bin")
+    (tmp_path / "in.onnx").write_bytes(model.SerializeToString())
+    (tmp_path / "weights.bin").write_bytes(bytes(64))
+    with pytest.raises(ExportError, match="weights of 'sparse' are in another file"):
+        attach(tmp_path / "in.onnx", tmp_path / "out.onnx")
+
+
+def test_a_pipe_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "in.onnx")
+    with pytest.raises(ExportError, match="is no file but a pipe or a device"):
+        attach(tmp_path / "in.onnx", tmp_path / "out.onnx")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "git lfs pull"),
+        (b"<!DOCTYPE html><html><body>log in</body></html>", "web page"),
+        (b"Salted__" + bytes(range(200)), "encrypted with OpenSSL"),
+        (b"PK\x03\x04" + bytes(100), "torch checkpoint"),
+        (b"", "empty"),
+    ],
+)
+def test_what_a_file_is_instead_is_told(content, message, tmp_path):
+    (tmp_path / "in.onnx").write_bytes(content)
+    with pytest.raises(ExportError, match=message):
+        attach(tmp_path / "in.onnx", tmp_path / "out.onnx")
+
+
+def test_a_file_beyond_protobufs_limit_is_refused_unread(tmp_path):
+    with (tmp_path / "in.onnx").open("wb") as file:
+        file.write(b"\x08\x08")
+        file.truncate(2**31 + 100)  # holes take no space
+    with pytest.raises(ExportError, match=r"has 2\.0 GiB"):
+        attach(tmp_path / "in.onnx", tmp_path / "out.onnx")
 
 
 @pytest.mark.parametrize(

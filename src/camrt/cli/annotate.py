@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from camrt.runtime.view import View
 
     jobs = plan(args.inputs, args.output, overwrite=args.overwrite)
-    model = open_model(args.model, args.provider, args.threads)
+    model = open_model(args.model, args.provider, args.threads, args.provider_option)
     view = View(style_of(args), classes_of(args, model))
     annotator = Annotator(model, view, hud=not args.no_hud, overwrite=args.overwrite)
     stop_on_signals(annotator.stop)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from camrt.cli.conversion import size
-from camrt.cli.options import add_session_flags, open_model
+from camrt.cli.options import add_session_flags, open_model, provider_options
 from camrt.errors import UsageError
 
 
@@ -46,13 +46,16 @@ def run(args: argparse.Namespace) -> int:
 
     if args.chart is not None:
         chart.check(args.chart, overwrite=args.overwrite)
+    options = provider_options(args.provider_option)
+    if options and len(args.provider) > 1:
+        raise UsageError("--provider-option is for one provider, but --provider names several; measure one at a time")
     sessions = list(itertools.product(args.models, args.provider, args.threads))
     for session in sessions[1:]:  # what cannot run is said before anything is measured
-        load(*session)
+        load(*session, provider_options=options)
     runs = []
     for path, provider, threads in sessions:
-        model = open_model(path, provider, threads)
-        startup_s = startup_seconds(path, model.provider, model.threads)
+        model = open_model(path, provider, threads, args.provider_option)
+        startup_s = startup_seconds(model)
         runs += [measure(model, width, height, args.rounds) | {"startup_s": startup_s} for width, height in args.size]
         del model  # its memory is not the next one's
     machine = describe_machine()

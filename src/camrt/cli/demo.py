@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     if args.frames is not None and args.frames < 1:
         raise UsageError(f"--frames {args.frames}: at least one")
     args.model = Path(scene.__file__).parent / "assets" / "demo.onnx"
-    model = open_model(args.model, args.provider, args.threads)
+    model = open_model(args.model, args.provider, args.threads, args.provider_option)
     if args.output is None:
         reason = window_available()
         if reason is None:

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     if args.model is None:
         raise UsageError("which model? camrt inspect MODEL")
     try:
-        model = open_model(args.model, args.provider, args.threads)
+        model = open_model(args.model, args.provider, args.threads, args.provider_option)
     except NoModelFile as refusal:
         try:
             return show_classifier(args.model, args.size, args.output, as_json=args.json)

@@ -3,7 +3,7 @@
 import argparse
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +15,19 @@ if TYPE_CHECKING:
 
 
 def add_session_flags(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
-    """Add ``--provider`` and ``--threads``; ``several``: each is a list."""
+    """Add ``--provider``, its options and ``--threads``; ``several``: the first and the last are lists."""
     provider = parser.add_argument(
         "--provider",
         default="auto",
-        help="auto (default: the best that truly runs), cpu, cuda, tensorrt, openvino, coreml",
+        help="auto (default: the best that truly runs), tensorrt, cuda, openvino, coreml, qnn, xnnpack, cpu; taken or "
+        "refused, never replaced",
+    )
+    parser.add_argument(
+        "--provider-option",
+        action="append",
+        default=[],
+        metavar="K=V",
+        help="option of the provider as ONNX Runtime names it, for instance device_type=GPU; repeatable",
     )
     threads = parser.add_argument("--threads", type=int, metavar="N", help="threads (default: one a usable core)")
     if several:
@@ -27,7 +35,20 @@ def add_session_flags(parser: argparse.ArgumentParser, *, several: bool = False)
             flag.nargs, flag.default = "+", [flag.default]
 
 
-def open_model(path: Path, provider: str, threads: int | None) -> "Model":
+def provider_options(entries: Sequence[str]) -> dict[str, str]:
+    """Return what ``--provider-option`` asks for. Raises: UsageError: an entry is not ``key=value``, or comes twice."""
+    options: dict[str, str] = {}
+    for entry in entries:
+        key, equals, value = entry.partition("=")
+        if not (key and equals):
+            raise UsageError(f"--provider-option {entry}: write key=value, as in device_type=GPU")
+        if key in options:
+            raise UsageError(f"--provider-option {key} is given twice")
+        options[key] = value
+    return options
+
+
+def open_model(path: Path, provider: str, threads: int | None, options: Sequence[str]) -> "Model":
     """Open a model as the flags of `add_session_flags` say; OpenCV gets the same number of threads."""
     import cv2
 
@@ -35,9 +56,9 @@ def open_model(path: Path, provider: str, threads: int | None) -> "Model":
     from camrt.runtime.sources.capture import quiet_decoders
 
     quiet_decoders()
-    model = load(path, provider=provider, threads=threads)
-    for reason in model.passed_over:
-        print(f"camrt: {reason}", file=sys.stderr)
+    model = load(path, provider=provider, threads=threads, provider_options=provider_options(options))
+    for remark in model.remarks:
+        print(f"camrt: {remark}", file=sys.stderr)
     cv2.setNumThreads(model.threads)
     return model
 

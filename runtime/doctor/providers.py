@@ -1,0 +1,56 @@
+"""Execution providers: which the installed ONNX Runtime has, and which truly run the bundled model."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from camrt.errors import CamrtError
+from camrt.runtime.doctor import nvidia
+from camrt.runtime.doctor.finding import OK, PROBLEM, WARNING, Finding, swap
+from camrt.runtime.model import load
+from camrt.runtime.providers import PROVIDERS, onnxruntime
+
+_DEMO: Final = Path(__file__).parents[1] / "assets" / "demo.onnx"
+_OF_NVIDIA: Final = ("cuda", "tensorrt")
+
+
+def findings() -> Iterator[Finding]:
+    """Yield what each provider does with the demo model."""
+    try:
+        available = onnxruntime().get_available_providers()
+    except CamrtError:
+        return  # told by the packages
+    for name in reversed(PROVIDERS):  # the CPU first, and TensorRT, which takes its time, last
+        if PROVIDERS[name] in available:
+            yield _try(name)
+    absent = [name for name in PROVIDERS if PROVIDERS[name] not in available]
+    text = f"not in this ONNX Runtime: {', '.join(absent)}"
+    if "cuda" in absent and nvidia.gpu_found():
+        yield Finding("providers", WARNING, f"{text}, though there is an NVIDIA GPU", _with_libraries())
+    elif absent:
+        yield Finding("providers", OK, f"{text} (the extra gpu has NVIDIA's, the extra openvino Intel's)")
+
+
+def _try(name: str) -> Finding:
+    subject = f"provider {name}"
+    try:
+        model = load(_DEMO, name, threads=1)
+        model(np.zeros((480, 640, 3), np.uint8))
+    except CamrtError as error:
+        reason = str(error).removeprefix(f"provider {name!r} ")
+    else:
+        return Finding(subject, OK, "runs the demo model")
+    if name == "cpu":
+        return Finding(subject, PROBLEM, reason, swap("onnxruntime", "onnxruntime"))
+    if name in _OF_NVIDIA and not nvidia.gpu_found():  # which libraries it lacks besides is no matter then
+        return Finding(subject, WARNING, "cannot run: there is no NVIDIA GPU", swap("onnxruntime", "onnxruntime"))
+    if name == "cuda":
+        return Finding(subject, PROBLEM, reason, _with_libraries())
+    return Finding(subject, WARNING, reason)  # auto passes it over
+
+
+def _with_libraries() -> str | None:
+    """Return the command that brings CUDA's provider with its libraries; a Jetson's come from elsewhere."""
+    return None if nvidia.JETSON.exists() else swap("onnxruntime", "'onnxruntime-gpu[cuda,cudnn]'")

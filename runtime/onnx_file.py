@@ -1,0 +1,164 @@
+"""The few things of an ONNX file that must be known before ONNX Runtime opens it, read without onnx.
+
+An ONNX file is one protobuf message. What is walked here is its wire format
+(https://protobuf.dev/programming-guides/encoding); the field numbers are those of onnx.proto3.
+"""
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from camrt.errors import ModelFileError, NoModelFile
+from camrt.file_kind import PROTOBUF_LIMIT, what_it_is_instead
+
+Buffer: TypeAlias = bytes | mmap.mmap
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_GRAPH, _OUTPUT, _OUTPUT_NAME = 7, 12, 1
+_EXTERNAL_DATA, _DATA_LOCATION, _TENSOR_NAME = 13, 14, 8
+# For each kind of message, the fields in which tensors are to be looked for, and the kind of these.
+_INSIDE: Final[dict[str, dict[int, str]]] = {
+    "model": {_GRAPH: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+}
+_DEEPEST: Final = 100
+"""Messages within messages, the limit of protobuf itself."""
+
+
+def refuse_before_opening(path: Path) -> None:
+    """Refuse a file that ONNX Runtime must not open: it is no ONNX, too large, or its weights are in other files.
+
+    A model file holds its weights itself. ONNX Runtime reads them from wherever the file says, up to 1.23 even outside
+    the model's folder, so nothing but the file's own bytes is trusted.
+
+    Raises:
+        ModelFileError: as above; the message says which. `NoModelFile` where it may be a classifier yet.
+    """
+    size = path.stat().st_size
+    if size > PROTOBUF_LIMIT:
+        raise ModelFileError(
+            f"{path} has {size / 2**30:.1f} GiB; a model file, as every file of protobuf, has at most 2: attach a "
+            "smaller network, or one with half-precision weights"
+        )
+    if (kind := what_it_is_instead(path)) is not None:
+        raise ModelFileError(f"{path} ({size} bytes) is not a model: {kind}")
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            tensor = next(_external_tensors(data, 0, size, "model", 0), None)
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ModelFileError(
+            f"{path} ({size} bytes) is not a model, or not a whole one: it may be cut short or encrypted ({error}). "
+            "Copy it again, or make it anew with camrt attach"
+        ) from error
+    if tensor is not None:
+        raise NoModelFile(
+            f"{path} keeps the weights {tensor!r} in another file, which a model file of camrt never does, so it is "
+            f"not opened. Make one: camrt attach {path} -o {path.stem}.cam.onnx"
+        )
+
+
+def output_names(data: bytes) -> list[str]:
+    """Return the names of an ONNX model's outputs. Raises: ValueError: the bytes are no protobuf message."""
+    return [
+        _text(data, begin, end, _OUTPUT_NAME)
+        for number, _, start, stop in _fields(data, 0, len(data))
+        if number == _GRAPH
+        for inner, _, begin, end in _fields(data, start, stop)
+        if inner == _OUTPUT
+    ]
+
+
+def with_outputs(data: bytes, keep: set[str]) -> bytes:
+    """Return an ONNX model without those outputs of its graph that are not in ``keep``; nodes stay as they are.
+
+    Raises:
+        ValueError: the bytes are no protobuf message.
+    """
+    parts = []
+    for number, first, start, stop in _fields(data, 0, len(data)):
+        if number != _GRAPH:
+            parts.append(data[first:stop])
+            continue
+        graph = b"".join(
+            data[one:end]
+            for inner, one, begin, end in _fields(data, start, stop)
+            if inner != _OUTPUT or _text(data, begin, end, _OUTPUT_NAME) in keep
+        )
+        parts.append(bytes([_GRAPH << 3 | _BYTES]) + _to_varint(len(graph)) + graph)
+    return b"".join(parts)
+
+
+def _external_tensors(data: Buffer, start: int, stop: int, kind: str, depth: int) -> Iterator[str]:
+    """Yield the names of the tensors in a message whose values are in other files."""
+    if depth > _DEEPEST:
+        raise ValueError(f"messages are nested more than {_DEEPEST} deep")
+    if kind == "tensor":
+        for number, _, begin, end in _fields(data, start, stop):
+            if number == _EXTERNAL_DATA or (number == _DATA_LOCATION and any(data[begin:end])):
+                yield _text(data, start, stop, _TENSOR_NAME)
+                return
+        return
+    inside = _INSIDE[kind]
+    for number, _, begin, end in _fields(data, start, stop):
+        if number in inside:
+            yield from _external_tensors(data, begin, end, inside[number], depth + 1)
+
+
+def _fields(data: Buffer, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield the number of each field of a message, where it begins, and where its value begins and ends."""
+    at = start
+    while at < stop:
+        first = at
+        key, at = _varint(data, at, stop)
+        kind = key & 7
+        begin = at
+        if kind == _VARINT:
+            _, at = _varint(data, at, stop)
+        elif kind == _BYTES:
+            length, begin = _varint(data, at, stop)
+            at = begin + length
+        elif kind in (_FIXED64, _FIXED32):
+            at += 8 if kind == _FIXED64 else 4
+        else:
+            raise ValueError(f"no protobuf field at byte {first}")
+        # Protobuf would take the lower 32 bits of a longer key, and so another field than the one seen here.
+        if at > stop or not 1 << 3 <= key < 1 << 32:
+            raise ValueError(f"the field at byte {first} is cut short or has no number")
+        yield key >> 3, first, begin, at
+
+
+def _varint(data: Buffer, at: int, stop: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < stop and shift < 64:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+    raise ValueError(f"a number at byte {at} does not end")
+
+
+def _to_varint(value: int) -> bytes:
+    written = bytearray()
+    while value >= 0x80:
+        written.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes(written) + bytes([value])
+
+
+def _text(data: Buffer, start: int, stop: int, field: int) -> str:
+    """Return the last value of a text field of a message; empty where it is not there."""
+    found = ""
+    for number, _, begin, end in _fields(data, start, stop):
+        if number == field:
+            found = bytes(data[begin:end]).decode("utf-8", "replace")
+    return found

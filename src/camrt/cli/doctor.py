@@ -1,0 +1,41 @@
+"""``camrt doctor``: what of this installation works, and the command that mends what does not."""
+
+import argparse
+import json
+from dataclasses import asdict
+from typing import Any
+
+_WIDTH = 9  # of the longest status
+
+
+def add(commands: Any) -> None:
+    """Register the command."""
+    parser = commands.add_parser(
+        "doctor",
+        help="find what is broken or missing, with the command that mends it",
+        description="Examine Python, its packages, the execution providers, CUDA, OpenCV, the compiled kernels and the "
+        "cameras. It changes nothing. Exit status 1 where something is broken; a warning is none.",
+        epilog="example: camrt doctor --json > report.json      (goes well with a bug report)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the findings as they come; returns 1 if one of them is a problem."""
+    from camrt.runtime.doctor import examine
+
+    findings = []
+    for finding in examine():
+        findings.append(finding)
+        if not args.json:
+            print(f"{finding.status:<{_WIDTH}}{finding.subject}: {finding.text}", flush=True)
+            if finding.mend:
+                print(f"{'':<{_WIDTH}}mend: {finding.mend}", flush=True)
+    counts = {status: sum(finding.status == status for finding in findings) for status in ("problem", "warning")}
+    if args.json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        words = [f"{count} {status}{'s' if count > 1 else ''}" for status, count in counts.items() if count]
+        print(" and ".join(words) or "nothing is wrong")
+    return 1 if counts["problem"] else 0

@@ -1,0 +1,55 @@
+"""Environments of their own for tests that need other wheels than this one has; nothing here writes to this one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from support import REPOSITORY
+from support.needs import skip_or_fail
+
+TIMEOUT_S = 900
+CONSTRAINTS = REPOSITORY / "tests" / "constraints.txt"
+SETTINGS = ("PYTHON", "PIP_TARGET", "PIP_PREFIX", "PIP_USER", "DISPLAY", "WAYLAND_DISPLAY", "VIRTUAL_ENV", "NUMBA")
+
+
+def new_environment(folder):
+    """Make a virtual environment with camrt and no extra, as a newcomer does, and return its Python."""
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=TIMEOUT_S)
+    python = Path(folder) / "bin" / "python"
+    pip_install(python, "--editable", REPOSITORY)
+    return python
+
+
+def wheels_beside(python, folder, *requirements):
+    """Install wheels without their dependencies into a new folder; returns what makes ``python`` look there first."""
+    folder.mkdir()  # empty and real: pip writes through links
+    pip_install(python, "--no-deps", "--target", folder, *requirements)
+    return {"PYTHONPATH": str(folder)}
+
+
+def pip_install(python, *arguments):
+    """Let an environment's own pip install, in the versions of ``tests/constraints.txt``."""
+    command = ["-m", "pip", "install", "--quiet", "--constraint", CONSTRAINTS, *arguments]
+    done = run(python, *command, timeout=TIMEOUT_S)
+    if done.returncode:
+        skip_or_fail(f"pip cannot install {arguments[-1]}: {done.stderr.strip().splitlines()[-1]}")
+
+
+def camrt(python, *arguments, **changes):
+    """Run the command line with another Python, as `run` does."""
+    return run(python, "-m", "camrt.cli", *arguments, **changes)
+
+
+def run(python, *arguments, told="", timeout=120, **changes):
+    """Run another Python to its end, with ``told`` as its input; it has no display and none of our settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
+    return subprocess.run(
+        [python, *map(str, arguments)],
+        env=kept | changes,
+        input=told,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
