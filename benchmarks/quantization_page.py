@@ -46,7 +46,7 @@ def page(report: QuantizationReport, speed: Mapping[str, Any], first: Model, sec
     Args:
         report: what `camrt.export.quantize` returned.
         speed: what `quantized_speed.speed` returned.
-        first: the file it was made from, opened by `quantized_speed.open_both`.
+        first: the file it was made from, opened by `quantized_speed.open_pair`.
         second: the new file.
     """
     index = {row.name: number for number, row in enumerate(report.rows)}
@@ -98,7 +98,10 @@ def _numbers(report: QuantizationReport, speed: Mapping[str, Any]) -> list[tuple
             f"({speed['provider']}, {speed['threads']} threads)",
         ),
         ("same answer", f"{fidelity.top1_agreement:.1%}"),
-        ("correlation of the maps (Pearson)", f"{fidelity.pearson_median:.4f} median, {fidelity.pearson_least:.4f} least"),
+        (
+            "correlation of the maps (Pearson)",
+            f"{fidelity.pearson_median:.4f} median, {fidelity.pearson_least:.4f} least",
+        ),
         ("correlation of their ranks", f"{fidelity.rank_median:.4f} median"),
         ("overlap of the 20 % boxes (IoU)", f"{fidelity.box_iou_median:.3f} median"),
         ("distance of the peaks", f"{fidelity.peak_distance_median:.1%} of the diagonal, median"),

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from camrt.benchmarks.interleave import compare, interleave
-from camrt.export.quantization import QuantizationReport
 from camrt.model_file import InputGeometry
+from camrt.runtime.frames import Image
 from camrt.runtime.model import Model, load
 
 _TURN = 4
@@ -17,21 +17,20 @@ _SECONDS = 12.0
 _FEWEST = 7
 
 
-def open_both(report: QuantizationReport) -> tuple[Model, Model]:
-    """Open both files, the original first, to be given the network's inputs as they are."""
-    height, width = report.pictures.shape[1:3]
-    geometry = InputGeometry(width=width, height=height)
-    first, second = (load(Path(file), provider="cpu", geometry=geometry) for file in (report.source, report.path))
-    return first, second
+def open_pair(source: Path, quantized: Path) -> tuple[Model, Model]:
+    """Open both files on the CPU, to be given pictures that have the network's size already."""
+    first = load(source, provider="cpu")
+    geometry = InputGeometry(width=first.geometry.width, height=first.geometry.height)
+    return load(source, provider="cpu", geometry=geometry), load(quantized, provider="cpu", geometry=geometry)
 
 
-def speed(first: Model, second: Model, report: QuantizationReport) -> dict[str, Any]:
+def speed(first: Model, second: Model, picture: Image) -> dict[str, Any]:
     """Classify a picture by both in turns, on the CPU with a thread a core, as the runtime runs them.
 
     Returns: ``speedup``, the median ratio of the times of neighbours; ``ms`` and ``source_ms``, medians; ``provider``
     and ``threads``.
     """
-    calls = {"source": partial(first, report.pictures[0]), "quantized": partial(second, report.pictures[0])}
+    calls = {"source": partial(first, picture), "quantized": partial(second, picture)}
     once = sum(times[0] for times in interleave(calls, 1, turn=2).values())
     rounds = min(_ROUNDS, max(_FEWEST, round(_SECONDS / (_TURN * max(once, 1e-6)))))
     found = compare(interleave(calls, rounds, turn=_TURN), to="quantized")

@@ -1,6 +1,6 @@
 """How alike two class activation maps are: one of the classifier as it was, one of the same classifier in fewer bits.
 
-Maps are (h, w), without cells that cover padding only. They may have any scale and offset: each measure compares shapes.
+Maps are (h, w), without cells that cover padding only. Their scale and offset do not matter: shapes are compared.
 """
 
 import math

@@ -1,6 +1,6 @@
 """A model file's graph in two parts: the body, which makes maps of pixels, and the tail, which makes scores of maps.
 
-The body is where the time goes and is what is given fewer bits. The tail is small; kept in float32, it keeps the maps an
+The body is where the time goes and is what is given fewer bits. The tail is small, and in float32 it keeps the maps an
 exact explanation of the scores.
 """
 

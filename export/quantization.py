@@ -264,7 +264,7 @@ def _best(candidates: Iterator[_Candidate], model: ModelProto, info: ModelInfo, 
         rows = compare(reference, found, pictures.names, labels)
         tried = Try(way=candidate.way, fidelity=summarize(rows))
         tries.append(tried)
-        if best is None or _rank(tried) > _rank(best.tried):
+        if best is None or _nearness(tried) > _nearness(best.tried):
             best = _Best(
                 model=candidate.model, info=_with(candidate.info, tried.fidelity), tried=tried, rows=rows, tries=tries
             )
@@ -273,11 +273,10 @@ def _best(candidates: Iterator[_Candidate], model: ModelProto, info: ModelInfo, 
     return cast(_Best, best)  # there is one candidate at least
 
 
-def _rank(tried: Try) -> tuple[float, float, float]:
-    """Sort key, best last: what falls short by least, then the more alike."""
+def _nearness(tried: Try) -> float:
+    """Return how near a way comes to being good; a percent at least is a reason to leave an earlier, simpler way."""
     fidelity = tried.fidelity
-    short = min(fidelity.top1_agreement / TOP1, 1.0) + min(fidelity.pearson_median / PEARSON, 1.0)
-    return short, fidelity.top1_agreement, fidelity.pearson_median
+    return round(min(fidelity.top1_agreement / TOP1, 1.0) + min(fidelity.pearson_median / PEARSON, 1.0), 2)
 
 
 def _with(info: ModelInfo, fidelity: Fidelity) -> ModelInfo:

@@ -52,7 +52,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 def run(args: argparse.Namespace) -> int:
     """Do the work and show the report. Raises: CamrtError."""
     from camrt.benchmarks.quantization_page import page
-    from camrt.benchmarks.quantized_speed import open_both, speed
+    from camrt.benchmarks.quantized_speed import open_pair, speed
     from camrt.export import quantize
     from camrt.export.writing import check_target, write_whole
     from camrt.runtime.sources.capture import quiet_decoders
@@ -68,8 +68,8 @@ def run(args: argparse.Namespace) -> int:
         fp16=args.fp16,
         overwrite=args.overwrite,
     )
-    first, second = open_both(report)
-    measured = speed(first, second, report)
+    first, second = open_pair(args.model, args.out)
+    measured = speed(first, second, report.pictures[0])
     if args.html is not None:
         write_whole(page(report, measured, first, second).encode(), args.html)
     if args.json:
