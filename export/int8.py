@@ -20,8 +20,10 @@ from camrt.export import ort
 from camrt.export.graph import Graph
 from camrt.export.network_body import Parts, pixel_nodes
 from camrt.export.pictures import Pictures
+from camrt.export.pixel_input import fold_preprocessing, read_pixels
 from camrt.export.pooling import find_pooled
 from camrt.export.weight_rounding import channel_means, convolution_scales, correct_biases
+from camrt.model_file import ModelInfo
 
 Method = Literal["minmax", "percentile", "entropy"]
 METHODS: Final[dict[Method, str]] = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
@@ -50,11 +52,12 @@ class Quantized:
 class Quantizer:
     """Makes 8-bit model files of one network; what was measured on the pictures serves every try."""
 
-    def __init__(self, parts: Parts, pictures: Pictures, *, reduce_range: bool) -> None:
+    def __init__(self, parts: Parts, info: ModelInfo, pictures: Pictures, *, reduce_range: bool) -> None:
         """Prepare.
 
         Args:
             parts: the network.
+            info: says what its preprocessing is.
             pictures: uint8 (N, H, W, 3), BGR, at the network's size, to calibrate on.
             reduce_range: give weights 7 bits, for processors whose 8-bit sums overflow.
 
@@ -66,6 +69,7 @@ class Quantizer:
         self._reduce_range = reduce_range
         self._levels = 63 if reduce_range else 127
         self._body = _prepared(parts)
+        self._pixels = fold_preprocessing(self._body, info)
         self._pixel_nodes = pixel_nodes(self._body)
         self._scales = convolution_scales(self._body, self._levels)
         self._means = channel_means(self._body, pictures[:: -(-len(pictures) // MEANS_OF)])
@@ -128,6 +132,9 @@ class Quantizer:
             ]
             for name in names & set(self._scales)
         }
+        if self._pixels is not None:
+            tensor, point = self._pixels
+            overrides[tensor] = [{"scale": np.array(1, np.float32), "zero_point": np.array(point, np.uint8)}]
         quantizer = QDQQuantizer(
             onnx.shape_inference.infer_shapes(body),
             True,
@@ -143,6 +150,8 @@ class Quantizer:
         quantizer.quantize_model()
         quantizer.model.topological_sort()
         model: ModelProto = quantizer.model.model
+        if self._pixels is not None:
+            read_pixels(model, self._pixels[0])
         return model
 
     def _joined(self, quantized: ModelProto, float_nodes: int) -> Quantized:
