@@ -34,12 +34,15 @@ class CalibrationPictures:
     """Those that judge are others than those that calibrate."""
 
 
-def read_calibration(paths: str | Path | Sequence[str | Path], geometry: InputGeometry) -> CalibrationPictures:
+def read_calibration(
+    paths: str | Path | Sequence[str | Path], geometry: InputGeometry, *, divide: bool = True
+) -> CalibrationPictures:
     """Read pictures and videos and divide them.
 
     Args:
         paths: folders with pictures, pictures, videos.
         geometry: how a frame becomes the network's input.
+        divide: False where nothing is to be calibrated: then all of them judge.
 
     Raises:
         UsageError: there is none, or one cannot be read.
@@ -60,7 +63,7 @@ def read_calibration(paths: str | Path | Sequence[str | Path], geometry: InputGe
             inputs.append(frame)
             names.append(f"{video.name}, frame {number}")
     pictures = np.stack(inputs)
-    held_out = len(pictures) >= FEWEST
+    held_out = divide and len(pictures) >= FEWEST
     every = np.arange(len(pictures))
     calibrating = every[::SHARE] if held_out else every
     judging = np.setdiff1d(every, calibrating) if held_out else every

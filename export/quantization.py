@@ -141,7 +141,7 @@ def quantize(
     check_target(target, source, overwrite=overwrite)
     model, info = read_model_file(source)
     assert info.geometry is not None  # read_model_file refuses a file without
-    pictures = read_calibration(calibration, info.geometry)
+    pictures = read_calibration(calibration, info.geometry, divide=not fp16)
     best = _best(_candidates(model, info, pictures, method, fp16=fp16), model, info, pictures)
     verification = verify_quantized(best.model, best.info, pictures.judging)
     info = replace(best.info, verification=verification)
@@ -177,7 +177,8 @@ def read_model_file(path: Path) -> tuple[ModelProto, ModelInfo]:
     except ModelFileError as error:
         raise ExportError(f"{path}: {error}") from error
     outputs = {output.name for output in model.graph.output}
-    if info.head is None or not outputs >= set(OUTPUTS[info.head]):
+    heads = [head for head, names in OUTPUTS.items() if set(names) <= outputs]
+    if not heads or info.head not in (None, *heads):
         raise ExportError(
             f"{path} is no model file of camrt; make one first: camrt attach {path} -o {path.stem}.cam.onnx"
         )
@@ -191,7 +192,7 @@ def read_model_file(path: Path) -> tuple[ModelProto, ModelInfo]:
         )
     if any(tensor.data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16) for tensor in model.graph.initializer):
         raise ExportError(f"{path} computes in 16-bit floats already; quantize a model file of the float32 classifier")
-    return model, info
+    return model, replace(info, head=info.head or heads[0])
 
 
 def _computes_in_integers(op_type: str) -> bool:
