@@ -49,13 +49,13 @@ def page(report: QuantizationReport, speed: Mapping[str, Any], first: Model, sec
         first: the file it was made from, opened by `quantized_speed.open_pair`.
         second: the new file.
     """
-    index = {row.name: number for number, row in enumerate(report.rows)}
+    pictures = {id(row): picture for row, picture in zip(report.rows, report.pictures, strict=True)}
     classes = by_class(report.rows)
     ordered = sorted(report.rows, key=badness)
     middle = max(0, (len(ordered) - TYPICAL) // 2)
 
     def figures(rows: Iterable[PictureFidelity]) -> str:
-        return "".join(_figure(row, report.pictures[index[row.name]], first, second) for row in rows)
+        return "".join(_figure(row, pictures[id(row)], first, second) for row in rows)
 
     worst = [rows[0] for rows in classes.values()][:CLASSES]
     name, source = (html.escape(path.rsplit("/", 1)[-1]) for path in (report.path, report.source))
@@ -82,10 +82,10 @@ def page(report: QuantizationReport, speed: Mapping[str, Any], first: Model, sec
 
 
 def _pictures(report: QuantizationReport) -> str:
-    judged = f"{len(report.rows)} pictures"
     if not report.calibrated_on:
-        return f"Judged by {judged}."
-    return f"Calibrated on {report.calibrated_on} pictures, judged by {judged}{' others'[: 7 * report.held_out]}."
+        return f"Judged by {len(report.rows)} pictures."
+    judges = f"{len(report.rows)} others" if report.held_out else "the same"
+    return f"Calibrated on {report.calibrated_on} pictures, judged by {judges}."
 
 
 def _numbers(report: QuantizationReport, speed: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -54,12 +54,11 @@ def read_calibration(
     videos = [path for path in given if path.is_file() and path.suffix.lower() not in SUFFIXES]
     others = [path for path in given if path not in videos]
     files = picture_files(others) if others or not videos else []
-    inputs, names = [], []
-    for number in _spread(len(files), MOST // (len(videos) + bool(files)) if files else 0):
-        inputs.append(_fitted(read_picture(files[number]), geometry))
-        names.append(files[number].name)
+    each = MOST // (len(videos) + bool(files))
+    inputs = [_fitted(read_picture(file), geometry) for file in _spread(files, each)]
+    names = [file.name for file in _spread(files, each)]
     for video in videos:
-        for number, frame in _sampled(video, MOST // (len(videos) + bool(files)), geometry):
+        for number, frame in _sampled(video, each, geometry):
             inputs.append(frame)
             names.append(f"{video.name}, frame {number}")
     pictures = np.stack(inputs)
@@ -75,9 +74,9 @@ def read_calibration(
     )
 
 
-def _spread(count: int, most: int) -> list[int]:
-    """Return up to ``most`` numbers below ``count``, evenly."""
-    return sorted({round(number) for number in np.linspace(0, count - 1, min(count, most))})
+def _spread(files: Sequence[Path], most: int) -> list[Path]:
+    """Return up to ``most`` of the files, evenly."""
+    return [files[round(number)] for number in np.linspace(0, len(files) - 1, min(len(files), most))]
 
 
 def _sampled(video: Path, most: int, geometry: InputGeometry) -> list[tuple[int, NDArray[np.uint8]]]:
