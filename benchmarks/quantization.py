@@ -183,12 +183,22 @@ def _render(folder: Path) -> None:
             cv2.imwrite(str(folder / f"{seed:03}_{act}.png"), view.image)
 
 
+def tables_of(report: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tables of what `main` keeps, by name."""
+    rows = report["networks"]
+    return {
+        "quantized": fidelity_table(rows),
+        "quantized_speed": speed_table(rows),
+        "quantized_machine": f"{in_words(report['machine'])}. {rows[0]['threads']} threads.",
+    }
+
+
 def fidelity_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the table of trained networks."""
     return tables.table(
         (
-            *("network", "size", "speed", "same answer", "Pearson", "ranks", "boxes", "pointing game, float32 / int8"),
-            *("MaxBoxAcc, float32 / int8", "taken"),
+            *("network", "size", "speed", "same answer", "Pearson", "ranks", "boxes", "pointing game, before / after"),
+            *("MaxBoxAcc, before / after", "taken"),
         ),
         (
             (
@@ -243,14 +253,10 @@ def main() -> None:
         raise SystemExit(f"{args.data} has no folder 'models'")
     with tempfile.TemporaryDirectory() as folder:
         rows = list(measure(args.data, Path(folder)))
-    machine = describe_machine()
+    report: dict[str, Any] = {"machine": describe_machine(), "networks": rows}
     if args.json is not None:
-        args.json.write_text(json.dumps({"machine": machine, "networks": rows}, indent=1) + "\n", encoding="utf-8")
-    shown = {
-        "quantized": fidelity_table(rows),
-        "quantized_speed": speed_table(rows),
-        "quantized_machine": f"{in_words(machine)}. {rows[0]['threads']} threads.",
-    }
+        args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    shown = tables_of(report)
     for document in args.documents:
         document.write_text(tables.fill(document.read_text(encoding="utf-8"), shown), encoding="utf-8")
     print("\n\n".join(f"{name}\n\n{table}" for name, table in shown.items()))
