@@ -17,9 +17,9 @@ from camrt import kernels
 from camrt.benchmarks import tables
 from camrt.benchmarks.interleave import compare, interleave
 from camrt.benchmarks.machine import describe_machine, in_words
+from camrt.geometry import place
 from camrt.model_file import InputGeometry
 from camrt.runtime.frames import Image
-from camrt.runtime.geometry import place
 from camrt.runtime.overlay import OverlayStyle, paint
 from camrt.runtime.threads import RowPool, usable_cores
 

@@ -33,9 +33,9 @@ from camrt.errors import CamrtError
 from camrt.export import from_torch
 from camrt.export.pictures import synthetic_pictures
 from camrt.export.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from camrt.geometry import place
 from camrt.model_file import InputGeometry
 from camrt.runtime.frames import Image
-from camrt.runtime.geometry import place
 from camrt.runtime.overlay import OverlayStyle, paint
 from camrt.runtime.threads import RowPool
 

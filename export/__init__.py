@@ -2,10 +2,10 @@
 
 Two doors, one path: `attach` takes an ONNX classifier that somebody else exported, `from_torch` a torch module that it
 exports itself; both give the graph the outputs of ``camrt.model_file`` and prove them before the file is written.
-`survey` looks at an ONNX classifier first.
-`to_gap_cnn` makes a classifier with fully connected layers into one that a class activation map explains.
+`survey` looks at an ONNX classifier first. `to_gap_cnn` makes a classifier with fully connected layers into one that a
+class activation map explains; `quantize` makes a model file into one that computes in 8-bit integers.
 
-Names load on first use: `attach` never imports torch.
+Names load on first use: `attach` and `quantize` never import torch.
 """
 
 from importlib.util import find_spec
@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from camrt.export.classifier_survey import survey
     from camrt.export.gap_cnn import to_gap_cnn
     from camrt.export.onnx_door import attach
+    from camrt.export.quantization import quantize
     from camrt.export.torch_door import from_torch
 
-__all__ = ["attach", "from_torch", "survey", "to_gap_cnn"]
+__all__ = ["attach", "from_torch", "quantize", "survey", "to_gap_cnn"]
 
 _HOMES = {
     "attach": "camrt.export.onnx_door",
     "from_torch": "camrt.export.torch_door",
+    "quantize": "camrt.export.quantization",
     "survey": "camrt.export.classifier_survey",
     "to_gap_cnn": "camrt.export.gap_cnn",
 }

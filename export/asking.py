@@ -8,6 +8,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from camrt.export import ort
 from camrt.export.affine import Affine
+from camrt.export.cuts import SHAPE_READERS
 from camrt.export.graph import Graph
 from camrt.export.tail import Tail
 
@@ -19,6 +20,9 @@ TRIALS = 4
 
 def add_class_maps(graph: Graph, tail: Tail) -> str:
     """Add nodes that ask about every cell; returns the tensor [N, K, h, w] that they give."""
+    for node in tail.nodes:  # so that all that is behind the map reads nothing else
+        if node.op_type in SHAPE_READERS and node.input[0] in tail.rewired:
+            node.input[0] = tail.entry
     builder = _Builder(graph)
     batch = builder.mask(tail) if tail.mode == "masked" else builder.cut_up(tail)
     return builder.lay_out(tail, _add_copy(graph, tail, batch, prefix="maps", whole=False))

@@ -119,6 +119,10 @@ class Graph:
         value = self._shapes.get(tensor)
         return TensorProto.UNDEFINED if value is None else int(value.type.tensor_type.elem_type)
 
+    def note_type(self, tensor: str, like: str) -> None:
+        """Remember that a tensor that was added has numbers of the type that another has."""
+        self._shapes[tensor] = helper.make_tensor_value_info(tensor, self.elem_type(like), None)
+
     def constant(self, tensor: str) -> Array | None:
         """Return the value of a tensor that depends on no input; None if it depends on one."""
         if tensor not in self._constants:
@@ -142,6 +146,27 @@ class Graph:
         )
         model = helper.make_model(part, opset_imports=self.model.opset_import, ir_version=self.model.ir_version)
         return run_constant(model)
+
+    def sort(self) -> None:
+        """Put every node behind those that it reads from, which ONNX asks for, and else leave the order as it is."""
+        nodes = list(self.proto.node)
+        order: list[NodeProto] = []
+        placed: set[int] = set()
+        todo = nodes[::-1]
+        while todo:
+            node = todo.pop()
+            if id(node) in placed:
+                continue
+            before = [self._producers[name] for name in reads(node) if name in self._producers]
+            if waiting := [entry for entry in before if id(entry) not in placed]:
+                todo += [node, *waiting]
+            else:
+                placed.add(id(node))
+                order.append(node)
+        copies = [NodeProto.FromString(node.SerializeToString()) for node in order]
+        del self.proto.node[:]
+        self.proto.node.extend(copies)
+        self.reindex()
 
     def prune(self, outputs: Sequence[ValueInfoProto]) -> None:
         """Let ``outputs`` be the graph's outputs and drop all that none of them needs."""

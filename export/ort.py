@@ -28,7 +28,7 @@ def open_session(model: ModelProto, what: str) -> "InferenceSession":
     try:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except _errors() as error:
-        raise ExportError(f"ONNX Runtime {version()} cannot open {what}: {_plain(error)}") from error
+        raise ExportError(f"ONNX Runtime {version()} cannot open {what}: {plain(error)}") from error
 
 
 def run(session: "InferenceSession", names: list[str] | None, image: Array, what: str) -> list[Array]:
@@ -36,7 +36,7 @@ def run(session: "InferenceSession", names: list[str] | None, image: Array, what
     try:
         result: list[Array] = session.run(names, {session.get_inputs()[0].name: image})
     except _errors() as error:
-        raise ExportError(f"{what} fails with a batch of {len(image)}: {_plain(error)}") from error
+        raise ExportError(f"{what} fails with a batch of {len(image)}: {plain(error)}") from error
     return result
 
 
@@ -63,5 +63,6 @@ def _errors() -> tuple[type[Exception], ...]:
     return (*codes, RuntimeError)
 
 
-def _plain(error: Exception) -> str:
+def plain(error: Exception) -> str:
+    """Return what an error says, on one line."""
     return " ".join(str(error).split("\n", 1)[0].split()).removeprefix("[ONNXRuntimeError] : ")

@@ -27,19 +27,27 @@ def read_pictures(paths: str | Path | Sequence[str | Path], width: int, height: 
     Raises:
         UsageError: there is none, or one cannot be read.
     """
-    given = [Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
-    files = [file for path in given for file in (_in_folder(path) if path.is_dir() else [path])]
-    if not files:
-        raise UsageError(f"no pictures ({', '.join(sorted(SUFFIXES))}) in {', '.join(map(str, given)) or 'pictures'}")
-    pictures = []
-    for file in files[:MOST]:
-        # Decoding bytes leaves no warning of OpenCV's on the terminal where the file is missing.
-        data = np.fromfile(file, np.uint8) if file.is_file() else np.empty(0, np.uint8)
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-        if picture is None:
-            raise UsageError(f"{file} cannot be read as a picture")
-        pictures.append(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA))
+    files = picture_files([Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths])
+    pictures = [cv2.resize(read_picture(file), (width, height), interpolation=cv2.INTER_AREA) for file in files[:MOST]]
     return np.stack(pictures).astype(np.uint8)
+
+
+def picture_files(paths: Sequence[Path]) -> list[Path]:
+    """Return the pictures that paths stand for, those of a folder in the order of their names. Raises: UsageError."""
+    files = [file for path in paths for file in (_in_folder(path) if path.is_dir() else [path])]
+    if not files:
+        raise UsageError(f"no pictures ({', '.join(sorted(SUFFIXES))}) in {', '.join(map(str, paths)) or 'pictures'}")
+    return files
+
+
+def read_picture(file: Path) -> NDArray[np.uint8]:
+    """Return a picture, uint8 (H, W, 3), BGR. Raises: UsageError."""
+    # Decoding bytes leaves no warning of OpenCV's on the terminal where the file is missing.
+    data = np.fromfile(file, np.uint8) if file.is_file() else np.empty(0, np.uint8)
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if picture is None:
+        raise UsageError(f"{file} cannot be read as a picture")
+    return np.asarray(picture, np.uint8)
 
 
 def synthetic_pictures(width: int, height: int) -> Pictures:

@@ -18,12 +18,17 @@ FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE}
 
 
 def read_classifier(path: Path) -> ModelProto:
-    """Read an ONNX file, with its external data if that lies in the file's own folder.
+    """Read a classifier, with its external data if that lies in the file's own folder.
 
     Raises:
         ExportError: not an ONNX model, damaged, too large, too old, with weights that are not numbers, or already a
             camrt model file.
     """
+    return check_classifier(read_onnx(path), str(path))
+
+
+def read_onnx(path: Path) -> ModelProto:
+    """Read an ONNX file, whatever is in it. Raises: ExportError."""
     if path.is_dir():
         raise ExportError(f"{path} is a folder; name the .onnx file in it")
     try:
@@ -44,7 +49,7 @@ def read_classifier(path: Path) -> ModelProto:
     if not model.graph.node or not model.graph.output:
         raise ExportError(f"{path} holds no ONNX graph ({size} bytes); copy or export it again")
     _load_external_data(model, path)
-    return check_classifier(model, str(path))
+    return model
 
 
 def check_classifier(model: ModelProto, name: str) -> ModelProto:

@@ -14,6 +14,7 @@ from camrt.export.network_input import NetworkInput
 from camrt.export.pooling import Pooled
 from camrt.export.preprocessing import Preprocessing
 from camrt.model_file import (
+    ASKED_MAP,
     CAM_BIAS,
     CAM_WEIGHTS,
     CLASS_MAPS,
@@ -25,7 +26,7 @@ from camrt.model_file import (
     Activation,
 )
 
-RESERVED = (IMAGE, SCORES, LOGITS, FEATURES, CAM_WEIGHTS, CAM_BIAS, CLASS_MAPS)
+RESERVED = (ASKED_MAP, IMAGE, SCORES, LOGITS, FEATURES, CAM_WEIGHTS, CAM_BIAS, CLASS_MAPS)
 """Tensors of the source that bear one of these names get another one first."""
 
 
@@ -34,6 +35,8 @@ def operate(
 ) -> None:
     """Turn the graph into that of a model file. What only the source's other outputs needed is dropped."""
     maps = add_class_maps(graph, head.tail) if head.tail is not None else None
+    if head.tail is not None:
+        graph.rename({head.tail.entry: ASKED_MAP})
     _Publisher(graph).publish(head, activation, maps)
     preprocessing.prepend(graph, network_input.name, network_input.elem_type)
     del graph.proto.input[:]
@@ -43,6 +46,7 @@ def operate(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
         for name, shape in zip(OUTPUTS[head.kind], _symbolic_shapes(head), strict=True)
     ]
+    graph.sort()
     graph.prune(outputs)
     for node in graph.proto.node:  # stack traces and paths of the machine that exported it
         node.ClearField("metadata_props")
@@ -101,16 +105,28 @@ class _Publisher:
         return self._add(op_type, [tensor], name, **attributes)
 
     def _channels_first(self, pooled: Pooled) -> str:
-        """Return the pooled maps as [N, C, h, w]."""
-        tensor = pooled.tensor
+        """Return the pooled maps as [N, C, h, w], and let all that is behind them be computed from these."""
+        readers = self.graph.consumers(pooled.tensor)
         if pooled.layout == "nhwc":
-            return self._add("Transpose", [tensor], perm=[0, 3, 1, 2])
-        if pooled.layout == "ntc":
-            tensor = self._add("Transpose", [tensor], perm=[0, 2, 1])
-        if pooled.grid is not None:
-            shape = self.graph.add_initializer("grid", np.array([0, 0, *pooled.grid], np.int64))  # 0: as it is
-            tensor = self._add("Reshape", [tensor, shape])
+            tensor = self._add("Transpose", [pooled.tensor], perm=[0, 3, 1, 2])
+            back = self._add("Transpose", [tensor], perm=[0, 2, 3, 1])
+        elif pooled.grid is not None:
+            tensor = pooled.tensor
+            if pooled.layout == "ntc":
+                tensor = self._add("Transpose", [tensor], perm=[0, 2, 1])
+            tensor = back = self._reshape(tensor, [0, 0, *pooled.grid])  # 0: as it is
+            back = self._reshape(back, [0, 0, -1])
+            if pooled.layout == "ntc":
+                back = self._add("Transpose", [back], perm=[0, 2, 1])
+        else:
+            return pooled.tensor
+        self.graph.note_type(tensor, like=pooled.tensor)
+        for node in readers:
+            node.input[:] = [back if name == pooled.tensor else name for name in node.input]
         return tensor
+
+    def _reshape(self, tensor: str, shape: list[int]) -> str:
+        return self._add("Reshape", [tensor, self.graph.add_initializer("shape", np.array(shape, np.int64))])
 
     def _weights(self, affine: Affine) -> None:
         """Let the weights be a view of the graph's own, where it has them, so that the file holds them once."""
@@ -121,9 +137,7 @@ class _Publisher:
         tensor = affine.stored
         stored = self.graph.shape(tensor)
         if stored is None or len(stored) != 2:
-            sizes = affine.linear.shape[::-1] if affine.transposed else affine.linear.shape
-            shape = self.graph.add_initializer("weights_shape", np.array(sizes, np.int64))
-            tensor = self._add("Reshape", [tensor, shape])
+            tensor = self._reshape(tensor, list(affine.linear.shape[:: -1 if affine.transposed else 1]))
         if affine.transposed:
             tensor = self._add("Transpose", [tensor], perm=[1, 0])
         if self.graph.elem_type(affine.stored) != TensorProto.FLOAT:

@@ -87,19 +87,14 @@ def verify(subject: Subject, pictures: Pictures, kind: str, forward: Forward | N
         ExportError: the model is not valid, cannot run, or an error exceeds its tolerance.
         MissingExtra: ONNX Runtime is not installed.
     """
-    try:
-        onnx.checker.check_model(subject.model)
-    except (onnx.checker.ValidationError, ValueError) as error:
-        raise ExportError(f"the new graph is not valid ONNX: {error}") from error
+    check_valid(subject.model)
     names = list(OUTPUTS[subject.head.kind])
     session = ort.open_session(subject.model, "the new graph")
     singles = [_run(session, names, picture[None]) for picture in pictures]
     results = {name: np.concatenate([single[name] for single in singles]) for name in names}
     half = subject.network_input.elem_type == TensorProto.FLOAT16
-    checks = _Checks(HALF_TOLERANCE if half else TOLERANCE)
-    for name in names:
-        if not np.isfinite(results[name]).all():
-            raise ExportError(f"verification failed: output {name} holds NaN or infinite numbers; nothing was written")
+    checks = Checks(HALF_TOLERANCE if half else TOLERANCE)
+    check_finite(results)
     _compare_batch(checks, subject, session, pictures, results)
     network_inputs = _network_inputs(checks, subject, pictures)
     _compare_source(checks, subject, network_inputs, results)
@@ -113,7 +108,22 @@ def verify(subject: Subject, pictures: Pictures, kind: str, forward: Forward | N
     return Verification(record=record, shapes={name: singles[0][name].shape for name in names})
 
 
-class _Checks:
+def check_valid(model: ModelProto) -> None:
+    """Raise ExportError unless a model is valid ONNX."""
+    try:
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        raise ExportError(f"the new graph is not valid ONNX: {error}") from error
+
+
+def check_finite(results: Mapping[str, NDArray[Any]]) -> None:
+    """Raise ExportError unless every output is a number throughout."""
+    for name, values in results.items():
+        if not np.isfinite(values).all():
+            raise ExportError(f"verification failed: output {name} holds NaN or infinite numbers; nothing was written")
+
+
+class Checks:
     """Collects errors, and stops at the first that exceeds its tolerance."""
 
     def __init__(self, tolerance: float) -> None:
@@ -121,6 +131,7 @@ class _Checks:
         self.record: dict[str, Any] = {}
 
     def add(self, name: str, what: str, error: float, tolerance: float | None = None) -> None:
+        """Record an error. Raises: ExportError: it exceeds the tolerance."""
         limit = self.tolerance if tolerance is None else tolerance
         if not error <= limit:
             raise ExportError(f"verification failed: {what} ({error:.3g}, at most {limit:.3g}); nothing was written")
@@ -132,7 +143,7 @@ def _run(session: Any, names: list[str], pictures: Pictures) -> dict[str, F32]:
 
 
 def _compare_batch(
-    checks: _Checks, subject: Subject, session: Any, pictures: Pictures, results: Mapping[str, F32]
+    checks: Checks, subject: Subject, session: Any, pictures: Pictures, results: Mapping[str, F32]
 ) -> None:
     pair = _run(session, [LOGITS], pictures[[0, -1]])
     error = relative_error(pair[LOGITS], results[LOGITS][[0, -1]])
@@ -142,7 +153,7 @@ def _compare_batch(
     checks.add("batch_error", what, error, np.inf if dynamic else None)
 
 
-def _network_inputs(checks: _Checks, subject: Subject, pictures: Pictures) -> NDArray[Any]:
+def _network_inputs(checks: Checks, subject: Subject, pictures: Pictures) -> NDArray[Any]:
     """Return what the new graph makes of the pictures before the network, once it is what was asked for.
 
     The source is compared on exactly these numbers: a quantizer may stand on the edge between two of its steps for a
@@ -157,9 +168,7 @@ def _network_inputs(checks: _Checks, subject: Subject, pictures: Pictures) -> ND
     return found
 
 
-def _compare_source(
-    checks: _Checks, subject: Subject, network_inputs: NDArray[Any], results: Mapping[str, F32]
-) -> None:
+def _compare_source(checks: Checks, subject: Subject, network_inputs: NDArray[Any], results: Mapping[str, F32]) -> None:
     session = ort.open_session(subject.source, "the classifier")
     expected = []
     for network_input in network_inputs:
@@ -179,7 +188,7 @@ def _compare_source(
     checks.add("scores_error", "the scores differ from the source's", error)
 
 
-def _compare_identity(checks: _Checks, head: Head, results: Mapping[str, F32], first: Mapping[str, F32]) -> None:
+def _compare_identity(checks: Checks, head: Head, results: Mapping[str, F32], first: Mapping[str, F32]) -> None:
     logits = results[LOGITS].astype(np.float64)
     slack = 0.0
     if head.affine is None:
@@ -205,7 +214,7 @@ def _compare_identity(checks: _Checks, head: Head, results: Mapping[str, F32], f
 
 
 def _compare_cells(
-    checks: _Checks,
+    checks: Checks,
     tail: Tail,
     halves: tuple[ModelProto, ModelProto],
     network_inputs: NDArray[Any],
@@ -225,7 +234,7 @@ def _compare_cells(
 
 
 def _compare_torch(
-    checks: _Checks, subject: Subject, forward: Forward, pictures: Pictures, results: Mapping[str, F32]
+    checks: Checks, subject: Subject, forward: Forward, pictures: Pictures, results: Mapping[str, F32]
 ) -> None:
     index = [output.name for output in subject.source.graph.output].index(subject.source_output)
     maps_name = CLASS_MAPS if subject.head.affine is None else FEATURES

@@ -23,22 +23,29 @@ def check_target(target: Path, source: Path | None, *, overwrite: bool) -> None:
 
 
 def write_model(model: ModelProto, target: Path) -> None:
-    """Write a model to a file beside the target, then put it in the target's place.
+    """Write a model as `write_whole` does. Raises: ExportError: as there, or it is too large."""
+    try:
+        data = model.SerializeToString()
+    except (EncodeError, ValueError) as error:
+        raise ExportError(f"{target} would be larger than the 2 GiB that one ONNX file can hold") from error
+    write_whole(data, target)
+
+
+def write_whole(data: bytes, target: Path) -> None:
+    """Write a file beside the target, then put it in the target's place.
 
     Raises:
-        ExportError: it is too large, or there is no space or no permission; nothing is left behind.
+        ExportError: there is no space or no permission; nothing is left behind.
     """
     beside = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with beside.open("xb") as file:
-            file.write(model.SerializeToString())
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(target)
     except OSError as error:
         raise ExportError(f"{target} cannot be written: {error.strerror}") from error
-    except (EncodeError, ValueError) as error:
-        raise ExportError(f"{target} would be larger than the 2 GiB that one ONNX file can hold") from error
     finally:
         with contextlib.suppress(OSError):  # the rename has moved it, or it was never made
             beside.unlink()

@@ -8,25 +8,31 @@ from numpy.typing import NDArray
 from camrt.kernels.jit import kernel
 
 F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
 Method = Literal["minmax", "relu_max", "range"]
 
 _MINMAX: Final = 0
 _RELU_MAX: Final = 1
 _RANGE: Final = 2
 _METHODS: Final = {"minmax": _MINMAX, "relu_max": _RELU_MAX, "range": _RANGE}
+_LAYOUT: Final = ("C", "A", "W")
 
 
-def weighted_sum(features: F32, weights: F32, out: F32 | None = None) -> F32:
+def weighted_sum(
+    features: F32 | U8, weights: F32, out: F32 | None = None, *, scale: float = 1.0, zero_point: int = 0
+) -> F32:
     """Sum the feature maps over their channels, weighted by rows of the linear layer.
 
     Args:
-        features: (C, h, w) float32, the maps that are pooled.
+        features: (C, h, w), the maps that are pooled: float32, or uint8 of a quantized network.
         weights: (k, C) float32, one row a class; or (C,), one row.
         out: (k, h, w), or (h, w), C-contiguous float32 buffer to fill; allocated when None.
+        scale: what the numbers of ``features`` mean: value = (number - zero_point) * scale.
+        zero_point: see ``scale``.
 
     Returns:
         (k, h, w), or (h, w), float32 class activation maps in logits, not normalised; ``out`` if it was given. The
-        sum is taken in float64.
+        sum is taken in float64, over the numbers as they are; zero point and scale come after it, once a cell.
 
     Raises:
         ValueError: the shapes do not fit together.
@@ -40,26 +46,31 @@ def weighted_sum(features: F32, weights: F32, out: F32 | None = None) -> F32:
     result = buffer(out, shape)
     classes = weights.shape[0] if weights.ndim == 2 else 1
     cells = height * width
+    kept = np.uint8 if features.dtype == np.uint8 else np.float32
     _weighted_sum(
-        canonical(features).reshape(channels, cells),
+        np.require(features, kept, _LAYOUT).reshape(channels, cells),
         canonical(weights).reshape(classes, channels),
+        float(scale),
+        float(zero_point),
         result.reshape(classes, cells),
     )
     return result
 
 
 @kernel
-def _weighted_sum(features, weights, out):  # type: ignore[no-untyped-def]
+def _weighted_sum(features, weights, scale, zero_point, out):  # type: ignore[no-untyped-def]
     channels, cells = features.shape
     total = np.empty(cells, np.float64)
     for k in range(len(weights)):
         total[:] = 0.0
+        weight_of_all = 0.0
         for c in range(channels):  # channels outside: the inner loop goes along the memory and vectorises
             weight = np.float64(weights[k, c])
+            weight_of_all += weight
             for i in range(cells):
                 total[i] += weight * features[c, i]
         for i in range(cells):
-            out[k, i] = total[i]
+            out[k, i] = (total[i] - zero_point * weight_of_all) * scale
 
 
 def normalize(
@@ -122,7 +133,7 @@ def _normalize(cams, method, low, high, out):  # type: ignore[no-untyped-def]
 
 def canonical(array: F32) -> F32:
     """Return the array as the kernels are compiled for: float32, C-contiguous, aligned, writeable."""
-    return np.require(array, np.float32, ("C", "A", "W"))
+    return np.require(array, np.float32, _LAYOUT)
 
 
 def buffer(out: F32 | None, shape: tuple[int, ...]) -> F32:

@@ -11,9 +11,10 @@ F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]
 
 
-def weighted_sum_reference(features: F32, weights: F32) -> F32:
+def weighted_sum_reference(features: F32 | U8, weights: F32, scale: float = 1.0, zero_point: int = 0) -> F32:
     """Twin of `weighted_sum`: features (C, h, w), weights (k, C) or (C,) -> (k, h, w) or (h, w)."""
-    exact: F64 = np.tensordot(weights.astype(np.float64), features.astype(np.float64), axes=1)
+    values = (features.astype(np.float64) - zero_point) * scale
+    exact: F64 = np.tensordot(weights.astype(np.float64), values, axes=1)
     return exact.astype(np.float32)
 
 

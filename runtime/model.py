@@ -10,9 +10,9 @@ import numpy as np
 
 from camrt import kernels, model_file
 from camrt.errors import ModelFileError, NoModelFile, ProviderError, UsageError
+from camrt.geometry import fit, place
 from camrt.model_file import InputGeometry, ModelInfo
 from camrt.runtime.frames import Image
-from camrt.runtime.geometry import fit, place
 from camrt.runtime.providers import PROVIDERS, onnxruntime, reason_of
 from camrt.runtime.result import Result
 from camrt.runtime.session import Opened, open_session
@@ -118,6 +118,9 @@ class Model:
         """Number of classes K."""
         self.map_shape: tuple[int, int, int] = first[self._maps].shape[1:]
         """(C, h, w) of ``features``, or (K, h, w) of ``class_maps``."""
+        self._map_type = first[self._maps].dtype
+        self.map_scale, self.map_zero_point = self._grid()
+        """What the numbers of the maps mean, value = (number - zero_point) * scale: (1, 0) but for uint8 maps."""
         self.cam_weights = first.get(model_file.CAM_WEIGHTS)
         """float32 (K, C); None where the file has class maps."""
         self.cam_bias = first.get(model_file.CAM_BIAS, np.zeros(self.classes, np.float32))
@@ -193,12 +196,26 @@ class Model:
             for i, frame in enumerate(frames)
         ]
 
+    def _grid(self) -> tuple[float, int]:
+        if self._map_type != np.uint8:
+            return 1.0, 0
+        try:
+            grid = self.info.map_grid
+        except ModelFileError as error:
+            raise ModelFileError(f"{self.path}: {error}") from error
+        if grid is None:
+            raise ModelFileError(
+                f"{self.path}: its {self._maps} are uint8, but the metadata does not say of which scale and zero "
+                "point; make the file anew with camrt quantize"
+            )
+        return grid
+
     def _infer(self, batch: Image) -> dict[str, Any]:
         """Run the session on uint8 (N, H, W, 3); returns arrays that the caller owns."""
         outputs = {
             model_file.SCORES: np.empty((len(batch), self.classes), np.float32),
             model_file.LOGITS: np.empty((len(batch), self.classes), np.float32),
-            self._maps: np.empty((len(batch), *self.map_shape), np.float32),
+            self._maps: np.empty((len(batch), *self.map_shape), self._map_type),
         }
         # Bound arrays are written in place: one copy from the device, none on the CPU.
         binding = self._session.io_binding()

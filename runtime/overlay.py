@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from camrt import kernels
 from camrt.errors import UsageError
+from camrt.geometry import Placement
 from camrt.runtime.frames import Image
-from camrt.runtime.geometry import Placement
 from camrt.runtime.threads import RowPool
 
 Normalization = Literal["minmax", "relu_max", "range"]

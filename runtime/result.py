@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from camrt import kernels
 from camrt.errors import UsageError
+from camrt.geometry import Placement
 from camrt.runtime.boxes import Box, boxes_of
 from camrt.runtime.frames import Image
-from camrt.runtime.geometry import Placement
 from camrt.runtime.overlay import OverlayStyle, paint
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Result:
         *,
         scores: Map,
         logits: Map,
-        maps: Map,
+        maps: Map | NDArray[np.uint8],
         placement: Placement,
         stages_ms: Mapping[str, float],
     ) -> None:
@@ -73,9 +73,12 @@ class Result:
         number = self.class_id if class_id is None else class_id
         if not 0 <= number < self._model.classes:
             raise UsageError(f"no class {number}; the model has 0 to {self._model.classes - 1}")
+        scale, zero_point = self._model.map_scale, self._model.map_zero_point
         if self._model.cam_weights is None:
-            return np.array(self._maps[number])
-        return kernels.weighted_sum(self._maps, self._model.cam_weights[number])
+            values = (self._maps[number] - np.float64(zero_point)) * scale
+            return np.asarray(values, np.float32)
+        weights = self._model.cam_weights[number]
+        return kernels.weighted_sum(self._maps, weights, scale=scale, zero_point=zero_point)
 
     def visible_cam(self, class_id: int | None = None) -> Map:
         """Return `cam` without the ring of cells that cover padding only: the part that belongs to the picture."""

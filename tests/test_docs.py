@@ -18,12 +18,13 @@ DOCUMENTS = (
     "README.md",
     "docs/export.md",
     "docs/heads.md",
+    "docs/quantize.md",
     "docs/providers.md",
     "docs/edge.md",
     "docs/performance.md",
 )
-WITH_RIVALS = "docs/performance.md"
-"""Its commands need the extra ``bench``, which this environment has and a newcomer's has not."""
+WITH_RIVALS = ("docs/quantize.md", "docs/performance.md")
+"""Their commands need the extra ``bench``, which this environment has and a newcomer's has not."""
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://)([^)#]+)")
 TIMEOUT_S = 900
@@ -106,7 +107,7 @@ def test_everything_that_is_told_to_be_typed_works(newcomer, fresh_environment, 
     monkeypatch.delenv("DISPLAY", raising=False)
     here = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for document in DOCUMENTS:
-        settings = os.environ | (here if document == WITH_RIVALS else fresh_environment)
+        settings = os.environ | (here if document in WITH_RIVALS else fresh_environment)
         for language, text in blocks(document):
             assert language in ("sh", "python"), f"{document}: who tests a block of {language}?"
             if language == "python":
@@ -141,7 +142,7 @@ def test_every_flag_that_is_explained_exists():
     text = "".join((REPOSITORY / document).read_text(encoding="utf-8") for document in DOCUMENTS)
     commands = _parser()._subparsers._group_actions[0].choices
     known = {flag for command in commands.values() for flag in command._option_string_actions}
-    explained = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
+    explained = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", text))
     tools = {"--data", "--epochs", "--documents"}  # of modules in benchmarks, which the documents run
     assert explained - tools <= known
 

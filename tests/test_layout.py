@@ -14,9 +14,9 @@ ROOMS = ("export", "runtime", "kernels", "benchmarks")
 # Which rooms (and shared modules) the code of a room may import.
 ALLOWED = {
     "kernels": {"kernels"},
-    "runtime": {"runtime", "kernels", "model_file", "file_kind", "errors", "loading"},
-    "benchmarks": {"benchmarks", "runtime", "kernels", "export", "model_file", "errors"},
-    "export": {"export", "model_file", "file_kind", "errors", "loading"},
+    "runtime": {"runtime", "kernels", "model_file", "file_kind", "errors", "loading", "geometry"},
+    "benchmarks": {"benchmarks", "runtime", "kernels", "export", "model_file", "errors", "geometry"},
+    "export": {"export", "model_file", "file_kind", "errors", "loading", "geometry"},
 }
 # The command that trains the demo model needs the scenes it trains on.
 EXCEPTIONS = {("export", "runtime.scene")}

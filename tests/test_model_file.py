@@ -23,6 +23,7 @@ infos = st.builds(
     map_margin=st.integers(0, 3),
     preprocessing=st.dictionaries(st.text(), st.floats(allow_nan=False)),
     source=st.dictionaries(st.text(), st.text()),
+    quantization=st.dictionaries(st.text(), st.text() | st.dictionaries(st.text(), st.floats(allow_nan=False))),
 )
 
 
@@ -31,6 +32,30 @@ def test_metadata_survives_the_round_trip(info):
     entries = info.to_metadata()
     assert all(key.startswith("camrt.") and isinstance(value, str) for key, value in entries.items())
     assert ModelInfo.from_metadata(entries) == info
+
+
+def test_the_grid_of_uint8_maps_is_what_the_file_states():
+    assert ModelInfo().map_grid is None
+    info = ModelInfo(quantization={"kind": "int8", "features": {"scale": 0.5, "zero_point": 3}})
+    assert ModelInfo.from_metadata(info.to_metadata()).map_grid == (0.5, 3)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"scale": 0.0, "zero_point": 0},
+        {"scale": -1.0, "zero_point": 0},
+        {"scale": float("nan"), "zero_point": 0},
+        {"scale": float("inf"), "zero_point": 0},
+        {"scale": 1.0, "zero_point": 256},
+        {"scale": 1.0},
+        {"scale": "much", "zero_point": 0},
+        7,
+    ],
+)
+def test_a_grid_that_makes_no_sense_is_refused(stated):
+    with pytest.raises(ModelFileError, match="make the file anew"):
+        _ = ModelInfo(quantization={"features": stated}).map_grid
 
 
 def test_entries_of_others_are_ignored():

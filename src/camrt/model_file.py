@@ -20,6 +20,8 @@ Heads that are not "linear" differ in what a class map is:
     masked        the logit of a map whose other cells are zero (Recipro-CAM)
     saliency_map  what the source calls so, as it is
 
+In a quantized file ``features`` and ``class_maps`` may be uint8; what the numbers mean is said by `ModelInfo.map_grid`.
+
 The rest is metadata under ``camrt.*``, described by `ModelInfo`.
 """
 
@@ -51,6 +53,8 @@ OUTPUTS: Final[dict[Head, tuple[str, ...]]] = {
     head: (SCORES, LOGITS, FEATURES, CAM_WEIGHTS, CAM_BIAS) if head == "linear" else (SCORES, LOGITS, CLASS_MAPS)
     for head in get_args(Head)
 }
+ASKED_MAP: Final = "asked_map"
+"""Name, inside the graph, of the map whose cells the heads "per_position", "tokens" and "masked" are asked about."""
 EXACT: Final[frozenset[Head]] = frozenset({"linear", "class_maps"})
 """Heads whose maps add up to the logits: the CAM identity holds."""
 
@@ -108,6 +112,27 @@ class ModelInfo:
     """What the file was made from, and by which versions."""
     verification: Mapping[str, Any] = field(default_factory=dict)
     """How the file was verified before it was written: errors, tolerances, pictures."""
+    quantization: Mapping[str, Any] = field(default_factory=dict)
+    """What was done to compute with fewer bits: ``kind`` (int8 or fp16), how, and how alike the maps are;
+    ``features`` has the ``scale`` and ``zero_point`` of maps that are uint8."""
+
+    @property
+    def map_grid(self) -> tuple[float, int] | None:
+        """What the numbers of uint8 maps mean, (scale, zero_point): value = (number - zero_point) * scale.
+
+        Raises:
+            ModelFileError: it is stated, but makes no sense.
+        """
+        stated = self.quantization.get("features")
+        if stated is None:
+            return None
+        try:
+            scale, zero_point = float(stated["scale"]), int(stated["zero_point"])
+        except (TypeError, ValueError, KeyError) as error:
+            raise ModelFileError(f"metadata camrt.quantization: features is {stated!r}; make the file anew") from error
+        if not (0.0 < scale < float("inf") and 0 <= zero_point <= 255):
+            raise ModelFileError(f"metadata camrt.quantization: features is {stated!r}; make the file anew")
+        return scale, zero_point
 
     def to_metadata(self) -> dict[str, str]:
         """Return the ``camrt.*`` entries for the ONNX file's ``metadata_props``."""
@@ -120,6 +145,7 @@ class ModelInfo:
             "preprocessing": dict(self.preprocessing),
             "source": dict(self.source),
             "verification": dict(self.verification),
+            "quantization": dict(self.quantization),
         }
         stated = {"format": FORMAT, **{key: value for key, value in entries.items() if value not in (None, {})}}
         return {f"camrt.{key}": json.dumps(value, ensure_ascii=False) for key, value in stated.items()}
@@ -158,6 +184,7 @@ class ModelInfo:
                 preprocessing=dict(entries.get("preprocessing", {})),
                 source=dict(entries.get("source", {})),
                 verification=dict(entries.get("verification", {})),
+                quantization=dict(entries.get("quantization", {})),
             )
         except (TypeError, ValueError) as error:
             raise ModelFileError(f"the camrt.* metadata cannot be read ({error}); make the file anew") from error

@@ -8,7 +8,7 @@ import pytest
 
 from camrt.benchmarks import overlay
 from camrt.benchmarks.interleave import interleave
-from camrt.runtime.geometry import Placement
+from camrt.geometry import Placement
 from camrt.runtime.overlay import OverlayStyle, paint
 
 

@@ -23,6 +23,32 @@ def test_weighted_sum_is_its_twin(data, channels, height, width, classes):
     np.testing.assert_allclose(cams, weighted_sum_reference(features, weights), rtol=1e-6, atol=1e-3)
 
 
+@given(st.data(), st.integers(0, 17), SIZES, SIZES, st.integers(0, 4), st.floats(1e-3, 10), st.integers(0, 255))
+def test_weighted_sum_of_uint8_maps_is_its_twin(data, channels, height, width, classes, scale, zero_point):
+    features = data.draw(hnp.arrays(np.uint8, (channels, height, width)))
+    weights = data.draw(hnp.arrays(np.float32, (classes, channels), elements=st.floats(-100, 100, width=32)))
+    cams = kernels.weighted_sum(features, weights, scale=scale, zero_point=zero_point)
+    assert cams.dtype == np.float32
+    expected = weighted_sum_reference(features, weights, scale, zero_point)
+    np.testing.assert_allclose(cams, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_weighted_sum_of_uint8_maps_is_exact_but_for_one_rounding():
+    """Whole numbers as weights: every sum is one too, whatever its size."""
+    rng = np.random.default_rng(3)
+    features = rng.integers(0, 256, (2048, 7, 7), dtype=np.uint8)
+    weights = rng.integers(-9, 10, 2048).astype(np.float32)
+    exact = np.tensordot(weights.astype(np.int64), features.astype(np.int64) - 3, axes=1) * 0.5
+    cam = kernels.weighted_sum(features, weights, scale=0.5, zero_point=3)
+    assert np.array_equal(cam, exact.astype(np.float32))
+
+
+def test_weighted_sum_takes_uint8_maps_of_any_layout():
+    features = np.random.default_rng(4).integers(0, 256, (4, 6, 10), dtype=np.uint8)[:, ::2, ::-1]
+    weights = np.ones(4, np.float32)
+    assert np.array_equal(kernels.weighted_sum(features, weights), features.sum(axis=0, dtype=np.float32))
+
+
 def test_the_mean_of_a_weighted_sum_is_the_logit():
     rng = np.random.default_rng(1)
     features = rng.random((512, 7, 7), np.float32)

@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import camrt
 from camrt.errors import ModelFileError, ProviderError, UsageError
@@ -183,3 +184,61 @@ def test_a_provider_that_cannot_run_is_an_error_and_never_the_cpu(tmp_path):
         camrt.load(path, provider="gpu")
     with pytest.raises(UsageError, match="threads=0"):
         camrt.load(path, threads=0)
+
+
+@pytest.fixture(params=["linear", "class_maps"])
+def in_integers(request, tmp_path):
+    """A model with uint8 maps, and the same with their real values: two files that must say the same."""
+    grid = {"scale": 0.03, "zero_point": 7}
+    write = {"linear": write_linear, "class_maps": write_class_maps}[request.param]
+    maps = {"linear": "features", "class_maps": "class_maps"}[request.param]
+    source = write(tmp_path / "float.onnx", info=stated(quantization={"features": grid}))
+    model = onnx.load(source)
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                if name == maps:
+                    names[index] = "real" if names is node.input else "before"
+    constants = {"scale": np.array(grid["scale"], np.float32), "zero": np.array(grid["zero_point"], np.uint8)}
+    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+    quantize = helper.make_node("QuantizeLinear", ["before", "scale", "zero"], ["numbers"])
+    dequantize = helper.make_node("DequantizeLinear", ["numbers", "scale", "zero"], ["real"])
+    at = next(index for index, node in enumerate(model.graph.node) if "before" in node.output) + 1
+    model.graph.node.insert(at, quantize)
+    model.graph.node.insert(at + 1, dequantize)
+    found = []
+    for name, tensor, kind in (("real", "real", TensorProto.FLOAT), ("uint8", "numbers", TensorProto.UINT8)):
+        copy = onnx.ModelProto()
+        copy.CopyFrom(model)
+        copy.graph.node.append(helper.make_node("Identity", [tensor], [maps]))
+        output = next(value for value in copy.graph.output if value.name == maps)
+        output.type.tensor_type.elem_type = kind
+        onnx.save(copy, tmp_path / f"{name}.onnx")
+        found.append(camrt.load(tmp_path / f"{name}.onnx", provider="cpu"))
+    return found
+
+
+def test_uint8_maps_mean_what_the_metadata_says(in_integers):
+    real, uint8 = in_integers
+    assert (real.map_scale, real.map_zero_point) == (1.0, 0)
+    assert (uint8.map_scale, uint8.map_zero_point) == (0.03, 7)
+    frame = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    for expected, found in zip(real([frame, frame[::-1]]), uint8([frame, frame[::-1]]), strict=True):
+        for class_id in range(real.classes):
+            assert found.cam(class_id).dtype == np.float32
+            np.testing.assert_allclose(found.cam(class_id), expected.cam(class_id), atol=1e-5)
+        np.testing.assert_allclose(found.heatmap(), expected.heatmap(), atol=1e-4)
+        assert check_identity(uint8, found).holds
+
+
+def test_uint8_maps_without_a_scale_are_refused(in_integers):
+    _, uint8 = in_integers
+    model = onnx.load(uint8.path)
+    helper.set_model_props(model, stated().to_metadata())
+    onnx.save(model, uint8.path)
+    with pytest.raises(ModelFileError, match="does not say of which scale"):
+        camrt.load(uint8.path, provider="cpu")
+    helper.set_model_props(model, stated(quantization={"features": {"scale": 0, "zero_point": 0}}).to_metadata())
+    onnx.save(model, uint8.path)
+    with pytest.raises(ModelFileError, match="make the file anew"):
+        camrt.load(uint8.path, provider="cpu")

@@ -82,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
         "preprocessing": dict(info.preprocessing),
         "source": dict(info.source),
         "verification": dict(info.verification),
+        "quantization": dict(info.quantization),
         "provider": model.provider,
         "threads": model.threads,
         "size_bytes": model.path.stat().st_size,
@@ -142,6 +143,7 @@ def _print(report: dict[str, Any], *, every_label: bool) -> None:
         "activation": report["activation"] or "not stated",
         "made from": _pairs(report["source"]),
         "verified": _pairs({key: value for key, value in stated.items() if key not in COST}),
+        "quantized": _pairs(report["quantization"]) if report["quantization"] else "no",
         "provider": f"{report['provider']}, {report['threads']} threads",
     }
     if "identity_error" in report:
@@ -173,4 +175,6 @@ def _pairs(values: dict[str, Any]) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(_short(item) for item in value)
+    if isinstance(value, dict):
+        return " ".join(f"{key.replace('_', ' ')} {_short(item)}" for key, item in value.items())
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camrt.errors import ModelFileError
+from camrt.geometry import fit, place
 from camrt.model_file import InputGeometry
-from camrt.runtime.geometry import fit, place
 
 sides = st.integers(1, 300)
 

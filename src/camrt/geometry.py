@@ -1,11 +1,15 @@
-"""Where the network looks: from a frame to the network's input, and from its map back to the frame."""
+"""Where the network looks: from a frame to the network's input, and from its map back to the frame.
+
+Needs NumPy and OpenCV. Shared by ``camrt.runtime`` and ``camrt.export``, so that pictures are seen alike by both.
+"""
 
 from dataclasses import dataclass
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from camrt.model_file import InputGeometry
-from camrt.runtime.frames import Image
 
 _INTERPOLATION = {"linear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA}
 
@@ -60,7 +64,7 @@ def _content(geometry: InputGeometry, frame_width: int, frame_height: int) -> tu
     return (geometry.width - width) // 2, (geometry.height - height) // 2, width, height
 
 
-def fit(frame: Image, geometry: InputGeometry, out: Image) -> None:
+def fit(frame: NDArray[np.uint8], geometry: InputGeometry, out: NDArray[np.uint8]) -> None:
     """Scale ``frame``, uint8 (H, W, 3), into the network's input ``out``, uint8 (height, width, 3)."""
     frame_height, frame_width = frame.shape[:2]
     x0, y0, x1, y1 = place(geometry, frame_width, frame_height).seen
