@@ -1,7 +1,7 @@
 """Let the first convolution of an 8-bit network read the pixels themselves: they are 8-bit integers already.
 
 Scale, mean, standard deviation and channel order go into its weights and bias, so nothing is computed before it and no
-pixel is rounded. Measured with MobileNetV2 at 224x224 it saves an eighth of the whole time.
+pixel is rounded. Measured with MobileNetV2 at 224x224 it saves 7 % of the whole time.
 """
 
 import numpy as np
