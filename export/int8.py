@@ -31,7 +31,7 @@ METHODS: Final[dict[Method, str]] = {"minmax": "MinMax", "percentile": "Percenti
 MEANS_OF: Final = 32
 """Pictures that the means of channels are measured on at most."""
 LAST_SHARE: Final = 4
-"""One of so many convolutions, the last ones, is what "the last blocks" means."""
+"""One of so many convolutions and matrix products, the last ones, is what "the last blocks" means."""
 _AT_ONCE: Final[dict[Method, int]] = {"minmax": 16, "percentile": 1, "entropy": 1}
 """Pictures whose numbers are held at once: of minmax two numbers a tensor, of the others every tensor."""
 _PROBE: Final = "camrt_probe"
@@ -94,7 +94,7 @@ class Quantizer:
 
     def _last_nodes(self) -> list[str]:
         nodes = self._body.graph.node
-        at = [index for index, node in enumerate(nodes) if node.op_type == "Conv"]
+        at = [index for index, node in enumerate(nodes) if node.op_type in ("Conv", "MatMul", "Gemm")]
         first = at[-max(1, len(at) // LAST_SHARE)] if at else len(nodes)
         return [node.name for node in nodes[first:] if node.output[0] != _PROBE]
 

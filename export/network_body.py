@@ -15,6 +15,8 @@ from camrt.export.pooling import reduced_axes
 
 OLDEST_OPSET = 13
 """The first with a scale for each channel, and with a ReduceSum whose axes are an input."""
+INLINED = "_inlfunc_"
+"""How ONNX Runtime begins the names that it gives when it writes a function (HardSwish ...) out."""
 PIXEL_STEPS = {"Transpose", "Gather", "Cast", "Mul", "Add", "Sub", "Div"}
 """What the preprocessing of a model file is made of."""
 
@@ -42,8 +44,12 @@ class Parts:
         """
         model = ModelProto()
         model.CopyFrom(body)
-        model.graph.node.extend(nodes)
+        graph = Graph(model)
         held = {tensor.name for tensor in model.graph.initializer}
+        held.update(name for node in model.graph.node for name in node.output)
+        # What ONNX Runtime called the inside of a function in the body, it would call that of the tail's once more.
+        graph.rename({name: graph.fresh("body") for name in held if name.startswith(INLINED)})
+        model.graph.node.extend(nodes)
         model.graph.initializer.extend(tensor for name, tensor in self.whole.initializers.items() if name not in held)
         del model.graph.value_info[:]
         outputs = []

@@ -19,7 +19,7 @@ from camrt.export.int8 import METHODS, overflows_here
 from camrt.export.quantization import PEARSON, TOP1
 from camrt.model_file import InputGeometry, ModelInfo
 from camrt.runtime.identity import check_identity
-from support.export_graphs import CLASSES, PLAIN, Net, assert_identity, run
+from support.export_graphs import CHANNELS, CLASSES, PLAIN, Net, assert_identity, run, session
 from support.tiny_models import LABELS, write_class_maps, write_linear
 
 
@@ -290,8 +290,8 @@ def test_what_is_no_model_file_is_sent_to_attach(photos, tmp_path):
         quantize(tmp_path / "text.onnx", tmp_path / "out.onnx", calibration=photos)
 
 
-def test_maps_of_another_head_are_not_given_8_bits(photos, tmp_path):
-    """Its maps have one more reader than the pool, which would see other numbers."""
+def test_a_file_whose_maps_do_not_explain_it_is_not_written(photos, tmp_path):
+    """Its maps have one more reader than the pool, whatever its metadata say."""
     source = write_linear(tmp_path / "in.onnx")
     model = onnx.load(source)
     nodes = list(model.graph.node)
@@ -303,7 +303,7 @@ def test_maps_of_another_head_are_not_given_8_bits(photos, tmp_path):
             node.input[0] = "both"
         model.graph.node.append(node)
     onnx.save(model, source)
-    with pytest.raises(ExportError, match="GlobalMaxPool reads 'features'"):
+    with pytest.raises(ExportError, match="do not add up to the logits"):
         quantize(source, tmp_path / "out.onnx", calibration=photos)
     assert not (tmp_path / "out.onnx").exists()
 
@@ -361,3 +361,52 @@ def test_quantizing_needs_no_torch(photos, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def hidden_layer(net, maps):
+    pooled = net.op("Flatten", net.op("GlobalAveragePool", maps))
+    hidden = net.op("HardSwish", net.op("Gemm", pooled, net.weights(6, CHANNELS), transB=1))
+    return net.op("Gemm", hidden, net.weights(CLASSES, 6), transB=1)
+
+
+def flattened(net, maps):
+    hidden = net.op("Relu", net.op("Gemm", net.op("Flatten", maps), net.weights(6, CHANNELS * 16), transB=1))
+    return net.op("Gemm", hidden, net.weights(CLASSES, 6), transB=1)
+
+
+def first_token(net, maps):
+    cells = net.op("Reshape", maps, net.const(np.array([0, CHANNELS, 16], np.int64)))
+    first = net.op("ReduceMax", cells, axes=[2], keepdims=1)
+    tokens = net.op("Transpose", net.op("Concat", first, cells, axis=2), perm=[0, 2, 1])
+    scores = net.op("MatMul", tokens, net.op("Transpose", tokens, perm=[0, 2, 1]))
+    mixed = net.op("MatMul", net.op("Softmax", scores, axis=-1), tokens)
+    chosen = net.op("Gather", mixed, net.const(np.array(0, np.int64)), axis=1)
+    return net.op("Gemm", net.op("Relu", chosen), net.weights(CLASSES, CHANNELS), transB=1)
+
+
+@pytest.mark.parametrize("head", [hidden_layer, flattened, first_token], ids=lambda head: head.__name__)
+def test_a_head_that_is_asked_is_asked_about_what_the_integers_stand_for(head, photos, tmp_path):
+    """Everything behind the map is what it was, in float32: the file's class maps are the head's own answers."""
+    net = Net()
+    attach(net.save(tmp_path / "in.onnx", head(net, net.features())), tmp_path / "float.onnx", **PLAIN)
+    report = quantize(tmp_path / "float.onnx", tmp_path / "int8.onnx", calibration=photos)
+    model = onnx.load(tmp_path / "int8.onnx")
+    assert "QuantizeLinear" in operators(tmp_path / "int8.onnx")
+    first, second = (run(tmp_path / f"{name}.onnx", report.pictures) for name in ("float", "int8"))
+    assert second["class_maps"].dtype == np.float32
+    assert np.corrcoef(first["class_maps"].ravel(), second["class_maps"].ravel())[0, 1] > 0.9
+    # The map that the head gets, put into the float file's head, gives the int8 file's answers.
+    entry = run_to(model, "asked_map", report.pictures)
+    behind = onnx.utils.Extractor(onnx.shape_inference.infer_shapes(onnx.load(tmp_path / "float.onnx")))
+    head_alone = behind.extract_model(["asked_map"], ["logits", "class_maps"])
+    logits, class_maps = session(head_alone).run(None, {"asked_map": entry})
+    np.testing.assert_allclose(second["logits"], logits, rtol=0, atol=1e-5 * np.abs(logits).max())
+    np.testing.assert_allclose(second["class_maps"], class_maps, rtol=0, atol=1e-5 * np.abs(class_maps).max())
+
+
+def run_to(model, tensor, pictures):
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.output[:]
+    copy.graph.output.append(helper.make_empty_tensor_value_info(tensor))
+    return session(copy).run(None, {"image": pictures})[0]
