@@ -39,6 +39,9 @@ HALF_TOLERANCE = 5e-3
 """The same for networks that compute with 16-bit floats (spacing 1e-3)."""
 
 
+TORCH_TOLERANCE = 1e-3
+"""Of torch's logits and features, relative to the largest: sums in another order, all the way through the network. In
+an Inception V3 with random weights torch's float32 is 1e-4 away from its own float64."""
 ASKED = 2
 """Pictures of which the class maps are compared with what the classifier's own head says of every cell."""
 ASKED_BYTES = 2**26
@@ -248,10 +251,11 @@ def _compare_torch(
     expected = np.stack(outputs).astype(np.float64)
     name = LOGITS if subject.head.activation is None else SCORES
     error = relative_error(results[name], np.exp(expected) if subject.head.log else expected)
-    checks.add("torch_error", f"the {name} differ from torch's", error)
+    tolerance = max(checks.tolerance, TORCH_TOLERANCE)
+    checks.add("torch_error", f"the {name} differ from torch's", error, tolerance)
     if len(maps) == len(pictures):
         error = relative_error(results[maps_name], np.concatenate(maps))
-        checks.add("features_error", "the features differ from those that torch pools", error)
+        checks.add("features_error", "the features differ from those that torch pools", error, tolerance)
 
 
 def relative_error(found: NDArray[Any], expected: NDArray[Any]) -> float:

@@ -20,7 +20,7 @@ class IdentityCheck:
     absolute: float
     """In logits."""
     tolerance: float
-    """What ``relative`` may be; for a quantized head what the file states, as the sums there are rounded."""
+    """What ``relative`` may be; more where the file states it, as for a quantized head or 16-bit floats."""
 
     @property
     def holds(self) -> bool:
@@ -34,7 +34,7 @@ def check_identity(model: Model, result: Result) -> IdentityCheck:
     absolute = float(np.abs(means + model.cam_bias - result.logits).max())
     scale = max(float(np.abs(result.logits).max()), float(np.finfo(np.float32).tiny))
     stated = model.info.verification
-    tolerance = TOLERANCE
+    tolerance = max(TOLERANCE, float(stated.get("identity_tolerance", 0)))
     if "identity_tolerance_absolute" in stated:
-        tolerance = max(tolerance, float(stated["identity_tolerance_absolute"]) / scale)
+        tolerance = max(TOLERANCE, float(stated["identity_tolerance_absolute"]) / scale)
     return IdentityCheck(absolute / scale, absolute, tolerance)

@@ -7,8 +7,11 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+import camrt
 from camrt.errors import UsageError
 from camrt.export import attach
+from camrt.export.verify import HALF_TOLERANCE
+from camrt.runtime.identity import check_identity
 from support.export_graphs import (
     CHANNELS,
     CLASSES,
@@ -291,3 +294,12 @@ def test_casts_in_the_head_are_passed(tmp_path):
     double = net.cast(net.pooled(), np.float64)
     layer = net.op("Gemm", double, net.const(net.random.normal(size=(CHANNELS, CLASSES))))
     check(net, net.cast(layer), tmp_path)
+
+
+def test_a_network_in_half_precision_is_allowed_its_own_rounding_later_too(tmp_path):
+    net = Net(dtype=np.float16)
+    attach(net.save(tmp_path / "in.onnx", net.gemm(net.pooled())), tmp_path / "out.onnx", **PLAIN)
+    model = camrt.load(tmp_path / "out.onnx", provider="cpu")
+    check = check_identity(model, model(random_pictures(1)[0]))
+    assert check.tolerance == HALF_TOLERANCE
+    assert check.holds

