@@ -254,6 +254,9 @@ def _prepared(parts: Parts) -> ModelProto:
         source.write_bytes(body.SerializeToString())
         quant_pre_process(str(source), str(target), skip_symbolic_shape=True)
         prepared = onnx.load(target)
+    # Steps that only move numbers about may be gone, and the name of the maps with them.
+    probe = next(node for node in prepared.graph.node if node.name == _PROBE)
+    Graph(prepared).rename({probe.input[0]: parts.maps})
     for number, node in enumerate(prepared.graph.node):
         node.name = node.name or f"prepared_{number}_{node.op_type}"
     return prepared

@@ -410,3 +410,20 @@ def run_to(model, tensor, pictures):
     del copy.graph.output[:]
     copy.graph.output.append(helper.make_empty_tensor_value_info(tensor))
     return session(copy).run(None, {"image": pictures})[0]
+
+
+def test_a_network_with_channels_last_becomes_integers_too(photos, tmp_path):
+    """Its pool reads the maps in another order than the file gives them."""
+    net = Net()
+    net.picture = ["N", 8, 8, 3]
+    maps = net.features(source=net.op("Transpose", net.input, perm=[0, 3, 1, 2]))
+    pooled = net.mean(net.op("Transpose", maps, perm=[0, 2, 3, 1]), [1, 2], 0)
+    attach(net.save(tmp_path / "in.onnx", net.gemm(pooled)), tmp_path / "float.onnx", **PLAIN)
+    report = quantize(tmp_path / "float.onnx", tmp_path / "int8.onnx", calibration=photos)
+    assert report.fidelity.pearson_median > 0.95
+    model = camrt.load(tmp_path / "int8.onnx", provider="cpu")
+    result = model(report.pictures[0])
+    assert result._maps.dtype == np.uint8
+    assert check_identity(model, result).holds
+    assert operators(tmp_path / "int8.onnx").count("Conv") == 2
+    assert operators(tmp_path / "int8.onnx").count("QuantizeLinear") >= 2
