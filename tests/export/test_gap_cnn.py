@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from camrt.benchmarks.vision import models
-from camrt.errors import ExportError, HeadNotFound, UsageError
+from camrt.errors import ExportError, UsageError
 from camrt.export import from_torch, to_gap_cnn
 from support.export_graphs import assert_identity, random_pictures, run
 
@@ -79,10 +79,9 @@ def test_a_network_without_features_ends_at_the_convolution_that_is_named(tmp_pa
     assert_exports(gap, tmp_path, (256, 4, 4))
 
 
-def test_what_is_refused_before_is_exported_after(tmp_path):
+def test_what_is_asked_cell_by_cell_before_explains_itself_exactly_after(tmp_path):
     network = SmallVgg()
-    with pytest.raises(HeadNotFound, match="to_gap_cnn"):
-        from_torch(network, tmp_path / "model.onnx", input_size=SIZE)
+    assert from_torch(network, tmp_path / "masked.onnx", input_size=SIZE).head == "masked"
     assert_exports(to_gap_cnn(network, CLASSES), tmp_path, (6, 32, 32))
 
 
