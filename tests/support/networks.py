@@ -78,16 +78,17 @@ def keras_file(name: str, side: int, path: Path) -> None:
     os.environ["KERAS_BACKEND"] = "torch"
     import keras
 
-    keras.utils.set_random_seed(0)
-    network = getattr(keras.applications, name)(weights=None, classes=CLASSES, input_shape=(side, side, 3))
-    network(np.zeros((1, side, side, 3), np.float32))
-    dense = network.layers[-1]
-    if isinstance(dense, keras.layers.Dense):  # numbers vanish on the way to it
-        pictures = Preprocessing(channels="bgr", layout="nhwc").apply(synthetic_pictures(side, side))
-        pooled = keras.ops.convert_to_numpy(keras.Model(network.inputs, dense.input)(pictures))
-        dense.kernel.assign(dense.kernel * float(3 / (pooled @ keras.ops.convert_to_numpy(dense.kernel)).std()))
     with contextlib.redirect_stdout(None), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it calls an exporter of torch that is out of date
+        warnings.simplefilter("ignore")  # it calls an exporter of torch that is out of date, and NumPy in an old way
+        keras.utils.set_random_seed(0)
+        network = getattr(keras.applications, name)(weights=None, classes=CLASSES, input_shape=(side, side, 3))
+        network(np.zeros((1, side, side, 3), np.float32))
+        dense = network.layers[-1]
+        if isinstance(dense, keras.layers.Dense):  # numbers vanish on the way to it
+            pictures = Preprocessing(channels="bgr", layout="nhwc").apply(synthetic_pictures(side, side))
+            pooled = keras.ops.convert_to_numpy(keras.Model(network.input, dense.input)(pictures))
+            kernel = keras.ops.convert_to_numpy(dense.kernel)
+            dense.kernel.assign(kernel * float(3 / (pooled @ kernel).std()))
         network.export(path, format="onnx", verbose=False)
 
 
