@@ -93,7 +93,7 @@ def _random_row(name: str, pictures: Sequence[Path], folder: Path) -> dict[str, 
     model, info = read_model_file(file)
     assert info.geometry is not None  # read_model_file refuses a file without
     calibrating = read_calibration(pictures, info.geometry).calibrating
-    made = Quantizer(take_apart(model, "features"), info, calibrating, reduce_range=False).quantize(
+    made = Quantizer(take_apart(model, "features"), calibrating, reduce_range=False).quantize(
         "minmax", last_in_float=False
     )
     assert made.grid is not None  # the heads of these networks are linear

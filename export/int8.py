@@ -23,7 +23,7 @@ from camrt.export.pictures import Pictures
 from camrt.export.pixel_input import fold_preprocessing, read_pixels
 from camrt.export.pooling import find_pooled
 from camrt.export.weight_rounding import channel_means, convolution_scales, correct_biases
-from camrt.model_file import ASKED_MAP, ModelInfo
+from camrt.model_file import ASKED_MAP
 
 Method = Literal["minmax", "percentile", "entropy"]
 METHODS: Final[dict[Method, str]] = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
@@ -51,12 +51,11 @@ class Quantized:
 class Quantizer:
     """Makes 8-bit model files of one network; what was measured on the pictures serves every try."""
 
-    def __init__(self, parts: Parts, info: ModelInfo, pictures: Pictures, *, reduce_range: bool) -> None:
+    def __init__(self, parts: Parts, pictures: Pictures, *, reduce_range: bool) -> None:
         """Prepare.
 
         Args:
             parts: the network.
-            info: says what its preprocessing is.
             pictures: uint8 (N, H, W, 3), BGR, at the network's size, to calibrate on.
             reduce_range: give weights 7 bits, for processors whose 8-bit sums overflow.
 
@@ -68,7 +67,7 @@ class Quantizer:
         self._reduce_range = reduce_range
         self._levels = 63 if reduce_range else 127
         self._body = _prepared(parts)
-        self._pixels = fold_preprocessing(self._body, info)
+        self._pixels = fold_preprocessing(self._body)
         self._pixel_nodes = pixel_nodes(self._body)
         self._scales = convolution_scales(self._body, self._levels)
         self._means = channel_means(self._body, pictures[:: -(-len(pictures) // MEANS_OF)])

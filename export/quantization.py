@@ -229,7 +229,7 @@ def _candidates(
         yield _Candidate(way="16-bit floats", model=to_half(parts), info=replace(info, quantization=facts))
         return
     narrow = overflows_here()
-    quantizer = Quantizer(parts, info, pictures.calibrating, reduce_range=narrow)
+    quantizer = Quantizer(parts, pictures.calibrating, reduce_range=narrow)
     methods: list[Method] = [method] if method else ["minmax", "percentile"]
     for each in methods:
         for last_in_float in (False, True):

@@ -427,3 +427,21 @@ def test_a_network_with_channels_last_becomes_integers_too(photos, tmp_path):
     assert check_identity(model, result).holds
     assert operators(tmp_path / "int8.onnx").count("Conv") == 2
     assert operators(tmp_path / "int8.onnx").count("QuantizeLinear") >= 2
+
+
+@pytest.mark.parametrize("channels", ["rgb", "bgr"])
+@pytest.mark.parametrize("own", ["scale", "mean and scale", "nothing"])
+def test_what_the_network_does_to_the_pixels_itself_is_kept(own, channels, photos, tmp_path):
+    """The first convolution reads the pixels, so all that was before it must be in its weights."""
+    net = Net()
+    pixels = net.input
+    if own == "mean and scale":
+        pixels = net.op("Sub", pixels, net.const(np.array([90, 120, 60], np.float32).reshape(1, 3, 1, 1)))
+    if own != "nothing":
+        pixels = net.op("Mul", pixels, net.const(np.array([0.02, 0.01, 0.03], np.float32).reshape(1, 3, 1, 1)))
+    logits = net.gemm(net.op("Flatten", net.op("GlobalAveragePool", net.features(source=pixels))))
+    source = net.save(tmp_path / "in.onnx", logits)
+    attach(source, tmp_path / "float.onnx", scale=0.5, mean=(1, 2, 3), std=(2, 1, 4), channels=channels)
+    report = quantize(tmp_path / "float.onnx", tmp_path / "int8.onnx", calibration=photos)
+    first, second = (run(tmp_path / f"{name}.onnx", report.pictures)["logits"] for name in ("float", "int8"))
+    assert np.abs(first - second).max() < 0.1 * np.ptp(first)

@@ -17,8 +17,7 @@ from camrt.export.weight_rounding import (
     least_squares_scales,
     rounded,
 )
-from camrt.model_file import ModelInfo
-from support.export_graphs import random_pictures, session
+from support.export_graphs import SIZE, random_pictures, session
 
 LEVELS = 127
 
@@ -125,7 +124,7 @@ def test_pixels_may_go_in_as_they_are(channels):
     model = convolution(weights, bias=np.arange(4.0), preprocessing=preprocessing)
     pictures = random_pictures(3)
     expected = maps_of(model, pictures)
-    folded = fold_preprocessing(model, ModelInfo(preprocessing=preprocessing.describe()))
+    folded = fold_preprocessing(model)
     assert folded is not None
     _, zero_point = folded
     assert zero_point == round(255 * np.mean(preprocessing.mean))
@@ -140,12 +139,16 @@ def test_at_a_padded_border_the_means_become_one():
     model = convolution(weights, pads=1, preprocessing=same)
     pictures = random_pictures(2)
     expected = maps_of(model, pictures)
-    assert fold_preprocessing(model, ModelInfo(preprocessing=same.describe())) == ("data", 102)
+    assert fold_preprocessing(model) == ("data", 102)
     np.testing.assert_allclose(maps_of(model, pictures), expected, atol=1e-4 * np.abs(expected).max())
 
 
-def test_a_file_that_does_not_state_its_preprocessing_keeps_it():
+def test_preprocessing_that_differs_from_place_to_place_is_kept():
     model = convolution(np.ones((1, 3, 1, 1)))
+    uneven = np.linspace(0.5, 1.5, 3 * SIZE * SIZE, dtype=np.float32).reshape(1, 3, SIZE, SIZE)
+    next(tensor for tensor in model.graph.initializer if tensor.name == "one").CopyFrom(
+        numpy_helper.from_array(uneven, "one")
+    )
     before = model.SerializeToString()
-    assert fold_preprocessing(model, ModelInfo()) is None
+    assert fold_preprocessing(model) is None
     assert model.SerializeToString() == before
