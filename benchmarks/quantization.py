@@ -26,7 +26,7 @@ from camrt.benchmarks.machine import describe_machine, in_words
 from camrt.benchmarks.quantized_speed import open_pair, speed
 from camrt.export import attach, quantize
 from camrt.export.calibration import read_calibration
-from camrt.export.graph import Graph
+from camrt.export.graph import Graph, copied
 from camrt.export.int8 import Quantizer
 from camrt.export.network_body import take_apart
 from camrt.export.quantization import read_model_file
@@ -138,9 +138,7 @@ def _trained(data: Path, folder: Path) -> Iterator[tuple[str, Path, int | None]]
 
 def in_float(model: ModelProto) -> ModelProto:
     """Return a QDQ network without its rounding: weights as they are dequantized, activations cut at their ranges."""
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    graph = Graph(copy)
+    graph = Graph(copied(model))
     for node in list(graph.proto.node):
         if node.op_type != "DequantizeLinear":
             continue

@@ -46,6 +46,11 @@ class Affine:
     roundings: tuple[Rounding, ...] = ()
 
     @property
+    def scales_nothing(self) -> bool:
+        """True where the matrix is that of an identity; there may be a bias."""
+        return self.linear.ndim == 1 and bool((self.linear == 1).all())
+
+    @property
     def is_layer(self) -> bool:
         """True where a linear layer was met, not only factors and addends."""
         return self.linear.ndim == 2
@@ -88,21 +93,18 @@ class Affine:
 
     def multiplied(self, matrix: F64, bias: F64, stored: str | None, *, transposed: bool) -> "Affine":
         """Return matrix @ self + bias."""
-        alone = self.linear.ndim == 1 and bool((self.linear == 1).all())
         return Affine(
             data=self.data,
             linear=_after(matrix, self.linear),
             bias=matrix @ np.broadcast_to(self.bias, matrix.shape[1]) + bias,
-            stored=stored if alone else None,
+            stored=stored if self.scales_nothing else None,
             transposed=transposed,
             roundings=tuple(replace(entry, after=_after(matrix, entry.after)) for entry in self.roundings),
         )
 
     def rounded(self, quantizers: Sequence[Quantizer]) -> "Affine":
         """Return self with quantizers behind it."""
-        on_data = (
-            self.linear.ndim == 1 and not self.roundings and bool((self.linear == 1).all() and not self.bias.any())
-        )
+        on_data = self.scales_nothing and not self.roundings and not self.bias.any()
         new = tuple(Rounding(quantizer, np.ones(1), on_data) for quantizer in quantizers)
         return replace(self, roundings=self.roundings + new)
 

@@ -14,7 +14,7 @@ class Walk:
 
     def __init__(self, graph: Graph, layout: str) -> None:
         self.graph = graph
-        self.layouts = {"": ""}
+        self.layouts: dict[str, str] = {}
         self.layout = layout
         self.dropped: set[str] = set()
         self.obstacle: str | None = None

@@ -23,9 +23,10 @@ def add_class_maps(graph: Graph, tail: Tail) -> str:
     for node in tail.nodes:  # so that all that is behind the map reads nothing else
         if node.op_type in SHAPE_READERS and node.input[0] in tail.rewired:
             node.input[0] = tail.entry
-    builder = _Builder(graph)
-    batch = builder.mask(tail) if tail.mode == "masked" else builder.cut_up(tail)
-    return builder.lay_out(tail, _add_copy(graph, tail, batch, prefix="maps", whole=False))
+    batch = _mask(graph, tail) if tail.mode == "masked" else _cut_up(graph, tail)
+    logits = _add_copy(graph, tail, batch, prefix="maps", whole=False)  # [N * cells, K]
+    logits = graph.add_reshape(logits, [-1, tail.height, tail.width, tail.classes])
+    return graph.add_node("Transpose", [logits], perm=[0, 3, 1, 2])
 
 
 def halves(graph: Graph, tail: Tail) -> tuple[ModelProto, ModelProto]:
@@ -104,41 +105,24 @@ def _add_copy(graph: Graph, tail: Tail, entry: str, *, prefix: str, whole: bool)
     return names[tail.logits]
 
 
-class _Builder:
-    """Adds the nodes before and behind the copy of a tail."""
+def _cut_up(graph: Graph, tail: Tail) -> str:
+    """Return [N * cells, C, 1, 1], or [N * cells, 1, C] of tokens."""
+    if tail.mode == "tokens":
+        tensor = tail.entry
+        tokens, channels = tail.entry_shape[1:]
+        if tokens > tail.cells:
+            bounds = [np.array([value], np.int64) for value in (tokens - tail.cells, tokens, 1)]
+            tensor = graph.add_node("Slice", [tensor, *(graph.add_initializer("bound", bound) for bound in bounds)])
+        return graph.add_reshape(tensor, [-1, 1, channels])
+    cells = graph.add_node("Transpose", [tail.entry], perm=[0, 2, 3, 1])
+    return graph.add_reshape(cells, [-1, tail.entry_shape[1], 1, 1])
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
 
-    def cut_up(self, tail: Tail) -> str:
-        """Return [N * cells, C, 1, 1], or [N * cells, 1, C] of tokens."""
-        if tail.mode == "tokens":
-            tensor = tail.entry
-            tokens, channels = tail.entry_shape[1:]
-            if tokens > tail.cells:
-                bounds = [np.array([value], np.int64) for value in (tokens - tail.cells, tokens, 1)]
-                tensor = self._add("Slice", tensor, *(self.graph.add_initializer("bound", bound) for bound in bounds))
-            return self._reshape(tensor, [-1, 1, channels])
-        return self._reshape(self._add("Transpose", tail.entry, perm=[0, 2, 3, 1]), [-1, tail.entry_shape[1], 1, 1])
-
-    def mask(self, tail: Tail) -> str:
-        """Return [N * cells, C, h, w], each with one cell that is not zero."""
-        channels, height, width = tail.entry_shape[1:]
-        dtype = helper.tensor_dtype_to_np_dtype(self.graph.elem_type(tail.entry) or TensorProto.FLOAT)
-        mask = np.eye(tail.cells, dtype=dtype).reshape(1, tail.cells, 1, height, width)
-        tensor = self._reshape(tail.entry, [-1, 1, channels, height, width])
-        tensor = self._add("Mul", tensor, self.graph.add_initializer("mask", mask))
-        return self._reshape(tensor, [-1, channels, height, width])
-
-    def lay_out(self, tail: Tail, logits: str) -> str:
-        """Return [N, K, h, w] of [N * cells, K]."""
-        tensor = self._reshape(logits, [-1, tail.height, tail.width, tail.classes])
-        return self._add("Transpose", tensor, perm=[0, 3, 1, 2])
-
-    def _reshape(self, tensor: str, shape: list[int]) -> str:
-        return self._add("Reshape", tensor, self.graph.add_initializer("shape", np.array(shape, np.int64)))
-
-    def _add(self, op_type: str, *inputs: str, **attributes: Any) -> str:
-        name = self.graph.fresh(f"maps_{op_type.lower()}")
-        self.graph.proto.node.append(helper.make_node(op_type, inputs, [name], name=f"camrt/{name}", **attributes))
-        return name
+def _mask(graph: Graph, tail: Tail) -> str:
+    """Return [N * cells, C, h, w], each with one cell that is not zero."""
+    channels, height, width = tail.entry_shape[1:]
+    dtype = helper.tensor_dtype_to_np_dtype(graph.elem_type(tail.entry) or TensorProto.FLOAT)
+    mask = np.eye(tail.cells, dtype=dtype).reshape(1, tail.cells, 1, height, width)
+    tensor = graph.add_reshape(tail.entry, [-1, 1, channels, height, width])
+    tensor = graph.add_node("Mul", [tensor, graph.add_initializer("mask", mask)])
+    return graph.add_reshape(tensor, [-1, channels, height, width])

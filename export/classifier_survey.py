@@ -5,12 +5,9 @@ from pathlib import Path
 
 from camrt.errors import CamrtError
 from camrt.export.cuts import find_cuts
-from camrt.export.graph import Graph
 from camrt.export.head import Head, find_head
-from camrt.export.network_input import free_batch, read_input
-from camrt.export.qoperator import to_qdq
 from camrt.export.source_model import read_classifier
-from camrt.export.surgery import RESERVED
+from camrt.export.surgery import prepare
 from camrt.export.tail import Tail, find_tail
 
 
@@ -57,11 +54,7 @@ def survey(source: str | Path, *, size: tuple[int, int] | None = None, output: s
         UsageError: the size or the output is needed, or does not fit.
         MissingExtra: ONNX Runtime is not installed.
     """
-    graph = Graph(read_classifier(Path(source)), RESERVED)
-    to_qdq(graph)
-    network_input = read_input(graph, size)
-    free_batch(graph, network_input)
-    graph.infer_shapes()
+    graph, network_input = prepare(read_classifier(Path(source)), size)
     head, refusal = None, None
     try:
         head = find_head(graph, network_input, output)

@@ -17,11 +17,9 @@ from camrt.export.graph import Graph, opset_of
 from camrt.export.head import Head, find_head
 from camrt.export.labels import check_labels, read_labels
 from camrt.export.model_api import Stated
-from camrt.export.network_input import free_batch, read_input
 from camrt.export.pictures import read_pictures, synthetic_pictures
 from camrt.export.preprocessing import Pixels, Preprocessing
-from camrt.export.qoperator import to_qdq
-from camrt.export.surgery import RESERVED, operate
+from camrt.export.surgery import operate, prepare
 from camrt.export.verify import Forward, Subject, Verification, verify
 from camrt.export.writing import write_model
 from camrt.model_file import CLASS_MAPS, FEATURES, Activation, InputGeometry, Interpolation, ModelInfo, Resize
@@ -105,15 +103,9 @@ def convert(
     pixels = request.pixels
     if stated is not None:
         labels, pixels = labels or stated.labels, pixels.completed(stated.pixels)
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    graph = Graph(copy, RESERVED)
-    to_qdq(graph)
-    network_input = read_input(graph, request.size)
+    graph, network_input = prepare(model, request.size)
     preprocessing = pixels.settle(network_input)
     geometry = request.geometry(network_input.width, network_input.height)
-    free_batch(graph, network_input)
-    graph.infer_shapes()
     head = find_head(graph, network_input, request.output, request.layer)
     if head.classes is not None:
         check_labels(labels, head.classes)

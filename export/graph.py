@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
@@ -38,9 +39,7 @@ class Graph:
 
     def copy(self) -> "Graph":
         """Return the same graph, to be changed by itself; its shapes are not inferred."""
-        model = ModelProto()
-        model.CopyFrom(self.model)
-        return Graph(model)
+        return Graph(copied(self.model))
 
     def shown(self, name: str) -> str:
         """Return the name that the source file has for a tensor."""
@@ -73,6 +72,16 @@ class Graph:
         self.proto.initializer.append(numpy_helper.from_array(values, name))
         self.initializers[name] = self.proto.initializer[-1]
         return name
+
+    def add_node(self, op_type: str, inputs: Sequence[str], output: str | None = None, **attributes: Any) -> str:
+        """Add a node at the end, whose one output has a fresh name if none is given, and return that."""
+        name = output or self.fresh(op_type.lower())
+        self.proto.node.append(helper.make_node(op_type, inputs, [name], name=f"camrt/{name}", **attributes))
+        return name
+
+    def add_reshape(self, tensor: str, shape: Sequence[int]) -> str:
+        """Add a Reshape at the end and return its output."""
+        return self.add_node("Reshape", [tensor, self.add_initializer("shape", np.array(shape, np.int64))])
 
     def producer(self, tensor: str) -> NodeProto | None:
         """Return the node that computes a tensor; None for inputs and initializers."""
@@ -186,6 +195,13 @@ def _keep(field: Any, wanted: Callable[[Any], bool]) -> None:
     for index in reversed(range(len(field))):
         if not wanted(field[index]):
             del field[index]
+
+
+def copied(model: ModelProto) -> ModelProto:
+    """Return a copy of a model, to be changed by itself."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    return copy
 
 
 def opset_of(model: ModelProto) -> int:

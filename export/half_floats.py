@@ -6,6 +6,7 @@ from onnx import ModelProto, TensorProto
 
 from camrt.errors import ExportError
 from camrt.export import ort
+from camrt.export.graph import copied
 from camrt.export.network_body import Parts, pixel_nodes
 
 
@@ -19,8 +20,7 @@ def to_half(parts: Parts) -> ModelProto:
     from onnxruntime.quantization.onnx_model import ONNXModel
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    body = ModelProto()
-    body.CopyFrom(parts.body)
+    body = copied(parts.body)
     logging.getLogger("onnxruntime.transformers.float16").setLevel(logging.ERROR)
     try:
         half = convert_float_to_float16(body, keep_io_types=True, node_block_list=pixel_nodes(body))

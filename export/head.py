@@ -168,8 +168,7 @@ def _exact_head(graph: Graph, network_input: NetworkInput, output: _Output) -> H
         if pooled is None:
             return refuse_linear(graph, output.name, output.logits, affine.data)
         return output.head(kind="linear", pooled=pooled, affine=affine, classes=len(affine.linear))
-    plain = bool((affine.linear == 1).all() and not affine.bias.any())
-    if pooled is None or not plain:
+    if pooled is None or not affine.scales_nothing or affine.bias.any():
         return refuse_pool(graph, output.name, output.logits)
     convolution = _last_convolution(graph, pooled.tensor)
     if convolution is None or _kernel(graph, convolution) != (1, 1) or pooled.layout != "nchw":

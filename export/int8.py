@@ -17,7 +17,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from camrt.errors import ExportError
 from camrt.export import ort
-from camrt.export.graph import Graph
+from camrt.export.graph import Graph, copied
 from camrt.export.network_body import Parts, pixel_nodes
 from camrt.export.pictures import Pictures
 from camrt.export.pixel_input import fold_preprocessing, read_pixels
@@ -84,8 +84,7 @@ class Quantizer:
             ExportError: ONNX Runtime's tools cannot quantize it.
         """
         kept = self._last_nodes() if last_in_float else []
-        body = ModelProto()
-        body.CopyFrom(self._body)
+        body = copied(self._body)
         correct_biases(body, self._scales, self._means, self._levels, set(kept))
         with _tools("quantized"):
             quantized = self._with_qdq(body, self._calibrate(method), [*self._pixel_nodes, *kept])
@@ -241,8 +240,7 @@ class _Reader:
 
 def _prepared(parts: Parts) -> ModelProto:
     """Return the body as ONNX Runtime's tools want it: constants folded, shapes known, its maps read by a node."""
-    body = ModelProto()
-    body.CopyFrom(parts.body)
+    body = copied(parts.body)
     body.graph.node.append(helper.make_node("GlobalAveragePool", [parts.maps], [_PROBE], name=_PROBE))
     del body.graph.output[:]
     body.graph.output.append(helper.make_tensor_value_info(_PROBE, TensorProto.FLOAT, ["N", None, 1, 1]))

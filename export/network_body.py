@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from onnx import ModelProto, NodeProto, TensorProto, helper, version_converter
 
 from camrt.errors import ExportError
-from camrt.export.graph import Graph, attribute, opset_of
+from camrt.export.graph import Graph, attribute, copied, opset_of
 from camrt.export.pooling import reduced_axes
 
 OLDEST_OPSET = 13
@@ -42,8 +42,7 @@ class Parts:
             nodes: what follows it.
             outputs_type: ``TensorProto`` type of the maps.
         """
-        model = ModelProto()
-        model.CopyFrom(body)
+        model = copied(body)
         graph = Graph(model)
         held = {tensor.name for tensor in model.graph.initializer}
         held.update(name for node in model.graph.node for name in node.output)
@@ -70,7 +69,7 @@ def take_apart(model: ModelProto, maps: str) -> Parts:
     """
     if opset_of(model) < OLDEST_OPSET:
         model = version_converter.convert_version(model, OLDEST_OPSET)
-    whole = Graph(_copy(model))
+    whole = Graph(copied(model))
     _constants_to_initializers(whole)
     whole.infer_shapes()
     inside = {id(node) for node in whole.ancestors(maps)}
@@ -82,7 +81,7 @@ def take_apart(model: ModelProto, maps: str) -> Parts:
             f"the head reads {foreign[0]!r} besides {maps!r}, so the network cannot be given fewer bits without "
             "changing what its maps explain; use the file as it is"
         )
-    body = Graph(_copy(whole.model))
+    body = whole.copy()
     body.infer_shapes()
     _means_to_pools(body)
     body.prune([helper.make_tensor_value_info(maps, TensorProto.FLOAT, whole.shape(maps))])
@@ -101,12 +100,6 @@ def pixel_nodes(body: ModelProto) -> list[str]:
             return names
         names.append(readers[0].name)
         tensor = readers[0].output[0]
-
-
-def _copy(model: ModelProto) -> ModelProto:
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    return copy
 
 
 def _constants_to_initializers(graph: Graph) -> None:

@@ -140,6 +140,24 @@ class Checks:
             raise ExportError(f"verification failed: {what} ({error:.3g}, at most {limit:.3g}); nothing was written")
         self.record[name] = error
 
+    def add_identity(
+        self, what: str, rebuilt: NDArray[np.float64], logits: NDArray[np.float64], tolerance: float
+    ) -> None:
+        """Record by how much logits, (N, K), differ from what the maps add up to, relative to each picture's largest.
+
+        Raises:
+            ExportError: it exceeds the tolerance.
+        """
+        absolute = np.abs(rebuilt - logits).max(axis=1)  # (pictures,)
+        largest = np.abs(logits).max(axis=1)
+        self.add("identity_error", what, float(np.max(absolute / np.where(largest > 0, largest, 1))), tolerance)
+        self.record |= {"identity_error_absolute": float(absolute.max()), "identity_tolerance": tolerance}
+
+    def add_batch(self, together: NDArray[Any], singly: NDArray[Any], tolerance: float | None = None) -> None:
+        """Record by how much pictures change each other's logits. Raises: ExportError."""
+        what = "two pictures at once give other logits than one by one: the batch is mixed"
+        self.add("batch_error", what, relative_error(together, singly), tolerance)
+
 
 def _run(session: Any, names: list[str], pictures: Pictures) -> dict[str, F32]:
     return dict(zip(names, ort.run(session, names, pictures, "the new graph"), strict=True))
@@ -149,11 +167,9 @@ def _compare_batch(
     checks: Checks, subject: Subject, session: Any, pictures: Pictures, results: Mapping[str, F32]
 ) -> None:
     pair = _run(session, [LOGITS], pictures[[0, -1]])
-    error = relative_error(pair[LOGITS], results[LOGITS][[0, -1]])
     # A dynamic quantizer goes by the range of all that it is given at once: there two pictures do change each other.
     dynamic = any(node.op_type == "DynamicQuantizeLinear" for node in subject.model.graph.node)
-    what = "two pictures at once give other logits than one by one: the batch is mixed"
-    checks.add("batch_error", what, error, np.inf if dynamic else None)
+    checks.add_batch(pair[LOGITS], results[LOGITS][[0, -1]], np.inf if dynamic else None)
 
 
 def _network_inputs(checks: Checks, subject: Subject, pictures: Pictures) -> NDArray[Any]:
@@ -201,19 +217,13 @@ def _compare_identity(checks: Checks, head: Head, results: Mapping[str, F32], fi
         slack = head.affine.identity_slack(pooled)
         pooled = head.affine.clip_pooled(pooled)
         rebuilt = pooled @ first[CAM_WEIGHTS].T.astype(np.float64) + first[CAM_BIAS]
-    absolute = np.abs(rebuilt - logits).max(axis=1)  # (pictures,)
-    largest = np.abs(logits).max(axis=1)
-    relative = float(np.max(absolute / np.where(largest > 0, largest, 1)))
     what = "the class activation maps do not add up to the logits, so the head is not what it looks like"
-    if slack:
-        checks.add("identity_error_absolute", what, float(absolute.max()), slack)
-        checks.record["identity_tolerance_absolute"] = slack
-        tolerance = slack / float(largest.min())
-    else:
-        checks.record["identity_error_absolute"] = float(absolute.max())
-        tolerance = checks.tolerance
-    checks.add("identity_error", what, relative, tolerance)
-    checks.record["identity_tolerance"] = tolerance
+    if not slack:
+        checks.add_identity(what, rebuilt, logits, checks.tolerance)
+        return
+    checks.add("identity_error_absolute", what, float(np.abs(rebuilt - logits).max()), slack)
+    checks.record["identity_tolerance_absolute"] = slack
+    checks.add_identity(what, rebuilt, logits, slack / float(np.abs(logits).max(axis=1).min()))
 
 
 def _compare_cells(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, helper, numpy_helper
 
 from camrt.export import ort
-from camrt.export.graph import Graph, attribute
+from camrt.export.graph import Graph, attribute, copied
 from camrt.export.pictures import Pictures
 
 F64 = NDArray[np.float64]
@@ -62,8 +62,7 @@ def convolution_scales(body: ModelProto, levels: int) -> dict[str, F64]:
 
 def channel_means(body: ModelProto, pictures: Pictures) -> dict[str, F64]:
     """Return the mean of each channel of what goes into every convolution, over pictures (N, H, W, 3)."""
-    model = ModelProto()
-    model.CopyFrom(body)
+    model = copied(body)
     names = sorted({node.input[0] for node in model.graph.node if node.op_type == "Conv"})
     del model.graph.output[:]
     model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
