@@ -25,6 +25,9 @@ class Frame:
     """Seconds since the start of a file; for a live source seconds since the epoch at which the frame arrived."""
     name: str
     """What to call it: the picture's path, or the source's name without credentials."""
+    lost: str = ""
+    """Why there is no picture: the source is lost, and ``image`` is the last that came, or black. It is shown with
+    that said on it, and not classified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +37,13 @@ class Rendered:
     frame: Frame
     image: Image
     """The overlay, in a buffer that is overwritten after the sinks return."""
-    result: "Result"
-    """The newest result; with ``frame.index != result_index`` it belongs to an earlier frame."""
+    result: "Result | None"
+    """The newest result; with ``frame.index != result_index`` it belongs to an earlier frame. None: there is no
+    signal (``frame.lost``), and nothing is explained."""
     result_index: int
+    """Number of the frame the result belongs to; that of ``frame`` where there is none."""
+    classes: tuple[int, ...] = ()
+    """Numbers of the classes whose maps stand side by side in ``image``, from left to right."""
     stages_ms: Mapping[str, float] = field(default_factory=dict)
     """Milliseconds that ``preprocess``, ``inference``, ``cam`` and ``overlay`` took."""
 

@@ -71,6 +71,16 @@ class Hud:
         for row, (key, meaning) in enumerate(KEYS.items()):
             self._write(panel, f"{key:>6}  {meaning}", self._pad, (row + 1) * self._line)
 
+    def lost(self, image: Image, last: Image, reason: str) -> None:
+        """Fill ``image`` with the darkened ``last`` and write across its middle that there is no signal, and why."""
+        cv2.convertScaleAbs(last, dst=image, alpha=_DIM)
+        middle = image.shape[0] // 2
+        for text, scale, y in (("NO SIGNAL", 2 * self._scale, middle), (reason, self._scale, middle + 2 * self._line)):
+            (wide, _), _ = cv2.getTextSize(text, _FONT, scale, self._stroke)
+            fit = min(1.0, (image.shape[1] - 2 * self._pad) / max(1, wide))
+            x = round(image.shape[1] - wide * fit) // 2
+            cv2.putText(image, text, (x, y), _FONT, scale * max(0.1, fit), _WHITE, self._stroke, cv2.LINE_AA)
+
     def _shade(self, image: Image, x: int, y: int, width: int, height: int) -> Image:
         """Darken a part of the image so that white text can be read; returns that part."""
         panel = image[max(0, y) : y + height, max(0, x) : x + width]

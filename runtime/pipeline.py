@@ -31,7 +31,7 @@ class Summary:
     """What came of a run."""
 
     frames: int
-    """Frames that were drawn and given to the sinks."""
+    """Frames that were drawn and given to the sinks; what was shown while there was no signal is not counted."""
     dropped: int
     """Frames of a live source that nobody had time for."""
     seconds: float
@@ -42,7 +42,8 @@ class Summary:
 @dataclass(frozen=True, slots=True)
 class _Inferred:
     frame: Frame
-    result: Result
+    result: Result | None
+    """None: the frame says that the source is lost."""
 
 
 class Pipeline:
@@ -129,9 +130,10 @@ class Pipeline:
                 frame = self._source.read()
                 if frame is None:
                     break
-                self._to_infer.put(frame)
                 if self._to_show is not None:
                     self._to_show.put(frame)
+                if self._to_show is None or not frame.lost:
+                    self._to_infer.put(frame)
         finally:
             self._to_infer.close()
             if self._to_show is not None:
@@ -142,7 +144,7 @@ class Pipeline:
             while True:
                 frame = self._to_infer.get()
                 if frame is not None:
-                    self._to_draw.put(_Inferred(frame, self._model(frame.image)))
+                    self._to_draw.put(_Inferred(frame, None if frame.lost else self._model(frame.image)))
         finally:
             self._to_draw.close()
 
@@ -157,23 +159,30 @@ class Pipeline:
                     frame = None if newest is None else newest.frame
                 else:
                     frame = self._to_show.get(_PATIENCE_S)
-                    newest = self._newest(newest)
+                    newest = None if frame is not None and frame.lost else self._newest(newest)
             except Closed:
                 break
-            if frame is None or newest is None or frame.image.shape != newest.frame.image.shape:
+            if frame is None:
+                continue
+            if frame.lost:
+                self._give(self._renderer.render_lost(frame), on_frame)
+                continue
+            if newest is None or newest.result is None or frame.image.shape != newest.frame.image.shape:
                 continue
             if self._paced:
                 now_s = time.perf_counter()
                 if shift_s is None or now_s - frame.time_s - shift_s > _LATE_S:
                     shift_s = now_s - frame.time_s
                 self._stop.wait(max(0.0, frame.time_s + shift_s - now_s))
-            rendered = self._renderer.render(frame, newest.result, newest.frame.index)
-            for sink in self._sinks:
-                sink.write(rendered)
+            self._give(self._renderer.render(frame, newest.result, newest.frame.index), on_frame)
             frames += 1
-            if on_frame is not None:
-                on_frame(rendered)
         return frames
+
+    def _give(self, rendered: Rendered, on_frame: Callable[[Rendered], None] | None) -> None:
+        for sink in self._sinks:
+            sink.write(rendered)
+        if on_frame is not None:
+            on_frame(rendered)
 
     def _newest(self, held: _Inferred | None) -> _Inferred | None:
         """Return the newest result; waits only for the very first one."""

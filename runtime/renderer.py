@@ -58,7 +58,14 @@ class Renderer:
         self._shown_at.append(time.perf_counter())
         if self._hud:
             self._write(picture, width, classes, result, stages_ms)
-        return Rendered(frame, picture, result, result_index, stages_ms)
+        return Rendered(frame, picture, result, result_index, classes, stages_ms)
+
+    def render_lost(self, frame: Frame) -> Rendered:
+        """Draw what is shown while there is no signal: the last picture, dark, and why there is no other."""
+        height, width = frame.image.shape[:2]
+        picture = self._picture(height, width)
+        Hud(width, height).lost(picture, frame.image, frame.lost)
+        return Rendered(frame, picture, None, frame.index)
 
     def close(self) -> None:
         """End the drawing threads."""

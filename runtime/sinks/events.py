@@ -81,8 +81,13 @@ class EventSink:
 
 
 def _event(rendered: Rendered) -> dict[str, Any]:
-    """Return what is told of one overlay; ``result_frame`` is the one that was classified, boxes its top class's."""
+    """Return what is told of one overlay; ``result_frame`` is the one that was classified, boxes its top class's.
+
+    While there is no signal it is why.
+    """
     frame = rendered.frame
+    if rendered.result is None:
+        return {"frame": frame.index, "time": _number(frame.time_s), "source": frame.name, "lost": frame.lost}
     return {
         "frame": frame.index,
         "time": _number(frame.time_s),

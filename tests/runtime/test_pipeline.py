@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -129,6 +130,43 @@ def test_sync_shows_a_live_frame_only_with_its_own_map(model):
     pipeline(model, Numbers(60, live=True, period_s=0.002), sink, every_camera_frame=False).run()
     assert sink.frames == sink.results
     assert sink.frames == sorted(set(sink.frames))
+
+
+class Flickering(Numbers):
+    """A live source without a signal from frame 20 to 39."""
+
+    def read(self):
+        frame = super().read()
+        if frame is not None and 20 <= frame.index < 40:
+            frame = replace(frame, lost="unplugged")
+        return frame
+
+
+@pytest.mark.parametrize("every_camera_frame", [True, False])
+def test_without_a_signal_that_is_shown_and_nothing_is_classified(model, every_camera_frame):
+    seen = []
+    source = Flickering(60, live=True, period_s=0.01)
+    running = pipeline(model, source, every_camera_frame=every_camera_frame)
+    summary = running.run(lambda rendered: seen.append((rendered.frame.index, rendered.result, rendered.image.copy())))
+    without = {index for index, result, _ in seen if result is None}
+    assert without <= set(range(20, 40))
+    assert len(without) > 5
+    assert max(index for index, result, _ in seen if result is not None) > 50
+    assert summary.frames == len(seen) - len(without)
+    before, dark = (next(image for index, _, image in seen if index >= first) for first in (15, 21))
+    assert dark.mean() < before.mean()
+
+
+def test_a_camera_that_never_came_is_shown_without_waiting_for_a_result(model):
+    class Absent(Numbers):
+        def read(self):
+            frame = super().read()
+            return None if frame is None else replace(frame, lost="there is no such host")
+
+    seen = []
+    summary = pipeline(model, Absent(5, live=True, period_s=0.02)).run(seen.append)
+    assert summary.frames == 0
+    assert [rendered.frame.index for rendered in seen] == list(range(5))
 
 
 def test_stop_ends_an_endless_source_and_closes_everything(model):

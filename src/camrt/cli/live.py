@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
         def on_frame(rendered: "Rendered") -> None:
             nonlocal seen
-            seen += 1
+            seen += rendered.result is not None  # what is shown without a signal was not seen
             if window is not None:
                 _obey(view, window, renderer, rendered, hold_s=_hold_s(source, rendered))
             if view.quit or seen == args.frames:
@@ -157,7 +157,8 @@ def _obey(view: "View", window: "WindowSink", renderer: "Renderer", rendered: "R
             view.quit = True
         if view.quit or not (view.paused or time.monotonic() < until_s):
             return
-        rendered = renderer.render(rendered.frame, rendered.result, rendered.result_index)
+        if rendered.result is not None:
+            rendered = renderer.render(rendered.frame, rendered.result, rendered.result_index)
         window.write(rendered)
         window.poll(_POLL_MS)
 
