@@ -20,13 +20,33 @@ TRIALS = 4
 
 def add_class_maps(graph: Graph, tail: Tail) -> str:
     """Add nodes that ask about every cell; returns the tensor [N, K, h, w] that they give."""
-    for node in tail.nodes:  # so that all that is behind the map reads nothing else
-        if node.op_type in SHAPE_READERS and node.input[0] in tail.rewired:
-            node.input[0] = tail.entry
     batch = _mask(graph, tail) if tail.mode == "masked" else _cut_up(graph, tail)
     logits = _add_copy(graph, tail, batch, prefix="maps", whole=False)  # [N * cells, K]
     logits = graph.add_reshape(logits, [-1, tail.height, tail.width, tail.classes])
+    _read_the_map_only(graph, tail)
     return graph.add_node("Transpose", [logits], perm=[0, 3, 1, 2])
+
+
+def _read_the_map_only(graph: Graph, tail: Tail) -> None:
+    """Let what is behind the map take the size of the batch from it, and read nothing else.
+
+    Exporters work out a size once, for all of the network: what the part before the map needs of that is doubled.
+    """
+    before = {id(node) for node in graph.ancestors(tail.entry)}
+    names: dict[str, str] = {}
+    for node in tail.nodes:
+        own = node
+        if id(node) in before:
+            own = NodeProto.FromString(node.SerializeToString())
+            own.name = f"camrt/behind/{node.name or node.output[0]}"
+            for index, name in enumerate(own.output):
+                own.output[index] = names[name] = graph.fresh(f"behind_{name}")
+        for index, name in enumerate(own.input):
+            own.input[index] = names.get(name, name)
+        if own.op_type in SHAPE_READERS and own.input[0] in tail.rewired:
+            own.input[0] = tail.entry
+        if own is not node:
+            graph.proto.node.append(own)
 
 
 def halves(graph: Graph, tail: Tail) -> tuple[ModelProto, ModelProto]:

@@ -8,6 +8,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from camrt.errors import ExportError
 from camrt.export.ort import run_constant
 
 Array = NDArray[Any]
@@ -157,10 +158,15 @@ class Graph:
         return run_constant(model)
 
     def sort(self) -> None:
-        """Put every node behind those that it reads from, which ONNX asks for, and else leave the order as it is."""
+        """Put every node behind those that it reads from, which ONNX asks for, and else leave the order as it is.
+
+        Raises:
+            ExportError: there is no such order.
+        """
         nodes = list(self.proto.node)
         order: list[NodeProto] = []
         placed: set[int] = set()
+        begun: set[int] = set()
         todo = nodes[::-1]
         while todo:
             node = todo.pop()
@@ -168,6 +174,9 @@ class Graph:
                 continue
             before = [self._producers[name] for name in reads(node) if name in self._producers]
             if waiting := [entry for entry in before if id(entry) not in placed]:
+                if id(node) in begun:
+                    raise ExportError(f"the graph runs in a circle at {node.op_type} node {node.name!r}")
+                begun.add(id(node))
                 todo += [node, *waiting]
             else:
                 placed.add(id(node))

@@ -6,7 +6,7 @@ import pytest
 from onnx import numpy_helper
 
 import camrt
-from camrt.errors import HeadNotFound, UsageError
+from camrt.errors import ExportError, HeadNotFound, UsageError
 from camrt.export import attach
 from camrt.export.asking import add_class_maps
 from camrt.export.cuts import find_cuts
@@ -175,6 +175,29 @@ def test_a_batch_read_from_the_picture_does_not_stop_it(tmp_path):
     shape = net.op("Concat", batch, net.const(np.array([-1], np.int64)), axis=0)
     output, _ = two_layers(net, net.op("Reshape", net.op("GlobalAveragePool", maps), shape))
     assert attached(net, output, tmp_path)[0].head == "per_position"
+
+
+def test_a_size_that_the_part_before_the_map_needs_too_does_not_stop_it(tmp_path):
+    """What torch's exporter makes of two views: the size of the batch is read once, for both sides of the map."""
+    net = Net()
+    size = net.op("Shape", net.input)
+    batch = net.op("Gather", size, net.const(np.array([0], np.int64)), axis=0)
+    as_it_was = net.op("Concat", batch, net.const(np.array([CHANNELS, 4, 4], np.int64)), axis=0)
+    maps = net.op("Relu", net.op("Reshape", net.op("Sigmoid", net.features()), as_it_was))
+    flat = net.op("Concat", batch, net.const(np.array([-1], np.int64)), axis=0)
+    output, _ = two_layers(net, net.op("Reshape", net.op("GlobalAveragePool", maps), flat))
+    report, results = attached(net, output, tmp_path)
+    assert report.head == "per_position"
+    assert results["class_maps"].std() > 0
+
+
+def test_nodes_in_a_circle_are_refused():
+    net = Net()
+    graph = Graph(net.model(net.features()))
+    graph.proto.node[-1].input[0] = graph.add_node("Relu", [graph.proto.node[-1].output[0]])
+    graph.reindex()
+    with pytest.raises(ExportError, match="runs in a circle at Relu node"):
+        graph.sort()
 
 
 def tokens_of(net, maps, extra=0):
