@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
 from camrt.errors import UsageError
+from camrt.runtime.fitting import fit_into
 from camrt.runtime.frames import Image
 
 
@@ -13,7 +13,7 @@ def contact_sheet(images: Sequence[Image], columns: int, tile: tuple[int, int]) 
     """Arrange pictures in rows, the first at the top left.
 
     Args:
-        images: uint8 (H, W, 3), of any sizes; each is scaled to a tile.
+        images: uint8 (H, W, 3), of any sizes; each is fitted into a tile, between black bars.
         columns: pictures in a row.
         tile: (width, height) in pixels.
 
@@ -29,5 +29,5 @@ def contact_sheet(images: Sequence[Image], columns: int, tile: tuple[int, int]) 
     for number, image in enumerate(images):
         row, column = divmod(number, columns)
         place = sheet[row * height : (row + 1) * height, column * width : (column + 1) * width]
-        place[...] = cv2.resize(image, tile, interpolation=cv2.INTER_AREA)
+        fit_into(image, place)
     return sheet

@@ -58,7 +58,7 @@ def colors(colormap: str) -> NDArray[np.uint8]:
     return np.ascontiguousarray(cv2.applyColorMap(ramp, COLORMAPS[colormap]).reshape(256, 3))
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=128)
 def _table(colormap: str, alpha: float, by_value: bool) -> Any:
     opacity = alpha * np.linspace(0.0, 1.0, 256, dtype=np.float32) if by_value else alpha
     return kernels.blend_table(colors(colormap), opacity)

@@ -2,17 +2,21 @@
 
 import time
 from collections import deque
+from dataclasses import replace
 
 import numpy as np
 
 from camrt.runtime.frames import Frame, Image, Rendered
 from camrt.runtime.hud import Hud
-from camrt.runtime.overlay import paint
-from camrt.runtime.result import Result
+from camrt.runtime.overlay import OverlayStyle, paint
+from camrt.runtime.result import Map, Result
+from camrt.runtime.steady import Steadier
 from camrt.runtime.threads import RowPool
 from camrt.runtime.view import View
 
 _SPEED_WINDOW = 30
+_OPACITIES = 64
+"""To so many steps a faded opacity is rounded: each has a table of its own."""
 
 
 class Renderer:
@@ -33,6 +37,7 @@ class Renderer:
         self._pool = RowPool(threads)
         self._buffer: Image = np.empty((0, 0, 3), np.uint8)
         self._shown_at: deque[float] = deque(maxlen=_SPEED_WINDOW)
+        self._steadier = Steadier()
 
     def render(self, frame: Frame, result: Result, result_index: int) -> Rendered:
         """Draw the map of each chosen class over the frame, side by side, and write what there is to say.
@@ -47,12 +52,19 @@ class Renderer:
         classes = view.classes or (result.top(view.rank + 1)[-1][0],)
         picture = self._picture(height, width * len(classes))
         stages_ms = {**result.stages_ms, "cam": 0.0, "overlay": 0.0}
+        steady = view.smooth_s > 0.0 or view.running_range
+        explained = not steady or self._steadier.is_of_this_scene(frame, result_index)
         for number, class_id in enumerate(classes):
             start = time.perf_counter()
-            cam = result.visible_cam(class_id)
-            summed = time.perf_counter()
             panel = picture[:, number * width : (number + 1) * width]
-            paint(frame.image, cam, result.placement, view.style, out=panel, pool=self._pool)
+            if not explained:
+                panel[...] = frame.image
+                continue
+            cam, style = result.visible_cam(class_id), self._faded(result, class_id)
+            if steady:
+                cam, style = self._steadied(cam, style, class_id, result_index, frame.time_s)
+            summed = time.perf_counter()
+            paint(frame.image, cam, result.placement, style, out=panel, pool=self._pool)
             stages_ms["cam"] += 1e3 * (summed - start)
             stages_ms["overlay"] += 1e3 * (time.perf_counter() - summed)
         self._shown_at.append(time.perf_counter())
@@ -70,6 +82,22 @@ class Renderer:
     def close(self) -> None:
         """End the drawing threads."""
         self._pool.close()
+
+    def _faded(self, result: Result, class_id: int) -> OverlayStyle:
+        style = self._view.style
+        if not self._view.fade:
+            return style
+        believed = min(1.0, max(0.0, float(np.nan_to_num(result.scores[class_id]))))
+        return replace(style, alpha=round(style.alpha * believed * _OPACITIES) / _OPACITIES)
+
+    def _steadied(
+        self, cam: Map, style: OverlayStyle, class_id: int, result_index: int, time_s: float
+    ) -> tuple[Map, OverlayStyle]:
+        cam = self._steadier.smooth(class_id, cam, result_index, time_s, self._view.smooth_s)
+        if self._view.running_range:
+            value_range = self._steadier.widen(cam, result_index, time_s)
+            style = replace(style, normalization="range", value_range=value_range)
+        return cam, style
 
     def _picture(self, height: int, width: int) -> Image:
         if self._buffer.shape[:2] != (height, width):

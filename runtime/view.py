@@ -26,6 +26,12 @@ class View:
     """Numbers of the classes to explain side by side; empty: the class of rank `rank`."""
     rank: int = 0
     """0 explains the best class, 1 the second best, and so on."""
+    smooth_s: float = 0.0
+    """Half-life of the mean over time that is drawn, in seconds; 0: each map by itself."""
+    running_range: bool = False
+    """True: colours stand for the same numbers from frame to frame, over a range that is remembered; see `Steadier`."""
+    fade: bool = False
+    """True: the opacity is that of the style times the score, so that what is not believed is not painted."""
     paused: bool = False
     help: bool = False
     quit: bool = False

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Final
 
 import cv2
-import numpy as np
 
 from camrt.errors import SinkError, UsageError
-from camrt.runtime.frames import Image, Rendered
+from camrt.runtime.fitting import fitted
+from camrt.runtime.frames import Rendered
 from camrt.runtime.sinks.output import hidden_beside, refuse_existing
 from camrt.runtime.sources.capture import frame_count_of, quiet_decoders
 
@@ -69,7 +69,7 @@ class VideoSink:
             height, width = rendered.image.shape[:2]
             self._size = (width + width % 2, height + height % 2)
             self._writer = self._open()
-        self._writer.write(_fit(rendered.image, *self._size))
+        self._writer.write(fitted(rendered.image, *self._size))
         self._frames += 1
 
     def close(self) -> None:
@@ -109,18 +109,3 @@ class VideoSink:
                 f"{self._path}: of {self._frames} frames {found} could be written, so there is no video. "
                 "Is the disk full, or a limit on file size reached?"
             )
-
-
-def _fit(image: Image, width: int, height: int) -> Image:
-    """Return ``image`` at exactly ``width`` x ``height``: as it is, padded by a pixel, or scaled between black bars."""
-    down, right = height - image.shape[0], width - image.shape[1]
-    if (down, right) == (0, 0):
-        return image
-    if down in (0, 1) and right in (0, 1):
-        return np.asarray(cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REPLICATE), np.uint8)
-    scale = min(width / image.shape[1], height / image.shape[0])
-    wide, high = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-    fitted = np.zeros((height, width, 3), np.uint8)
-    top, left = (height - high) // 2, (width - wide) // 2
-    cv2.resize(image, (wide, high), dst=fitted[top : top + high, left : left + wide], interpolation=cv2.INTER_AREA)
-    return fitted
