@@ -11,6 +11,9 @@ from camrt.benchmarks import edge
 from camrt.benchmarks.machine import in_words
 from camrt.errors import CamrtError
 
+ELSEWHERE = frozenset({"load"})
+"""Blocks of the same documents that another benchmark fills (`camrt.benchmarks.load`)."""
+
 _BLOCK = re.compile(r"(<!-- measured: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 Row = Mapping[str, Any]
@@ -35,6 +38,8 @@ def fill(document: str, tables: Mapping[str, str]) -> str:
     """Return a document with its blocks filled anew. Raises: CamrtError: a block names no table."""
 
     def replace(found: re.Match[str]) -> str:
+        if found[2] in ELSEWHERE - tables.keys():
+            return found[0]
         if found[2] not in tables:
             raise CamrtError(f"no table {found[2]!r}; known: {', '.join(tables)}")
         return f"{found[1]}{tables[found[2]]}\n{found[3]}"
