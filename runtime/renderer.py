@@ -46,6 +46,7 @@ class Renderer:
         height, width = frame.image.shape[:2]
         classes = view.classes or (result.top(view.rank + 1)[-1][0],)
         picture = self._picture(height, width * len(classes))
+        hud = Hud(width, height)
         stages_ms = {**result.stages_ms, "cam": 0.0, "overlay": 0.0}
         for number, class_id in enumerate(classes):
             start = time.perf_counter()
@@ -53,11 +54,13 @@ class Renderer:
             summed = time.perf_counter()
             panel = picture[:, number * width : (number + 1) * width]
             paint(frame.image, cam, result.placement, view.style, out=panel, pool=self._pool)
+            if view.boxes:
+                hud.boxes(panel, result.boxes(class_id))
             stages_ms["cam"] += 1e3 * (summed - start)
             stages_ms["overlay"] += 1e3 * (time.perf_counter() - summed)
         self._shown_at.append(time.perf_counter())
         if self._hud:
-            self._write(picture, width, classes, result, stages_ms)
+            self._write(hud, picture, width, classes, result, stages_ms)
         return Rendered(frame, picture, result, result_index, classes, stages_ms)
 
     def render_lost(self, frame: Frame) -> Rendered:
@@ -77,9 +80,8 @@ class Renderer:
         return self._buffer
 
     def _write(
-        self, picture: Image, width: int, classes: tuple[int, ...], result: Result, stages_ms: dict[str, float]
+        self, hud: Hud, picture: Image, width: int, classes: tuple[int, ...], result: Result, stages_ms: dict[str, float]
     ) -> None:
-        hud = Hud(width, picture.shape[0])
         for number, class_id in enumerate(classes):
             panel = picture[:, number * width : (number + 1) * width]
             hud.caption(panel, f"looking for: {result.label(class_id)}  {result.scores[class_id]:.2f}")

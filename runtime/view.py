@@ -26,6 +26,8 @@ class View:
     """Numbers of the classes to explain side by side; empty: the class of rank `rank`."""
     rank: int = 0
     """0 explains the best class, 1 the second best, and so on."""
+    boxes: bool = False
+    """Draw boxes around the warm regions of each map."""
     paused: bool = False
     help: bool = False
     quit: bool = False

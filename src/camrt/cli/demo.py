@@ -85,7 +85,7 @@ def _write(args: argparse.Namespace, model: "Model") -> bool:
     from camrt.runtime.sinks.pictures import write_picture
     from camrt.runtime.view import View
 
-    view = View(style_of(args), classes_of(args, model))
+    view = View(style_of(args), classes_of(args, model), boxes=args.boxes)
     try:
         args.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:

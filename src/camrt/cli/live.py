@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     files = [*outputs, *([Path(args.events)] if args.events not in (None, "-") else [])]
     _check_files(files, keep=[args.model, Path(args.source)])
     model = open_model(args.model, args.provider, args.threads, args.provider_option)
-    view = View(style_of(args), classes_of(args, model))
+    view = View(style_of(args), classes_of(args, model), boxes=args.boxes)
     with ExitStack() as opened:  # whatever happens before the pipeline sees to it; to close twice does no harm
         source = open_source(args.source)
         opened.callback(source.close)
