@@ -80,7 +80,13 @@ class Renderer:
         return self._buffer
 
     def _write(
-        self, hud: Hud, picture: Image, width: int, classes: tuple[int, ...], result: Result, stages_ms: dict[str, float]
+        self,
+        hud: Hud,
+        picture: Image,
+        width: int,
+        classes: tuple[int, ...],
+        result: Result,
+        stages_ms: dict[str, float],
     ) -> None:
         for number, class_id in enumerate(classes):
             panel = picture[:, number * width : (number + 1) * width]

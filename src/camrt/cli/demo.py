@@ -65,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         reason = window_available()
         if reason is None:
             as_live: dict[str, Any] = {"source": "synthetic", "output": [], "events": None, "window": True}
+            as_live |= {"serve": None, "no_auth": False, "certfile": None, "keyfile": None}
             live.run(argparse.Namespace(**vars(args) | as_live | {"sync": False}))
             return _judge(args, model)
         print(f"no window: {reason}", file=sys.stderr)
