@@ -64,7 +64,7 @@ def _add_file(app: FastAPI, path: str, file: Path) -> None:
 def _add_streams(app: FastAPI, hub: Hub, publisher: Publisher) -> None:
     @app.get("/stream", tags=["streams"], response_class=Response)
     async def pictures(camera: int | Literal["all"] = 0) -> Response:
-        """JPEG pictures as they come: multipart/x-mixed-replace, each part with its frame's number as X-Frame."""
+        """JPEG pictures as they come: multipart/x-mixed-replace; each has its frame's number as a comment."""
         if camera == "all":
             return stream.pictures(publisher.mosaic)
         hub.camera(camera)
@@ -105,7 +105,7 @@ def _add_api(app: FastAPI, hub: Hub, publisher: Publisher) -> None:
     @app.get("/api/snapshot.jpg", tags=["api"], response_class=Response)
     def snapshot(camera: Number = 0) -> Response:
         """The picture as it is shown now, in its own size."""
-        taken = hub.camera(camera).draw(lambda drawn: (drawn.frame.index, jpeg(drawn.image)))
+        taken = hub.camera(camera).draw(lambda drawn: (drawn.frame.index, jpeg(drawn.image, drawn.frame.index)))
         if taken is None:
             raise HTTPException(404, "no frame has come yet")
         name = f"camrt-{camera}-{taken[0]}.jpg"

@@ -15,7 +15,9 @@ from camrt.runtime.serve.answers import event
 from camrt.runtime.serve.channel import Channel
 from camrt.runtime.serve.hub import Camera, Hub
 
-BOUNDARY: Final = b"--frame\r\n"
+NEXT_PART: Final = b"\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n"
+"""Between two pictures. It follows each at once: Chromium shows a picture only when it has read the head of the next
+(crbug.com/527446). So there can be nothing in it about the picture, no length and no number."""
 VIEWERS: Final = 8
 """Who may watch pictures at once, all cameras together; as many may follow the numbers."""
 
@@ -28,15 +30,18 @@ _SHORTEST_S: Final = 1 / 60
 _PATIENCE_S: Final = 0.5
 
 
-def jpeg(image: Image) -> bytes:
-    """Encode a picture, uint8 (H, W, 3) BGR."""
-    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+def jpeg(image: Image, frame: int | None = None) -> bytes:
+    """Encode a picture.
 
-
-def _part(picture: bytes, frame: int) -> bytes:
-    """Return a part of a multipart stream. The next boundary ends it: Chrome shows a picture only when it sees one."""
-    head = f"Content-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\nX-Frame: {frame}\r\n\r\n"
-    return head.encode() + picture + b"\r\n" + BOUNDARY
+    Args:
+        image: uint8 (H, W, 3) BGR.
+        frame: number that is written into it, as the comment ``frame N``.
+    """
+    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+    if frame is None:
+        return data
+    comment = f"frame {frame}".encode()
+    return data[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + data[2:]
 
 
 class Publisher:
@@ -88,7 +93,7 @@ class Publisher:
                     channel.publish(part)
         if self.mosaic is not self.pictures[0] and self.mosaic.watched and (any(changed) or self.mosaic.fresh):
             self.mosaic.fresh = False
-            self.mosaic.publish(_part(jpeg(self._sheet()), sum(drawn.frame.index for drawn in self._drawn if drawn)))
+            self.mosaic.publish(jpeg(self._sheet()) + NEXT_PART)
         if self.events.watched:
             self.events.fresh = False
             self.events.publish(b"data: " + event(self._hub, self._drawn, self.viewers) + b"\n\n")
@@ -109,7 +114,7 @@ class Publisher:
         if image.shape[1] > _WIDEST:
             size = (_WIDEST, max(1, round(image.shape[0] * _WIDEST / image.shape[1])))
             image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-        return _part(jpeg(image), drawn.frame.index)
+        return jpeg(image, drawn.frame.index) + NEXT_PART
 
     def _sheet(self) -> Image:
         columns = math.ceil(math.sqrt(len(self._hub.cameras)))

@@ -7,7 +7,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from camrt.runtime.serve.channel import Channel, Viewer
-from camrt.runtime.serve.publisher import BOUNDARY
+from camrt.runtime.serve.publisher import NEXT_PART
 
 _IDLE_S: Final = 5.0
 """After so long without news something is said, so that a connection that broke is noticed."""
@@ -52,7 +52,7 @@ class LiveResponse(Response):
 def pictures(channel: Channel) -> LiveResponse:
     """Return a stream of JPEG pictures, as an ``<img>`` shows it."""
     kind = "multipart/x-mixed-replace; boundary=frame"
-    return LiveResponse(channel, media_type=kind, opening=BOUNDARY, idle=b"")
+    return LiveResponse(channel, media_type=kind, opening=NEXT_PART, idle=b"")
 
 
 def events(channel: Channel) -> LiveResponse:
