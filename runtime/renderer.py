@@ -44,7 +44,7 @@ class Renderer:
         """
         view = self._view
         height, width = frame.image.shape[:2]
-        classes = view.classes or (result.top(view.rank + 1)[-1][0],)
+        classes = view.explained(result)
         picture = self._picture(height, width * len(classes))
         hud = Hud(width, height)
         stages_ms = {**result.stages_ms, "cam": 0.0, "overlay": 0.0}

@@ -1,8 +1,12 @@
 """What the person at the window has chosen to see; keys change it while frames are drawn."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from camrt.runtime.overlay import COLORMAPS, OverlayStyle
+
+if TYPE_CHECKING:
+    from camrt.runtime.result import Result
 
 KEYS = {
     "q": "quit",
@@ -33,6 +37,10 @@ class View:
     quit: bool = False
     snapshot: bool = False
     """A snapshot was asked for and not taken yet."""
+
+    def explained(self, result: "Result") -> tuple[int, ...]:
+        """Return the numbers of the classes whose maps are shown of a result, from left to right."""
+        return self.classes or (result.top(self.rank + 1)[-1][0],)
 
     def press(self, key: str) -> None:
         """Do what a key of `KEYS` stands for; other keys do nothing."""

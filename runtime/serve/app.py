@@ -136,7 +136,7 @@ def _add_api(app: FastAPI, hub: Hub, publisher: Publisher) -> None:
 
 
 def _shown(camera: Camera) -> Rendered:
-    shown = camera.shown
+    shown = camera.described()
     if shown is None:
         raise HTTPException(404, "no frame has come yet")
     return shown

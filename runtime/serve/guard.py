@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Awaitable, Callable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -141,8 +141,8 @@ class Guard:
             await _answer(send, 401, _NO_TOKEN, [(b"www-authenticate", b"Bearer")])
             return
         rest = urlencode([(key, value) for key, value in query if key != "token"])
-        # A path that begins with two slashes would lead to another host.
-        target = "/" + scope["raw_path"].decode("latin-1").lstrip("/") + (f"?{rest}" if rest else "")
+        # Two slashes at the beginning, or a backslash, would lead to another host.
+        target = "/" + quote(scope["path"].lstrip("/")) + (f"?{rest}" if rest else "")
         cookie = f"{self._cookie}={shown}; Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if self._secure else "")
         came = [(b"set-cookie", cookie.encode())]
         if headers.get("sec-fetch-site", "none") in ("none", "same-origin"):

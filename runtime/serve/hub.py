@@ -4,7 +4,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeVar
 
 from camrt.errors import UsageError
@@ -80,6 +80,13 @@ class Camera:
         """What is to be seen of it now; its ``image`` is the pipeline's, not to be used. None: nothing came yet."""
         with self._lock:
             return self._shown
+
+    def described(self) -> Rendered | None:
+        """Return `shown` with the classes that the view asks for now."""
+        shown = self.shown
+        if shown is None or shown.result is None:
+            return shown
+        return replace(shown, classes=self._view.explained(shown.result))
 
     def draw(self, use: Callable[[Rendered], T]) -> T | None:
         """Draw what is shown as the view says now, and hand it to ``use`` before the buffer is drawn into again.

@@ -105,7 +105,7 @@ class Publisher:
         before, self._last[number] = self._last[number], now
         changed = now[0] is not before[0] or now[1] != before[1]
         if changed:
-            self._drawn[number] = now[0]
+            self._drawn[number] = camera.described()
         return changed
 
     def _encode(self, number: int, drawn: Rendered) -> bytes:

@@ -52,12 +52,12 @@ def serve(
         hub, Address.parse(args.serve), open_to_all=args.no_auth, certfile=args.certfile, keyfile=args.keyfile
     )
     opened.callback(server.stop)
-    print(f"watch at {server.url}", file=sys.stderr)
     if not server.loopback:
         if server.token is None:
             print("camrt: whoever reaches this address sees the pictures and may change the settings", file=sys.stderr)
         if args.certfile is None:
             print("camrt: nothing is encrypted, the token neither; --certfile and --keyfile do that", file=sys.stderr)
+    print(f"watch at {server.url}", file=sys.stderr)
     return hub
 
 
