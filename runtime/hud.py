@@ -1,14 +1,16 @@
-"""The writing on the picture: classes with bars, speed, help."""
+"""The writing on the picture: classes with bars, boxes, speed, help."""
 
 from collections.abc import Sequence
 
 import cv2
 
+from camrt.runtime.boxes import Box
 from camrt.runtime.frames import Image
 from camrt.runtime.view import KEYS
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _WHITE = (255, 255, 255)
+_BLACK = (0, 0, 0)
 _BAR = (80, 200, 80)
 _DIM = 0.45
 
@@ -44,6 +46,12 @@ class Hud:
             )
             mark = "> " if class_id == explained else ""
             self._write(panel, f"{mark}{label}  {score:.2f}", self._pad, bottom - self._line // 3)
+
+    def boxes(self, image: Image, boxes: Sequence[Box]) -> None:
+        """Draw boxes as they come from `Result.boxes`; a dark line beside the light one is seen on any ground."""
+        for color, stroke in ((_BLACK, 2 * self._stroke + 1), (_WHITE, self._stroke)):
+            for x0, y0, x1, y1, _ in boxes:
+                cv2.rectangle(image, (x0, y0), (x1 - 1, y1 - 1), color, stroke)
 
     def caption(self, image: Image, text: str) -> None:
         """Write what the map explains along the lower edge."""

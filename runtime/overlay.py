@@ -32,6 +32,8 @@ class OverlayStyle:
     """Share of the colour in the blend, 0 (frame only) to 1 (colour only)."""
     alpha_by_value: bool = False
     """True: the share grows with the heat from 0 to ``alpha``, so that cold areas keep the camera's own pixels."""
+    threshold: float = 0.0
+    """Heat below this share of the range keeps the camera's own pixels, 0 (none does) to 1."""
     normalization: Normalization = "minmax"
     """``minmax`` stretches each map over the whole colour map; ``relu_max`` paints what speaks for the class, from 0
     to its maximum; ``range`` goes by ``value_range``, so that two pictures can be compared."""
@@ -43,6 +45,8 @@ class OverlayStyle:
             raise UsageError(f"no colour map {self.colormap!r}; known: {', '.join(COLORMAPS)}")
         if not 0.0 <= self.alpha <= 1.0:
             raise UsageError(f"alpha={self.alpha} must be within [0, 1]")
+        if not 0.0 <= self.threshold <= 1.0:
+            raise UsageError(f"threshold={self.threshold} must be within [0, 1]")
         if self.normalization not in get_args(Normalization):
             raise UsageError(f"no normalization {self.normalization!r}; known: {', '.join(get_args(Normalization))}")
         if (self.normalization == "range") != (self.value_range is not None):
@@ -59,9 +63,11 @@ def colors(colormap: str) -> NDArray[np.uint8]:
 
 
 @lru_cache(maxsize=128)
-def _table(colormap: str, alpha: float, by_value: bool) -> Any:
-    opacity = alpha * np.linspace(0.0, 1.0, 256, dtype=np.float32) if by_value else alpha
-    return kernels.blend_table(colors(colormap), opacity)
+def _table(colormap: str, alpha: float, by_value: bool, threshold: float) -> Any:
+    heat = np.linspace(0.0, 1.0, 256, dtype=np.float32)
+    opacity = alpha * heat if by_value else np.float32(alpha)
+    # One opacity for all values is the faster table.
+    return kernels.blend_table(colors(colormap), np.where(heat < threshold, 0.0, opacity) if threshold else opacity)
 
 
 def paint(
@@ -86,7 +92,7 @@ def paint(
     Returns: uint8 (H, W, 3), ``out`` if it was given.
     """
     target = np.empty_like(frame) if out is None else out
-    table = _table(style.colormap, style.alpha, style.alpha_by_value)
+    table = _table(style.colormap, style.alpha, style.alpha_by_value, style.threshold)
     map_rect = placement.map_rect(cam.shape[1], cam.shape[0])
 
     def draw(rows: tuple[int, int] | None) -> None:

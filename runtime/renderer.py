@@ -49,8 +49,9 @@ class Renderer:
         """
         view = self._view
         height, width = frame.image.shape[:2]
-        classes = view.classes or (result.top(view.rank + 1)[-1][0],)
+        classes = view.explained(result)
         picture = self._picture(height, width * len(classes))
+        hud = Hud(width, height)
         stages_ms = {**result.stages_ms, "cam": 0.0, "overlay": 0.0}
         steady = view.smooth_s > 0.0 or view.running_range
         explained = not steady or self._steadier.is_of_this_scene(frame, result_index)
@@ -65,11 +66,13 @@ class Renderer:
                 cam, style = self._steadied(cam, style, class_id, result_index, frame.time_s)
             summed = time.perf_counter()
             paint(frame.image, cam, result.placement, style, out=panel, pool=self._pool)
+            if view.boxes:
+                hud.boxes(panel, result.boxes(class_id))
             stages_ms["cam"] += 1e3 * (summed - start)
             stages_ms["overlay"] += 1e3 * (time.perf_counter() - summed)
         self._shown_at.append(time.perf_counter())
         if self._hud:
-            self._write(picture, width, classes, result, stages_ms)
+            self._write(hud, picture, width, classes, result, stages_ms)
         return Rendered(frame, picture, result, result_index, classes, stages_ms)
 
     def render_lost(self, frame: Frame) -> Rendered:
@@ -105,9 +108,14 @@ class Renderer:
         return self._buffer
 
     def _write(
-        self, picture: Image, width: int, classes: tuple[int, ...], result: Result, stages_ms: dict[str, float]
+        self,
+        hud: Hud,
+        picture: Image,
+        width: int,
+        classes: tuple[int, ...],
+        result: Result,
+        stages_ms: dict[str, float],
     ) -> None:
-        hud = Hud(width, picture.shape[0])
         for number, class_id in enumerate(classes):
             panel = picture[:, number * width : (number + 1) * width]
             hud.caption(panel, f"looking for: {result.label(class_id)}  {result.scores[class_id]:.2f}")

@@ -1,8 +1,12 @@
 """What the person at the window has chosen to see; keys change it while frames are drawn."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from camrt.runtime.overlay import COLORMAPS, OverlayStyle
+
+if TYPE_CHECKING:
+    from camrt.runtime.result import Result
 
 KEYS = {
     "q": "quit",
@@ -32,11 +36,17 @@ class View:
     """True: colours stand for the same numbers from frame to frame, over a range that is remembered; see `Steadier`."""
     fade: bool = False
     """True: the opacity is that of the style times the score, so that what is not believed is not painted."""
+    boxes: bool = False
+    """Draw boxes around the warm regions of each map."""
     paused: bool = False
     help: bool = False
     quit: bool = False
     snapshot: bool = False
     """A snapshot was asked for and not taken yet."""
+
+    def explained(self, result: "Result") -> tuple[int, ...]:
+        """Return the numbers of the classes whose maps are shown of a result, from left to right."""
+        return self.classes or (result.top(self.rank + 1)[-1][0],)
 
     def press(self, key: str) -> None:
         """Do what a key of `KEYS` stands for; other keys do nothing."""

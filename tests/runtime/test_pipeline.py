@@ -212,6 +212,25 @@ def test_a_watched_file_is_drawn_at_its_own_rate(model):
     assert len(sink.frames) == 21
 
 
+def test_boxes_are_drawn_where_the_result_has_them_and_nowhere_else(model):
+    image = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
+    result = model(image)
+    pictures = []
+    for boxes in (False, True):
+        renderer = Renderer(View(OverlayStyle(), (1, 2), boxes=boxes), hud=False, provider=None, threads=1)
+        pictures.append(renderer.render(Frame(image, 0, 0.0, "noise"), result, 0).image)
+        renderer.close()
+    changed = (pictures[0] != pictures[1]).any(axis=2)
+    for panel, class_id in ((changed[:, :320], 1), (changed[:, 320:], 2)):
+        near = np.zeros_like(panel)
+        for x0, y0, x1, y1, _ in result.boxes(class_id):
+            near[max(0, y0 - 3) : y1 + 3, max(0, x0 - 3) : x1 + 3] = True
+            near[y0 + 3 : y1 - 3, x0 + 3 : x1 - 3] = False
+            assert panel[y0, x0:x1].mean() > 0.9
+        assert panel.any()
+        assert not panel[~near].any()
+
+
 def test_the_writing_on_the_picture_is_drawn_on_any_size(model):
     for height, width in ((1, 1), (8, 200), (80, 200), (480, 640)):
         frame = Frame(np.zeros((height, width, 3), np.uint8), 0, 0.0, "black")

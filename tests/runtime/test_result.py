@@ -132,6 +132,20 @@ def test_alpha_by_value_keeps_cold_pixels(models):
     assert (drawn[:5, :5] != frame[:5, :5]).any()
 
 
+@pytest.mark.parametrize("by_value", [False, True])
+def test_below_the_threshold_the_camera_keeps_its_pixels_and_above_nothing_changes(models, by_value):
+    frame = noise(240, 320)
+    result = models["stretch"](frame)
+    heat = result.heatmap(0)
+    usual = result.draw(frame, 0, style=OverlayStyle(alpha_by_value=by_value))
+    drawn = result.draw(frame, 0, style=OverlayStyle(alpha_by_value=by_value, threshold=0.5))
+    cold, hot = heat < 0.49, heat > 0.51
+    assert cold.sum() > 1000
+    assert hot.sum() > 1000
+    np.testing.assert_array_equal(drawn[cold], frame[cold])
+    assert np.abs(drawn[hot].astype(int) - usual[hot]).max() <= 1
+
+
 @pytest.mark.parametrize("name", COLORMAPS)
 def test_colours_are_those_of_opencv(name):
     ramp = np.arange(256, dtype=np.uint8).reshape(1, 256)
@@ -152,6 +166,8 @@ def test_what_makes_no_sense_is_refused(models):
     for wrong in (
         {"colormap": "rainbow-dash"},
         {"alpha": 1.5},
+        {"threshold": -0.1},
+        {"threshold": float("nan")},
         {"normalization": "softmax"},
         {"normalization": "range"},
         {"value_range": (0.0, 1.0)},

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
 
     jobs = plan(args.inputs, args.output, overwrite=args.overwrite)
     model = open_model(args.model, args.provider, args.threads, args.provider_option)
-    view = View(style_of(args), classes_of(args, model))
+    view = View(style_of(args), classes_of(args, model), boxes=args.boxes)
     annotator = Annotator(model, view, hud=not args.no_hud, overwrite=args.overwrite)
     stop_on_signals(annotator.stop)
     problems = annotator.run(jobs)

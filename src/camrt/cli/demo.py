@@ -65,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         reason = window_available()
         if reason is None:
             as_live: dict[str, Any] = {"source": "synthetic", "output": [], "events": None, "window": True}
+            as_live |= {"serve": None, "no_auth": False, "certfile": None, "keyfile": None}
             live.run(argparse.Namespace(**vars(args) | as_live | {"sync": False}))
             return _judge(args, model)
         print(f"no window: {reason}", file=sys.stderr)
@@ -85,7 +86,7 @@ def _write(args: argparse.Namespace, model: "Model") -> bool:
     from camrt.runtime.sinks.pictures import write_picture
     from camrt.runtime.view import View
 
-    view = View(style_of(args), classes_of(args, model))
+    view = View(style_of(args), classes_of(args, model), boxes=args.boxes)
     try:
         args.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:

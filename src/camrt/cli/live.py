@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from camrt.cli.options import add_session_flags, add_style_flags, classes_of, open_model, stop_on_signals, style_of
+from camrt.cli.serving import add_serve_flags, hold, serve
 from camrt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "live",
         help="draw the map over a camera, a stream or a file",
-        description="Draw the class activation map over a camera, a stream or a file: in a window or into files.",
+        description="Draw the class activation map over a camera, a stream or a file: in a window, a browser or files.",
         epilog="example: camrt live model.onnx --source 0      (keys in the window: ? lists them)",
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="file made by camrt attach or export")
@@ -48,10 +49,11 @@ def add(commands: Any) -> None:
         help="write a video (by its suffix: .mp4 .avi ...) or, to a folder, pictures; repeatable; 'none' keeps nothing",
     )
     parser.add_argument("--events", metavar="FILE", help="write one JSON line a frame; - is standard output")
-    parser.add_argument("--window", action="store_true", help="show a window even with --output or --events")
+    parser.add_argument("--window", action="store_true", help="show a window even with --output, --events or --serve")
     parser.add_argument("--sync", action="store_true", help="show only frames that were classified, each with its map")
     parser.add_argument("--frames", type=int, metavar="N", help="stop after N frames")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    add_serve_flags(parser)
     add_style_flags(parser)
     add_session_flags(parser)
     parser.set_defaults(run=run)
@@ -70,13 +72,17 @@ def run(args: argparse.Namespace) -> int:
     files = [*outputs, *([Path(args.events)] if args.events not in (None, "-") else [])]
     _check_files(files, keep=[args.model, Path(args.source)])
     model = open_model(args.model, args.provider, args.threads, args.provider_option)
-    view = View(style_of(args), classes_of(args, model))
+    view = View(style_of(args), classes_of(args, model), boxes=args.boxes)
     with ExitStack() as opened:  # whatever happens before the pipeline sees to it; to close twice does no harm
         source = open_source(args.source)
         opened.callback(source.close)
         window, sinks = _open_sinks(args, outputs, view, source.fps, opened)
+        hub = serve(args, model, view, [source.name], opened)
+        if hub is not None:
+            sinks.append(hub.sink(0))
         renderer = Renderer(view, hud=not args.no_hud, provider=model.provider, threads=model.spare_threads)
-        pipeline = Pipeline(model, source, renderer, sinks, every_camera_frame=not args.sync, paced=window is not None)
+        watched = window is not None or hub is not None
+        pipeline = Pipeline(model, source, renderer, sinks, every_camera_frame=not args.sync, paced=watched)
         seen = 0
 
         def on_frame(rendered: "Rendered") -> None:
@@ -84,6 +90,8 @@ def run(args: argparse.Namespace) -> int:
             seen += rendered.result is not None  # what is shown without a signal was not seen
             if window is not None:
                 _obey(view, window, renderer, rendered, hold_s=_hold_s(source, rendered))
+            elif hub is not None:
+                hold(view, _hold_s(source, rendered))
             if view.quit or seen == args.frames:
                 pipeline.stop()
 
@@ -129,7 +137,7 @@ def _open_sinks(
         sinks.append(sink)
 
     window = None
-    if args.window or not (args.output or args.events):
+    if args.window or not (args.output or args.events or args.serve):
         window = WindowSink("camrt", view.press)
         add(window)
     for path in outputs:

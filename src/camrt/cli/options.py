@@ -73,6 +73,10 @@ def add_style_flags(parser: argparse.ArgumentParser) -> None:
         "--alpha-by-value", action="store_true", help="let the colour grow with the heat; cold areas stay as they are"
     )
     group.add_argument(
+        "--threshold", type=float, default=0.0, help="leave the picture as it is where the heat is below, 0 to 1"
+    )
+    group.add_argument("--boxes", action="store_true", help="draw boxes around the warm regions")
+    group.add_argument(
         "--normalize",
         default="minmax",
         metavar="HOW",
@@ -98,6 +102,7 @@ def style_of(args: argparse.Namespace) -> "OverlayStyle":
         colormap=args.colormap,
         alpha=args.alpha,
         alpha_by_value=args.alpha_by_value,
+        threshold=args.threshold,
         normalization=normalization,
         value_range=value_range,
     )

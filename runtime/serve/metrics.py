@@ -1,0 +1,71 @@
+"""The counters in the text format of Prometheus, version 0.0.4."""
+
+from collections.abc import Iterable, Iterator
+
+from camrt.runtime.serve.hub import Hub
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_Sample = tuple[dict[str, str], float]
+
+
+def metrics(hub: Hub, viewers: int) -> str:
+    """Return all metrics, a family after the other."""
+    every = [
+        ({"camera": str(number), "name": camera.name}, camera.numbers()) for number, camera in enumerate(hub.cameras)
+    ]
+    labels = hub.model.labels
+    lines = [
+        *_family(
+            "camrt_up", "gauge", "1 while a camera has a signal.", ((c, float(n.state == "live")) for c, n in every)
+        ),
+        *_family("camrt_frames_total", "counter", "Frames drawn.", ((c, n.frames) for c, n in every)),
+        *_family("camrt_classified_total", "counter", "Frames classified.", ((c, n.classified) for c, n in every)),
+        *_family(
+            "camrt_dropped_frames_total",
+            "counter",
+            "Frames of a live source that nobody had time for.",
+            ((c, n.dropped) for c, n in every),
+        ),
+        *_family(
+            "camrt_reconnects_total", "counter", "How often a signal came back.", ((c, n.reconnects) for c, n in every)
+        ),
+        *_family(
+            "camrt_frame_age_seconds",
+            "gauge",
+            "Seconds since the newest frame was drawn.",
+            ((c, n.age_s) for c, n in every if n.age_s is not None),
+        ),
+        *_family(
+            "camrt_fps",
+            "gauge",
+            "Frames per second.",
+            ((c | {"stage": stage}, rate) for c, n in every for stage, rate in n.fps.items()),
+        ),
+        *_family(
+            "camrt_stage_seconds",
+            "gauge",
+            "Seconds that each stage took for the newest frame.",
+            ((c | {"stage": stage}, ms / 1e3) for c, n in every for stage, ms in n.stages_ms.items()),
+        ),
+        *_family(
+            "camrt_class_frames_total",
+            "counter",
+            "Classified frames by their best class.",
+            ((c | {"class": labels[k]}, count) for c, n in every for k, count in sorted(n.classes.items())),
+        ),
+        *_family("camrt_viewers", "gauge", "Who watches pictures.", [({}, viewers)]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _family(name: str, kind: str, explained: str, samples: Iterable[_Sample]) -> Iterator[str]:
+    yield f"# HELP {name} {explained}"
+    yield f"# TYPE {name} {kind}"
+    for labels, value in samples:
+        inside = ",".join(f'{key}="{_escape(text)}"' for key, text in labels.items())
+        yield f"{name}{{{inside}}} {value:.9g}" if labels else f"{name} {value:.9g}"
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

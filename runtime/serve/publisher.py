@@ -1,0 +1,138 @@
+"""Draws and encodes for those who watch: once for all of them, and only while there are any."""
+
+import math
+import threading
+import time
+from functools import partial
+from typing import Final
+
+import cv2
+import numpy as np
+
+from camrt.runtime.contact_sheet import contact_sheet
+from camrt.runtime.frames import Image, Rendered
+from camrt.runtime.serve.answers import event
+from camrt.runtime.serve.channel import Channel
+from camrt.runtime.serve.hub import Camera, Hub
+
+NEXT_PART: Final = b"\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n"
+"""Between two pictures. It follows each at once: Chromium shows a picture only when it has read the head of the next
+(crbug.com/527446). So there can be nothing in it about the picture, no length and no number."""
+VIEWERS: Final = 8
+"""Who may watch pictures at once, all cameras together; as many may follow the numbers."""
+
+_QUALITY: Final = 80
+_WIDEST: Final = 1920
+"""Pixels: what is wider is made smaller for the stream, which no screen would show; a snapshot keeps its size."""
+_TILE_WIDTH: Final = 640
+_SHORTEST_S: Final = 1 / 60
+"""Between two pictures: a file that is read faster need not be watched faster."""
+_PATIENCE_S: Final = 0.5
+
+
+def jpeg(image: Image, frame: int | None = None) -> bytes:
+    """Encode a picture.
+
+    Args:
+        image: uint8 (H, W, 3) BGR.
+        frame: number that is written into it, as the comment ``frame N``.
+    """
+    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+    if frame is None:
+        return data
+    comment = f"frame {frame}".encode()
+    return data[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + data[2:]
+
+
+class Publisher:
+    """A thread that publishes pictures on ``pictures`` and what there is to say of them on ``events``."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self.pictures = [Channel(VIEWERS, hub.tell) for _ in hub.cameras]
+        """One channel a camera."""
+        self.mosaic = Channel(VIEWERS, hub.tell) if len(hub.cameras) > 1 else self.pictures[0]
+        """All cameras in one picture."""
+        self.events = Channel(VIEWERS, hub.tell)
+        self._last: list[tuple[Rendered | None, object]] = [(None, None)] * len(hub.cameras)
+        self._drawn: list[Rendered | None] = [None] * len(hub.cameras)
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="camrt-publisher", daemon=True)
+        self._thread.start()
+
+    @property
+    def viewers(self) -> int:
+        """Who watches pictures, all cameras together."""
+        channels = {id(channel): channel for channel in [*self.pictures, self.mosaic]}
+        return sum(channel.watched for channel in channels.values())
+
+    def close(self) -> None:
+        """Let all viewers go and end the thread."""
+        self._closed = True
+        for channel in (*self.pictures, self.mosaic, self.events):
+            channel.close()
+        self._hub.tell()
+        self._thread.join()
+
+    def _run(self) -> None:
+        seen = 0
+        while not self._closed:
+            seen = self._hub.wait(seen, _PATIENCE_S)
+            if self.viewers or self.events.watched:
+                start = time.monotonic()
+                self._publish()
+                time.sleep(max(0.0, _SHORTEST_S - (time.monotonic() - start)))
+
+    def _publish(self) -> None:
+        changed = [self._changed(number) for number in range(len(self._hub.cameras))]
+        for number, channel in enumerate(self.pictures):
+            if channel.watched and (changed[number] or channel.fresh):
+                channel.fresh = False
+                part = self._hub.cameras[number].draw(partial(self._encode, number))
+                if part is not None:
+                    channel.publish(part)
+        if self.mosaic is not self.pictures[0] and self.mosaic.watched and (any(changed) or self.mosaic.fresh):
+            self.mosaic.fresh = False
+            self.mosaic.publish(jpeg(self._sheet()) + NEXT_PART)
+        if self.events.watched:
+            self.events.fresh = False
+            self.events.publish(b"data: " + event(self._hub, self._drawn, self.viewers) + b"\n\n")
+
+    def _changed(self, number: int) -> bool:
+        """Return whether a camera would be drawn otherwise than it was."""
+        view, camera = self._hub.view, self._hub.cameras[number]
+        now = camera.shown, (view.style, view.classes, view.rank, view.boxes)
+        before, self._last[number] = self._last[number], now
+        changed = now[0] is not before[0] or now[1] != before[1]
+        if changed:
+            self._drawn[number] = camera.described()
+        return changed
+
+    def _encode(self, number: int, drawn: Rendered) -> bytes:
+        self._drawn[number] = drawn
+        image = drawn.image
+        if image.shape[1] > _WIDEST:
+            size = (_WIDEST, max(1, round(image.shape[0] * _WIDEST / image.shape[1])))
+            image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+        return jpeg(image, drawn.frame.index) + NEXT_PART
+
+    def _sheet(self) -> Image:
+        columns = math.ceil(math.sqrt(len(self._hub.cameras)))
+        width = min(_TILE_WIDTH, _WIDEST // columns)
+        tiles = [self._tile(number, camera, width) for number, camera in enumerate(self._hub.cameras)]
+        return contact_sheet(tiles, columns, (width, width * 3 // 4))
+
+    def _tile(self, number: int, camera: Camera, width: int) -> Image:
+        """Return the picture of a camera in the middle of a tile, black around it."""
+        tile = np.zeros((width * 3 // 4, width, 3), np.uint8)
+
+        def place(drawn: Rendered) -> None:
+            self._drawn[number] = drawn
+            high, wide = drawn.image.shape[:2]
+            scale = min(tile.shape[1] / wide, tile.shape[0] / high)
+            size = (max(1, round(wide * scale)), max(1, round(high * scale)))
+            x, y = (tile.shape[1] - size[0]) // 2, (tile.shape[0] - size[1]) // 2
+            tile[y : y + size[1], x : x + size[0]] = cv2.resize(drawn.image, size, interpolation=cv2.INTER_AREA)
+
+        camera.draw(place)
+        return tile

@@ -1,0 +1,292 @@
+"""``camrt live --serve``: who is let in, by which name, and what is refused."""
+
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from itertools import islice
+from urllib.parse import urlsplit
+
+import pytest
+
+from support.command import refusal
+from support.serving import DEMO, pictures, serving
+
+JSON = {"Content_Type": "application/json"}
+PAGES = ("/", "/live.js", "/style.css", "/api", "/api.js", "/icon.svg", "/openapi.json", "/api/state", "/api/result")
+OTHERS = ("/api/labels", "/api/snapshot.jpg", "/api/map.npy", "/api/settings", "/stream", "/events", "/metrics")
+
+
+@pytest.fixture(scope="module")
+def local():
+    with serving() as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def everywhere():
+    with serving(bind="0.0.0.0:0") as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("certificate")
+    files = ["-keyout", "key.pem", "-out", "cert.pem"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=camrt", *files]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder / "cert.pem", folder / "key.pem"
+
+
+def enter(served, path="/", **headers):
+    """Open a path with the token; returns (response, cookie)."""
+    separator = "&" if "?" in path else "?"
+    response, _ = served.ask(f"{path}{separator}token={served.token}", **headers)
+    return response, (response.headers["Set-Cookie"] or "").partition(";")[0]
+
+
+def exchange(served, data, *, wait_s=20):
+    """Send bytes; returns all that comes until the other side closes."""
+    received = b""
+    with served.socket() as connection:
+        connection.settimeout(wait_s)
+        with suppress(ConnectionError):
+            connection.sendall(data)
+            while more := connection.recv(65536):
+                received += more
+    return received
+
+
+def test_without_a_host_it_listens_to_this_machine_alone(local):
+    assert local.url == f"http://127.0.0.1:{local.port}/"
+    with pytest.raises(OSError, match="refused|unreachable|timed out"):
+        socket.create_connection((own_address(), local.port), timeout=2)
+
+
+def own_address():
+    """Return an address of this machine that is not the loopback interface's; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no other interface")
+        return probe.getsockname()[0]
+
+
+@pytest.mark.parametrize("path", [*PAGES, *OTHERS])
+def test_nothing_is_told_without_the_token(everywhere, path):
+    guesses = (
+        {},
+        {"Authorization": "Bearer "},
+        {"Authorization": f"Bearer {everywhere.token[:-1]}"},
+        {"Authorization": f"Basic {everywhere.token}"},
+        {"Cookie": f"camrt-{everywhere.port}=guess"},
+        {"Cookie": f"other={everywhere.token}"},
+    )
+    for headers in guesses:
+        response, body = everywhere.ask(path, **headers)
+        assert (response.status, response.headers["WWW-Authenticate"]) == (401, "Bearer")
+        assert body == b"This view needs its token: open the address that camrt printed when it started.\n"
+    assert everywhere.ask(f"{path}?token={everywhere.token[:-1]}")[0].status == 401
+
+
+def test_the_token_is_long_and_new_each_time(everywhere):
+    with serving(bind="0.0.0.0:0") as other:
+        assert len(everywhere.token) == len(other.token) == 32
+        assert everywhere.token != other.token
+
+
+def test_the_token_becomes_a_cookie_and_leaves_the_address(everywhere):
+    response, cookie = enter(everywhere, "/api/result?camera=0")
+    assert (response.status, response.headers["Location"]) == (303, "/api/result?camera=0")
+    attributes = {part.strip() for part in response.headers["Set-Cookie"].split(";")[1:]}
+    assert attributes == {"Path=/", "HttpOnly", "SameSite=Strict"}
+    assert cookie.startswith(f"camrt-{everywhere.port}=")  # a host's cookies are for all its ports
+    assert everywhere.ask("/api/state", Cookie=cookie)[0].status == 200
+    assert everywhere.ask("/api/state", Cookie=f"a=b; {cookie}")[0].status == 200
+    assert everywhere.ask("/api/state", Authorization=f"Bearer {everywhere.token}")[0].status == 200
+
+
+def test_the_way_on_after_the_token_stays_on_this_host(everywhere):
+    for path in ("//elsewhere.example/", "/%2f%2felsewhere.example/", "/\\elsewhere.example"):
+        response, _ = enter(everywhere, path)
+        assert response.status == 303
+        assert urlsplit(response.headers["Location"]).netloc == ""
+        assert not response.headers["Location"].startswith(("//", "/\\"))
+
+
+def test_after_a_link_on_another_site_a_page_of_ours_leads_on(everywhere):
+    """A strict cookie is kept back through the redirects of a navigation that began elsewhere."""
+    response, cookie = enter(everywhere, '/?camera=0&x="><script>', Sec_Fetch_Site="cross-site")
+    assert response.status == 200
+    assert cookie
+    _, body = everywhere.ask(f"/?x=%22><script>&token={everywhere.token}", Sec_Fetch_Site="cross-site")
+    assert b'content="0;url=/?x=%22%3E%3Cscript%3E"' in body
+    assert everywhere.token.encode() not in body
+
+
+def test_a_token_is_exchanged_by_reading_only(everywhere):
+    response, _ = everywhere.ask(f"/api/settings?token={everywhere.token}", "PATCH", b"{}", **JSON)
+    assert response.status == 401
+
+
+def test_health_is_told_without_a_token(everywhere):
+    response, body = everywhere.ask("/healthz")
+    assert (response.status, body) == (200, b'{"status":"ok"}')
+
+
+def test_no_auth_lets_everybody_in_and_says_so():
+    with serving("--no-auth", bind="0.0.0.0:0") as served:
+        assert served.token == ""
+        assert served.ask("/api/state")[0].status == 200
+    assert "whoever reaches this address sees the pictures" in served.said
+
+
+def test_what_is_asked_and_the_token_are_never_logged(everywhere):
+    with serving(bind="0.0.0.0:0") as served:
+        enter(served)
+        served.ask("/?token=wrong")
+        exchange(served, b"nonsense\r\n\r\n")
+        served.process.terminate()
+        out, errors = served.process.communicate(timeout=20)
+    assert served.token not in out + errors
+    assert "wrong" not in out + errors
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1.evil.example", "", "["]
+)
+def test_a_name_that_is_not_its_own_is_not_answered_to(local, host):
+    for path in ("/", "/api/state", "/stream", "/healthz"):
+        assert local.ask(path, Host=host)[0].status in (400, 421)
+
+
+def test_its_own_names_and_addresses_are_answered_to(local, everywhere):
+    own = socket.gethostname().lower()
+    for host in (
+        "localhost",
+        "LOCALHOST:1",
+        "127.0.0.1",
+        "[::1]",
+        f"127.0.0.1:{local.port}",
+        own,
+        f"{own}.local",
+        "192.168.1.7:8080",
+    ):
+        assert local.ask("/healthz", Host=host)[0].status == 200, host
+    assert own in everywhere.url
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://127.0.0.1:1", "https://127.0.0.1.evil.example"]
+)
+def test_requests_from_pages_of_others_are_refused(local, origin):
+    for method, path in (
+        ("PATCH", "/api/settings"),
+        ("POST", "/api/settings"),
+        ("GET", "/stream"),
+        ("GET", "/api/state"),
+    ):
+        assert local.ask(path, method, b"{}" if method != "GET" else None, Origin=origin, **JSON)[0].status == 403
+    assert local.ask("/api/settings", "PATCH", b"{}", Sec_Fetch_Site="cross-site", **JSON)[0].status == 403
+    own = {"Origin": f"http://127.0.0.1:{local.port}", "Sec_Fetch_Site": "same-origin"}
+    assert local.ask("/api/settings", "PATCH", b"{}", **own, **JSON)[0].status == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/api", "/live.js", "/api/state", "/api/snapshot.jpg", "/nowhere", "/stream", "/metrics"]
+)
+def test_every_answer_has_the_headers_that_keep_pages_apart(local, path):
+    connection = local.connect()
+    connection.request("GET", path)
+    headers = connection.getresponse().headers
+    connection.close()
+    policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
+    assert (policy["default-src"], policy["script-src"], policy["frame-ancestors"]) == ("'none'", "'self'", "'none'")
+    assert "unsafe" not in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert headers["Cache-Control"] == "no-store"
+    assert "Access-Control-Allow-Origin" not in headers
+    assert "Server" not in headers
+
+
+def test_a_body_that_is_too_long_is_refused(local):
+    assert local.ask("/api/settings", "PATCH", b" " * 20_000 + b"{}", **JSON)[0].status == 413
+    head = b"PATCH /api/settings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    chunks = b"4000\r\n" + b" " * 0x4000 + b"\r\n"
+    endless = exchange(local, head + b"Transfer-Encoding: chunked\r\n\r\n" + 50 * chunks)
+    assert endless.startswith(b"HTTP/1.1 413") or not endless  # or the rest of it met a closed connection
+    assert local.ask("/api/settings", "PATCH", b"{}", **JSON)[0].status == 200
+
+
+def test_a_head_that_is_too_long_is_refused(local):
+    received = exchange(local, b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: " + b"y" * 100_000)
+    assert received.startswith(b"HTTP/1.1 400") or not received
+    assert local.ask("/healthz")[0].status == 200
+
+
+@pytest.mark.slow
+def test_requests_that_trickle_in_are_cut_off(local):
+    """Each is alive all the time, and none ever complete."""
+    starts = [
+        b"",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HTTP/1.1\r\nX: ",
+        b"PATCH /api/settings HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{",
+    ]
+    connections = [local.socket() for _ in starts]
+    for connection, start in zip(connections, starts, strict=True):
+        connection.sendall(start)
+    open_ones = set(connections)
+    end = time.monotonic() + 60
+    while open_ones and time.monotonic() < end:
+        time.sleep(0.5)
+        for connection in list(open_ones):
+            connection.settimeout(0.1)
+            try:
+                if connection is not connections[0]:
+                    connection.sendall(b"y")
+                while connection.recv(65536):
+                    pass
+                open_ones.remove(connection)
+            except TimeoutError:
+                pass
+            except ConnectionError:
+                open_ones.remove(connection)
+    for connection in connections:
+        connection.close()
+    assert not open_ones
+
+
+def test_many_silent_connections_do_not_keep_others_out_for_long(local):
+    silent = [local.socket() for _ in range(200)]
+    assert local.ask("/healthz")[0].status in (200, 503)
+    for connection in silent:
+        connection.close()
+    time.sleep(0.5)
+    assert local.ask("/healthz")[0].status == 200
+
+
+def test_with_a_certificate_all_is_encrypted(certificate):
+    cert, key = certificate
+    with serving("--certfile", cert, "--keyfile", key, bind="0.0.0.0:0") as served:
+        assert served.url.startswith("https://")
+        response, cookie = enter(served)
+        assert "Secure" in response.headers["Set-Cookie"]
+        connection = served.connect()
+        connection.request("GET", "/stream", headers={"Cookie": cookie})
+        assert len(list(islice(pictures(connection.getresponse()), 3))) == 3
+        connection.close()
+        assert b"HTTP/1.1 200" not in exchange(served, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert "encrypted" not in served.said
+
+
+def test_a_key_with_a_password_is_refused_and_not_asked_for(certificate, tmp_path):
+    cert, key = certificate
+    command = ["openssl", "rsa", "-aes256", "-passout", "pass:secret", "-in", key, "-out", tmp_path / "locked.pem"]
+    subprocess.run(command, check=True, capture_output=True)
+    flags = ["--serve", "0", "--certfile", cert, "--keyfile", tmp_path / "locked.pem"]
+    assert "no certificate with its key" in refusal("live", DEMO, "--source", "synthetic", *flags, status=2)
