@@ -151,6 +151,7 @@ class Pipeline:
     def _draw(self, on_frame: Callable[[Rendered], None] | None) -> int:
         frames = 0
         newest: _Inferred | None = None
+        lost_at = -1  # what was seen before the signal was lost says nothing about what came back
         shift_s: float | None = None  # from a frame's time to the clock's
         while not self._stop.is_set():
             try:
@@ -165,9 +166,12 @@ class Pipeline:
             if frame is None:
                 continue
             if frame.lost:
+                lost_at = frame.index
                 self._give(self._renderer.render_lost(frame), on_frame)
                 continue
-            if newest is None or newest.result is None or frame.image.shape != newest.frame.image.shape:
+            if newest is None or newest.result is None or newest.frame.index < lost_at:
+                continue
+            if frame.image.shape != newest.frame.image.shape:
                 continue
             if self._paced:
                 now_s = time.perf_counter()

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from camrt.runtime import v4l2
 from camrt.runtime.doctor.finding import OK, WARNING, Finding
 
 
@@ -14,12 +15,11 @@ def findings() -> Iterator[Finding]:
         yield Finding("cameras", OK, "not listed on this system; try camrt live --source 0")
         return
     found = False
-    for device in sorted(Path("/dev").glob("video[0-9]*"), key=lambda path: (len(path.name), path.name)):
-        facts = Path("/sys/class/video4linux") / device.name
-        if _text(facts / "index") not in ("", "0"):
-            continue  # a second node of the same camera, for its metadata
+    for device in v4l2.device_files():
+        if v4l2.is_second_node(device):
+            continue
         found = True
-        yield _camera(device, _text(facts / "name") or "no name")
+        yield _camera(device, v4l2.name_of(device) or "no name")
     if not found:
         yield Finding("cameras", OK, "none found (/dev/video*); files, folders and addresses need none")
 
@@ -49,10 +49,3 @@ def _group(device: Path) -> str:
         return grp.getgrgid(number).gr_name
     except KeyError:
         return str(number)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""

@@ -67,12 +67,14 @@ class PictureSink:
             raise SinkError(f"folder {folder} cannot be made: {error.strerror}") from error
 
     def write(self, rendered: Rendered) -> None:
-        """Write one picture; it appears whole or not at all.
+        """Write one picture; it appears whole or not at all. While there is no signal there is none to keep.
 
         Raises:
             UsageError: it exists and may not be replaced.
             SinkError: it is the input itself, or cannot be written.
         """
+        if rendered.result is None:
+            return
         target = self._target(rendered.frame)
         refuse_existing(target, overwrite=self._overwrite)
         source = Path(rendered.frame.name)

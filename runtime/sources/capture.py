@@ -1,20 +1,32 @@
 """`cv2.VideoCapture`, opened the way each kind of source needs it."""
 
-import glob
 import os
-import sys
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Protocol
 
 import cv2
 
 from camrt.errors import SourceError
+from camrt.runtime.frames import Image
 from camrt.runtime.sources.address import redact, why_not
 
 _SILENT: Final = 0  # LOG_LEVEL_SILENT
 FASTEST_FPS: Final = 1000.0
 """A header that states more than this holds a clock's rate (90000 is common), not a frame rate."""
+
+
+class Capture(Protocol):
+    """What a source needs of `cv2.VideoCapture`, and of what stands in for it."""
+
+    def read(self) -> tuple[bool, Any]:
+        """Wait for the next picture, uint8 (H, W, 3) BGR; False: there is none, it ended or was lost."""
+
+    def get(self, propId: int, /) -> float:  # noqa: N803 - OpenCV's name
+        """Return a property by its number in OpenCV; 0 where it has none."""
+
+    def release(self) -> None:
+        """Let go of the device or connection."""
 
 
 def quiet_decoders() -> None:
@@ -29,36 +41,25 @@ def quiet_decoders() -> None:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET; read when the first video is opened
 
 
-def open_camera(device: int | str) -> cv2.VideoCapture:
-    """Open a camera by number or device file.
+class _Jpegs:
+    """A stream of JPEGs, decoded here: OpenCV's FFmpeg would scale every picture to the size of the first."""
 
-    Raises:
-        SourceError: there is none, or it cannot be opened; the message says which there are.
-    """
-    if sys.platform == "linux":
-        path = Path(f"/dev/video{device}" if isinstance(device, int) else device)
-        if not path.exists():
-            found = ", ".join(sorted(glob.glob("/dev/video*"))) or "none"  # noqa: PTH207 - Path cannot glob "/dev/v*"
-            raise SourceError(f"no camera {device} ({path}); found: {found}. Plug it in, or name another with --source")
-        if not os.access(path, os.R_OK | os.W_OK):
-            raise SourceError(
-                f"camera {path} may not be opened by this user; add the user to its group (often 'video')"
-            )
-        capture = cv2.VideoCapture(str(path), cv2.CAP_V4L2)
-    else:
-        capture = cv2.VideoCapture(device, cv2.CAP_ANY)
-    if not capture.isOpened():
-        raise SourceError(f"camera {device} cannot be opened; another program may hold it, or it is no video device")
-    # Raw YUYV is all that USB has room for at 5 to 10 fps; MJPG must be asked for before the size (opencv#9540).
-    # A camera without it keeps its own format, and takes the nearest size it has.
-    capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
-    capture.set(cv2.CAP_PROP_FRAME_WIDTH, 1280)
-    capture.set(cv2.CAP_PROP_FRAME_HEIGHT, 720)
-    capture.set(cv2.CAP_PROP_FPS, 30)
-    return capture
+    def __init__(self, capture: cv2.VideoCapture) -> None:
+        self._capture = capture
+        self.get = capture.get
+        self.release = capture.release
+
+    def read(self) -> tuple[bool, Image | None]:
+        while True:
+            more, data = self._capture.read()
+            if not more:
+                return False, None
+            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+            if image is not None:  # a picture that arrived damaged is passed over
+                return True, image  # type: ignore[return-value]
 
 
-def open_url(url: str, open_timeout_s: float, read_timeout_s: float) -> cv2.VideoCapture:
+def open_url(url: str, open_timeout_s: float, read_timeout_s: float) -> Capture:
     """Open a network stream, and fail after ``open_timeout_s`` rather than wait for ever.
 
     Raises:
@@ -79,6 +80,9 @@ def open_url(url: str, open_timeout_s: float, read_timeout_s: float) -> cv2.Vide
         in_vain = time.monotonic() - asked_s >= 0.9 * open_timeout_s
         reason = f"no answer within {open_timeout_s:g} s" if in_vain else why_not(url)
         raise SourceError(f"{redact(url)} cannot be opened: {reason}")
+    stream = frame_count_of(capture) is None
+    if stream and _codec_of(capture) == "MJPG" and capture.set(cv2.CAP_PROP_FORMAT, -1):  # undecoded
+        return _Jpegs(capture)
     return capture
 
 
@@ -104,13 +108,26 @@ def open_file(path: Path) -> cv2.VideoCapture:
     return capture
 
 
-def fps_of(capture: cv2.VideoCapture) -> float | None:
+def gives(capture: Capture) -> str:
+    """Return what a camera or stream gives, as in ``MJPG 1280x720 at 30 fps``, as far as it says so."""
+    width, height = (round(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+    fps = fps_of(capture)
+    return f"{_codec_of(capture)} {width}x{height}{'' if fps is None else f' at {fps:g} fps'}".strip()
+
+
+def _codec_of(capture: Capture) -> str:
+    """Return the four letters of a codec, upper case; empty where there are none."""
+    letters = (int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF).to_bytes(4, "little")
+    return letters.decode("ascii", "replace").strip(" \0").upper() if letters.isascii() else ""
+
+
+def fps_of(capture: Capture) -> float | None:
     """Return the nominal frame rate; None where the header has none or nonsense: 0, negative, NaN, a clock's rate."""
     fps = capture.get(cv2.CAP_PROP_FPS)
     return fps if 0.0 < fps <= FASTEST_FPS else None
 
 
-def frame_count_of(capture: cv2.VideoCapture) -> int | None:
+def frame_count_of(capture: Capture) -> int | None:
     """Return how many frames the header promises; None where it does not: 0, negative or NaN, as for streams."""
     count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     return round(count) if 0 < count < 2**31 else None

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from camrt import __version__
-from camrt.cli import annotate, attach, bench, demo, doctor, export, inspect, live, quantize
+from camrt.cli import annotate, attach, bench, cameras, demo, doctor, export, inspect, live, quantize
 from camrt.errors import CamrtError, UsageError
 
-_COMMANDS = (demo, live, annotate, attach, export, quantize, inspect, bench, doctor)
+_COMMANDS = (demo, live, annotate, attach, export, quantize, inspect, bench, cameras, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

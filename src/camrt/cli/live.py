@@ -37,7 +37,8 @@ def add(commands: Any) -> None:
         "--source",
         default="0",
         metavar="S",
-        help="camera number (default 0) or device, video, rtsp:// or http:// URL, picture, folder, glob, 'synthetic'",
+        help="camera number (default 0) or device, video, rtsp:// or http:// URL, picture, folder, glob, 'picamera2', "
+        "gst:PIPELINE, 'synthetic'",
     )
     parser.add_argument(
         "--output",
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     model = open_model(args.model, args.provider, args.threads, args.provider_option)
     view = View(style_of(args), classes_of(args, model), boxes=args.boxes)
     with ExitStack() as opened:  # whatever happens before the pipeline sees to it; to close twice does no harm
-        source = open_source(args.source)
+        source = open_source(args.source, tell=lambda line: print(line, file=sys.stderr))
         opened.callback(source.close)
         window, sinks = _open_sinks(args, outputs, view, source.fps, opened)
         hub = serve(args, model, view, [source.name], opened)
