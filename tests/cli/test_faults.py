@@ -1,0 +1,245 @@
+"""What may happen while it runs for weeks: it goes on, or ends as it should, and what was written is whole."""
+
+import http.client
+import json
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from camrt.benchmarks.process import live
+from camrt.benchmarks.viewers import Viewer, get, state_of
+from support.events import read_events
+from support.needs import skip_or_fail
+from support.videos import read_video
+
+CLOCK = Path(__file__).parents[1] / "support" / "jumping_clock.c"
+YEARS_S = 20 * 365 * 86400
+DEMO = Path(__file__).parents[2] / "runtime" / "assets" / "demo.onnx"
+
+
+def frames_of(watched):
+    return state_of(watched.url)["cameras"][0]["frames"]
+
+
+def goes_on(watched, within_s=15):
+    """Tell whether frames still come."""
+    before, until = frames_of(watched), time.monotonic() + within_s
+    while time.monotonic() < until:
+        if frames_of(watched) > before + 5:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.parametrize("how", ["replaced", "overwritten", "removed"])
+def test_a_model_file_that_changes_while_it_runs_changes_nothing(how, mobilenet, tmp_path):
+    model = tmp_path / "model.onnx"
+    shutil.copy(DEMO, model)
+    with live(model, ["synthetic"]) as watched:
+        assert goes_on(watched)
+        labels = get(watched.url, "/api/labels")
+        if how == "replaced":
+            shutil.copy(mobilenet, tmp_path / "other.onnx")
+            (tmp_path / "other.onnx").replace(model)
+        elif how == "overwritten":
+            model.write_bytes(b"nothing of the kind" * 1000)
+        else:
+            model.unlink()
+        assert goes_on(watched)
+        assert get(watched.url, "/api/labels") == labels
+        assert json.loads(get(watched.url, "/api/result"))["top"][0]["score"] is not None
+
+
+def test_a_clock_that_jumps_stops_nothing(tmp_path, monkeypatch):
+    """A board without a clock of its own starts in 1970 and is set right once it is on the network."""
+    shim, offset = tmp_path / "clock.so", tmp_path / "offset"
+    try:
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", shim, CLOCK, "-ldl"], check=True)
+    except FileNotFoundError:
+        skip_or_fail("no C compiler for the clock that jumps")
+    offset.write_text("0")
+    monkeypatch.setenv("JUMPING_CLOCK", str(offset))
+    monkeypatch.setenv("LD_PRELOAD", str(shim))
+    with live(DEMO, ["synthetic"], "--events", str(tmp_path / "e.jsonl"), "-o", str(tmp_path / "v.mp4")) as watched:
+        monkeypatch.delenv("LD_PRELOAD")
+        assert goes_on(watched)
+        for jump in (YEARS_S, -YEARS_S, 0):
+            offset.write_text(str(jump))
+            assert goes_on(watched), watched.said()
+            assert state_of(watched.url)["cameras"][0]["age_s"] < 2.0
+    times = [event["time"] for event in read_events(tmp_path / "e.jsonl")]
+    assert max(times) - min(times) > YEARS_S
+    frames, fps = read_video(tmp_path / "v.mp4")
+    assert len(frames) > 20
+    assert 5 < fps < 60  # and no gap of years in it
+
+
+def test_sigterm_under_load_ends_it_with_everything_whole(tmp_path):
+    outputs = ["--events", str(tmp_path / "e.jsonl"), "-o", str(tmp_path / "v.mp4")]
+    with live(DEMO, ["synthetic"], *outputs) as watched:
+        viewers = [Viewer(watched.url) for _ in range(6)]
+        assert goes_on(watched)
+        watched.process.send_signal(signal.SIGTERM)
+        watched.process.wait(10)
+        for viewer in viewers:
+            assert viewer.pictures
+            viewer.close()
+        assert watched.process.returncode == 0, watched.said()
+        assert "Traceback" not in watched.said()
+    events = read_events(tmp_path / "e.jsonl")
+    assert len(read_video(tmp_path / "v.mp4")[0]) == len(events) > 5
+
+
+REQUESTS = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /stream?camera=0 HTTP/1.1\r\nHost: localhost\r\nCookie: a=b\r\n\r\n",
+    b"GET /api/map.npy?camera=0&class_id=3 HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n\r\n",
+    b"PATCH /api/settings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 14\r\n\r\n"
+    b'{"alpha": 0.5}',
+    b"POST /events HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+)
+SPICE = (
+    *(b"\0", b"\r\n", b"\r\n\r\n", b"%00", b"../../etc/passwd", b"%2e%2e%2f", b"\xff\xfe", b"A" * 70000, b"-1", b"1e309", b"NaN"),
+    *(b"{", b"[" * 3000, b"Content-Length: 99999999999\r\n", b"Transfer-Encoding: chunked\r\n", b"Host: evil\r\n", b"HTTP/2.0"),
+    *(b"?camera=99", b"?class_id=-3", b"\xf0\x9f\x98\x80", b";;;", b"' OR 1=1 --", b"<script>", b"Range: bytes=0-\r\n"),
+)  # fmt: skip
+
+
+def mutated(chance, data):
+    """Return bytes with a few changes."""
+    data = bytearray(data)
+    for _ in range(chance.randint(1, 4)):
+        at = chance.randrange(len(data) + 1)
+        match chance.randrange(5):
+            case 0:
+                data[at:at] = chance.choice(SPICE)
+            case 1:
+                del data[at : at + chance.randint(1, 20)]
+            case 2 if at < len(data):
+                data[at] = chance.randrange(256)
+            case 3:
+                data[at:at] = data[: chance.randint(0, 40)]
+            case _:
+                del data[at:]
+        data = data or bytearray(b"\r\n")
+    return bytes(data)
+
+
+def test_requests_that_make_no_sense_are_answered_or_cut_off_and_hurt_nobody():
+    chance = random.Random(0)
+    statuses = {}
+    with live(DEMO, ["synthetic"]) as watched:
+        address = urlsplit(watched.url)
+        memory = watched.memory_mb()
+        viewer = Viewer(watched.url)
+        for _ in range(400):
+            with closing(socket.create_connection((address.hostname, address.port), timeout=5)) as connection:
+                connection.settimeout(0.05)
+                try:
+                    connection.sendall(mutated(chance, chance.choice(REQUESTS)))
+                    answer = connection.recv(64)
+                except TimeoutError:
+                    answer = b"(waits for more)"
+                except OSError:
+                    answer = b"(cut off)"
+            status = re.match(rb"HTTP/1.1 (\d+)", answer)
+            key = int(status[1]) if status else answer
+            statuses[key] = statuses.get(key, 0) + 1
+        assert not any(isinstance(key, int) and key >= 500 and key != 503 for key in statuses), statuses
+        assert statuses.get(400, 0) > 20
+        assert goes_on(watched)
+        assert viewer.connections == 1  # and was never cut off
+        viewer.close()
+        assert "Traceback" not in watched.said(), watched.said()
+        assert watched.memory_mb() < memory + 60
+        assert watched.files() < 60
+
+
+def test_a_camera_that_sends_rubbish_is_lost_and_comes_back(tmp_path):
+    """Real JPEGs, mutated ones, noise: what cannot be decoded is passed over or told, and nothing ends."""
+    rubbish = """
+import random, sys, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import cv2
+from camrt.runtime.scene import Scene
+whole = [cv2.imencode(".jpg", Scene(seed=0).view(i).image)[1].tobytes() for i in range(20)]
+chance = random.Random(0)
+class Camera(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        for number in range(10**6):
+            data = bytearray(whole[number % 20])
+            if number > 40 and number % 3 == 0:
+                for _ in range(chance.randint(1, 60)):
+                    data[chance.randrange(len(data))] = chance.randrange(256)
+            if number > 40 and number % 7 == 0:
+                del data[chance.randrange(len(data)):]
+            if number % 100 == 99:
+                self.wfile.write(chance.randbytes(5000))
+            head = "--frame\\r\\nContent-Type: image/jpeg\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(data)
+            self.wfile.write(head.encode() + bytes(data) + b"\\r\\n")
+            time.sleep(0.02)
+            if number == 300:
+                return
+    def log_message(self, *_):
+        pass
+server = ThreadingHTTPServer(("127.0.0.1", 0), Camera)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+    with subprocess.Popen([sys.executable, "-c", rubbish], stdout=subprocess.PIPE, text=True) as camera:
+        try:
+            port = int(camera.stdout.readline())
+            with live(DEMO, [f"http://127.0.0.1:{port}/"], "--events", str(tmp_path / "e.jsonl")) as watched:
+                until = time.monotonic() + 60
+                while state_of(watched.url)["cameras"][0]["reconnects"] < 1:
+                    assert watched.process.poll() is None, watched.said()
+                    assert time.monotonic() < until, watched.said()
+                    time.sleep(0.2)
+                assert goes_on(watched)
+                assert "Traceback" not in watched.said()
+        finally:
+            camera.kill()
+    events = read_events(tmp_path / "e.jsonl")
+    assert any("lost" in event for event in events)
+    assert sum("top" in event for event in events) > 100
+
+
+def test_a_flood_of_viewers_is_capped_and_the_first_ones_stay(tmp_path):
+    with live(DEMO, ["synthetic"]) as watched:
+        first = [Viewer(watched.url) for _ in range(2)]
+        assert goes_on(watched)
+        address = urlsplit(watched.url)
+        flood, refused = [], 0
+        for _ in range(150):
+            connection = http.client.HTTPConnection(address.netloc, timeout=10)
+            connection.request("GET", "/stream")
+            refused += connection.getresponse().status == 503
+            flood.append(connection)
+        before = [viewer.pictures for viewer in first]
+        assert refused > 100
+        assert goes_on(watched)
+        time.sleep(1.0)
+        assert all(
+            viewer.pictures > count and viewer.connections == 1 for viewer, count in zip(first, before, strict=True)
+        )
+        for connection in flood:
+            connection.close()
+        until = time.monotonic() + 20
+        while state_of(watched.url)["viewers"] > 2:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        for viewer in first:
+            viewer.close()
