@@ -44,7 +44,7 @@ while True:
 def test_questions_are_those_of_the_kernels_header(tmp_path):
     (tmp_path / "a.c").write_text(HEADER)
     try:
-        subprocess.run(["cc", "a.c", "-o", "a"], cwd=tmp_path, check=True, capture_output=True)
+        subprocess.run(["gcc", "a.c", "-o", "a"], cwd=tmp_path, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
         skip_or_fail(f"no C compiler with the kernel's headers: {error}")
     said = json.loads(subprocess.run([tmp_path / "a"], capture_output=True, text=True, check=True).stdout)

@@ -17,11 +17,11 @@ class UsbCamera:
     """``path`` is its device file, ``environment`` is what a process needs to see it."""
 
     def __init__(self, folder, kind):
-        if shutil.which("cc") is None or not Path("/usr/include/linux/videodev2.h").exists():
+        if shutil.which("gcc") is None or not Path("/usr/include/linux/videodev2.h").exists():
             skip_or_fail("no C compiler with the kernel's headers")
         library = folder / "usb_camera.so"
         source = Path(__file__).with_name("usb_camera.c")
-        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
+        subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
         for width, height in ((640, 480), (1280, 720)):
             jpeg = cv2.imencode(".jpg", np.full((height, width, 3), COLOUR, np.uint8))[1]
             (folder / f"{width}x{height}.jpg").write_bytes(jpeg.tobytes())
