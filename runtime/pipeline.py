@@ -160,7 +160,8 @@ class Pipeline:
                     frame = None if newest is None else newest.frame
                 else:
                     frame = self._to_show.get(_PATIENCE_S)
-                    newest = None if frame is not None and frame.lost else self._newest(newest)
+                    if frame is not None and not frame.lost:
+                        newest = self._newest(newest)
             except Closed:
                 break
             if frame is None:

@@ -20,6 +20,7 @@ DOCUMENTS = (
     "docs/heads.md",
     "docs/quantize.md",
     "docs/providers.md",
+    "docs/cameras.md",
     "docs/edge.md",
     "docs/performance.md",
 )
@@ -144,6 +145,7 @@ def test_every_flag_that_is_explained_exists():
     known = {flag for command in commands.values() for flag in command._option_string_actions}
     explained = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", text))
     tools = {"--data", "--epochs", "--documents"}  # of modules in benchmarks, which the documents run
+    tools |= {"--system-site-packages", "--list-cameras"}  # of Python's venv and of the Raspberry Pi
     assert explained - tools <= known
 
 

@@ -73,7 +73,7 @@ class PictureSink:
             UsageError: it exists and may not be replaced.
             SinkError: it is the input itself, or cannot be written.
         """
-        if rendered.result is None:
+        if rendered.frame.lost:
             return
         target = self._target(rendered.frame)
         refuse_existing(target, overwrite=self._overwrite)

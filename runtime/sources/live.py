@@ -14,7 +14,8 @@ from camrt.runtime.sources.capture import Capture, fps_of, frame_count_of, gives
 
 PATIENCE_S: Final = 5.0
 """How much longer than its own time-out OpenCV is waited for: it looks up host names without one."""
-_JOIN_S = 1.0
+# Most reads end within it, and the device is free when `close` returns; one that waits is left behind.
+_JOIN_S = 0.5
 
 
 class LiveSource:
@@ -112,10 +113,11 @@ class LiveSource:
     def close(self) -> None:
         """End the waits, and let go of the device as soon as OpenCV does."""
         with self._news:
-            self._closed = True
+            again, self._closed = self._closed, True
             self._newest = None
             self._news.notify_all()
-        self._thread.join(_JOIN_S)
+        if not again:
+            self._thread.join(_JOIN_S)
 
     def _run(self) -> None:
         try:

@@ -94,7 +94,7 @@ class ReconnectingSource:
                     if self._connection.ended or self._closed.is_set():
                         return None
                     if self._flowing:
-                        self._lose(f"no frame for {self._connection.silence_s:g} s")
+                        self._lose(f"was lost: no frame for {self._connection.silence_s:g} s")
             if not self._flowing and not self._closed.is_set() and time.monotonic() >= self._tick_s:
                 return self._without_signal()
         return None

@@ -1,9 +1,12 @@
-"""``camrt live`` on network cameras: real RTSP and HTTP servers, newest frame first, each loss named."""
+"""``camrt live`` on network cameras: real RTSP and HTTP servers, newest frame first, each loss named and survived."""
+
+import signal
+import time
 
 import pytest
 
 from support import http_camera, rtsp_camera
-from support.command import camrt, refusal
+from support.command import camrt, interrupt, refusal, started
 from support.events import read_events
 from support.videos import read_video
 
@@ -33,10 +36,13 @@ def test_an_rtsp_camera_is_drawn_live(mobilenet, tmp_path, flags):
     assert "secret" not in done.stderr + (tmp_path / "e.jsonl").read_text()
 
 
-def test_an_http_stream_ends_with_its_server(mobilenet, http, tmp_path):
-    done = camrt("live", mobilenet, "--source", f"{http}/short", "--events", "e.jsonl", cwd=tmp_path)
+def test_an_http_stream_that_its_server_ends_is_asked_for_again(mobilenet, http, tmp_path):
+    flags = ["--source", f"{http}/short", "--events", "e.jsonl", "--sync", "--frames", str(http_camera.FRAMES + 1)]
+    done = camrt("live", mobilenet, *flags, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert 0 < len(read_events(tmp_path / "e.jsonl")) <= http_camera.FRAMES
+    events = read_events(tmp_path / "e.jsonl")
+    assert sum("lost" in event for event in events) > 0
+    assert sum("top" in event for event in events) == http_camera.FRAMES + 1
 
 
 def test_a_video_over_http_is_lossless(mobilenet, http, tmp_path):
@@ -46,11 +52,53 @@ def test_a_video_over_http_is_lossless(mobilenet, http, tmp_path):
     assert [event["frame"] for event in read_events(tmp_path / "e.jsonl")] == list(range(336))
 
 
-def test_a_camera_that_falls_silent_is_an_error_and_the_video_is_finished(mobilenet, http, tmp_path):
-    outputs = ["-o", "out.mp4", "--events", "e.jsonl"]
-    said = refusal("live", mobilenet, "--source", f"{http}/stalls?token=abc", *outputs, status=1, cwd=tmp_path)
+def wait_for(events, key):
+    """Wait until an event with ``key`` was written after those there are."""
+    known = len(read_events(events)) if events.exists() else 0
+    deadline = time.monotonic() + 60
+    while not (events.exists() and any(key in event for event in read_events(events)[known:])):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_camera_that_is_switched_off_and_on_is_drawn_again(mobilenet, tmp_path):
+    events = tmp_path / "e.jsonl"
+    outputs = ["-o", "out.mp4", "-o", "pictures", "--events", events]
+    with (
+        rtsp_camera.serve() as (camera, address),
+        started("live", mobilenet, "--source", f"{address}/live", *outputs, cwd=tmp_path) as live,
+    ):
+        wait_for(events, "top")
+        camera.kill()
+        wait_for(events, "lost")
+        with rtsp_camera.serve(int(address.rpartition(":")[2]), size=(200, 120)):
+            wait_for(events, "top")
+            status, said = interrupt(live)
+    assert status == 0
+    assert f"{address}/live gives H264 320x240 at 30 fps" in said
+    assert f"{address}/live was lost: " in said
+    assert f"{address}/live is back after " in said
+    told = read_events(events)
+    lost = [event for event in told if "lost" in event]
+    assert all("trying" in event["lost"] for event in lost)
+    assert [event["frame"] for event in told] == sorted({event["frame"] for event in told})
+    frames, _ = read_video(tmp_path / "out.mp4")
+    assert {frame.shape for frame in frames} == {(240, 320, 3)}
+    assert len(frames) == len(told)
+    assert len(list((tmp_path / "pictures").iterdir())) == len(told) - len(lost)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_without_a_signal_stops_when_asked_and_the_video_is_finished(mobilenet, http, tmp_path, how):
+    events = tmp_path / "e.jsonl"
+    flags = ["--source", f"{http}/stalls?token=abc", "-o", "out.mp4", "--events", events]
+    with started("live", mobilenet, *flags, cwd=tmp_path) as live:
+        wait_for(events, "top")
+        wait_for(events, "lost")
+        status, said = interrupt(live, how)
+    assert status == 0
     assert "/stalls?token=*** was lost: no frame for 5 s" in said
-    assert len(read_video(tmp_path / "out.mp4")[0]) == len(read_events(tmp_path / "e.jsonl")) > 0
+    assert len(read_video(tmp_path / "out.mp4")[0]) == len(read_events(events))
 
 
 def test_an_address_without_a_camera_is_named(mobilenet, http, tmp_path):

@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -42,6 +43,14 @@ def test_a_picture_is_named_after_its_frame(tmp_path, name, written):
     assert listing(tmp_path / "out") == [written]
     data = np.fromfile(tmp_path / "out" / written, np.uint8)
     assert np.abs(cv2.imdecode(data, cv2.IMREAD_COLOR).astype(int) - picture()).mean() < 4
+
+
+def test_what_is_shown_without_a_signal_is_no_picture_to_keep(tmp_path):
+    sink = PictureSink(tmp_path / "out")
+    shown = rendered(7, name="camera 0", image=picture())
+    sink.write(replace(shown, frame=replace(shown.frame, lost="unplugged; trying again in 4 s")))
+    sink.close()
+    assert listing(tmp_path) == []
 
 
 def test_pictures_of_the_same_name_stand_beside_each_other(tmp_path):

@@ -1,5 +1,6 @@
 """A source's text becomes the right source, or an error that says what to do."""
 
+import importlib.util
 import os
 import re
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from camrt.errors import SourceError, UsageError
+from camrt.errors import MissingExtra, SourceError, UsageError
 from camrt.runtime.sources import open_source
 from support.needs import environment
 from support.overlays import picture
@@ -138,3 +139,28 @@ print(source.problems)
     assert re.search(r"stops after frame \d+ of 336", run.stdout)
     assert run.stderr == ""
     assert len(run.stdout.splitlines()) == 5
+
+
+GSTREAMER = "gst:videotestsrc is-live=true ! video/x-raw,width=320,height=240,framerate=30/1 ! videoconvert ! appsink"
+
+
+def test_a_gstreamer_pipeline_is_read_where_opencv_has_gstreamer():
+    if "GStreamer:                   YES" not in cv2.getBuildInformation():
+        with pytest.raises(MissingExtra, match=r"has no GStreamer, as no wheel of pip has; .* python3-opencv"):
+            open_source(GSTREAMER, patient=True)
+        return
+    source = open_source(GSTREAMER)
+    assert (source.name, source.live, source.read().image.shape) == ("gst:videotestsrc", True, (240, 320, 3))
+    source.close()
+
+
+@pytest.mark.parametrize("text", ["gst:", "gst: ", "gst:videotestsrc", "gst:appsink ! videotestsrc"])
+def test_a_gstreamer_pipeline_must_end_where_opencv_reads(text):
+    with pytest.raises(UsageError, match="must end in appsink"):
+        open_source(text)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("picamera2") is not None, reason="picamera2 is installed")
+def test_a_raspberry_pi_camera_needs_picamera2():
+    with pytest.raises(MissingExtra, match="sudo apt install python3-picamera2"):
+        open_source("picamera2", patient=True)

@@ -13,14 +13,16 @@ STEP = 8
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """``/video.mp4``, ``/short`` (30 frames), ``/endless``, ``/silent`` (nothing), ``/stalls`` (30, then nothing)."""
+    """``/video.mp4``, ``/short`` (30 frames), ``/endless``, ``/silent`` (nothing), ``/stalls`` (30, then nothing),
+    ``/grows`` (30 frames of 64x48, then larger ones of another shape), ``/damaged`` (every other JPEG is none).
+    """
 
     def do_GET(self):
         path = self.path.partition("?")[0]
         try:
             if path == "/video.mp4":
                 self._send_file()
-            elif path in ("/short", "/endless", "/stalls", "/silent"):
+            elif path in ("/short", "/endless", "/stalls", "/silent", "/grows", "/damaged"):
                 self._send_frames(path)
             else:
                 self.send_error(404)
@@ -40,9 +42,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_response(200)
             self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
             self.end_headers()
-            for number in range(FRAMES if path != "/endless" else 10**6):
-                grey = np.full((48, 64, 3), STEP * (number % FRAMES), np.uint8)
+            for number in range(FRAMES if path in ("/short", "/stalls") else 10**6):
+                size = (48, 64) if path != "/grows" or number < FRAMES else (96, 72)
+                grey = np.full((*size, 3), STEP * (number % FRAMES), np.uint8)
                 jpeg = cv2.imencode(".jpg", grey)[1].tobytes()
+                if path == "/damaged" and number % 2:
+                    jpeg = jpeg[:2] + bytes(len(jpeg) - 4) + jpeg[-2:]
                 head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
                 self.wfile.write(head.encode() + jpeg + b"\r\n")
                 if self.server.stopping.wait(0.02):

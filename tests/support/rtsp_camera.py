@@ -1,4 +1,4 @@
-"""A real RTSP camera, H.264, of 320x240 at 30 fps."""
+"""A real RTSP camera, H.264, at 30 fps."""
 
 import subprocess
 from contextlib import contextmanager
@@ -10,17 +10,16 @@ SERVER = Path(__file__).with_name("rtsp_server.py")
 
 
 @contextmanager
-def serve():
+def serve(port=0, size=(320, 240)):
     """Serve on the loopback interface; yields ``(process, address)``, to which ``/live`` or ``/short`` is added."""
+    command = ["/usr/bin/python3", SERVER, *map(str, (port, *size))]
     try:
-        server = subprocess.Popen(
-            ["/usr/bin/python3", SERVER], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     except OSError as error:
         skip_or_fail(f"no system Python for GStreamer: {error}")
     with server:
-        port = server.stdout.readline().strip()
-        if not port:
+        bound = server.stdout.readline().strip()
+        if not bound:
             skip_or_fail(f"no RTSP server; install GStreamer's: {server.stderr.read().strip()[-200:]}")
-        yield server, f"rtsp://127.0.0.1:{port}"
+        yield server, f"rtsp://127.0.0.1:{bound}"
         server.kill()

@@ -1,4 +1,9 @@
-"""An RTSP camera made of GStreamer. Runs under the system's Python, which has the bindings; prints its port."""
+"""An RTSP camera made of GStreamer. Runs under the system's Python, which has the bindings; prints its port.
+
+Arguments: the port (0: any that is free), width and height.
+"""
+
+import sys
 
 import gi
 
@@ -7,21 +12,23 @@ gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402 - the versions come first
 
 CAMERA = (
-    "( videotestsrc is-live=true {options} ! video/x-raw,width=320,height=240,framerate=30/1 "
+    "( videotestsrc is-live=true {options} ! video/x-raw,width={width},height={height},framerate=30/1 "
     "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! rtph264pay name=pay0 pt=96 )"
 )
 
+port, width, height = sys.argv[1:]
 Gst.init(None)
 server = GstRtspServer.RTSPServer()
 server.set_address("127.0.0.1")
-server.set_service("0")
+server.set_service(port)
 for path, options in (("/live", ""), ("/short", "num-buffers=60")):
     factory = GstRtspServer.RTSPMediaFactory()
-    factory.set_launch(CAMERA.format(options=options))
+    factory.set_launch(CAMERA.format(options=options, width=width, height=height))
     server.get_mount_points().add_factory(path, factory)
 if Gst.ElementFactory.find("x264enc") is None:
     raise SystemExit("GStreamer has no x264enc")
-server.attach(None)
+if not server.attach(None):
+    raise SystemExit(f"port {port} is taken")
 print(server.get_bound_port(), flush=True)
 GLib.timeout_add_seconds(120, lambda: GLib.MainLoop.quit(loop))  # never outlives a test run by much
 loop = GLib.MainLoop()

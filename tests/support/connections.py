@@ -1,0 +1,15 @@
+"""Connections to network cameras that lose patience sooner than camrt's own."""
+
+from camrt.runtime.sources.address import redact
+from camrt.runtime.sources.capture import open_url
+from camrt.runtime.sources.live import LiveSource
+
+
+def connect(url, *, open_timeout_s=5.0, read_timeout_s=5.0):
+    """Begin to open a stream."""
+    return LiveSource(
+        redact(url),
+        lambda: open_url(url, open_timeout_s, read_timeout_s),
+        open_timeout_s=open_timeout_s,
+        read_timeout_s=read_timeout_s,
+    )
