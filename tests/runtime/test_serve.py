@@ -42,7 +42,7 @@ def served(hub):
     yield Served(None, server.url)
     server.stop()
     server.stop()
-    assert set(threading.enumerate()) <= threads
+    assert eventually(lambda: set(threading.enumerate()) <= threads)
 
 
 def seen(model, level, index, *, size=(48, 64)):
