@@ -1,4 +1,4 @@
-"""Draw the picture of the README: a real model on a real photo, and the demo, side by side.
+"""Draw the pictures of the README: a real model on a real photo beside the demo, and the demo in a browser.
 
     python docs/pictures.py
 
@@ -7,6 +7,9 @@ The photo is `chelsea` of scikit-image (CC0). The model is torchvision's MobileN
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -26,6 +29,7 @@ HERE = Path(__file__).resolve().parent
 TEST_DATA = Path(os.environ.get("CAMRT_TEST_DATA", HERE.parent.parent / "shared" / "data"))
 HEIGHT = 432
 SCENE_FRAME = 200
+DEMO = Path(runtime.__path__[0]) / "assets" / "demo.onnx"
 
 
 def overlay(model: Path, image: Image, style: OverlayStyle) -> Image:
@@ -39,8 +43,31 @@ def overlay(model: Path, image: Image, style: OverlayStyle) -> Image:
     return picture
 
 
+def browser_view(target: Path) -> None:
+    """Take a picture of the page of ``camrt live --serve``, the synthetic camera with two maps side by side."""
+    from playwright.sync_api import sync_playwright
+
+    command = [sys.executable, "-m", "camrt.cli", "live", str(DEMO), "--source", "synthetic", "--serve", "0"]
+    with (
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as live,
+        sync_playwright() as player,
+        player.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"]) as browser,
+    ):
+        assert live.stderr is not None
+        url = next(line.split()[-1] for line in live.stderr if line.startswith("watch at "))
+        page = browser.new_page(viewport={"width": 1280, "height": 790})
+        page.goto(url, wait_until="domcontentloaded")
+        page.wait_for_timeout(20_000)  # so that there is something on the chart
+        page.locator("#captions", has_text="heart 1.00").wait_for()
+        page.locator("#top button").nth(0).click()
+        page.locator("#top button").nth(1).click()
+        page.wait_for_timeout(300)
+        page.screenshot(path=target)
+        live.terminate()
+
+
 def main() -> None:
-    """Write docs/images/overlay.png."""
+    """Write docs/images/overlay.png and browser.png."""
     classifier = TEST_DATA / "models" / "mobilenetv2_torchvision_qdq_int8.onnx"
     labels = TEST_DATA / "labels" / json.loads(classifier.with_suffix(".json").read_text())["labels"]
     photo = cv2.cvtColor(data.chelsea(), cv2.COLOR_RGB2BGR)
@@ -50,12 +77,14 @@ def main() -> None:
         model = Path(folder) / "mobilenetv2.onnx"
         export.attach(classifier, model, labels=labels)
         cat = overlay(model, np.asarray(photo, np.uint8), OverlayStyle())
-    demo = overlay(Path(runtime.__path__[0]) / "assets" / "demo.onnx", scene, OverlayStyle())
+    demo = overlay(DEMO, scene, OverlayStyle())
     gap = np.full((HEIGHT, 8, 3), 255, np.uint8)
     target = HERE / "images" / "overlay.png"
     target.parent.mkdir(exist_ok=True)
     cv2.imwrite(str(target), np.hstack([cat, gap, demo]), [cv2.IMWRITE_PNG_COMPRESSION, 9])
     print(f"wrote {target}")
+    browser_view(target.with_name("browser.png"))
+    print(f"wrote {target.with_name('browser.png')}")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from support.videos import read_video
 
 DOCUMENTS = (
     "README.md",
+    "docs/browser.md",
     "docs/export.md",
     "docs/heads.md",
     "docs/quantize.md",
@@ -110,7 +111,9 @@ def test_everything_that_is_told_to_be_typed_works(newcomer, fresh_environment, 
     for document in DOCUMENTS:
         settings = os.environ | (here if document in WITH_RIVALS else fresh_environment)
         for language, text in blocks(document):
-            assert language in ("sh", "python"), f"{document}: who tests a block of {language}?"
+            assert language in ("sh", "python", "text"), f"{document}: who tests a block of {language}?"
+            if language == "text":  # what does not end by itself, or needs what does not; its tests are its own
+                continue
             if language == "python":
                 # torchvision's wheel may not fit this torch, which camrt.benchmarks.vision mends.
                 run([sys.executable, "-c", f"import camrt.benchmarks.vision\n{text}"], newcomer, environment())

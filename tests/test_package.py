@@ -77,6 +77,7 @@ def test_the_wheel_holds_every_module_and_the_demo_model(distributions):
         expected |= {f"camrt/{path.relative_to(REPOSITORY)}" for path in _sources(room)}
     assert expected <= names
     assert {"camrt/py.typed", "camrt/runtime/assets/demo.onnx"} <= names
+    assert {f"camrt/runtime/serve/page/{name}" for name in ("index.html", "style.css", "live.js")} <= names
     assert not [name for name in names if "tests" in name or "__pycache__" in name]
 
 
@@ -123,6 +124,17 @@ def test_without_onnxruntime_the_first_use_says_which_extra_to_install(installed
     printed = run(installed, "-c", code, cwd=tmp_path, env=environment)
     assert "camrt[cpu]" in printed
     assert "camrt[gpu]" in printed
+
+
+@pytest.mark.parametrize("missing", ["fastapi", "uvicorn"])
+def test_without_the_server_the_browser_view_names_its_extra(installed, tmp_path, missing):
+    environment = _without((missing,), tmp_path / "site")
+    command = [installed.parent / "camrt", "live", REPOSITORY / "runtime/assets/demo.onnx", "--source", "synthetic"]
+    done = subprocess.run([*command, "--serve", "0"], capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"camrt: the browser view needs {missing}, which is not installed: pip install 'camrt[serve]'\n"
+    )
 
 
 def test_an_editable_install_shows_the_checkout(tmp_path):

@@ -115,7 +115,7 @@ class Server:
 
 
 def _config(app: Any, context: ssl.SSLContext | None) -> uvicorn.Config:
-    return uvicorn.Config(
+    config = uvicorn.Config(
         app,
         http=Connection,
         ws="none",
@@ -129,8 +129,10 @@ def _config(app: Any, context: ssl.SSLContext | None) -> uvicorn.Config:
         timeout_keep_alive=5,
         timeout_graceful_shutdown=30,  # `stop` is quicker
         h11_max_incomplete_event_size=_HEAD,
-        ssl_context_factory=None if context is None else lambda *_: context,
     )
+    config.load()
+    config.ssl = context
+    return config
 
 
 def _listen(address: Address) -> socket.socket:

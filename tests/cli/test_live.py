@@ -73,12 +73,18 @@ def test_a_cockatoo_is_what_is_seen_most_in_a_video_of_one(squeezenet, shared_da
 
 def test_what_is_written_is_the_result_drawn_over_the_frame(mobilenet, dog_video, tmp_path):
     style = ["--no-hud", "--colormap", "inferno", "--alpha", "0.8", "--alpha-by-value", "--normalize=-5,20"]
+    style += ["--threshold", "0.4"]
     succeeds("live", mobilenet, "--source", dog_video, "-o", tmp_path / "out.avi", "--frames", "5", *style)
     drawn, _ = read_video(tmp_path / "out.avi")
     assert len(drawn) == 5
     model = camrt.load(mobilenet)
     expected_style = OverlayStyle(
-        colormap="inferno", alpha=0.8, alpha_by_value=True, normalization="range", value_range=(-5, 20)
+        colormap="inferno",
+        alpha=0.8,
+        alpha_by_value=True,
+        threshold=0.4,
+        normalization="range",
+        value_range=(-5, 20),
     )
     for frame, overlay in zip(read_video(dog_video)[0], drawn, strict=False):
         expected = model(frame).draw(frame, style=expected_style)
@@ -129,6 +135,14 @@ def test_several_outputs_are_written_at_once(mobilenet, dog_video, tmp_path):
     assert len(read_events(tmp_path / "e.jsonl")) == 3
     assert done.stderr.splitlines()[-4:] == [f"wrote {name}" for name in ("a.mp4", "b.mkv", "pictures", "e.jsonl")]
     assert done.stdout == ""
+
+
+def test_boxes_are_drawn_where_they_are_asked_for(mobilenet, photo, tmp_path):
+    for flags in ([], ["--boxes"]):
+        succeeds("live", mobilenet, "--source", photo, "-o", tmp_path / f"out{len(flags)}", "--no-hud", *flags)
+    plain, boxed = (cv2.imread(str(tmp_path / name / photo.name)).astype(int) for name in ("out0", "out1"))
+    x0, y0, x1, _, _ = camrt.load(mobilenet)(cv2.imread(str(photo))).boxes()[0]
+    assert np.abs(plain - boxed)[y0 : y0 + 3, x0:x1].mean() > 20
 
 
 def test_nothing_need_be_kept(mobilenet, dog_video, tmp_path):

@@ -265,6 +265,16 @@ def test_it_ends_at_once_though_somebody_watches_and_somebody_does_not_read(how)
     assert "frames in" in errors
 
 
+def test_a_picture_stays_until_ctrl_c(photo, mobilenet):
+    with serving(model=mobilenet, source=("--source", photo)) as served:
+        assert eventually(lambda: served.ask("/api/result")[0].status == 200)
+        (_, label, _), *_ = camrt.load(mobilenet)(cv2.imread(str(photo))).top(1)
+        assert served.get("/api/result")["explained"][0]["label"] == label
+        served.process.send_signal(signal.SIGINT)
+        _, errors = served.process.communicate(timeout=20)
+    assert served.process.returncode == 0, errors
+
+
 def test_a_video_is_served_and_recorded_at_once(dog_video, mobilenet, tmp_path):
     flags = ["--frames", "5", "-o", "out.mp4"]
     with serving(*flags, model=mobilenet, source=("--source", dog_video), cwd=tmp_path) as served:

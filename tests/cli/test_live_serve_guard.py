@@ -59,7 +59,7 @@ def exchange(served, data, *, wait_s=20):
 
 def test_without_a_host_it_listens_to_this_machine_alone(local):
     assert local.url == f"http://127.0.0.1:{local.port}/"
-    with pytest.raises(OSError, match="refused|unreachable|timed out"):
+    with pytest.raises(OSError, match=r"refused|unreachable|timed out"):
         socket.create_connection((own_address(), local.port), timeout=2)
 
 

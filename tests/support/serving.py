@@ -82,12 +82,13 @@ def serving(*flags, model=DEMO, source=SYNTHETIC, bind="0", cwd=None):
 
 
 def pictures(response):
-    """Yield the JPEG files of a stream as they come, with their frames' numbers."""
+    """Yield (number, JPEG file) of a stream as they come; a mosaic has no number."""
     for part in _parts(response, b"\r\n--frame\r\n"):
         head, _, jpeg = part.partition(b"\r\n\r\n")
         if part:
             assert head == b"Content-Type: image/jpeg"
-            yield int(re.search(rb"frame (\d+)", jpeg)[1]), jpeg
+            number = re.search(rb"frame (\d+)", jpeg[:64])
+            yield number and int(number[1]), jpeg
 
 
 def events(response):
