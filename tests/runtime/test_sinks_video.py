@@ -12,7 +12,7 @@ import pytest
 
 from camrt.errors import SinkError, UsageError
 from camrt.runtime.sinks import VideoSink
-from camrt.runtime.sinks.video import CODECS
+from camrt.runtime.sinks.opencv_video import CODECS
 from camrt.runtime.sources import open_source
 from support.needs import environment
 from support.overlays import picture, rendered

@@ -9,7 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from camrt.cli.notify import Notifier
 from camrt.cli.options import add_session_flags, add_style_flags, classes_of, open_model, stop_on_signals, style_of
+from camrt.cli.reload import Reloader
+from camrt.cli.rotation import add_rotation_flags, rotation_of
 from camrt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ def add(commands: Any) -> None:
         description="Draw the class activation map over a camera, a stream or a file: in a window or into files.",
         epilog="example: camrt live model.onnx --source 0      (keys in the window: ? lists them)",
     )
+    parser.add_config_flag()
     parser.add_argument("model", type=Path, metavar="MODEL", help="file made by camrt attach or export")
     parser.add_argument(
         "--source",
@@ -52,6 +56,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--sync", action="store_true", help="show only frames that were classified, each with its map")
     parser.add_argument("--frames", type=int, metavar="N", help="stop after N frames")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    add_rotation_flags(parser)
     add_style_flags(parser)
     add_session_flags(parser)
     parser.set_defaults(run=run)
@@ -59,6 +64,7 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run until the source ends, or Ctrl-C, SIGTERM, the key q."""
+    from camrt.cli import parse
     from camrt.runtime.pipeline import Pipeline
     from camrt.runtime.renderer import Renderer
     from camrt.runtime.sources import open_source
@@ -71,10 +77,12 @@ def run(args: argparse.Namespace) -> int:
     _check_files(files, keep=[args.model, Path(args.source)])
     model = open_model(args.model, args.provider, args.threads, args.provider_option)
     view = View(style_of(args), classes_of(args, model))
+    reloader = Reloader(args, lambda: parse(args.words), model, view, _tell)
+    notifier = Notifier()
     with ExitStack() as opened:  # whatever happens before the pipeline sees to it; to close twice does no harm
         source = open_source(args.source)
         opened.callback(source.close)
-        window, sinks = _open_sinks(args, outputs, view, source.fps, opened)
+        window, sinks = _open_sinks(args, outputs, view, source, opened)
         renderer = Renderer(view, hud=not args.no_hud, provider=model.provider, threads=model.spare_threads)
         pipeline = Pipeline(model, source, renderer, sinks, every_camera_frame=not args.sync, paced=window is not None)
         seen = 0
@@ -84,10 +92,13 @@ def run(args: argparse.Namespace) -> int:
             seen += rendered.result is not None  # what is shown without a signal was not seen
             if window is not None:
                 _obey(view, window, renderer, rendered, hold_s=_hold_s(source, rendered))
+            reloader.apply()
+            notifier.drawn()
             if view.quit or seen == args.frames:
                 pipeline.stop()
 
         def stop() -> None:
+            notifier.stopping()
             view.quit = True  # ends a pause
             pipeline.stop()
 
@@ -97,11 +108,12 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         summary = pipeline.run(on_frame)
+        notifier.stopping()
     rate = summary.frames / summary.seconds
     dropped = f", {summary.dropped} dropped to stay live" if summary.dropped else ""
     print(f"{summary.frames} frames in {summary.seconds:.1f} s ({rate:.1f} fps){dropped}", file=sys.stderr)
     if summary.frames:
-        for path in files:
+        for path in filter(Path.exists, files):  # on a full disk there may be none
             print(f"wrote {path}", file=sys.stderr)
     for problem in source.problems:
         print(f"camrt: {problem}", file=sys.stderr)
@@ -118,10 +130,11 @@ def _check_files(files: Sequence[Path], keep: Sequence[Path]) -> None:
 
 
 def _open_sinks(
-    args: argparse.Namespace, outputs: Sequence[Path], view: "View", fps: float | None, opened: ExitStack
+    args: argparse.Namespace, outputs: Sequence[Path], view: "View", source: "Source", opened: ExitStack
 ) -> "tuple[WindowSink | None, list[Sink]]":
-    from camrt.runtime.sinks import EventSink, WindowSink, open_output
+    from camrt.runtime.sinks import WindowSink, open_events, open_output
 
+    how: dict[str, Any] = {"rotation": rotation_of(args), "overwrite": args.overwrite, "tell": _tell}
     sinks: list[Sink] = []
 
     def add(sink: "Sink") -> None:
@@ -133,10 +146,14 @@ def _open_sinks(
         window = WindowSink("camrt", view.press)
         add(window)
     for path in outputs:
-        add(open_output(path, fps=fps, overwrite=args.overwrite))
+        add(open_output(path, source, **how))
     if args.events:
-        add(EventSink(args.events, overwrite=args.overwrite))
+        add(open_events(args.events, source, **how))
     return window, sinks
+
+
+def _tell(line: str) -> None:
+    print(f"camrt: {line}", file=sys.stderr, flush=True)
 
 
 def _hold_s(source: "Source", rendered: "Rendered") -> float:
