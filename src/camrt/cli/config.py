@@ -12,7 +12,14 @@ from typing import Any, Self
 from camrt.errors import UsageError
 
 _NOT_IN_A_FILE = ("help", "config")
-_TOML_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes"}
+_TOML_NAMES: dict[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text in quotes",
+    list: "a list",
+    dict: "a table",
+}
 _SECRET = re.compile(r"\$\{([A-Za-z0-9_.-]+)\}")
 
 
@@ -28,7 +35,9 @@ class ConfigurableParser(argparse.ArgumentParser):
             help="read settings from a TOML file, under the names of these flags; flags win over it",
         )
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:
+    def parse_known_args(  # type: ignore[override] # mypy wants all of its overloads repeated
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
         """Parse, with what the file says as defaults. Raises: UsageError: the file is wrong."""
         if any(action.dest == "config" for action in self._actions):
             finder = argparse.ArgumentParser(add_help=False, exit_on_error=False)
@@ -111,12 +120,14 @@ def _value(path: Path, key: str, action: argparse.Action, value: Any) -> Any:
 
 
 def _item(path: Path, key: str, action: argparse.Action, value: Any) -> Any:
-    if action.type in (int, float):
+    result: Any
+    if action.type is int or action.type is float:
         result = action.type(_typed(path, key, action.type, value))
     else:
-        text = _reveal(path, key, _typed(path, key, str, value))
+        result = _reveal(path, key, _typed(path, key, str, value))
         try:
-            result = text if action.type is None else action.type(text)
+            if callable(action.type):
+                result = action.type(result)
         except (argparse.ArgumentTypeError, ValueError) as error:
             raise UsageError(f"{path}: {key}: {error}") from error
     if action.choices is not None and result not in action.choices:
@@ -127,7 +138,7 @@ def _item(path: Path, key: str, action: argparse.Action, value: Any) -> Any:
 def _typed(path: Path, key: str, kind: type, value: Any) -> Any:
     fits = type(value) is kind or (kind is float and type(value) is int)  # to Python true is an int
     if not fits:
-        found = _TOML_NAMES.get(type(value), {list: "a list", dict: "a table"}.get(type(value), "a date or time"))
+        found = _TOML_NAMES.get(type(value), "a date or time")
         raise UsageError(f"{path}: {key} is {found}, and should be {_TOML_NAMES[kind]}")
     return value
 
