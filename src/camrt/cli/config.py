@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from camrt.errors import UsageError
 
@@ -63,9 +63,9 @@ class ConfigurableParser(argparse.ArgumentParser):
 class _Replaced(list[Any]):
     """What a file says for a repeatable flag, which the command line replaces."""
 
-    def __copy__(self) -> Self:
+    def __copy__(self) -> list[Any]:
         # argparse copies a default before it appends to it.
-        return type(self)()
+        return []
 
 
 def read_config(path: Path, actions: Sequence[argparse.Action]) -> dict[str, Any]:
