@@ -53,6 +53,7 @@ class H264Video:
         """
         self._name = name
         self._last = -1
+        self._head = 0  # bytes before the first fragment
         self._broken = False
         self._file = GrowingFile(path)
         self._target = _Target(self._file)
@@ -100,8 +101,14 @@ class H264Video:
         frame.pts, frame.time_base = self._last, Fraction(1, _TICKS)
         self._mux(frame)
 
-    def close(self) -> None:
-        """Finish the video. Where there is no room for its index it stays in fragments. Raises: SinkError."""
+    def close(self) -> bool:
+        """Finish the video. Where there is no room for its index it stays in fragments.
+
+        Returns: there is something to play.
+
+        Raises:
+            SinkError: the file cannot be closed.
+        """
         if not self._broken:
             try:
                 self._mux(None)
@@ -109,6 +116,7 @@ class H264Video:
             except (SinkError, av.error.FFmpegError):
                 self._abandon()
         self._file.close()
+        return self._file.whole > self._head
 
     def _mux(self, frame: av.VideoFrame | None) -> None:
         try:
@@ -120,6 +128,7 @@ class H264Video:
             self._abandon()
             raise SinkError(f"{self._name}: a frame cannot be encoded: {error}") from error
         self._file.keep()
+        self._head = self._head or self._file.whole  # a frame alone makes no fragment
 
     def _abandon(self) -> None:
         """Write no more: take back what is not whole, and let FFmpeg free what it holds."""

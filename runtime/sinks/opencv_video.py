@@ -47,8 +47,14 @@ class OpenCvVideo:
         """Bytes on the disk so far."""
         return self._path.stat().st_size
 
-    def close(self) -> None:
-        """Finish the video and check it: VideoWriter keeps every failure to itself. Raises: DiskFull: not whole."""
+    def close(self) -> bool:
+        """Finish the video and check it, for VideoWriter keeps every failure to itself.
+
+        Returns: there is something to play.
+
+        Raises:
+            DiskFull: it is not whole.
+        """
         self._writer.release()
         video = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
         found = frame_count_of(video) or 0
@@ -58,3 +64,4 @@ class OpenCvVideo:
                 f"{self._name}: of {self._frames} frames {found} could be written, so there is no video. "
                 "Is the disk full, or a limit on file size reached?"
             )
+        return True

@@ -29,7 +29,7 @@ class _Video(Protocol):
     @property
     def size(self) -> int: ...
     def write(self, image: Image, time_s: float) -> None: ...
-    def close(self) -> None: ...
+    def close(self) -> bool: ...
 
 
 def why_not_h264(path: Path) -> str:
@@ -152,8 +152,7 @@ class VideoSink:
             return
         self._closed = True
         try:
-            if self._video is not None:
-                self._video.close()
+            if self._video is not None and self._video.close():
                 self._part.replace(self._path)
         except OSError as error:
             raise SinkError(f"{self._path} cannot be written: {error.strerror}") from error
@@ -177,8 +176,7 @@ class VideoSink:
         """Finish this file and set it aside; the next frame begins another."""
         video, self._video = self._video, None
         self._full, self._frames, self._time_s, self._stamp_s = False, 0, 0.0, None
-        if video is not None:
-            video.close()
+        if video is not None and video.close():
             set_aside(self._part, self._path, None if self._rotation is None else self._rotation.keep)
 
     def _next_time_s(self, frame: Frame) -> float:
