@@ -113,6 +113,7 @@ class H264Video:
             try:
                 self._mux(None)
                 self._container.close()
+                self._file.keep()
             except (SinkError, av.error.FFmpegError):
                 self._abandon()
         self._file.close()

@@ -72,6 +72,13 @@ def test_odd_sides_lose_nothing(tmp_path, size, even):
 
 @pytest.mark.parametrize("suffix", CODECS)
 @pytest.mark.usefixtures("writer")
+def test_a_single_frame_is_a_video_too(tmp_path, suffix):
+    write(tmp_path / f"a{suffix}", [picture()])
+    assert len(read_all(tmp_path / f"a{suffix}")[1]) == 1
+
+
+@pytest.mark.parametrize("suffix", CODECS)
+@pytest.mark.usefixtures("writer")
 def test_a_single_pixel_is_a_video_too(tmp_path, suffix):
     write(tmp_path / f"a{suffix}", [np.full((1, 1, 3), 200, np.uint8)] * 3)
     _, played = read_all(tmp_path / f"a{suffix}")

@@ -65,11 +65,8 @@ def run(args: argparse.Namespace) -> int:
         reason = window_available()
         if reason is None:
             as_live: dict[str, Any] = {"source": "synthetic", "output": [], "events": None, "window": True}
-            live.run(
-                argparse.Namespace(
-                    **vars(args) | as_live | {"sync": False, "config": None, "rotate": None, "keep": None}
-                )
-            )
+            as_live |= {"sync": False, "config": None, "rotate": None, "keep": None, "overwrite": False}
+            live.run(argparse.Namespace(**vars(args) | as_live))
             return _judge(args, model)
         print(f"no window: {reason}", file=sys.stderr)
         args.output = _OUTPUT
