@@ -152,7 +152,7 @@ def test_the_images_steps_install_what_runs_as_nobody_on_a_root_that_cannot_be_w
     assert done.stderr.count("20 frames in") == 2
     data, cache = done.stdout.split("\n\n", maxsplit=1)
     assert data.split() == [".:", "seen.jsonl", "seen.mp4"]
-    assert "_overlay" in cache  # the kernels are kept for the next start
+    assert ".nbc" in cache  # the kernels are kept for the next start
 
 
 def _installed_by(name, folder):

@@ -20,6 +20,7 @@ DOCUMENTS = (
     "docs/heads.md",
     "docs/quantize.md",
     "docs/providers.md",
+    "docs/running.md",
     "docs/edge.md",
     "docs/performance.md",
 )
@@ -109,17 +110,18 @@ def test_everything_that_is_told_to_be_typed_works(newcomer, fresh_environment, 
     for document in DOCUMENTS:
         settings = os.environ | (here if document in WITH_RIVALS else fresh_environment)
         for language, text in blocks(document):
-            assert language in ("sh", "python"), f"{document}: who tests a block of {language}?"
+            assert language in ("sh", "python", "text"), f"{document}: who tests a block of {language}?"
             if language == "python":
                 # torchvision's wheel may not fit this torch, which camrt.benchmarks.vision mends.
                 run([sys.executable, "-c", f"import camrt.benchmarks.vision\n{text}"], newcomer, environment())
-            else:
+            elif language == "sh":
                 for command in text.splitlines():
                     if command != TEST_COMMAND:
                         run(["bash", "-ec", command], newcomer, settings)
     assert len(read_video(newcomer / "seen.mp4")[0]) == 280
     assert len((newcomer / "seen.jsonl").read_text().splitlines()) == 280
     assert len(list((newcomer / "annotated").iterdir())) == 3
+    assert len(read_video(newcomer / "weeks.mp4")[0]) == len((newcomer / "weeks.jsonl").read_text().splitlines()) == 50
     for name in ("overlay.png", "compared/photo.jpg", "camrt-demo/demo.mp4", "camrt-demo/demo.png", "fruits.onnx"):
         assert (newcomer / name).stat().st_size > 1000
 
@@ -144,6 +146,16 @@ def test_every_flag_that_is_explained_exists():
     known = {flag for command in commands.values() for flag in command._option_string_actions}
     explained = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", text))
     tools = {"--data", "--epochs", "--documents"}  # of modules in benchmarks, which the documents run
+    tools |= {
+        "--read-only",
+        "--tmpfs",
+        "--cap-drop",
+        "--security-opt",
+        "--restart",
+        "--device",
+        "--group-add",
+    }  # docker's
+    tools |= {"--signal", "--platform", "--gpus", "--now"}  # docker's, and systemctl's
     assert explained - tools <= known
 
 
