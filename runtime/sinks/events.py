@@ -51,6 +51,8 @@ class EventSink:
         if continued:
             _cut_torn_line(self._path)
         self._file = GrowingFile(self._path, append=continued)
+        if not self._path.is_file():  # a pipe has no size, and whoever reads it wants it to stay
+            self._rotation = None
 
     def write(self, rendered: Rendered) -> None:
         """Append one line. What cannot be written whole is taken back.

@@ -211,6 +211,9 @@ def test_settings_that_change_at_sighup_are_seen_and_told(mobilenet, tmp_path):
         settings.write_text(f'model = "{mobilenet}"\nsource = "synthetic"\nclasses = "a class of nobody"\n')
         process.send_signal(signal.SIGHUP)
         told.line("a class of nobody")
+        settings.write_text('source = "synthetic"\n')
+        process.send_signal(signal.SIGHUP)
+        told.line("camrt.toml leaves out what a start needs")
         late = max(int(path.stem.split("_")[1]) for path in pictures.iterdir())
         status, errors = interrupt(process, signal.SIGTERM)
     assert status == 0, errors

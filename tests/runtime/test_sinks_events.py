@@ -158,6 +158,18 @@ def test_what_is_no_log_is_not_continued(tmp_path, data):
     assert path.read_text() == data
 
 
+def test_a_pipe_is_never_set_aside(tmp_path, model):
+    os.mkfifo(tmp_path / "pipe")
+    reading = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    sink = EventSink(tmp_path / "pipe", rotation=Rotation(size=100, keep=100))
+    for index in range(5):
+        sink.write(seen(model, index))
+    sink.close()
+    with os.fdopen(reading) as pipe:
+        assert [strict(line)["frame"] for line in pipe] == list(range(5))
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
 SCRIPT = """
 import sys
 import camrt

@@ -265,6 +265,19 @@ def test_until_it_is_finished_it_can_be_played_under_its_other_name(tmp_path):
     assert len(read_video(tmp_path / "a.mp4")[0]) == 30
 
 
+def test_it_can_be_played_while_it_is_finished_too(tmp_path):
+    sink = VideoSink(tmp_path / "a.mp4", fps=10)
+    for index in range(30):
+        sink.write(rendered(index))
+    sink._video._mux(None)
+    sink._video._container.close()  # the index is written, and the head not changed yet
+    shutil.copy(tmp_path / "a.part.mp4", tmp_path / "so_far.mp4")
+    assert len(read_video(tmp_path / "so_far.mp4")[0]) == 30
+    sink._video._file.close()
+    assert len(read_video(tmp_path / "a.part.mp4")[0]) == 30
+    (tmp_path / "a.part.mp4").unlink()
+
+
 def test_what_a_killed_run_has_left_is_not_replaced_by_accident(tmp_path):
     (tmp_path / "a.part.mp4").write_bytes(b"precious")
     with pytest.raises(UsageError, match=r"a\.part\.mp4 exists; .*--overwrite"):

@@ -59,6 +59,9 @@ class Reloader:
         except UsageError as error:
             self._tell(f"nothing is changed: {error}")
             return
+        except SystemExit:  # argparse has said what is missing
+            self._tell(f"nothing is changed: {path} leaves out what a start needs")
+            return
         changed = [name for name, value in vars(fresh).items() if value != getattr(self._args, name)]
         now = [name for name in changed if name in _AT_ONCE]
         if now:
