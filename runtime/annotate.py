@@ -10,8 +10,9 @@ from camrt.runtime.model import Model
 from camrt.runtime.pipeline import Pipeline
 from camrt.runtime.progress import Progress
 from camrt.runtime.renderer import Renderer
+from camrt.runtime.sinks.opencv_video import CODECS
 from camrt.runtime.sinks.pictures import KEPT_SUFFIXES, write_picture
-from camrt.runtime.sinks.video import CODECS, VideoSink
+from camrt.runtime.sinks.video import VideoSink
 from camrt.runtime.sources.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES, natural_order
 from camrt.runtime.sources.pictures import PictureSource
 from camrt.runtime.sources.video import VideoSource

@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from camrt.runtime.frames import Rendered
 from camrt.runtime.pipeline import Pipeline, Summary
 
-_PATIENCE_S = 0.1
-
 
 class Cameras:
     """Runs pipelines side by side, each in a thread of its own, until all have ended."""
@@ -24,7 +22,8 @@ class Cameras:
     def run(
         self,
         on_frame: Callable[[int, Rendered], None],
-        meanwhile: Callable[[], None] | None = None,
+        meanwhile: Callable[[], None],
+        on_failure: Callable[[int, BaseException], None],
     ) -> list[Summary | BaseException]:
         """Run until the last has ended.
 
@@ -32,11 +31,12 @@ class Cameras:
             on_frame: gets the number of the camera, 0 the first, and each picture that its sinks have taken, in the
                 camera's thread.
             meanwhile: called in this thread, again and again, as a window has to be; it is to wait a little itself.
+            on_failure: gets the number of a camera that failed, and with what, in the camera's thread.
 
         Returns: what came of each camera, in their order: its summary, or what it failed with.
         """
         threads = [
-            threading.Thread(target=self._run, args=(number, on_frame), name=f"camrt-camera-{number}", daemon=True)
+            threading.Thread(target=self._run, args=(number, on_frame, on_failure), name=f"camrt-camera-{number}", daemon=True)
             for number in range(len(self._pipelines))
         ]
         try:
@@ -44,10 +44,7 @@ class Cameras:
                 thread.start()
             for thread in threads:
                 while thread.is_alive():
-                    if meanwhile is None:
-                        thread.join(_PATIENCE_S)
-                    else:
-                        meanwhile()
+                    meanwhile()
         finally:
             self.stop()
             for thread in threads:
@@ -55,8 +52,14 @@ class Cameras:
                     thread.join()
         return [outcome for outcome in self._outcomes if outcome is not None]
 
-    def _run(self, number: int, on_frame: Callable[[int, Rendered], None]) -> None:
+    def _run(
+        self,
+        number: int,
+        on_frame: Callable[[int, Rendered], None],
+        on_failure: Callable[[int, BaseException], None],
+    ) -> None:
         try:
             self._outcomes[number] = self._pipelines[number].run(lambda rendered: on_frame(number, rendered))
         except BaseException as error:  # noqa: BLE001 - returned by `run`; the other cameras go on
             self._outcomes[number] = error
+            on_failure(number, error)

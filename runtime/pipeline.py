@@ -10,9 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from camrt.runtime.frames import Frame, Rendered, Sink, Source
+from camrt.runtime.frames import Frame, Image, Rendered, Sink, Source
 from camrt.runtime.handover import Closed, Handover
-from camrt.runtime.model import Model
 from camrt.runtime.renderer import Renderer
 from camrt.runtime.result import Result
 
@@ -50,7 +49,7 @@ class Pipeline:
     """Runs one source through a model into sinks, until the source ends, something fails or `stop` is called.
 
     Args:
-        model: classifies.
+        model: classifies a frame; a `Model`, or one that several pipelines share.
         source: gives frames; closed at the end.
         renderer: draws; closed at the end.
         sinks: take the finished pictures, in this order; all are closed at the end, whatever happens.
@@ -61,7 +60,7 @@ class Pipeline:
 
     def __init__(
         self,
-        model: Model,
+        model: Callable[[Image], Result],
         source: Source,
         renderer: Renderer,
         sinks: Sequence[Sink],

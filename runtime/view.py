@@ -48,6 +48,11 @@ class View:
         """Return the numbers of the classes whose maps are shown of a result, from left to right."""
         return self.classes or (result.top(self.rank + 1)[-1][0],)
 
+    def take(self, other: "View") -> None:
+        """Take over what another one draws; its pause and the like stay with it."""
+        self.style, self.classes, self.boxes = other.style, other.classes, other.boxes
+        self.smooth_s, self.running_range, self.fade = other.smooth_s, other.running_range, other.fade
+
     def press(self, key: str) -> None:
         """Do what a key of `KEYS` stands for; other keys do nothing."""
         if key in ("q", "esc"):

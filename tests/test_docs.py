@@ -22,6 +22,7 @@ DOCUMENTS = (
     "docs/quantize.md",
     "docs/providers.md",
     "docs/cameras.md",
+    "docs/running.md",
     "docs/edge.md",
     "docs/performance.md",
 )
@@ -117,13 +118,14 @@ def test_everything_that_is_told_to_be_typed_works(newcomer, fresh_environment, 
             if language == "python":
                 # torchvision's wheel may not fit this torch, which camrt.benchmarks.vision mends.
                 run([sys.executable, "-c", f"import camrt.benchmarks.vision\n{text}"], newcomer, environment())
-            else:
+            elif language == "sh":
                 for command in text.splitlines():
                     if command != TEST_COMMAND:
                         run(["bash", "-ec", command], newcomer, settings)
     assert len(read_video(newcomer / "seen.mp4")[0]) == 280
     assert len((newcomer / "seen.jsonl").read_text().splitlines()) == 280
     assert len(list((newcomer / "annotated").iterdir())) == 3
+    assert len(read_video(newcomer / "weeks.mp4")[0]) == len((newcomer / "weeks.jsonl").read_text().splitlines()) == 50
     for name in ("overlay.png", "compared/photo.jpg", "camrt-demo/demo.mp4", "camrt-demo/demo.png", "fruits.onnx"):
         assert (newcomer / name).stat().st_size > 1000
 
@@ -149,6 +151,16 @@ def test_every_flag_that_is_explained_exists():
     explained = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", text))
     tools = {"--data", "--epochs", "--documents"}  # of modules in benchmarks, which the documents run
     tools |= {"--system-site-packages", "--list-cameras"}  # of Python's venv and of the Raspberry Pi
+    tools |= {
+        "--read-only",
+        "--tmpfs",
+        "--cap-drop",
+        "--security-opt",
+        "--restart",
+        "--device",
+        "--group-add",
+    }  # docker's
+    tools |= {"--signal", "--platform", "--gpus", "--now"}  # docker's, and systemctl's
     assert explained - tools <= known
 
 

@@ -5,69 +5,87 @@ import math
 import os
 import sys
 from contextlib import suppress
-from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from camrt.errors import SinkError
 from camrt.runtime.frames import Rendered
+from camrt.runtime.sinks.growing import GrowingFile, failure
 from camrt.runtime.sinks.output import refuse_existing
+from camrt.runtime.sinks.rotation import Rotation, set_aside
 
 TOP = 5
+_LONGEST_LINE = 2**20  # bytes; five labels and some boxes are far from it
 
 
 class EventSink:
-    """Writes one line of JSON per overlay, at once, so that others can follow the file while it grows."""
+    """Writes one line of JSON per overlay, at once, so that others can follow the file while it grows.
 
-    def __init__(self, path: Path | str, *, overwrite: bool = False) -> None:
+    A line is written whole or not at all. The end of the process loses none; that of the computer about the last
+    second's, for the file is synced once a second (`SYNC_S`), by the thread that writes.
+    """
+
+    def __init__(
+        self, path: Path | str, *, overwrite: bool = False, rotation: Rotation | None = None, resume: bool = False
+    ) -> None:
         """Open the file.
 
         Args:
             path: where to; ``-`` is the standard output.
             overwrite: an old file may be replaced.
+            rotation: when the file is set aside and a new one begun; None: never.
+            resume: an old file is continued; a last line that was cut off, as by a power failure, is removed.
 
         Raises:
             UsageError: the file exists.
             SinkError: nothing can be written there.
         """
         self._path = Path(path)
-        self._file: FileIO | None = None
-        self._size = 0  # bytes of whole lines
-        if str(path) == "-":
+        self._rotation = rotation
+        self._printed = str(path) == "-"
+        self._file: GrowingFile | None = None
+        if self._printed:
             return
-        refuse_existing(self._path, overwrite=overwrite)
-        try:
-            self._file = FileIO(self._path, "w")
-        except OSError as error:
-            raise SinkError(f"{self._path} cannot be written: {error.strerror}") from error
+        continued = resume and not overwrite and self._path.is_file()
+        refuse_existing(self._path, overwrite=overwrite or continued)
+        if continued:
+            _cut_torn_line(self._path)
+        self._file = GrowingFile(self._path, append=continued)
+        if not self._path.is_file():  # a pipe has no size, and whoever reads it wants it to stay
+            self._rotation = None
 
     def write(self, rendered: Rendered) -> None:
         """Append one line. What cannot be written whole is taken back.
 
         Raises:
-            SinkError: the disk is full, or nobody reads the standard output any more.
+            DiskFull: there is no room for it.
+            SinkError: nobody reads the standard output any more.
         """
         line = json.dumps(_event(rendered), allow_nan=False).encode() + b"\n"
-        if self._file is None:
+        if self._printed:
             self._print(line.decode())
             return
+        rotation = self._rotation
+        if self._file is not None and rotation is not None and 0 < self._file.whole > rotation.size - len(line):
+            self._file.close()
+            self._file = None
+            set_aside(self._path, self._path, rotation.keep)
+        if self._file is None:
+            self._file = GrowingFile(self._path)
         try:
-            whole = self._file.write(line) == len(line)
-            reason = "the disk is full"
-        except OSError as error:
-            whole, reason = False, str(error.strerror)
-        if not whole:
-            with suppress(OSError):  # a pipe has no length
-                self._file.truncate(self._size)
-            raise SinkError(f"{self._path} cannot be written: {reason}")
-        self._size += len(line)
+            self._file.write(line)
+        except SinkError:
+            self._file.undo()
+            raise
+        self._file.keep()
 
     def close(self) -> None:
-        """Close the file; one without a line is removed."""
-        if self._file is not None and not self._file.closed:
+        """Close the file; one without a line is removed. Raises: SinkError."""
+        if self._file is not None:
             self._file.close()
-            if self._size == 0 and self._path.is_file():
+            if self._file.whole == 0 and self._path.is_file():
                 self._path.unlink()
+            self._file = None
 
     def _print(self, line: str) -> None:
         try:
@@ -105,3 +123,18 @@ def _event(rendered: Rendered) -> dict[str, Any]:
 def _number(value: float) -> float | None:
     """Return ``value`` to six decimals; None, JSON's null, for NaN and infinity, which JSON has no word for."""
     return round(float(value), 6) if math.isfinite(value) else None
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Remove what follows the last line break. Raises: SinkError: it is something else, or cannot be changed."""
+    try:
+        with path.open("r+b") as file:
+            start = max(0, file.seek(0, os.SEEK_END) - _LONGEST_LINE)
+            file.seek(start)
+            tail = file.read()
+            end = tail.rfind(b"\n") + 1
+            if end == 0 and tail and (start or not tail.startswith(b'{"frame": ')):
+                raise SinkError(f"{path} is no log of events and is not continued; choose another name")
+            file.truncate(start + end)
+    except OSError as error:
+        raise failure(path, error) from error

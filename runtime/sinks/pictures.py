@@ -8,6 +8,7 @@ import cv2
 
 from camrt.errors import SinkError
 from camrt.runtime.frames import Frame, Image, Rendered
+from camrt.runtime.sinks.growing import failure
 from camrt.runtime.sinks.output import hidden_beside, refuse_existing
 from camrt.runtime.sources.paths import PICTURE_SUFFIXES
 
@@ -22,7 +23,7 @@ def write_picture(path: Path, image: Image) -> None:
         image: uint8 (H, W, 3) BGR.
 
     Raises:
-        SinkError: it cannot be encoded or written.
+        DiskFull, SinkError: it cannot be encoded or written.
     """
     part = hidden_beside(path)
     try:
@@ -32,7 +33,7 @@ def write_picture(path: Path, image: Image) -> None:
     except cv2.error as error:
         raise SinkError(f"{path} cannot be encoded: {error.err}") from error
     except OSError as error:
-        raise SinkError(f"{path} cannot be written: {error.strerror}") from error
+        raise failure(path, error) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -71,7 +72,7 @@ class PictureSink:
 
         Raises:
             UsageError: it exists and may not be replaced.
-            SinkError: it is the input itself, or cannot be written.
+            DiskFull, SinkError: it is the input itself, or cannot be written.
         """
         if rendered.frame.lost:
             return

@@ -1,38 +1,86 @@
-"""A video file of the overlays."""
+"""A video of the overlays, in one file or, where it goes on for hours, in several."""
 
 import shutil
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import cv2
 
-from camrt.errors import SinkError, UsageError
+from camrt.errors import DiskFull, SinkError, UsageError
 from camrt.runtime.fitting import fitted
-from camrt.runtime.frames import Rendered
+from camrt.runtime.frames import Frame, Image, Rendered
+from camrt.runtime.sinks.opencv_video import CODECS, OpenCvVideo
 from camrt.runtime.sinks.output import hidden_beside, refuse_existing
-from camrt.runtime.sources.capture import frame_count_of, quiet_decoders
+from camrt.runtime.sinks.rotation import Rotation, set_aside
+from camrt.runtime.sources.capture import quiet_decoders
 
-CODECS: Final = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
-"""What every OpenCV wheel can write; H.264 is in none of them."""
 DEFAULT_FPS: Final = 25.0
 RESERVE: Final = 8 * 2**20
 """Bytes that stay free on the disk, so that the video can still be finished: its index is written last."""
+LONGEST_S: Final = 3600.0
+"""A live video is continued in a new file after so many seconds: the index of a file grows in memory until its end."""
+_LONGEST_GAP_S: Final = 60.0
+"""Two frames that are further apart, or in the wrong order, were stamped by a clock that was set in between."""
+
+
+class _Video(Protocol):
+    """One file that is being written."""
+
+    @property
+    def size(self) -> int: ...
+    def write(self, image: Image, time_s: float) -> None: ...
+    def close(self) -> bool: ...
+
+
+def why_not_h264(path: Path) -> str:
+    """Return why a video is not written as H.264, which also keeps it from being lost with its process; empty: it is.
+
+    Args:
+        path: of the video; its suffix is one of `CODECS`.
+    """
+    if path.suffix.lower() == ".avi":
+        return "videos in .avi are MJPEG, which browsers do not play; name it .mp4"
+    try:
+        import av  # noqa: F401
+    except ImportError:
+        return (
+            "written as MPEG-4 part 2, which browsers do not play and which is lost when the process is killed; "
+            "for H.264: pip install 'camrt[video]'"
+        )
+    return ""
 
 
 class VideoSink:
-    """Writes every overlay to a video. It appears under its name in `close`, whole and checked, or not at all.
+    """Writes every overlay to a video, which appears under its name in `close`.
+
+    With PyAV (extra ``video``) it is H.264. Until `close` it is called ``seen.part.mp4`` for ``seen.mp4``, and can be
+    played whatever becomes of the process; a kill costs less than its last second. Without PyAV, and in ``.avi``, it is
+    what OpenCV can write, under a hidden name: whole and checked in the end, or not there.
 
     The first frame settles the size. Codecs want even sides: an odd one has its last row or column repeated. Later
-    frames of another size are fitted into it, with black bars.
+    frames of another size are fitted into it, with black bars. Frames of a live source are shown as long as they were
+    live (with PyAV), those of others by the frame rate.
+
+    A live video is continued in a new file each hour (`LONGEST_S`); what is finished is ``seen.000001.mp4`` and so on.
     """
 
-    def __init__(self, path: Path, *, fps: float | None, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        fps: float | None,
+        overwrite: bool = False,
+        live: bool = False,
+        rotation: Rotation | None = None,
+    ) -> None:
         """Claim the file.
 
         Args:
             path: where to; the suffix chooses the container.
             fps: frame rate; None: 25.
             overwrite: an old file may be replaced.
+            live: it may go on for ever, at a rate of its own.
+            rotation: when it is continued in a new file, other than by time; what an earlier run has left is set aside.
 
         Raises:
             UsageError: the suffix is unknown, or the file exists.
@@ -40,15 +88,27 @@ class VideoSink:
         """
         if path.suffix.lower() not in CODECS:
             raise UsageError(f"{path}: the suffix chooses the kind of video; known are {' '.join(CODECS)}")
-        refuse_existing(path, overwrite=overwrite)
         self._path = path.absolute()  # FFmpeg takes what stands before a colon for a protocol
-        self._part = hidden_beside(self._path)
         self._fps = DEFAULT_FPS if fps is None else fps
-        self._writer: cv2.VideoWriter | None = None
+        self._live = live
+        self._rotation = rotation
+        self._lasting = not why_not_h264(path)
+        self._part = path.absolute().with_name(f"{path.stem}.part{path.suffix}")
+        if not self._lasting:
+            self._part = hidden_beside(self._path)
+        self._video: _Video | None = None
         self._size = (0, 0)  # width, height
         self._frames = 0
+        self._time_s = 0.0  # of the newest frame, after the first
+        self._stamp_s: float | None = None
+        self._full = False
         self._closed = False
         quiet_decoders()
+        for old in (path, path.with_name(self._part.name)):
+            empty = old != path and old.is_file() and old.stat().st_size == 0  # the run ended before its first frame
+            if rotation is not None and not (overwrite or empty) and old.is_file():
+                set_aside(old, self._path, rotation.keep)
+            refuse_existing(old, overwrite=overwrite or empty)
         try:
             self._part.open("wb").close()
         except OSError as error:
@@ -58,22 +118,32 @@ class VideoSink:
         """Append one overlay.
 
         Raises:
-            SinkError: the disk is all but full, and what there is will be finished; or the encoder refuses the size.
+            DiskFull: the disk is all but full, and what there is will be finished; the next overlay that is written
+                begins a new file.
+            SinkError: the encoder refuses the size.
         """
+        if self._full or self._is_long():
+            self._continue()
         if shutil.disk_usage(self._part.parent).free < RESERVE:
-            raise SinkError(
+            self._full = self._video is not None
+            raise DiskFull(
                 f"{self._path}: less than {RESERVE // 2**20} MiB are left on the disk; "
                 f"the video ends after {self._frames} frames. Free some space"
             )
-        if self._writer is None:
-            height, width = rendered.image.shape[:2]
-            self._size = (width + width % 2, height + height % 2)
-            self._writer = self._open()
-        self._writer.write(fitted(rendered.image, *self._size))
+        time_s = self._next_time_s(rendered.frame)
+        try:
+            if self._video is None:
+                height, width = rendered.image.shape[:2]
+                self._size = (width + width % 2, height + height % 2)
+                self._video = self._open(*self._size)
+            self._video.write(fitted(rendered.image, *self._size), time_s)
+        except DiskFull:
+            self._full = self._video is not None
+            raise
         self._frames += 1
 
     def close(self) -> None:
-        """Finish the video, check it and give it its name. Without a frame there is no file.
+        """Finish the video and give it its name. Without a frame there is no file.
 
         Raises:
             SinkError: it is not whole, as after a full disk; nothing is left of it.
@@ -82,30 +152,39 @@ class VideoSink:
             return
         self._closed = True
         try:
-            if self._writer is not None:
-                self._writer.release()
-                self._check()
+            if self._video is not None and self._video.close():
                 self._part.replace(self._path)
         except OSError as error:
             raise SinkError(f"{self._path} cannot be written: {error.strerror}") from error
         finally:
             self._part.unlink(missing_ok=True)
 
-    def _open(self) -> cv2.VideoWriter:
-        codec = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
-        writer = cv2.VideoWriter(str(self._part), cv2.CAP_FFMPEG, codec, self._fps, self._size)
-        if not writer.isOpened():
-            width, height = self._size
-            raise SinkError(f"{self._path}: OpenCV cannot write a video of {width}x{height} at {self._fps:g} fps")
-        return writer
+    def _open(self, width: int, height: int) -> _Video:
+        if not self._lasting:
+            return OpenCvVideo(self._part, self._path, width, height, self._fps)
+        from camrt.runtime.sinks.h264_video import H264Video
 
-    def _check(self) -> None:
-        """Count the frames as the file's index states them: VideoWriter keeps every failure to itself."""
-        video = cv2.VideoCapture(str(self._part), cv2.CAP_FFMPEG)
-        found = frame_count_of(video) or 0
-        video.release()
-        if found != self._frames:
-            raise SinkError(
-                f"{self._path}: of {self._frames} frames {found} could be written, so there is no video. "
-                "Is the disk full, or a limit on file size reached?"
-            )
+        return H264Video(self._part, self._path, width, height, self._fps)
+
+    def _is_long(self) -> bool:
+        if self._video is None:
+            return False
+        too_large = self._rotation is not None and self._video.size >= self._rotation.size
+        return too_large or (self._live and self._time_s >= LONGEST_S)
+
+    def _continue(self) -> None:
+        """Finish this file and set it aside; the next frame begins another."""
+        video, self._video = self._video, None
+        self._full, self._frames, self._time_s, self._stamp_s = False, 0, 0.0, None
+        if video is not None and video.close():
+            set_aside(self._part, self._path, None if self._rotation is None else self._rotation.keep)
+
+    def _next_time_s(self, frame: Frame) -> float:
+        """Return when the next frame is shown, in seconds after the first."""
+        if not self._live:
+            return self._frames / self._fps
+        if self._stamp_s is not None:
+            step_s = frame.time_s - self._stamp_s
+            self._time_s += step_s if 0.0 < step_s < _LONGEST_GAP_S else 1.0 / self._fps
+        self._stamp_s = frame.time_s
+        return self._time_s

@@ -10,7 +10,7 @@ from typing import Final
 import cv2
 
 from camrt.errors import SinkError
-from camrt.runtime.frames import Rendered
+from camrt.runtime.frames import Image, Rendered
 
 LARGEST: Final = (1280, 720)
 """Width and height that a window has at most when it opens; the user may make it larger."""
@@ -88,15 +88,19 @@ class WindowSink:
 
     def write(self, rendered: Rendered) -> None:
         """Show one overlay, and see to the keys."""
+        self.show(rendered.image)
+
+    def show(self, image: Image) -> None:
+        """Show a picture, uint8 (H, W, 3) BGR, and see to the keys."""
         if self.closed:
             return
         if not self._open:
-            height, width = rendered.image.shape[:2]
+            height, width = image.shape[:2]
             shrink = min(1.0, LARGEST[0] / width, LARGEST[1] / height)
             cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
             cv2.resizeWindow(self._title, max(1, round(width * shrink)), max(1, round(height * shrink)))
             self._open = True
-        cv2.imshow(self._title, rendered.image)
+        cv2.imshow(self._title, image)
         self.poll()
 
     def poll(self, wait_ms: int = 1) -> None:

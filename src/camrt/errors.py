@@ -10,6 +10,7 @@
     │   └── HeadNotFound    nothing of it can be shown as maps of its classes
     ├── SourceError         frames cannot be read
     └── SinkError           results cannot be written
+        └── DiskFull        for want of space
 
 A message says what is wrong, where, and what to do next.
 """
@@ -53,3 +54,7 @@ class SourceError(CamrtError):
 
 class SinkError(CamrtError):
     """Results cannot be written: no space, no permission, no display."""
+
+
+class DiskFull(SinkError):  # noqa: N818 - the name says what is the matter
+    """There is no room for what is to be written. What was written before is whole, and the sink takes more later."""

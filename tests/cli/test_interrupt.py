@@ -30,7 +30,7 @@ def grown(folder, pattern, size=20_000):
 def test_live_finishes_its_files(mobilenet, dog_video, tmp_path, how):
     flags = ["-o", "out.mp4", "--events", "e.jsonl", "-o", "pictures"]
     with started("live", mobilenet, "--source", dog_video, *flags, cwd=tmp_path) as process:
-        assert eventually(lambda: grown(tmp_path, ".out.*"), within_s=WITHIN_S)
+        assert eventually(lambda: grown(tmp_path, "out.part.mp4"), within_s=WITHIN_S)
         status, errors = interrupt(process, how)
     assert status == 0, errors
     events = read_events(tmp_path / "e.jsonl")
@@ -82,7 +82,7 @@ def test_annotate_finishes_the_video_it_is_at(mobilenet, dog_video, tmp_path):
     for name in ("a.mp4", "b.mp4"):
         shutil.copy(dog_video, tmp_path / name)
     with started("annotate", mobilenet, "a.mp4", "b.mp4", "-o", "out", cwd=tmp_path) as process:
-        assert eventually(lambda: grown(tmp_path, "out/.a.*"), within_s=WITHIN_S)
+        assert eventually(lambda: grown(tmp_path, "out/a.part.mp4"), within_s=WITHIN_S)
         status, errors = interrupt(process, signal.SIGTERM)
     assert status == 1
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.mp4"]

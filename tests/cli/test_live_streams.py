@@ -24,8 +24,8 @@ def test_an_rtsp_camera_is_drawn_live(mobilenet, tmp_path, flags):
         outputs = ["-o", "out.mp4", "--events", "e.jsonl", "--frames", "40", *flags]
         done = camrt("live", mobilenet, "--source", with_secret, *outputs, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    frames, fps = read_video(tmp_path / "out.mp4")
-    assert (len(frames), frames[0].shape, fps) == (40, (240, 320, 3), pytest.approx(30))
+    frames, _ = read_video(tmp_path / "out.mp4")
+    assert (len(frames), frames[0].shape) == (40, (240, 320, 3))
     events = read_events(tmp_path / "e.jsonl")
     indices = [event["frame"] for event in events]
     assert indices == sorted(set(indices))

@@ -1,6 +1,7 @@
 """Several cameras at once: each goes its own way, and what ends or fails takes no other with it."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -47,6 +48,10 @@ class Shades:
         pass
 
 
+def ignore(*_):
+    time.sleep(0.01)
+
+
 def cameras(model, sources, sinks=()):
     view = View(OverlayStyle())
     return Cameras(
@@ -57,7 +62,13 @@ def cameras(model, sources, sinks=()):
 def test_each_ends_by_itself_and_one_that_fails_stops_no_other(model):
     seen = [[], [], []]
     sources = [Shades("a", 5), Shades("b", 50, fails_at=3), Shades("c", 40)]
-    outcomes = cameras(model, sources).run(lambda number, rendered: seen[number].append(rendered.frame.index))
+    failed = []
+    outcomes = cameras(model, sources).run(
+        lambda number, rendered: seen[number].append(rendered.frame.index),
+        ignore,
+        lambda number, error: failed.append((number, str(error))),
+    )
+    assert failed == [(1, "the cable came off")]
     assert [len(indices) for indices in (seen[0], seen[2])] == [5, 40]
     assert isinstance(outcomes[0], Summary)
     assert isinstance(outcomes[1], SourceError)
@@ -69,7 +80,7 @@ def test_all_stop_and_no_thread_is_left(model):
     running = cameras(model, [Shades("a", -1), Shades("b", -1)])
     threading.Timer(0.3, running.stop).start()
     turns = []
-    outcomes = running.run(lambda number, rendered: None, meanwhile=lambda: turns.append(threading.Event().wait(0.01)))
+    outcomes = running.run(ignore, lambda: turns.append(time.sleep(0.01)), ignore)
     assert all(outcome.stopped and outcome.frames for outcome in outcomes)
     assert turns
     assert set(threading.enumerate()) <= before
@@ -81,13 +92,13 @@ def test_what_fails_in_the_calling_thread_stops_them(model):
 
     before = set(threading.enumerate())
     with pytest.raises(KeyboardInterrupt):
-        cameras(model, [Shades("a", -1), Shades("b", -1)]).run(lambda number, rendered: None, meanwhile)
+        cameras(model, [Shades("a", -1), Shades("b", -1)]).run(ignore, meanwhile, ignore)
     assert set(threading.enumerate()) <= before
 
 
 def test_all_write_one_log_which_is_closed_by_the_last(model, tmp_path):
     log = SharedSink(EventSink(tmp_path / "e.jsonl"), 3)
-    cameras(model, [Shades("a", 5), Shades("b", 30), Shades("c", 60)], [log]).run(lambda number, rendered: None)
+    cameras(model, [Shades("a", 5), Shades("b", 30), Shades("c", 60)], [log]).run(ignore, ignore, ignore)
     events = read_events(tmp_path / "e.jsonl")
     assert {name: sum(event["source"] == name for event in events) for name in "abc"} == {"a": 5, "b": 30, "c": 60}
 

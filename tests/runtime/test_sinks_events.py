@@ -12,7 +12,7 @@ import pytest
 import camrt
 from camrt.errors import SinkError, UsageError
 from camrt.runtime.frames import Frame, Rendered
-from camrt.runtime.sinks import EventSink
+from camrt.runtime.sinks import EventSink, Rotation
 from support.needs import environment
 from support.overlays import picture
 from support.tiny_models import LABELS, write_linear
@@ -101,6 +101,73 @@ def test_a_place_where_nothing_can_be_written_is_told_at_once(tmp_path):
         EventSink(tmp_path / "nowhere" / "events.jsonl")
     with pytest.raises(SinkError, match="is a folder"):
         EventSink(tmp_path, overwrite=True)
+
+
+def test_without_a_signal_a_line_says_why(tmp_path):
+    frame = Frame(picture(), 7, 1000.5, "camera 0", lost="no frame for 5 s; trying again in 2 s")
+    sink = EventSink(tmp_path / "events.jsonl")
+    sink.write(Rendered(frame, picture(), None, 7))
+    sink.close()
+    assert strict((tmp_path / "events.jsonl").read_text()) == {
+        "frame": 7,
+        "time": 1000.5,
+        "source": "camera 0",
+        "lost": "no frame for 5 s; trying again in 2 s",
+    }
+
+
+def test_a_log_that_rotates_loses_no_line_and_keeps_so_much(tmp_path, model):
+    path = tmp_path / "events.jsonl"
+    sink = EventSink(path, rotation=Rotation(size=2000, keep=10**6))
+    for index in range(50):
+        sink.write(seen(model, index))
+    sink.close()
+    logs = [*sorted(tmp_path.glob("events.0*.jsonl")), path]
+    assert len(logs) > 5
+    assert all(log.stat().st_size <= 2000 for log in logs)
+    events = [strict(line) for log in logs for line in log.read_text().splitlines()]
+    assert [event["frame"] for event in events] == list(range(50))
+
+    sink = EventSink(path, rotation=Rotation(size=2000, keep=5000), resume=True)
+    for index in range(50, 100):
+        sink.write(seen(model, index))
+    sink.close()
+    logs = [*sorted(tmp_path.glob("events.0*.jsonl")), path]
+    assert 2000 < sum(log.stat().st_size for log in logs[:-1]) <= 5000
+    frames = [strict(line)["frame"] for log in logs for line in log.read_text().splitlines()]
+    assert frames == list(range(100 - len(frames), 100))  # the newest, without a gap
+
+
+@pytest.mark.parametrize(("old", "kept"), [('{"frame": 1}\n{"fra', '{"frame": 1}\n'), ('{"frame": 1', ""), ("", "")])
+def test_a_log_that_is_continued_is_rid_of_a_line_that_was_cut_off(tmp_path, model, old, kept):
+    path = tmp_path / "events.jsonl"
+    path.write_text(old)
+    sink = EventSink(path, rotation=Rotation(size=10**6, keep=10**6), resume=True)
+    sink.write(seen(model))
+    sink.close()
+    assert path.read_text().startswith(kept)
+    assert [strict(line)["frame"] for line in path.read_text().splitlines()] == [*([1] if kept else []), 3]
+
+
+@pytest.mark.parametrize("data", ["a letter without a line's end", "x" * 2_000_000])
+def test_what_is_no_log_is_not_continued(tmp_path, data):
+    path = tmp_path / "events.jsonl"
+    path.write_text(data)
+    with pytest.raises(SinkError, match="is no log of events and is not continued"):
+        EventSink(path, rotation=Rotation(size=10**6, keep=10**6), resume=True)
+    assert path.read_text() == data
+
+
+def test_a_pipe_is_never_set_aside(tmp_path, model):
+    os.mkfifo(tmp_path / "pipe")
+    reading = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    sink = EventSink(tmp_path / "pipe", rotation=Rotation(size=100, keep=100))
+    for index in range(5):
+        sink.write(seen(model, index))
+    sink.close()
+    with os.fdopen(reading) as pipe:
+        assert [strict(line)["frame"] for line in pipe] == list(range(5))
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
 
 
 SCRIPT = """

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from camrt.errors import SinkError, UsageError
+from camrt.runtime.scene import Scene, SyntheticSource
 from camrt.runtime.sinks import PictureSink, VideoSink, open_output
 from support.needs import environment
 from support.overlays import picture, rendered
@@ -125,9 +126,11 @@ except SinkError as error:
 def test_an_output_is_a_video_by_its_suffix_or_a_folder_of_pictures(tmp_path):
     (tmp_path / "folder.mp4").mkdir()
     kinds = {"a.mp4": VideoSink, "a.AVI": VideoSink, "out": PictureSink, "folder.mp4": PictureSink}
+    source = SyntheticSource(Scene(0), live=False)
+    how = {"rotation": None, "overwrite": False, "tell": lambda _: None}
     for name, kind in kinds.items():
-        sink = open_output(tmp_path / name, fps=None, overwrite=False)
+        sink = open_output(tmp_path / name, source, **how)
         assert isinstance(sink, kind)
         sink.close()
     with pytest.raises(UsageError, match=r"a video ends in \.mp4 .*; for pictures name a folder"):
-        open_output(tmp_path / "a.png", fps=None, overwrite=False)
+        open_output(tmp_path / "a.png", source, **how)

@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from camrt import __version__
 from camrt.cli import annotate, attach, bench, cameras, demo, doctor, export, inspect, live, quantize
+from camrt.cli.config import ConfigurableParser
 from camrt.errors import CamrtError, UsageError
 
 _COMMANDS = (demo, live, annotate, attach, export, quantize, inspect, bench, cameras, doctor)
@@ -20,13 +21,16 @@ _COMMANDS = (demo, live, annotate, attach, export, quantize, inspect, bench, cam
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
-    args = _parser().parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what is half done is cleaned up
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
     try:
+        args = parse(words)
+        debug = args.debug
         status = int(args.run(args))
         sys.stdout.flush()  # here, where what goes wrong can be told
     except CamrtError as error:
-        if args.debug:
+        if debug:
             raise
         print(f"camrt: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
@@ -38,12 +42,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         _forget_output()
         return 1
     except OSError as error:
-        if args.debug:
+        if debug:
             raise
         _forget_output()
         print(f"camrt: {error}", file=sys.stderr)
         return 1
     return status
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Return what a command line asks for, and the words themselves in ``words``. Raises: UsageError: by a file."""
+    args = _parser().parse_args(words)
+    args.words = words
+    return args
 
 
 def _forget_output() -> None:
@@ -57,7 +68,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="camrt", description="See, live and on the device, where your image classifier is looking."
     )
     parser.add_argument("--version", action="version", version=f"camrt {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, parser_class=ConfigurableParser
+    )
     for command in _COMMANDS:
         command.add(commands)
     for command_parser in commands.choices.values():

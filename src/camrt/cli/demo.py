@@ -54,6 +54,7 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show or write the overlays, then judge the model."""
+    from camrt.cli import parse
     from camrt.runtime import scene
     from camrt.runtime.sinks import window_available
 
@@ -64,9 +65,10 @@ def run(args: argparse.Namespace) -> int:
     if args.output is None:
         reason = window_available()
         if reason is None:
-            as_live: dict[str, Any] = {"source": "synthetic", "output": [], "events": None, "window": True}
-            as_live |= {"serve": None, "no_auth": False, "certfile": None, "keyfile": None}
-            live.run(argparse.Namespace(**vars(args) | as_live | {"sync": False}))
+            # Whatever else `camrt live` can do is left as it is there.
+            watch = parse(["live", str(args.model), "--source", "synthetic", "--window"])
+            shared = {key: value for key, value in vars(args).items() if key not in ("run", "output", "words")}
+            live.run(argparse.Namespace(**vars(watch) | shared))
             return _judge(args, model)
         print(f"no window: {reason}", file=sys.stderr)
         args.output = _OUTPUT

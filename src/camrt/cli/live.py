@@ -1,27 +1,31 @@
-"""``camrt live``: a stream with the map over it, as it comes."""
+"""``camrt live``: one stream, or several, with the map over them as they come."""
 
 import argparse
-import math
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from camrt.cli.options import add_session_flags, add_style_flags, classes_of, open_model, stop_on_signals, style_of
-from camrt.cli.serving import add_serve_flags, hold, serve
-from camrt.errors import UsageError
+from camrt.cli.notify import Notifier
+from camrt.cli.options import (
+    add_session_flags,
+    add_steady_flags,
+    add_style_flags,
+    open_model,
+    stop_on_signals,
+    view_of,
+)
+from camrt.cli.recording import check_files, files_of, open_recorders
+from camrt.cli.reload import Reloader
+from camrt.cli.rotation import add_rotation_flags
+from camrt.cli.serving import add_serve_flags, serve
+from camrt.cli.watching import Watcher
+from camrt.errors import CamrtError, UsageError
 
 if TYPE_CHECKING:
-    from camrt.runtime.frames import Rendered, Sink, Source
-    from camrt.runtime.renderer import Renderer
-    from camrt.runtime.sinks import WindowSink
-    from camrt.runtime.view import View
-
-_POLL_MS = 30
-_PICTURE_S = 2.0
-_NONE = Path("none")
+    from camrt.runtime.frames import Rendered, Source
+    from camrt.runtime.pipeline import Pipeline, Summary
 
 
 def add(commands: Any) -> None:
@@ -32,13 +36,14 @@ def add(commands: Any) -> None:
         description="Draw the class activation map over a camera, a stream or a file: in a window, a browser or files.",
         epilog="example: camrt live model.onnx --source 0      (keys in the window: ? lists them)",
     )
+    parser.add_config_flag()
     parser.add_argument("model", type=Path, metavar="MODEL", help="file made by camrt attach or export")
     parser.add_argument(
         "--source",
-        default="0",
+        action="append",
         metavar="S",
         help="camera number (default 0) or device, video, rtsp:// or http:// URL, picture, folder, glob, 'picamera2', "
-        "gst:PIPELINE, 'synthetic'",
+        "gst:PIPELINE, 'synthetic'; repeatable: several are watched at once",
     )
     parser.add_argument(
         "--output",
@@ -47,136 +52,156 @@ def add(commands: Any) -> None:
         type=Path,
         default=[],
         metavar="FILE",
-        help="write a video (by its suffix: .mp4 .avi ...) or, to a folder, pictures; repeatable; 'none' keeps nothing",
+        help="write a video (by its suffix: .mp4 .avi ...) or, to a folder, pictures; repeatable; 'none' keeps "
+        "nothing; of several sources each has its own, with its number in the name",
     )
     parser.add_argument("--events", metavar="FILE", help="write one JSON line a frame; - is standard output")
     parser.add_argument("--window", action="store_true", help="show a window even with --output, --events or --serve")
     parser.add_argument("--sync", action="store_true", help="show only frames that were classified, each with its map")
-    parser.add_argument("--frames", type=int, metavar="N", help="stop after N frames")
+    parser.add_argument("--frames", type=int, metavar="N", help="stop after N frames, of each source")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     add_serve_flags(parser)
+    add_rotation_flags(parser)
     add_style_flags(parser)
+    add_steady_flags(parser)
     add_session_flags(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run until the source ends, or Ctrl-C, SIGTERM, the key q."""
+    """Run until the sources end, or Ctrl-C, SIGTERM, the key q."""
+    from camrt.cli import parse
+    from camrt.runtime.batching import SharedModel, fastest_batch
+    from camrt.runtime.cameras import Cameras
     from camrt.runtime.pipeline import Pipeline
     from camrt.runtime.renderer import Renderer
-    from camrt.runtime.sources import open_source
-    from camrt.runtime.view import View
 
     if args.frames is not None and args.frames < 1:
         raise UsageError(f"--frames {args.frames}: at least one")
-    outputs = [path for path in args.output if path != _NONE]
-    files = [*outputs, *([Path(args.events)] if args.events not in (None, "-") else [])]
-    _check_files(files, keep=[args.model, Path(args.source)])
+    texts = args.source or ["0"]
+    files = files_of(args, len(texts))
+    check_files(files, keep=[args.model, *map(Path, texts)])
     model = open_model(args.model, args.provider, args.threads, args.provider_option)
-    view = View(style_of(args), classes_of(args, model), boxes=args.boxes)
-    with ExitStack() as opened:  # whatever happens before the pipeline sees to it; to close twice does no harm
-        source = open_source(args.source, tell=lambda line: print(line, file=sys.stderr))
-        opened.callback(source.close)
-        window, sinks = _open_sinks(args, outputs, view, source.fps, opened)
-        hub = serve(args, model, view, [source.name], opened)
-        if hub is not None:
-            sinks.append(hub.sink(0))
-        renderer = Renderer(view, hud=not args.no_hud, provider=model.provider, threads=model.spare_threads)
-        watched = window is not None or hub is not None
-        pipeline = Pipeline(model, source, renderer, sinks, every_camera_frame=not args.sync, paced=watched)
-        seen = 0
+    view_of(args, model, live=True)  # what is wrong with it is told before anything is opened
+    notifier = Notifier()
+    with ExitStack() as opened:  # whatever happens before the pipelines see to it; to close twice does no harm
+        sources = _open_sources(texts, opened)
+        live = all(source.live for source in sources)
+        view = view_of(args, model, live=live)
+        reloader = Reloader(args, lambda: parse(args.words), model, view, tell, live=live)
+        recorders = open_recorders(args, sources, opened, tell)
+        hub = serve(args, model, view, [source.name for source in sources], opened)
+        watcher = Watcher(args, view, sources, opened, served=hub is not None)
+        classify = model if len(sources) == 1 else SharedModel(model, fastest_batch(model, len(sources)))
+        pipelines: list[Pipeline] = []
+        for number, source in enumerate(sources):
+            renderer = Renderer(view, hud=not args.no_hud, provider=model.provider, threads=model.spare_threads)
+            watcher.renderers.append(renderer)
+            sinks = [*watcher.sinks(number), *recorders[number], *([] if hub is None else [hub.sink(number)])]
+            pipelines.append(
+                Pipeline(
+                    classify,
+                    source,
+                    renderer,
+                    sinks,
+                    every_camera_frame=not args.sync,
+                    paced=watcher.window is not None or hub is not None,
+                )
+            )
+        seen = [0] * len(sources)
 
-        def on_frame(rendered: "Rendered") -> None:
-            nonlocal seen
-            seen += rendered.result is not None  # what is shown without a signal was not seen
-            if window is not None:
-                _obey(view, window, renderer, rendered, hold_s=_hold_s(source, rendered))
-            elif hub is not None:
-                hold(view, _hold_s(source, rendered))
-            if view.quit or seen == args.frames:
-                pipeline.stop()
+        def on_frame(number: int, rendered: "Rendered") -> None:
+            seen[number] += rendered.result is not None  # what is shown without a signal was not seen
+            watcher.look(number, rendered)
+            notifier.drawn()
+            if view.quit or seen[number] == args.frames:
+                pipelines[number].stop()
 
         def stop() -> None:
+            notifier.stopping()
             view.quit = True  # ends a pause
-            pipeline.stop()
+            for pipeline in pipelines:
+                pipeline.stop()
 
         stop_on_signals(stop)
+        names = ", ".join(source.name for source in sources)
         print(
-            f"{source.name}: {model.path.name} on {model.provider}, {model.threads} threads; Ctrl-C stops",
-            file=sys.stderr,
+            f"{names}: {model.path.name} on {model.provider}, {model.threads} threads; Ctrl-C stops", file=sys.stderr
         )
-        summary = pipeline.run(on_frame)
-    rate = summary.frames / summary.seconds
-    dropped = f", {summary.dropped} dropped to stay live" if summary.dropped else ""
-    print(f"{summary.frames} frames in {summary.seconds:.1f} s ({rate:.1f} fps){dropped}", file=sys.stderr)
-    if summary.frames:
-        for path in files:
+        if len(sources) == 1:
+
+            def on_only_frame(rendered: "Rendered") -> None:
+                on_frame(0, rendered)
+                reloader.apply()
+
+            summaries: list[Summary | None] = [pipelines[0].run(on_only_frame)]
+        else:
+
+            def meanwhile() -> None:
+                watcher.follow()
+                reloader.apply()
+
+            def on_failure(number: int, error: BaseException) -> None:
+                tell(f"{sources[number].name} has ended: {error}")
+
+            outcomes = Cameras(pipelines).run(on_frame, meanwhile, on_failure)
+            summaries = [_summary_of(outcome) for outcome in outcomes]
+        notifier.stopping()
+    return _conclude(sources, summaries, files)
+
+
+def _open_sources(texts: Sequence[str], opened: ExitStack) -> "list[Source]":
+    """Open all of them at once, for one that does not answer takes its time.
+
+    Of several, a camera or stream that is not there is waited for, as one is that goes; alone it is an error.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    from camrt.runtime.sources import open_source
+
+    patient = len(texts) > 1
+    with ThreadPoolExecutor(len(texts)) as pool:
+        waiting = [pool.submit(open_source, text, patient=patient, tell=_say) for text in texts]
+    for one in waiting:
+        if one.exception() is None:
+            opened.callback(one.result().close)
+    sources = [one.result() for one in waiting]
+    for number, source in enumerate(sources):
+        alike = sum(other.name == source.name for other in sources[:number])
+        if alike:
+            source.name = f"{source.name} ({alike + 1})"
+    return sources
+
+
+def _summary_of(outcome: "Summary | BaseException") -> "Summary | None":
+    if isinstance(outcome, CamrtError):
+        return None  # told when it happened
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
+
+
+def _conclude(sources: "Sequence[Source]", summaries: "Sequence[Summary | None]", files: Sequence[Path]) -> int:
+    """Say what came of it; returns the exit status."""
+    for source, summary in zip(sources, summaries, strict=True):
+        if summary is not None:
+            rate = summary.frames / summary.seconds
+            dropped = f", {summary.dropped} dropped to stay live" if summary.dropped else ""
+            name = f"{source.name}: " if len(sources) > 1 else ""
+            print(f"{name}{summary.frames} frames in {summary.seconds:.1f} s ({rate:.1f} fps){dropped}", file=sys.stderr)
+    if any(summary is None or summary.frames for summary in summaries):
+        for path in filter(Path.exists, files):  # on a full disk there may be none
             print(f"wrote {path}", file=sys.stderr)
-    for problem in source.problems:
-        print(f"camrt: {problem}", file=sys.stderr)
-    return 1 if source.problems else 0
+    problems = [problem for source in sources for problem in source.problems]
+    for problem in problems:
+        tell(problem)
+    return 1 if problems or None in summaries else 0
 
 
-def _check_files(files: Sequence[Path], keep: Sequence[Path]) -> None:
-    """Refuse to write one file twice, or over what is read. Raises: UsageError."""
-    for number, path in enumerate(files):
-        if path.absolute() in [other.absolute() for other in files[:number]]:
-            raise UsageError(f"{path} is named twice; give each --output and --events a file of its own")
-        if path.is_file() and any(kept.is_file() and path.samefile(kept) for kept in keep):
-            raise UsageError(f"{path} is read and cannot be written at the same time; choose another name")
+def tell(line: str) -> None:
+    """Print a line for the user."""
+    print(f"camrt: {line}", file=sys.stderr, flush=True)
 
 
-def _open_sinks(
-    args: argparse.Namespace, outputs: Sequence[Path], view: "View", fps: float | None, opened: ExitStack
-) -> "tuple[WindowSink | None, list[Sink]]":
-    from camrt.runtime.sinks import EventSink, WindowSink, open_output
-
-    sinks: list[Sink] = []
-
-    def add(sink: "Sink") -> None:
-        opened.callback(sink.close)
-        sinks.append(sink)
-
-    window = None
-    if args.window or not (args.output or args.events or args.serve):
-        window = WindowSink("camrt", view.press)
-        add(window)
-    for path in outputs:
-        add(open_output(path, fps=fps, overwrite=args.overwrite))
-    if args.events:
-        add(EventSink(args.events, overwrite=args.overwrite))
-    return window, sinks
-
-
-def _hold_s(source: "Source", rendered: "Rendered") -> float:
-    """Return how long a watched overlay stays at least: pictures for a while, the last one until a key ends it."""
-    if source.live or source.fps is not None:
-        return 0.0
-    return math.inf if rendered.frame.index + 1 == source.frame_count else _PICTURE_S
-
-
-def _obey(view: "View", window: "WindowSink", renderer: "Renderer", rendered: "Rendered", *, hold_s: float) -> None:
-    """Do what the keys asked for; while paused, and for ``hold_s``, keep the picture up and follow the keys."""
-    until_s = time.monotonic() + hold_s
-    while True:
-        if view.snapshot:
-            view.snapshot = False
-            _save_snapshot(rendered)
-        if window.closed:
-            view.quit = True
-        if view.quit or not (view.paused or time.monotonic() < until_s):
-            return
-        if rendered.result is not None:
-            rendered = renderer.render(rendered.frame, rendered.result, rendered.result_index)
-        window.write(rendered)
-        window.poll(_POLL_MS)
-
-
-def _save_snapshot(rendered: "Rendered") -> None:
-    import cv2
-
-    path = Path(time.strftime(f"camrt-%Y%m%d-%H%M%S-{rendered.frame.index}.png"))
-    if cv2.imwrite(str(path), rendered.image):
-        print(f"wrote {path}", file=sys.stderr)
-    else:
-        print(f"camrt: cannot write {path.resolve()}; is the folder writable?", file=sys.stderr)
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
 """Flags that several commands share, and what they mean to the runtime."""
 
 import argparse
+import math
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +13,9 @@ from camrt.errors import UsageError
 if TYPE_CHECKING:
     from camrt.runtime.model import Model
     from camrt.runtime.overlay import OverlayStyle
+    from camrt.runtime.view import View
+
+_SMOOTH_S = 0.2
 
 
 def add_session_flags(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
@@ -78,9 +82,9 @@ def add_style_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--boxes", action="store_true", help="draw boxes around the warm regions")
     group.add_argument(
         "--normalize",
-        default="minmax",
         metavar="HOW",
-        help="minmax (default), relu_max, or --normalize=LOW,HIGH: logits per cell of the first and last colour",
+        help="minmax, relu_max, or --normalize=LOW,HIGH: logits per cell of the first and last colour; live also "
+        "running, over a range that is remembered (default: minmax, of live streams running)",
     )
     group.add_argument("--no-hud", action="store_true", help="paint the map only, write nothing on the picture")
 
@@ -89,13 +93,14 @@ def style_of(args: argparse.Namespace) -> "OverlayStyle":
     """Return the overlay style that the flags of `add_style_flags` ask for. Raises: UsageError."""
     from camrt.runtime.overlay import OverlayStyle
 
-    normalization, value_range = args.normalize, None
+    normalization, value_range = args.normalize or "minmax", None
     if normalization not in ("minmax", "relu_max"):
         try:
             low, high = (float(number) for number in normalization.split(","))
         except ValueError:
             raise UsageError(
                 f"--normalize {normalization}: write minmax, relu_max, or two numbers, as in --normalize=-2,10"
+                + (", for what is live also running" if hasattr(args, "smooth") else "")
             ) from None
         normalization, value_range = "range", (low, high)
     return OverlayStyle(
@@ -106,6 +111,44 @@ def style_of(args: argparse.Namespace) -> "OverlayStyle":
         normalization=normalization,
         value_range=value_range,
     )
+
+
+def add_steady_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that keep the maps of a stream calm."""
+    group = parser.add_argument_group("over time")
+    group.add_argument(
+        "--smooth",
+        type=float,
+        metavar="SECONDS",
+        help=f"draw the mean of the maps over time, of this half-life (default: {_SMOOTH_S:g} for live streams, else 0)",
+    )
+    group.add_argument(
+        "--fade", action="store_true", help="let the opacity go by the score, so that what is not believed is not painted"
+    )
+
+
+def view_of(args: argparse.Namespace, model: "Model", *, live: bool) -> "View":
+    """Return what the flags of `add_style_flags` and `add_steady_flags` ask for.
+
+    Args:
+        args: the flags.
+        model: knows the classes.
+        live: of a live stream a calm map is the default.
+
+    Raises:
+        UsageError: something makes no sense.
+    """
+    from camrt.runtime.view import View
+
+    if args.smooth is not None and not 0.0 <= args.smooth < math.inf:
+        raise UsageError(f"--smooth {args.smooth:g}: a half-life in seconds, 0 or more")
+    if args.fade and model.info.activation == "none":
+        raise UsageError(f"--fade goes by scores from 0 to 1; those of {model.path.name} are logits")
+    running = args.normalize == "running" or (args.normalize is None and live)
+    style = style_of(argparse.Namespace(**vars(args) | ({"normalize": None} if running else {})))
+    smooth_s = args.smooth if args.smooth is not None else _SMOOTH_S if live else 0.0
+    classes = classes_of(args, model)
+    return View(style, classes, boxes=args.boxes, smooth_s=smooth_s, running_range=running, fade=args.fade)
 
 
 def stop_on_signals(stop: Callable[[], None]) -> None:

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from camrt.runtime.model import Model
     from camrt.runtime.serve import Hub
     from camrt.runtime.view import View
-
-_POLL_S = 0.03
 
 
 def add_serve_flags(parser: argparse.ArgumentParser) -> None:
@@ -59,10 +56,3 @@ def serve(
             print("camrt: nothing is encrypted, the token neither; --certfile and --keyfile do that", file=sys.stderr)
     print(f"watch at {server.url}", file=sys.stderr)
     return hub
-
-
-def hold(view: "View", hold_s: float) -> None:
-    """Wait while a picture is looked at, which no other follows at once."""
-    until_s = time.monotonic() + hold_s
-    while not view.quit and time.monotonic() < until_s:
-        time.sleep(_POLL_S)

@@ -1,0 +1,168 @@
+"""``camrt live --config``: what the flags say, from a file; flags win, and what is wrong is named with its place."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from camrt.cli import _parser, parse
+from camrt.errors import UsageError
+from support.command import camrt, refusal
+from support.events import read_events
+from support.videos import read_video
+
+
+@pytest.fixture
+def parsed(tmp_path):
+    """A function that parses the command line with a file of settings."""
+
+    def parse_with(text, *flags):
+        (tmp_path / "camrt.toml").write_text(text)
+        return parse(["live", "--config", str(tmp_path / "camrt.toml"), *flags])
+
+    return parse_with
+
+
+FILE = """
+model = "model.onnx"
+source = "rtsp://camera/live"
+output = ["seen.mp4", "pictures"]
+events = "seen.jsonl"
+rotate = "500M"
+alpha = 1
+alpha-by-value = true
+classes = "tabby,golden retriever"
+normalize = "-2,10"
+threads = 2
+provider-option = ["device_id=1"]
+"""
+
+
+def test_a_file_says_what_the_flags_would(parsed):
+    flags = ["model.onnx", "--source", "rtsp://camera/live", "-o", "seen.mp4", "-o", "pictures"]
+    flags += ["--events", "seen.jsonl", "--rotate", "500M", "--alpha", "1", "--alpha-by-value"]
+    flags += ["--classes", "tabby,golden retriever", "--normalize=-2,10", "--threads", "2"]
+    by_flags = vars(parse(["live", *flags, "--provider-option", "device_id=1"]))
+    by_file = vars(parsed(FILE))
+    differing = {name for name in by_flags if by_flags[name] != by_file[name]}
+    assert differing == {"config", "words"}
+    assert {name: type(value) for name, value in by_file.items() if name == "model"} == {"model": type(Path())}
+
+
+def test_flags_win_over_the_file(parsed):
+    args = parsed(FILE, "other.onnx", "--alpha", "0.25", "-o", "own.mp4", "-o", "own2.mp4", "--source", "0")
+    assert (args.model, args.alpha, args.source) == (Path("other.onnx"), 0.25, "0")
+    assert args.output == [Path("own.mp4"), Path("own2.mp4")]
+    assert (args.rotate, args.provider_option, args.threads) == (500_000_000, ["device_id=1"], 2)
+    assert parse(["live", "m.onnx"]).output == []  # nothing of a file is left in the next parser
+
+
+def test_a_flag_that_may_be_repeated_may_stand_alone(parsed):
+    assert parsed('model = "m"\noutput = "seen.mp4"').output == [Path("seen.mp4")]
+
+
+def test_the_name_of_the_flag_may_be_shortened_and_joined(tmp_path):
+    (tmp_path / "c.toml").write_text('model = "m.onnx"')
+    for flags in (["--conf", str(tmp_path / "c.toml")], [f"--config={tmp_path / 'c.toml'}"]):
+        assert parse(["live", *flags]).model == Path("m.onnx")
+
+
+def test_every_flag_of_live_can_stand_in_a_file(parsed):
+    live = _parser()._subparsers._group_actions[0].choices["live"]
+    examples = {str: '"x"', int: "3", float: "0.25", Path: '"x"', None: '"x"'}
+    for action in live._actions:
+        flag = next((flag for flag in action.option_strings if flag.startswith("--")), action.dest)
+        if action.dest in ("help", "config"):
+            with pytest.raises(UsageError, match="there is no setting"):
+                parsed(f'{flag.removeprefix("--")} = "x"', "m.onnx")
+            continue
+        value = "true" if action.nargs == 0 else examples.get(action.type, '"5M"')
+        value = f'"{action.choices[0]}"' if action.choices else value
+        args = parsed(f"{flag.removeprefix('--')} = {value}", *([] if action.dest == "model" else ["m.onnx"]))
+        assert getattr(args, action.dest) not in (action.default, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("alpa = 0.5", "there is no setting 'alpa'; did you mean 'alpha'?"),
+        ("alpha_by_value = true", "there is no setting 'alpha_by_value'; did you mean 'alpha-by-value'?"),
+        ("zzz = 1", "there is no setting 'zzz'; known are alpha, alpha-by-value, classes, "),
+        ("[overlay]\nalpha = 0.5", "there is no setting 'overlay'"),
+        ('alpha = "0.5"', "alpha is text in quotes, and should be a number"),
+        ("threads = 2.0", "threads is a number, and should be a whole number"),
+        ("threads = true", "threads is true or false, and should be a whole number"),
+        ('sync = "yes"', "sync is text in quotes, and should be true or false"),
+        ("source = 0", "source is a whole number, and should be text in quotes"),
+        ("source = [0]", "source is "),
+        ("output = [1, 2]", "output is a whole number, and should be text in quotes"),
+        ("events = 1979-05-27", "events is a date or time, and should be text in quotes"),
+        ('rotate = "much"', "rotate: 'much' is no size; write bytes, or 100k, 500M, 2G"),
+        (
+            'source = "rtsp://me:${CAMRT_NO_SUCH}@camera"',
+            "source: ${CAMRT_NO_SUCH} is neither a credential of the service",
+        ),
+        ("alpha = ", "is not TOML: Invalid value (at "),
+        ("alpha = 1\nalpha = 2", "is not TOML: Cannot overwrite a value (at "),
+    ],
+)
+def test_what_is_wrong_is_named_with_file_and_key(parsed, tmp_path, text, said):
+    with pytest.raises(UsageError) as raised:
+        parsed(text, "model.onnx")
+    assert str(raised.value).startswith(str(tmp_path / "camrt.toml"))
+    assert said in str(raised.value)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "latin.toml").write_bytes(b'classes = "caf\xe9"')
+    for name, said in (
+        ("none.toml", "cannot be read: No such file"),
+        ("", "cannot be read: Is a dir"),
+        ("latin.toml", "is not TOML"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            parse(["live", "--config", str(tmp_path / name)])
+
+
+def test_a_secret_comes_from_the_service_or_the_environment(parsed, tmp_path, monkeypatch):
+    text = 'model = "m"\nsource = "rtsp://me:${camera}@host/live"'
+    monkeypatch.setenv("camera", "from%20environment")
+    assert parsed(text).source == "rtsp://me:from%20environment@host/live"
+    (tmp_path / "camera").write_text("from%20service\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert parsed(text).source == "rtsp://me:from%20service@host/live"
+
+
+def test_a_model_is_needed_still(tmp_path, capsys):
+    (tmp_path / "c.toml").write_text("alpha = 0.5")
+    with pytest.raises(SystemExit):
+        parse(["live", "--config", str(tmp_path / "c.toml")])
+    assert "the following arguments are required: MODEL" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        parse(["live", "m.onnx", "--config"])
+    assert "argument --config: expected one argument" in capsys.readouterr().err
+
+
+def test_other_commands_have_no_file():
+    with pytest.raises(SystemExit):
+        parse(["inspect", "m.onnx", "--config", "c.toml"])
+
+
+def test_the_command_line_runs_by_a_file_alone(mobilenet, dog_video, tmp_path):
+    (tmp_path / "camrt.toml").write_text(
+        f'model = "{mobilenet}"\nsource = "{dog_video}"\noutput = ["seen.mp4"]\nevents = "seen.jsonl"\nframes = 12\n'
+    )
+    done = camrt("live", "--config", "camrt.toml", "--frames", "5", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(read_video(tmp_path / "seen.mp4")[0]) == len(read_events(tmp_path / "seen.jsonl")) == 5
+
+
+def test_a_wrong_file_is_wrong_use_and_one_line(tmp_path):
+    (tmp_path / "camrt.toml").write_text("alpa = 0.5")
+    said = refusal("live", "m.onnx", "--config", "camrt.toml", status=2, cwd=tmp_path)
+    assert said == "camrt.toml: there is no setting 'alpa'; did you mean 'alpha'?"
+
+
+def test_the_parser_is_argparses_own_where_there_is_no_file():
+    assert isinstance(_parser(), argparse.ArgumentParser)
+    assert parse(["live", "m.onnx", "--alpha", "0.3"]).config is None

@@ -1,0 +1,254 @@
+"""``camrt live`` for weeks: killed, out of space, watched by systemd, told to read its settings again."""
+
+import os
+import signal
+import socket
+import time
+from contextlib import contextmanager, suppress
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import cv2
+import pytest
+
+from support import small_disk
+from support.command import camrt, command, interrupt, started
+from support.desktop import eventually
+from support.events import read_events
+from support.videos import read_video
+
+WITHIN_S = 60
+
+
+class Told:
+    """What a process has said on its standard error so far; `interrupt` gives the rest."""
+
+    def __init__(self, process):
+        self._stream = process.stderr.fileno()
+        self.text = ""
+
+    def line(self, words):
+        """Wait for a line that holds some words."""
+        assert eventually(lambda: words in self._read().rpartition("\n")[0], within_s=WITHIN_S), self.text
+        return next(line for line in self.text.splitlines() if words in line)
+
+    def _read(self):
+        os.set_blocking(self._stream, False)
+        with suppress(BlockingIOError):
+            self.text += os.read(self._stream, 100_000).decode()
+        os.set_blocking(self._stream, True)
+        return self.text
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_kill_costs_a_video_its_last_second_and_the_events_nothing(mobilenet, tmp_path, suffix):
+    outputs = ["-o", f"seen{suffix}", "--events", "seen.jsonl"]
+    part = tmp_path / f"seen.part{suffix}"
+    with started("live", mobilenet, "--source", "synthetic", *outputs, cwd=tmp_path) as process:
+        assert eventually(lambda: part.exists() and part.stat().st_size > 200_000, within_s=WITHIN_S)
+        process.kill()
+        process.wait()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["seen.jsonl", part.name]
+    assert (tmp_path / "seen.jsonl").read_bytes().endswith(b"\n")
+    events = read_events(tmp_path / "seen.jsonl")
+    lasted_s = events[-1]["time"] - events[0]["time"]
+    with av.open(part) as video:
+        (stream,) = video.streams
+        times = [frame.time for frame in video.decode(stream)]
+    assert stream.codec_context.name == "h264"
+    assert times[0] == 0
+    assert lasted_s - 1 <= times[-1] <= lasted_s + 0.1
+    # Each event's frame is there, at its time.
+    assert times == pytest.approx([event["time"] - events[0]["time"] for event in events[: len(times)]], abs=0.002)
+    assert len(read_video(part)[0]) == len(times)  # OpenCV plays it, too
+
+
+def test_after_a_kill_the_next_run_goes_on_and_nothing_is_lost(mobilenet, tmp_path):
+    flags = ["--source", "synthetic", "-o", "seen.mp4", "--events", "seen.jsonl", "--rotate", "100M"]
+    with started("live", mobilenet, *flags, cwd=tmp_path) as process:
+        part = tmp_path / "seen.part.mp4"
+        assert eventually(lambda: part.exists() and part.stat().st_size > 200_000, within_s=WITHIN_S)
+        process.kill()
+        process.wait()
+    before = read_events(tmp_path / "seen.jsonl")
+    with (tmp_path / "seen.jsonl").open("a") as log:
+        log.write('{"frame": 12, "ti')  # as a power failure leaves it
+    done = camrt("live", mobilenet, *flags, "--frames", "20", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["seen.000001.mp4", "seen.jsonl", "seen.mp4"]
+    events = read_events(tmp_path / "seen.jsonl")
+    assert (events[: len(before)], len(events)) == (before, len(before) + 20)
+    assert len(read_video(tmp_path / "seen.000001.mp4")[0]) >= len(before) - 30
+    assert len(read_video(tmp_path / "seen.mp4")[0]) == 20
+
+
+# The disk goes with the last of its processes, so what is on it is copied.
+ON_A_SMALL_DISK = '"$@" & echo $! > pid; wait $!; status=$?; mkdir kept && cp disk/* kept; exit $status'
+
+
+def test_a_full_disk_stops_what_a_camera_writes_until_there_is_room(mobilenet, tmp_path):
+    outputs = ["-o", "disk/seen.mp4", "--events", "disk/seen.jsonl"]
+    words = command("live", mobilenet, "--source", "synthetic", *outputs)
+    with small_disk.start(["sh", "-c", ON_A_SMALL_DISK, "sh", *words], tmp_path, size="40m") as process:
+        told = Told(process)
+        try:
+            told.line(": ")
+            small_disk.require(told.text)
+            told.line("Ctrl-C stops")
+            live = int((tmp_path / "pid").read_text())
+            disk = Path(f"/proc/{live}/cwd/disk")
+            log = disk / "seen.jsonl"
+            assert eventually(lambda: log.exists() and log.stat().st_size > 5000, within_s=WITHIN_S)
+            _fill(disk / "ballast")
+            said = told.line("seen.mp4: less than 8 MiB are left on the disk")
+            assert said.endswith("Nothing is written to disk/seen.mp4 until there is room")
+            told.line("disk/seen.jsonl cannot be written: ")
+            written = log.stat().st_size
+            time.sleep(1)
+            assert log.stat().st_size == written
+            (disk / "ballast").unlink()
+            told.line("disk/seen.mp4 is written again")
+            told.line("disk/seen.jsonl is written again")
+            assert eventually(lambda: log.stat().st_size > written + 5000, within_s=WITHIN_S)
+            os.kill(live, signal.SIGTERM)
+            assert process.wait(timeout=WITHIN_S) == 0
+        finally:
+            process.kill()
+    assert (told.text.count("until there is room"), told.text.count("is written again")) == (2, 2)
+    kept = tmp_path / "kept"
+    assert sorted(path.name for path in kept.iterdir()) == ["seen.000001.mp4", "seen.jsonl", "seen.mp4"]
+    assert all(len(read_video(kept / name)[0]) > 3 for name in ("seen.000001.mp4", "seen.mp4"))
+    indices = [event["frame"] for event in read_events(kept / "seen.jsonl")]
+    assert indices == sorted(set(indices))
+    assert max(later - earlier for earlier, later in pairwise(indices)) > 20  # what went by while it was full
+
+
+def _fill(path):
+    """Write until there is no byte left."""
+    with path.open("wb", buffering=0) as ballast, suppress(OSError):
+        while True:
+            ballast.write(bytes(4096))
+
+
+def test_a_run_over_a_file_fails_on_a_full_disk(mobilenet, dog_video, tmp_path):
+    words = ["live", mobilenet, "--source", dog_video, "-o", "disk/seen.mp4"]
+    run = small_disk.run(command(*words), tmp_path, size="9m")
+    assert run.returncode == 1
+    assert "less than 8 MiB are left on the disk" in run.stderr
+
+
+@contextmanager
+def notified(folder):
+    """A socket as systemd listens on; yields it, and what makes a service speak to it."""
+    address = str(folder / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(address)
+        listening.settimeout(WITHIN_S)
+        yield listening, {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "400000"}
+
+
+def until_silent(listening, silence_s):
+    """Receive until nothing comes for ``silence_s``; returns all of it."""
+    said = []
+    listening.settimeout(silence_s)
+    with suppress(TimeoutError):
+        while True:
+            said.append(listening.recv(100))
+    listening.settimeout(WITHIN_S)
+    return said
+
+
+@pytest.mark.parametrize("source", ["synthetic", "video"])
+def test_systemd_is_told_that_it_is_ready_alive_and_ending(mobilenet, dog_video, tmp_path, source):
+    flags = ["--source", dog_video if source == "video" else source, "--events", "seen.jsonl"]
+    with notified(tmp_path) as (listening, settings):
+        with started("live", mobilenet, *flags, cwd=tmp_path, **settings) as process:
+            assert listening.recv(100) == b"READY=1"
+            assert read_events(tmp_path / "seen.jsonl")  # ready is who has drawn
+            assert [listening.recv(100) for _ in range(4)] == [b"WATCHDOG=1"] * 4
+            status, _ = interrupt(process, signal.SIGTERM)
+        said = until_silent(listening, 0.1)
+    assert status == 0
+    assert said[-1] == b"STOPPING=1"
+    assert set(said[:-1]) <= {b"WATCHDOG=1"}
+
+
+def test_a_service_that_hangs_is_silent(mobilenet, tmp_path):
+    flags = ["--source", "synthetic", "--events", "seen.jsonl"]
+    with (
+        notified(tmp_path) as (listening, settings),
+        started("live", mobilenet, *flags, cwd=tmp_path, **settings) as process,
+    ):
+        assert listening.recv(100) == b"READY=1"
+        process.send_signal(signal.SIGSTOP)
+        until_silent(listening, 1.5)
+        process.send_signal(signal.SIGCONT)
+        assert listening.recv(100) == b"WATCHDOG=1"
+        assert interrupt(process)[0] == 0
+
+
+def test_settings_that_change_at_sighup_are_seen_and_told(mobilenet, tmp_path):
+    settings = tmp_path / "camrt.toml"
+    settings.write_text(f'model = "{mobilenet}"\nsource = "synthetic"\noutput = "seen"\nno-hud = true\nalpha = 0\n')
+    with started("live", "--config", settings, cwd=tmp_path) as process:
+        told = Told(process)
+        pictures = tmp_path / "seen"
+        assert eventually(lambda: pictures.exists() and len(list(pictures.iterdir())) > 3, within_s=WITHIN_S)
+        settings.write_text(settings.read_text().replace("alpha = 0", 'alpha = 1.0\ncolormap = "bone"\nsync = true'))
+        process.send_signal(signal.SIGHUP)
+        said = told.line("was read again")
+        assert "alpha is 1.0 now" in said
+        assert "colormap is bone now" in said
+        assert said.endswith("a restart is needed for sync")
+        changed = max(int(path.stem.split("_")[1]) for path in pictures.iterdir())
+        settings.write_text(settings.read_text().replace("alpha = 1.0", "alpha = 7"))
+        process.send_signal(signal.SIGHUP)
+        assert "nothing is changed: alpha=7.0 must be within [0, 1]" in told.line("nothing is changed: alpha")
+        settings.write_text("alpha = ")
+        process.send_signal(signal.SIGHUP)
+        told.line("is not TOML")
+        settings.write_text(f'model = "{mobilenet}"\nsource = "synthetic"\nclasses = "a class of nobody"\n')
+        process.send_signal(signal.SIGHUP)
+        told.line("a class of nobody")
+        settings.write_text('source = "synthetic"\n')
+        process.send_signal(signal.SIGHUP)
+        told.line("camrt.toml leaves out what a start needs")
+        late = max(int(path.stem.split("_")[1]) for path in pictures.iterdir())
+        status, errors = interrupt(process, signal.SIGTERM)
+    assert status == 0, errors
+    assert _detail(pictures, 0) > 100  # the scene itself
+    assert _detail(pictures, changed + 1) < 30  # nothing but the map, which is smooth
+    assert _detail(pictures, late) < 30  # what was wrong has changed nothing
+
+
+def _detail(pictures, index):
+    """Return the variance of the edges in the first picture from ``index`` on."""
+    path = min(path for path in pictures.iterdir() if int(path.stem.split("_")[1]) >= index)
+    return cv2.Laplacian(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), cv2.CV_64F).var()
+
+
+def test_without_pyav_what_is_written_instead_is_said(mobilenet, tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "av.py").write_text("raise ImportError('not installed')")
+    flags = ["--source", "synthetic", "--frames", "3", "-o", "seen.mp4"]
+    path = os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")])
+    done = camrt("live", mobilenet, *flags, cwd=tmp_path, PYTHONPATH=path)
+    assert done.returncode == 0
+    assert "seen.mp4: written as MPEG-4 part 2, which browsers do not play" in done.stderr
+    assert "pip install 'camrt[video]'" in done.stderr
+    assert len(read_video(tmp_path / "seen.mp4")[0]) == 3
+
+
+def test_a_keep_without_rotate_is_wrong(mobilenet, tmp_path):
+    done = camrt("live", mobilenet, "--source", "synthetic", "-o", "a.mp4", "--keep", "1G", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "give --rotate, too" in done.stderr
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("size", ["0", "much", "-1", "1X", "0.1"])
+def test_what_is_no_size_is_refused(size):
+    done = camrt("live", "m.onnx", f"--rotate={size}")
+    assert done.returncode == 2
+    assert "is no size; write bytes, or 100k, 500M, 2G" in done.stderr

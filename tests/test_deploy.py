@@ -1,0 +1,177 @@
+"""What ``deploy/`` ships, as far as one machine can check it: by systemd's own tools, by a linter, by running it."""
+
+import configparser
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support import REPOSITORY
+from support.command import interrupt
+from support.events import read_events
+from support.needs import environment, skip_or_fail
+from support.videos import read_video
+from support.wheels import TIMEOUT_S
+
+DEPLOY = REPOSITORY / "deploy"
+UNIT = DEPLOY / "camrt.service"
+DOCKERFILES = ("Dockerfile", "Dockerfile.cuda")
+INSTALLED = "/opt/camrt/bin/camrt"
+WITHIN_S = 60
+
+
+def tool(name):
+    """Return the path of a tool of the system or of this environment."""
+    folders = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return shutil.which(name, path=folders) or skip_or_fail(f"{name} is not installed")
+
+
+def run(*words, **options):
+    return subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False, timeout=120, **options)
+
+
+def unit():
+    """Return the unit's sections; of a setting that comes twice, the last."""
+    sections = configparser.ConfigParser(strict=False, interpolation=None)
+    sections.optionxform = str
+    sections.read(UNIT)
+    return sections
+
+
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path):
+    camrt = tmp_path / "camrt"
+    camrt.write_text("#!/bin/sh\n")
+    camrt.chmod(0o755)
+    (tmp_path / UNIT.name).write_text(UNIT.read_text().replace(INSTALLED, str(camrt)))
+    done = run(tool("systemd-analyze"), "verify", "--man=no", tmp_path / UNIT.name)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_the_service_is_hardened():
+    done = run(tool("systemd-analyze"), "security", "--offline=true", "--threshold=20", "--no-pager", UNIT)
+    assert done.returncode == 0, done.stdout  # at most 2.0 of 10
+    assert "Overall exposure level" in done.stdout
+
+
+def test_the_units_own_command_line_runs_and_speaks_to_systemd(tmp_path):
+    service = unit()["Service"]
+    assert (service["Type"], int(service["WatchdogSec"].removesuffix("s")) >= 10) == ("notify", True)
+    settings = (DEPLOY / "camrt.toml").read_text().replace('source = "0"', 'source = "synthetic"')
+    model = REPOSITORY / "runtime" / "assets" / "demo.onnx"
+    (tmp_path / "camrt.toml").write_text(settings.replace("/etc/camrt/model.onnx", str(model)))
+    words = service["ExecStart"].replace("/etc/camrt", str(tmp_path)).split()
+    assert words[0] == INSTALLED
+    folder = tmp_path / "state"
+    folder.mkdir()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "notify"))
+        listening.settimeout(WITHIN_S)
+        told = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "camrt.cli", *words[1:]],
+            cwd=folder,
+            env=environment(**told),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert listening.recv(100) == b"READY=1"
+            assert listening.recv(100) == b"WATCHDOG=1"
+            _, how, whom = service["ExecReload"].split()
+            assert whom == "$MAINPID"
+            process.send_signal(getattr(signal, f"SIG{how.removeprefix('-')}"))
+            assert [listening.recv(100) for _ in range(3)] == [b"WATCHDOG=1"] * 3
+            status, errors = interrupt(process, signal.SIGTERM)
+        finally:
+            process.kill()
+        said = b""
+        while said != b"STOPPING=1":
+            said = listening.recv(100)
+    assert status == 0, errors
+    assert "camrt.toml was read again: it has not changed" in errors
+    assert sorted(path.name for path in folder.iterdir()) == ["seen.jsonl", "seen.mp4"]
+    assert len(read_video(folder / "seen.mp4")[0]) == len(read_events(folder / "seen.jsonl"))
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_a_linter_finds_nothing_wrong_with_the_images(name):
+    done = run(tool("hadolint"), DEPLOY / name)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_the_images_copy_all_that_the_wheel_is_made_of_and_run_as_nobody(name):
+    text = (DEPLOY / name).read_text()
+    copied = [path for line in re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE) for path in line.split()]
+    assert not [path for path in copied if not (REPOSITORY / path).exists()]
+    project = (REPOSITORY / "pyproject.toml").read_text()
+    sources = re.search(r"only-include = \[(.*?)\]", project, re.DOTALL)[1]
+    assert {path.split("/")[0] for path in re.findall(r'"(.*?)"', sources)} <= set(copied)
+    assert re.search(r"^USER 10001:10001$", text, re.MULTILINE)
+
+
+READ_ONLY = r"""
+set -e
+mount --rbind / "$0"
+mount -o remount,bind,ro "$0"
+mount -t tmpfs tmpfs "$0/mnt"
+mkdir "$0/mnt/data" "$0/mnt/cache"
+chown 10001:10001 "$0/mnt/data" "$0/mnt/cache"
+exec chroot "$0" setpriv --reuid 10001 --regid 10001 --clear-groups --no-new-privs \
+    --inh-caps -all,+dac_read_search --ambient-caps -all,+dac_read_search --bounding-set -all,+dac_read_search \
+    sh -ec 'cd /mnt/data; ! touch /opt/x; "$@"; "$@" --overwrite; ls -A . /mnt/cache/*' sh "$@"
+"""
+"""Run a command twice as a user of no name, on a view of this machine on which nothing can be written but two folders.
+
+It may read what root may, for this Python may be in root's home.
+"""
+
+
+@pytest.mark.slow
+def test_the_images_steps_install_what_runs_as_nobody_on_a_root_that_cannot_be_written(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only root can become nobody")
+    python, settings = _installed_by("Dockerfile", tmp_path)
+    model = REPOSITORY / "runtime" / "assets" / "demo.onnx"
+    words = [python.parent / "camrt", "live", model, "--source", "synthetic", "--frames", "20"]
+    words += ["-o", "seen.mp4", "--events", "seen.jsonl"]
+    (tmp_path / "root").mkdir()
+    told = {"PATH": os.environ["PATH"], "NUMBA_CACHE_DIR": "/mnt/cache", **settings}
+    done = run("unshare", "--mount", "sh", "-c", READ_ONLY, tmp_path / "root", *words, env=told)
+    if "mount:" in done.stderr or "unshare:" in done.stderr:
+        skip_or_fail(f"no such root can be made here: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    assert "Read-only file system" in done.stderr
+    assert done.stderr.count("20 frames in") == 2
+    data, cache = done.stdout.split("\n\n", maxsplit=1)
+    assert data.split() == [".:", "seen.jsonl", "seen.mp4"]
+    assert ".nbc" in cache  # the kernels are kept for the next start
+
+
+def _installed_by(name, folder):
+    """Carry out what a Dockerfile copies and installs; returns the Python that has it, and its settings of Python."""
+    text = (DEPLOY / name).read_text()
+    source, environment_folder = folder / "src", folder / "env"
+    for line in re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE):
+        for path in line.split():
+            (source / path).parent.mkdir(parents=True, exist_ok=True)
+            if (REPOSITORY / path).is_dir():
+                shutil.copytree(REPOSITORY / path, source / path, symlinks=True)
+            else:
+                shutil.copy2(REPOSITORY / path, source / path)
+    (arguments,) = re.findall(r"pip install (.*)$", text, re.MULTILINE)
+    subprocess.run([sys.executable, "-m", "venv", environment_folder], check=True, timeout=TIMEOUT_S)
+    command = f"{environment_folder / 'bin' / 'pip'} install --quiet {arguments}"
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=source, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
+    if done.returncode:
+        skip_or_fail(f"pip cannot install: {done.stderr.strip().splitlines()[-1]}")
+    return environment_folder / "bin" / "python", dict(re.findall(r"(PYTHON\w+)=(\d)", text))
