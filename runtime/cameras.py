@@ -36,7 +36,9 @@ class Cameras:
         Returns: what came of each camera, in their order: its summary, or what it failed with.
         """
         threads = [
-            threading.Thread(target=self._run, args=(number, on_frame, on_failure), name=f"camrt-camera-{number}", daemon=True)
+            threading.Thread(
+                target=self._run, args=(number, on_frame, on_failure), name=f"camrt-camera-{number}", daemon=True
+            )
             for number in range(len(self._pipelines))
         ]
         try:

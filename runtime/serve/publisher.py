@@ -18,8 +18,8 @@ from camrt.runtime.serve.hub import Camera, Hub
 NEXT_PART: Final = b"\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n"
 """Between two pictures. It follows each at once: Chromium shows a picture only when it has read the head of the next
 (crbug.com/527446). So there can be nothing in it about the picture, no length and no number."""
-VIEWERS: Final = 8
-"""Who may watch pictures at once, all cameras together; as many may follow the numbers."""
+VIEWERS: Final = 32
+"""Who may watch one camera at once; as many may follow the numbers. The server's connections are limited, too."""
 
 _QUALITY: Final = 80
 _WIDEST: Final = 1920

@@ -22,7 +22,7 @@ from camrt.runtime.serve.publisher import Publisher
 LOOPBACK: Final = "127.0.0.1"
 _HEAD: Final = 16 * 1024
 """Bytes that the head of a request may have."""
-_CONNECTIONS: Final = 64
+_CONNECTIONS: Final = 128
 # What a slow viewer has not got yet waits here; with more of it, it would see what was seconds ago.
 _SEND_BUFFER: Final = 128 * 1024
 _GRACE_S: Final = 1.0

@@ -25,7 +25,8 @@ class LiveResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the viewer has gone or the channel is closed."""
         if self._channel.watched >= self._channel.most:
-            full = PlainTextResponse(f"{self._channel.most} are watching already.\n", 503, {"Retry-After": "10", "Connection": "close"})
+            refused = {"Retry-After": "10", "Connection": "close"}  # nor may waiting take a connection from others
+            full = PlainTextResponse(f"{self._channel.most} are watching already.\n", 503, refused)
             await full(scope, receive, send)
             return
         headers = [(b"content-type", str(self.media_type).encode())]

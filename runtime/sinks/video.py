@@ -4,8 +4,6 @@ import shutil
 from pathlib import Path
 from typing import Final, Protocol
 
-import cv2
-
 from camrt.errors import DiskFull, SinkError, UsageError
 from camrt.runtime.fitting import fitted
 from camrt.runtime.frames import Frame, Image, Rendered

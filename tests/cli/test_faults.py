@@ -109,10 +109,11 @@ REQUESTS = (
     b"POST /events HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
 )
 SPICE = (
-    *(b"\0", b"\r\n", b"\r\n\r\n", b"%00", b"../../etc/passwd", b"%2e%2e%2f", b"\xff\xfe", b"A" * 70000, b"-1", b"1e309", b"NaN"),
-    *(b"{", b"[" * 3000, b"Content-Length: 99999999999\r\n", b"Transfer-Encoding: chunked\r\n", b"Host: evil\r\n", b"HTTP/2.0"),
-    *(b"?camera=99", b"?class_id=-3", b"\xf0\x9f\x98\x80", b";;;", b"' OR 1=1 --", b"<script>", b"Range: bytes=0-\r\n"),
-)  # fmt: skip
+    *(b"\0", b"\r\n", b"\r\n\r\n", b"%00", b"../../etc/passwd", b"%2e%2e%2f", b"\xff\xfe", b"A" * 70000, b"-1"),
+    *(b"1e309", b"NaN", b"{", b"[" * 3000, b"Content-Length: 99999999999\r\n", b"Transfer-Encoding: chunked\r\n"),
+    *(b"Host: evil\r\n", b"HTTP/2.0", b"?camera=99", b"?class_id=-3", b"\xf0\x9f\x98\x80", b";;;", b"<script>"),
+    *(b"' OR 1=1 --", b"Range: bytes=0-\r\n"),
+)
 
 
 def mutated(chance, data):

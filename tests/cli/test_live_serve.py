@@ -13,6 +13,7 @@ import pytest
 
 import camrt
 from camrt.runtime.overlay import OverlayStyle
+from camrt.runtime.serve.publisher import VIEWERS
 from support.command import refusal
 from support.desktop import eventually
 from support.serving import DEMO, events, pictures, serving
@@ -203,15 +204,15 @@ def test_every_answer_is_described(live):
 
 def test_viewers_are_counted_capped_and_forgotten(live):
     viewers = []
-    for _ in range(8):
+    for _ in range(VIEWERS):
         connection = live.connect()
         connection.request("GET", "/stream")
         next(pictures(response := connection.getresponse()))
         viewers.append((connection, response))
-    assert live.metric("camrt_viewers") == 8
+    assert live.metric("camrt_viewers") == VIEWERS
     response, body = live.ask("/stream")
     assert response.status == 503
-    assert b"8 are watching" in body
+    assert f"{VIEWERS} are watching" in body.decode()
     assert int(response.headers["Retry-After"]) > 0
     for connection, response in viewers:
         response.close()

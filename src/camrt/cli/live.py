@@ -25,7 +25,7 @@ from camrt.errors import CamrtError, UsageError
 
 if TYPE_CHECKING:
     from camrt.runtime.frames import Rendered, Source
-    from camrt.runtime.pipeline import Pipeline, Summary
+    from camrt.runtime.pipeline import Summary
 
 
 def add(commands: Any) -> None:
@@ -125,9 +125,7 @@ def run(args: argparse.Namespace) -> int:
 
         stop_on_signals(stop)
         names = ", ".join(source.name for source in sources)
-        print(
-            f"{names}: {model.path.name} on {model.provider}, {model.threads} threads; Ctrl-C stops", file=sys.stderr
-        )
+        print(f"{names}: {model.path.name} on {model.provider}, {model.threads} threads; Ctrl-C stops", file=sys.stderr)
         if len(sources) == 1:
 
             def on_only_frame(rendered: "Rendered") -> None:
@@ -188,7 +186,7 @@ def _conclude(sources: "Sequence[Source]", summaries: "Sequence[Summary | None]"
             rate = summary.frames / summary.seconds
             dropped = f", {summary.dropped} dropped to stay live" if summary.dropped else ""
             name = f"{source.name}: " if len(sources) > 1 else ""
-            print(f"{name}{summary.frames} frames in {summary.seconds:.1f} s ({rate:.1f} fps){dropped}", file=sys.stderr)
+            _say(f"{name}{summary.frames} frames in {summary.seconds:.1f} s ({rate:.1f} fps){dropped}")
     if any(summary is None or summary.frames for summary in summaries):
         for path in filter(Path.exists, files):  # on a full disk there may be none
             print(f"wrote {path}", file=sys.stderr)

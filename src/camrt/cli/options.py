@@ -91,15 +91,18 @@ def add_style_flags(parser: argparse.ArgumentParser) -> None:
 
 def style_of(args: argparse.Namespace) -> "OverlayStyle":
     """Return the overlay style that the flags of `add_style_flags` ask for. Raises: UsageError."""
-    from camrt.runtime.overlay import OverlayStyle
+    from camrt.runtime.overlay import Normalization, OverlayStyle
 
-    normalization, value_range = args.normalize or "minmax", None
-    if normalization not in ("minmax", "relu_max"):
+    normalization: Normalization = "minmax"
+    value_range = None
+    if args.normalize == "relu_max":
+        normalization = "relu_max"
+    elif args.normalize not in (None, "minmax"):
         try:
-            low, high = (float(number) for number in normalization.split(","))
+            low, high = (float(number) for number in args.normalize.split(","))
         except ValueError:
             raise UsageError(
-                f"--normalize {normalization}: write minmax, relu_max, or two numbers, as in --normalize=-2,10"
+                f"--normalize {args.normalize}: write minmax, relu_max, or two numbers, as in --normalize=-2,10"
                 + (", for what is live also running" if hasattr(args, "smooth") else "")
             ) from None
         normalization, value_range = "range", (low, high)
@@ -120,10 +123,12 @@ def add_steady_flags(parser: argparse.ArgumentParser) -> None:
         "--smooth",
         type=float,
         metavar="SECONDS",
-        help=f"draw the mean of the maps over time, of this half-life (default: {_SMOOTH_S:g} for live streams, else 0)",
+        help=f"draw the mean of the maps over time, of this half-life (default: {_SMOOTH_S:g}, of files 0)",
     )
     group.add_argument(
-        "--fade", action="store_true", help="let the opacity go by the score, so that what is not believed is not painted"
+        "--fade",
+        action="store_true",
+        help="let the opacity go by the score: what is not believed is not painted",
     )
 
 

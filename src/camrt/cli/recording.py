@@ -20,7 +20,8 @@ def _outputs(args: argparse.Namespace, sources: int) -> list[list[Path]]:
     named = [path for path in args.output if path != _NONE]
     if sources == 1:
         return [named]
-    return [[path.with_name(f"{path.stem}-{number}{path.suffix}") for path in named] for number in range(1, sources + 1)]
+    numbers = range(1, sources + 1)
+    return [[path.with_name(f"{path.stem}-{number}{path.suffix}") for path in named] for number in numbers]
 
 
 def files_of(args: argparse.Namespace, sources: int) -> list[Path]:
