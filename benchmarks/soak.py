@@ -3,7 +3,7 @@
     python -m camrt.benchmarks.soak [--minutes M] [--model FILE] [--json FILE]
 
 ``camrt live --serve`` watches a network camera, which is killed and started again about twice a minute. Viewers stay,
-come and go, or do not take the picture that they asked for. Memory, threads and open files are read from outside all
+come and go, or do not take the picture that they asked for; a video and events are written and rotated. Memory, threads and open files are read from outside all
 the while; at the end the camera must have come back each time, and pictures must still arrive.
 """
 
@@ -12,6 +12,7 @@ import contextlib
 import json
 import socket
 import statistics
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,7 @@ _ALIVE_S: Final = 15.0
 _DEAD_S: Final = 4.0
 _SAMPLE_S: Final = 2.0
 _STAYING: Final = 2
+_ROTATE: Final = "2M"
 _MEMORY_MB: Final = 20.0
 """By so much the memory's median may differ between the first and the last third: the allocator's play."""
 
@@ -149,8 +151,10 @@ def soak(model: Path, minutes: float) -> dict[str, Any]:
     """Run for so many minutes; see `verdict`. Raises: CamrtError: it ended by itself, or its camera stayed away."""
     port = free_port()
     with contextlib.ExitStack() as opened:
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
+        written = ["-o", str(folder / "seen.mp4"), "--events", str(folder / "seen.jsonl"), "--rotate", _ROTATE]
         with camera(port):  # it must be there when `camrt live` starts
-            watched = opened.enter_context(live(model, [f"http://127.0.0.1:{port}/"]))
+            watched = opened.enter_context(live(model, [f"http://127.0.0.1:{port}/"], *written))
         return Soak(watched, port).run(minutes)
 
 
