@@ -3,8 +3,9 @@
     python -m camrt.benchmarks.soak [--minutes M] [--model FILE] [--json FILE]
 
 ``camrt live --serve`` watches a network camera, which is killed and started again about twice a minute. Viewers stay,
-come and go, or do not take the picture that they asked for; a video and events are written and rotated. Memory, threads and open files are read from outside all
-the while; at the end the camera must have come back each time, and pictures must still arrive.
+come and go, or do not take the picture that they asked for; a video and events are written and rotated. Memory,
+threads and open files are read from outside all the while; at the end the camera must have come back each time, and
+pictures must still arrive.
 """
 
 import argparse

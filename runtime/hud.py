@@ -71,6 +71,14 @@ class Hud:
         panel = self._shade(image, image.shape[1] - width, 0, width, height)
         self._write(panel, text, self._pad, self._line)
 
+    def name(self, image: Image, text: str) -> None:
+        """Write which camera it is along the upper edge, in the middle."""
+        (wide, _), _ = cv2.getTextSize(text, _FONT, self._scale, self._stroke)
+        width = wide + 2 * self._pad
+        if width <= image.shape[1]:
+            panel = self._shade(image, (image.shape[1] - width) // 2, 0, width, self._line + self._pad)
+            self._write(panel, text, self._pad, self._line)
+
     def help(self, image: Image) -> None:
         """List the keys in the middle."""
         height = min(image.shape[0], len(KEYS) * self._line + 2 * self._pad)

@@ -9,6 +9,7 @@ import numpy as np
 
 from camrt.runtime.fitting import fit_into
 from camrt.runtime.frames import Image, Rendered
+from camrt.runtime.hud import Hud
 
 SIZE: Final = (1280, 720)
 """Width and height in pixels."""
@@ -17,7 +18,10 @@ SIZE: Final = (1280, 720)
 class Mosaic:
     """Keeps the newest picture of each camera in its place; rows and columns as nearly equal as they can be."""
 
-    def __init__(self, cameras: int) -> None:
+    def __init__(self, names: Sequence[str]) -> None:
+        """Make a place for each camera, under its name."""
+        self._names = names
+        cameras = len(names)
         columns = ceil(sqrt(cameras))
         rows = ceil(cameras / columns)
         width, height = SIZE[0] // columns, SIZE[1] // rows
@@ -32,7 +36,9 @@ class Mosaic:
     def put(self, camera: int, rendered: Rendered) -> None:
         """Take the newest picture of a camera, 0 the first; any thread may call."""
         with self._changed:
-            fit_into(rendered.image, self._places[camera])
+            place = self._places[camera]
+            fit_into(rendered.image, place)
+            Hud(place.shape[1], place.shape[0]).name(place, self._names[camera])
             self._news = True
             self._changed.notify_all()
 

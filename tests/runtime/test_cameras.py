@@ -107,7 +107,7 @@ def test_all_write_one_log_which_is_closed_by_the_last(model, tmp_path):
     ("count", "columns", "shape"), [(1, 1, (720, 1280)), (2, 2, (720, 1280)), (3, 2, (720, 1280)), (5, 3, (720, 1278))]
 )
 def test_the_mosaic_shows_every_camera_in_its_place(count, columns, shape):
-    mosaic = Mosaic(count)
+    mosaic = Mosaic([""] * count)
     assert mosaic.get(0.0) is None
     for number in range(count):
         image = np.full((90, 160, 3), 40 + number, np.uint8)

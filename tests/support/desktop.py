@@ -78,7 +78,7 @@ class Desktop:
         """Return the number of the window of that title once it is there, drawn, and has the focus."""
         found = int(self._xdotool("search", "--sync", "--onlyvisible", "--name", f"^{title}$").split()[0])
         assert eventually(lambda: int(self._xdotool("getwindowfocus")) == found), f"{title} never gets the focus"
-        assert eventually(lambda: bool(self.screenshot()[:40, :60].any())), f"{title} stays black"
+        assert eventually(lambda: bool(self.screenshot()[:, :60].any())), f"{title} stays black"
         return found
 
     def press(self, window, *keys):

@@ -39,7 +39,7 @@ class Watcher:
         self._view = view
         self._sources = sources
         self._served = served
-        self._mosaic = Mosaic(len(sources))
+        self._mosaic = Mosaic([source.name for source in sources])
         self._picture: Image | None = None
         if args.window or not (args.output or args.events or served):
             self.window = WindowSink("camrt", view.press)
