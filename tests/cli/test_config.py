@@ -51,7 +51,7 @@ def test_a_file_says_what_the_flags_would(parsed):
 
 def test_flags_win_over_the_file(parsed):
     args = parsed(FILE, "other.onnx", "--alpha", "0.25", "-o", "own.mp4", "-o", "own2.mp4", "--source", "0")
-    assert (args.model, args.alpha, args.source) == (Path("other.onnx"), 0.25, "0")
+    assert (args.model, args.alpha, args.source) == (Path("other.onnx"), 0.25, ["0"])
     assert args.output == [Path("own.mp4"), Path("own2.mp4")]
     assert (args.rotate, args.provider_option, args.threads) == (500_000_000, ["device_id=1"], 2)
     assert parse(["live", "m.onnx"]).output == []  # nothing of a file is left in the next parser
@@ -87,7 +87,7 @@ def test_every_flag_of_live_can_stand_in_a_file(parsed):
     [
         ("alpa = 0.5", "there is no setting 'alpa'; did you mean 'alpha'?"),
         ("alpha_by_value = true", "there is no setting 'alpha_by_value'; did you mean 'alpha-by-value'?"),
-        ("zzz = 1", "there is no setting 'zzz'; known are alpha, alpha-by-value, classes, "),
+        ("zzz = 1", "there is no setting 'zzz'; known are alpha, alpha-by-value, boxes, certfile, "),
         ("[overlay]\nalpha = 0.5", "there is no setting 'overlay'"),
         ('alpha = "0.5"', "alpha is text in quotes, and should be a number"),
         ("threads = 2.0", "threads is a number, and should be a whole number"),
@@ -127,10 +127,10 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
 def test_a_secret_comes_from_the_service_or_the_environment(parsed, tmp_path, monkeypatch):
     text = 'model = "m"\nsource = "rtsp://me:${camera}@host/live"'
     monkeypatch.setenv("camera", "from%20environment")
-    assert parsed(text).source == "rtsp://me:from%20environment@host/live"
+    assert parsed(text).source == ["rtsp://me:from%20environment@host/live"]
     (tmp_path / "camera").write_text("from%20service\n")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    assert parsed(text).source == "rtsp://me:from%20service@host/live"
+    assert parsed(text).source == ["rtsp://me:from%20service@host/live"]
 
 
 def test_a_model_is_needed_still(tmp_path, capsys):
