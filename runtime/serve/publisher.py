@@ -10,7 +10,9 @@ import cv2
 import numpy as np
 
 from camrt.runtime.contact_sheet import contact_sheet
+from camrt.runtime.fitting import fit_into
 from camrt.runtime.frames import Image, Rendered
+from camrt.runtime.hud import Hud
 from camrt.runtime.serve.answers import event
 from camrt.runtime.serve.channel import Channel
 from camrt.runtime.serve.hub import Camera, Hub
@@ -123,16 +125,13 @@ class Publisher:
         return contact_sheet(tiles, columns, (width, width * 3 // 4))
 
     def _tile(self, number: int, camera: Camera, width: int) -> Image:
-        """Return the picture of a camera in the middle of a tile, black around it."""
+        """Return the picture of a camera in the middle of a tile, black around it, with its name."""
         tile = np.zeros((width * 3 // 4, width, 3), np.uint8)
 
         def place(drawn: Rendered) -> None:
             self._drawn[number] = drawn
-            high, wide = drawn.image.shape[:2]
-            scale = min(tile.shape[1] / wide, tile.shape[0] / high)
-            size = (max(1, round(wide * scale)), max(1, round(high * scale)))
-            x, y = (tile.shape[1] - size[0]) // 2, (tile.shape[0] - size[1]) // 2
-            tile[y : y + size[1], x : x + size[0]] = cv2.resize(drawn.image, size, interpolation=cv2.INTER_AREA)
+            fit_into(drawn.image, tile)
 
         camera.draw(place)
+        Hud(tile.shape[1], tile.shape[0]).name(tile, camera.name)
         return tile
