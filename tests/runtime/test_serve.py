@@ -84,7 +84,8 @@ def test_all_cameras_are_on_the_mosaic_each_in_its_shape(model, hub, served):
     assert image.shape == (480, 1280, 3)
     assert abs(image[240, 320].mean() - 50) < 3
     assert abs(image[240, 960].mean() - 200) < 3
-    assert image[20, 960].mean() < 3  # black above the wide one
+    assert image[20, 700].mean() < 3  # black above the wide one
+    assert image[:20, 900:1020].max() > 200  # and its name
 
 
 def test_a_lost_camera_is_shown_dark_and_counted_when_it_comes_back(model, hub, served):
