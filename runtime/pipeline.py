@@ -150,6 +150,7 @@ class Pipeline:
     def _draw(self, on_frame: Callable[[Rendered], None] | None) -> int:
         frames = 0
         newest: _Inferred | None = None
+        shown = -1  # number of the last frame that was drawn
         lost_at = -1  # what was seen before the signal was lost says nothing about what came back
         shift_s: float | None = None  # from a frame's time to the clock's
         while not self._stop.is_set():
@@ -171,6 +172,10 @@ class Pipeline:
                 continue
             if newest is None or newest.result is None or newest.frame.index < lost_at:
                 continue
+            if newest.frame.index > frame.index:  # it was overtaken while this thread waited for a core
+                frame = newest.frame
+            if frame.index <= shown:
+                continue
             if frame.image.shape != newest.frame.image.shape:
                 continue
             if self._paced:
@@ -179,6 +184,7 @@ class Pipeline:
                     shift_s = now_s - frame.time_s
                 self._stop.wait(max(0.0, frame.time_s + shift_s - now_s))
             self._give(self._renderer.render(frame, newest.result, newest.frame.index), on_frame)
+            shown = frame.index
             frames += 1
         return frames
 

@@ -125,6 +125,16 @@ def test_a_slow_model_still_shows_every_camera_frame_with_its_newest_map(model):
     assert all(result <= frame for frame, result in zip(sink.frames, sink.results, strict=True))
 
 
+def test_a_frame_is_never_shown_with_the_map_of_a_later_one(model):
+    """Nor twice, nor after a later one, however the threads take turns."""
+    for _ in range(5):
+        sink = Collector()
+        pipeline(model, Numbers(600, live=True, period_s=0.0002), sink).run()
+        assert all(result <= frame for frame, result in zip(sink.frames, sink.results, strict=True))
+        assert sink.frames == sorted(set(sink.frames))
+        assert sink.results == sorted(sink.results)
+
+
 def test_sync_shows_a_live_frame_only_with_its_own_map(model):
     sink = Collector()
     pipeline(model, Numbers(60, live=True, period_s=0.002), sink, every_camera_frame=False).run()
