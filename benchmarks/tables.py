@@ -11,8 +11,10 @@ from camrt.benchmarks import edge
 from camrt.benchmarks.machine import in_words
 from camrt.errors import CamrtError
 
-ELSEWHERE = frozenset({"load"})
-"""Blocks of the same documents that another benchmark fills (`camrt.benchmarks.load`)."""
+KNOWN = frozenset(
+    {"machine", "live", "whole_frame", "libraries", "overlay", "cameras", "summary", "one_core", "edge", "load"}
+)
+"""What a document may show: `of` makes all but the last, `camrt.benchmarks.load` that."""
 
 _BLOCK = re.compile(r"(<!-- measured: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -38,11 +40,11 @@ def fill(document: str, tables: Mapping[str, str]) -> str:
     """Return a document with its blocks filled anew. Raises: CamrtError: a block names no table."""
 
     def replace(found: re.Match[str]) -> str:
-        if found[2] in ELSEWHERE - tables.keys():
-            return found[0]
-        if found[2] not in tables:
-            raise CamrtError(f"no table {found[2]!r}; known: {', '.join(tables)}")
-        return f"{found[1]}{tables[found[2]]}\n{found[3]}"
+        if found[2] in tables:
+            return f"{found[1]}{tables[found[2]]}\n{found[3]}"
+        if found[2] not in KNOWN:
+            raise CamrtError(f"no table {found[2]!r}; known: {', '.join(sorted(KNOWN | tables.keys()))}")
+        return found[0]
 
     return _BLOCK.sub(replace, document)
 

@@ -13,6 +13,8 @@ _NUMBER: Final = re.compile(rb"\xff\xfe..frame (\d+)", re.DOTALL)
 _TIMEOUT_S: Final = 5.0
 _AGAIN_S: Final = 0.5
 _BLOCK: Final = 65536
+_HEAD: Final = 200
+"""Bytes of a part in which its type and its number are found."""
 _BOUNDARY: Final = b"\r\n--frame"
 
 
@@ -61,16 +63,18 @@ class Viewer:
             self.bytes += len(block)
             *parts, rest = (rest + block).split(_BOUNDARY)
             for part in parts:
-                if (found := _NUMBER.search(part[:200])) is not None:
-                    self._take(int(found[1]))
+                if b"image/jpeg" in part[:_HEAD]:
+                    found = _NUMBER.search(part[:_HEAD])  # a mosaic has none
+                    self._take(None if found is None else int(found[1]))
 
-    def _take(self, number: int) -> None:
+    def _take(self, number: int | None) -> None:
         now = time.monotonic()
         if self.pictures:
             self.longest_gap_s = max(self.longest_gap_s, now - self.newest_s)
         self.newest_s = now
         self.pictures += 1
-        self.came[number] = time.time()
+        if number is not None:
+            self.came[number] = time.time()
         if len(self.came) > 1000:
             del self.came[next(iter(self.came))]
 

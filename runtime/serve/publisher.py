@@ -29,6 +29,8 @@ _WIDEST: Final = 1920
 _TILE_WIDTH: Final = 640
 _SHORTEST_S: Final = 1 / 60
 """Between two pictures: a file that is read faster need not be watched faster."""
+_MOSAIC_S: Final = 1 / 31
+"""Between two mosaics; a little less than a camera's 30 frames a second."""
 _PATIENCE_S: Final = 0.5
 
 
@@ -58,6 +60,9 @@ class Publisher:
         self.events = Channel(VIEWERS, hub.tell)
         self._last: list[tuple[Rendered | None, object]] = [(None, None)] * len(hub.cameras)
         self._drawn: list[Rendered | None] = [None] * len(hub.cameras)
+        self._tiles: list[Image | None] = [None] * len(hub.cameras)
+        self._stale = set(range(len(hub.cameras)))  # whose tile shows what was
+        self._sheet_s = 0.0  # when the mosaic was last made
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="camrt-publisher", daemon=True)
         self._thread.start()
@@ -93,9 +98,13 @@ class Publisher:
                 part = self._hub.cameras[number].draw(partial(self._encode, number))
                 if part is not None:
                     channel.publish(part)
-        if self.mosaic is not self.pictures[0] and self.mosaic.watched and (any(changed) or self.mosaic.fresh):
-            self.mosaic.fresh = False
-            self.mosaic.publish(jpeg(self._sheet()) + NEXT_PART)
+        self._stale |= {number for number, one in enumerate(changed) if one}
+        if self.mosaic is not self.pictures[0] and self.mosaic.watched and (self._stale or self.mosaic.fresh):
+            now_s = time.monotonic()
+            if now_s - self._sheet_s >= _MOSAIC_S:  # cameras do not keep step: each would make it anew
+                self._sheet_s = now_s
+                self.mosaic.fresh = False
+                self.mosaic.publish(jpeg(self._sheet()) + NEXT_PART)
         if self.events.watched:
             self.events.fresh = False
             self.events.publish(b"data: " + event(self._hub, self._drawn, self.viewers) + b"\n\n")
@@ -121,7 +130,10 @@ class Publisher:
     def _sheet(self) -> Image:
         columns = math.ceil(math.sqrt(len(self._hub.cameras)))
         width = min(_TILE_WIDTH, _WIDEST // columns)
-        tiles = [self._tile(number, camera, width) for number, camera in enumerate(self._hub.cameras)]
+        for number in self._stale:
+            self._tiles[number] = self._tile(number, self._hub.cameras[number], width)
+        self._stale.clear()
+        tiles = [tile for tile in self._tiles if tile is not None]
         return contact_sheet(tiles, columns, (width, width * 3 // 4))
 
     def _tile(self, number: int, camera: Camera, width: int) -> Image:

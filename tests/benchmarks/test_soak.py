@@ -26,8 +26,8 @@ def test_what_grows_or_stays_away_is_a_failure():
     state = {"reconnects": 2, "frames": 1000}
     found = soak.verdict(samples, 16.0, 3, 50, state, still_watched=False)
     assert found["failures"] == [
-        "memory_mb grew from 219 to 283",
-        "files grew from 15 to 18",
+        "memory_mb grew from 218.5 to 283.5",
+        "files grew from 14 to 18",
         "the camera was lost 3 times and came back 2 times",
         "no more pictures at the end",
     ]
