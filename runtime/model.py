@@ -52,7 +52,12 @@ def load(
         raise UsageError(f"threads={threads}: at least one is needed; leave it out for one a core")
     threads = threads or usable_cores()
     opened = open_session(path, provider, threads, provider_options)
-    info = _explain(path, opened, labels, geometry)
+    try:
+        info = _explain(path, opened, labels, geometry)
+    except UnicodeDecodeError as error:  # ONNX Runtime reads names and metadata as bytes, and asks nothing of them
+        raise ModelFileError(
+            f"{path} is damaged: a text in it is not UTF-8 ({error.object!r}); make it anew"
+        ) from error
     return Model(path, opened, threads, info, provider_options or {})
 
 
