@@ -55,9 +55,7 @@ def load(
     try:
         info = _explain(path, opened, labels, geometry)
     except UnicodeDecodeError as error:  # ONNX Runtime reads names and metadata as bytes, and asks nothing of them
-        raise ModelFileError(
-            f"{path} is damaged: a text in it is not UTF-8 ({error.object!r}); make it anew"
-        ) from error
+        raise ModelFileError(f"{path} is damaged, a text in it is none ({error.object!r}); make it anew") from error
     return Model(path, opened, threads, info, provider_options or {})
 
 

@@ -149,7 +149,7 @@ def test_every_flag_that_is_explained_exists():
     commands = _parser()._subparsers._group_actions[0].choices
     known = {flag for command in commands.values() for flag in command._option_string_actions}
     explained = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", text))
-    tools = {"--data", "--epochs", "--documents"}  # of modules in benchmarks, which the documents run
+    tools = {"--data", "--epochs", "--documents", "--viewers", "--cameras", "--seconds"}  # of modules in benchmarks
     tools |= {"--system-site-packages", "--list-cameras"}  # of Python's venv and of the Raspberry Pi
     tools |= {
         "--read-only",

@@ -53,14 +53,8 @@ def test_damaged_files_are_refused_or_work(tmp_path):
     # A text of the metadata that is no text any more: found by chance once, and not to be left to chance.
     files.append(tmp_path / "no_text.onnx")
     files[-1].write_bytes(whole.replace(b'"resize"', b'"re\xffize"'))
-    done = subprocess.run(
-        [sys.executable, "-c", LOAD, *files],
-        capture_output=True,
-        text=True,
-        env=environment(),
-        check=False,
-        timeout=300,
-    )
+    command = [sys.executable, "-c", LOAD, *files]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False, timeout=300)
     words = done.stdout.split()
     assert done.returncode == 0, f"{words[-1]}: {done.stderr[-1000:]}"
     assert words.count("works") + words.count("refused") == len(files)
