@@ -55,13 +55,13 @@ class Soak:
         start = time.monotonic()
         end = start + 60.0 * minutes
         with _stalled(self._watched.url):
-            while time.monotonic() < end:
+            while True:
                 with camera(self._camera_port):
-                    self._wait_for_pictures(viewers)
+                    self._wait_for_pictures()
                     self._go_on(min(_ALIVE_S, end - time.monotonic()), start)
-                    if time.monotonic() >= end:
+                    if time.monotonic() >= end:  # never while it is dead
                         pictures = [viewer.pictures for viewer in viewers]
-                        time.sleep(2.0)
+                        time.sleep(_SAMPLE_S)
                         still = all(viewer.pictures > before for viewer, before in zip(viewers, pictures, strict=True))
                         break
                 self._losses += 1
@@ -91,7 +91,7 @@ class Soak:
             passing.close()
             self._passing += 1
 
-    def _wait_for_pictures(self, viewers: list[Viewer]) -> None:
+    def _wait_for_pictures(self) -> None:
         until = time.monotonic() + 60.0
         while state_of(self._watched.url)["cameras"][0]["state"] != "live":
             if time.monotonic() > until:
