@@ -36,7 +36,7 @@ class Rendered:
 
     frame: Frame
     image: Image
-    """The overlay, in a buffer that is overwritten after the sinks return."""
+    """The overlay, in a buffer that is overwritten after the sinks return; the frame where nobody looks at it."""
     result: "Result | None"
     """The newest result; with ``frame.index != result_index`` it belongs to an earlier frame. None: there is no
     signal (``frame.lost``), and nothing is explained."""
@@ -45,7 +45,7 @@ class Rendered:
     classes: tuple[int, ...] = ()
     """Numbers of the classes whose maps stand side by side in ``image``, from left to right."""
     stages_ms: Mapping[str, float] = field(default_factory=dict)
-    """Milliseconds that ``preprocess``, ``inference``, ``cam`` and ``overlay`` took."""
+    """Milliseconds that ``preprocess``, ``inference``, ``cam`` and ``overlay`` took; the last two if painted."""
 
 
 class Source(Protocol):

@@ -22,7 +22,7 @@ _OPACITIES = 64
 class Renderer:
     """Draws into a buffer of its own, which the next call overwrites."""
 
-    def __init__(self, view: View, *, hud: bool, provider: str | None, threads: int) -> None:
+    def __init__(self, view: View, *, hud: bool, provider: str | None, threads: int, paints: bool = True) -> None:
         """Make the threads that draw.
 
         Args:
@@ -30,10 +30,12 @@ class Renderer:
             hud: write classes, scores and speed on the picture.
             provider: written beside the speed; None: neither is, for pictures that are kept have no speed.
             threads: how many draw.
+            paints: False where nobody looks at the pictures: they are the frames as they are, at no cost.
         """
         self._view = view
         self._hud = hud
         self._provider = provider
+        self._paints = paints
         self._pool = RowPool(threads)
         self._buffer: Image = np.empty((0, 0, 3), np.uint8)
         self._shown_at: deque[float] = deque(maxlen=_SPEED_WINDOW)
@@ -50,6 +52,8 @@ class Renderer:
         view = self._view
         height, width = frame.image.shape[:2]
         classes = view.explained(result)
+        if not self._paints:
+            return Rendered(frame, frame.image, result, result_index, classes, result.stages_ms)
         picture = self._picture(height, width * len(classes))
         hud = Hud(width, height)
         stages_ms = {**result.stages_ms, "cam": 0.0, "overlay": 0.0}
@@ -77,6 +81,8 @@ class Renderer:
 
     def render_lost(self, frame: Frame) -> Rendered:
         """Draw what is shown while there is no signal: the last picture, dark, and why there is no other."""
+        if not self._paints:
+            return Rendered(frame, frame.image, None, frame.index)
         height, width = frame.image.shape[:2]
         picture = self._picture(height, width)
         Hud(width, height).lost(picture, frame.image, frame.lost)

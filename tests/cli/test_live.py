@@ -145,6 +145,14 @@ def test_boxes_are_drawn_where_they_are_asked_for(mobilenet, photo, tmp_path):
     assert np.abs(plain - boxed)[y0 : y0 + 3, x0:x1].mean() > 20
 
 
+def test_what_nobody_looks_at_is_not_painted(mobilenet, dog_video, tmp_path):
+    succeeds("live", mobilenet, "--source", dog_video, "--frames", "3", "--events", "e.jsonl", cwd=tmp_path)
+    for event in read_events(tmp_path / "e.jsonl"):
+        assert set(event["stages_ms"]) == {"preprocess", "inference"}
+        assert event["boxes"]
+        assert event["top"]
+
+
 def test_nothing_need_be_kept(mobilenet, dog_video, tmp_path):
     done = run("live", mobilenet, "--source", dog_video, "--frames", "3", "-o", "none", cwd=tmp_path)
     assert done.returncode == 0

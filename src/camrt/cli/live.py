@@ -16,7 +16,7 @@ from camrt.cli.options import (
     stop_on_signals,
     view_of,
 )
-from camrt.cli.recording import check_files, files_of, open_recorders
+from camrt.cli.recording import check_files, files_of, keeps_pictures, open_recorders
 from camrt.cli.reload import Reloader
 from camrt.cli.rotation import add_rotation_flags
 from camrt.cli.serving import add_serve_flags, serve
@@ -93,9 +93,16 @@ def run(args: argparse.Namespace) -> int:
         hub = serve(args, model, view, [source.name for source in sources], opened)
         watcher = Watcher(args, view, sources, opened, served=hub is not None)
         classify = model if len(sources) == 1 else SharedModel(model, fastest_batch(model, len(sources)))
+        # For the browser the hub draws what is watched, when it is.
+        how: dict[str, Any] = {
+            "hud": not args.no_hud,
+            "provider": model.provider,
+            "threads": model.spare_threads,
+            "paints": watcher.window is not None or keeps_pictures(args),
+        }
         pipelines: list[Pipeline] = []
         for number, source in enumerate(sources):
-            renderer = Renderer(view, hud=not args.no_hud, provider=model.provider, threads=model.spare_threads)
+            renderer = Renderer(view, **how)
             watcher.renderers.append(renderer)
             sinks = [*watcher.sinks(number), *recorders[number], *([] if hub is None else [hub.sink(number)])]
             pipelines.append(

@@ -24,6 +24,11 @@ def _outputs(args: argparse.Namespace, sources: int) -> list[list[Path]]:
     return [[path.with_name(f"{path.stem}-{number}{path.suffix}") for path in named] for number in numbers]
 
 
+def keeps_pictures(args: argparse.Namespace) -> bool:
+    """Tell whether a picture is written at all, and not only events."""
+    return any(_outputs(args, 1))
+
+
 def files_of(args: argparse.Namespace, sources: int) -> list[Path]:
     """Return all that will be written."""
     events = [] if args.events in (None, "-") else [Path(args.events)]
