@@ -100,16 +100,16 @@ def run(args: argparse.Namespace) -> int:
             "threads": model.spare_threads,
             "paints": watcher.window is not None or keeps_pictures(args),
         }
+        renderers: list[Renderer] = []
         pipelines: list[Pipeline] = []
         for number, source in enumerate(sources):
-            renderer = Renderer(view, **how)
-            watcher.renderers.append(renderer)
+            renderers.append(Renderer(view, **how))
             sinks = [*watcher.sinks(number), *recorders[number], *([] if hub is None else [hub.sink(number)])]
             pipelines.append(
                 Pipeline(
                     classify,
                     source,
-                    renderer,
+                    renderers[number],
                     sinks,
                     every_camera_frame=not args.sync,
                     paced=watcher.window is not None or hub is not None,
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
 
         def on_frame(number: int, rendered: "Rendered") -> None:
             seen[number] += rendered.result is not None  # what is shown without a signal was not seen
-            watcher.look(number, rendered)
+            watcher.look(number, rendered, renderers[number])
             notifier.drawn()
             if view.quit or seen[number] == args.frames:
                 pipelines[number].stop()

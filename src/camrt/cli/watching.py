@@ -34,8 +34,6 @@ class Watcher:
         from camrt.runtime.sinks import WindowSink
 
         self.window: WindowSink | None = None
-        self.renderers: list[Renderer] = []
-        """Of each source."""
         self._view = view
         self._sources = sources
         self._served = served
@@ -49,8 +47,14 @@ class Watcher:
         """Return what a source's pipeline writes to: the window, where it is the only one."""
         return [self.window] if self.window is not None and len(self._sources) == 1 else []
 
-    def look(self, number: int, rendered: "Rendered") -> None:
-        """Look at a picture of a source for as long as it is to be seen; in the thread that draws it."""
+    def look(self, number: int, rendered: "Rendered", renderer: "Renderer") -> None:
+        """Look at a picture of a source for as long as it is to be seen; in the thread that draws it.
+
+        Args:
+            number: of the source, 0 the first.
+            rendered: the picture.
+            renderer: draws it anew when a key has changed what is to be seen.
+        """
         hold_s = _hold_s(self._sources[number], rendered)
         if len(self._sources) > 1 and self.window is not None:
             self._mosaic.put(number, rendered)
@@ -64,7 +68,7 @@ class Watcher:
             if self._view.quit or not (self._view.paused or time.monotonic() < until_s):
                 return
             if rendered.result is not None:
-                rendered = self.renderers[number].render(rendered.frame, rendered.result, rendered.result_index)
+                rendered = renderer.render(rendered.frame, rendered.result, rendered.result_index)
             self.window.show(rendered.image)
             self.window.poll(round(1e3 * _POLL_S))
 
