@@ -13,6 +13,7 @@ import contextlib
 import json
 import socket
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ WARM_UP_S: Final = 30.0
 _ALIVE_S: Final = 15.0
 _DEAD_S: Final = 4.0
 _SAMPLE_S: Final = 2.0
+_TELL_S: Final = 300.0
 _STAYING: Final = 2
 _ROTATE: Final = "2M"
 _MEMORY_MB: Final = 20.0
@@ -48,6 +50,7 @@ class Soak:
         self._samples: list[dict[str, float]] = []
         self._losses = 1  # the camera that it started with has gone by now
         self._passing = 0
+        self._told_s = 0.0
 
     def run(self, minutes: float) -> dict[str, Any]:
         """Return what was seen; see `verdict`."""
@@ -90,6 +93,10 @@ class Soak:
             )
             passing.close()
             self._passing += 1
+            if now >= self._told_s + _TELL_S:  # what is known so far, should it not reach its end
+                self._told_s = now
+                known = ", ".join(f"{key} {value:g}" for key, value in self._samples[-1].items())
+                print(f"{known}; the camera was lost {self._losses} times", file=sys.stderr, flush=True)
 
     def _wait_for_pictures(self) -> None:
         until = time.monotonic() + 60.0
