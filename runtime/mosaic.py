@@ -11,20 +11,30 @@ from camrt.runtime.fitting import fit_into
 from camrt.runtime.frames import Image, Rendered
 from camrt.runtime.hud import Hud
 
-SIZE: Final = (1280, 720)
-"""Width and height in pixels."""
+WINDOW: Final = (1280, 720)
+"""Width and height of a window's in pixels."""
+
+
+def grid(cameras: int) -> tuple[int, int]:
+    """Return (columns, rows) for so many cameras, as nearly equal as they can be."""
+    columns = ceil(sqrt(cameras))
+    return columns, ceil(cameras / columns)
 
 
 class Mosaic:
-    """Keeps the newest picture of each camera in its place; rows and columns as nearly equal as they can be."""
+    """Keeps the newest picture of each camera in its place."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        """Make a place for each camera, under its name."""
+    def __init__(self, names: Sequence[str], size: tuple[int, int] = WINDOW) -> None:
+        """Make a place for each camera, under its name.
+
+        Args:
+            names: of the cameras.
+            size: (width, height) of the whole in pixels; what does not go into columns and rows of equal size is cut.
+        """
         self._names = names
         cameras = len(names)
-        columns = ceil(sqrt(cameras))
-        rows = ceil(cameras / columns)
-        width, height = SIZE[0] // columns, SIZE[1] // rows
+        columns, rows = grid(cameras)
+        width, height = size[0] // columns, size[1] // rows
         self._picture: Image = np.zeros((rows * height, columns * width, 3), np.uint8)
         self._places: Sequence[Image] = [
             self._picture[row * height : (row + 1) * height, column * width : (column + 1) * width]
@@ -32,13 +42,14 @@ class Mosaic:
         ]
         self._changed = threading.Condition()
         self._news = False
+        for camera in range(cameras):
+            self._write_name(camera)
 
     def put(self, camera: int, rendered: Rendered) -> None:
         """Take the newest picture of a camera, 0 the first; any thread may call."""
         with self._changed:
-            place = self._places[camera]
-            fit_into(rendered.image, place)
-            Hud(place.shape[1], place.shape[0]).name(place, self._names[camera])
+            fit_into(rendered.image, self._places[camera])
+            self._write_name(camera)
             self._news = True
             self._changed.notify_all()
 
@@ -49,3 +60,12 @@ class Mosaic:
                 return None
             self._news = False
             return self._picture.copy()
+
+    def copy(self) -> Image:
+        """Return a copy of the whole as it is now: uint8 (H, W, 3)."""
+        with self._changed:
+            return self._picture.copy()
+
+    def _write_name(self, camera: int) -> None:
+        place = self._places[camera]
+        Hud(place.shape[1], place.shape[0]).name(place, self._names[camera])

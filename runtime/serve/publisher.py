@@ -1,6 +1,5 @@
 """Draws and encodes for those who watch: once for all of them, and only while there are any."""
 
-import math
 import threading
 import time
 from functools import partial
@@ -9,13 +8,11 @@ from typing import Final
 import cv2
 import numpy as np
 
-from camrt.runtime.contact_sheet import contact_sheet
-from camrt.runtime.fitting import fit_into
 from camrt.runtime.frames import Image, Rendered
-from camrt.runtime.hud import Hud
+from camrt.runtime.mosaic import Mosaic, grid
 from camrt.runtime.serve.answers import event
 from camrt.runtime.serve.channel import Channel
-from camrt.runtime.serve.hub import Camera, Hub
+from camrt.runtime.serve.hub import Hub
 
 NEXT_PART: Final = b"\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n"
 """Between two pictures. It follows each at once: Chromium shows a picture only when it has read the head of the next
@@ -60,8 +57,10 @@ class Publisher:
         self.events = Channel(VIEWERS, hub.tell)
         self._last: list[tuple[Rendered | None, object]] = [(None, None)] * len(hub.cameras)
         self._drawn: list[Rendered | None] = [None] * len(hub.cameras)
-        self._tiles: list[Image | None] = [None] * len(hub.cameras)
-        self._stale = set(range(len(hub.cameras)))  # whose tile shows what was
+        columns, rows = grid(len(hub.cameras))
+        width = min(_TILE_WIDTH, _WIDEST // columns)
+        self._sheet = Mosaic([camera.name for camera in hub.cameras], (columns * width, rows * (width * 3 // 4)))
+        self._stale = set(range(len(hub.cameras)))  # whose place shows what was
         self._sheet_s = 0.0  # when the mosaic was last made
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="camrt-publisher", daemon=True)
@@ -104,7 +103,10 @@ class Publisher:
             if now_s - self._sheet_s >= _MOSAIC_S:  # cameras do not keep step: each would make it anew
                 self._sheet_s = now_s
                 self.mosaic.fresh = False
-                self.mosaic.publish(jpeg(self._sheet()) + NEXT_PART)
+                for number in self._stale:
+                    self._hub.cameras[number].draw(partial(self._place, number))
+                self._stale.clear()
+                self.mosaic.publish(jpeg(self._sheet.copy()) + NEXT_PART)
         if self.events.watched:
             self.events.fresh = False
             self.events.publish(b"data: " + event(self._hub, self._drawn, self.viewers) + b"\n\n")
@@ -127,23 +129,6 @@ class Publisher:
             image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
         return jpeg(image, drawn.frame.index) + NEXT_PART
 
-    def _sheet(self) -> Image:
-        columns = math.ceil(math.sqrt(len(self._hub.cameras)))
-        width = min(_TILE_WIDTH, _WIDEST // columns)
-        for number in self._stale:
-            self._tiles[number] = self._tile(number, self._hub.cameras[number], width)
-        self._stale.clear()
-        tiles = [tile for tile in self._tiles if tile is not None]
-        return contact_sheet(tiles, columns, (width, width * 3 // 4))
-
-    def _tile(self, number: int, camera: Camera, width: int) -> Image:
-        """Return the picture of a camera in the middle of a tile, black around it, with its name."""
-        tile = np.zeros((width * 3 // 4, width, 3), np.uint8)
-
-        def place(drawn: Rendered) -> None:
-            self._drawn[number] = drawn
-            fit_into(drawn.image, tile)
-
-        camera.draw(place)
-        Hud(tile.shape[1], tile.shape[0]).name(tile, camera.name)
-        return tile
+    def _place(self, number: int, drawn: Rendered) -> None:
+        self._drawn[number] = drawn
+        self._sheet.put(number, drawn)

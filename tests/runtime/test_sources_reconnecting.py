@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import camrt
+from camrt.benchmarks.http_camera import free_port
 from camrt.errors import SourceError
 from camrt.runtime.overlay import OverlayStyle
 from camrt.runtime.pipeline import Pipeline
@@ -58,11 +59,6 @@ def is_there(frame):
 
 def port_of(address):
     return int(address.rpartition(":")[2])
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def test_a_camera_that_is_restarted_comes_back_with_growing_numbers():
