@@ -1,5 +1,6 @@
 """A window on the desktop."""
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -38,12 +39,24 @@ def window_available() -> str | None:
         return None
     if not os.environ.get("DISPLAY"):
         return "no display (DISPLAY is not set)"
+    _use_the_systems_x11()
     try:
         ctypes.CDLL(str(plugin))
         xcb = ctypes.CDLL("libxcb.so.1")
     except OSError as error:
         return f"a library that windows need is missing: {error}"
     return None if _display_answers(xcb) else f"display {os.environ['DISPLAY']} does not answer"
+
+
+def _use_the_systems_x11() -> None:
+    """Have Qt take libX11-xcb from the system, where libX11 is taken from; to be called before Qt's plugin is loaded.
+
+    OpenCV's wheel brings a libX11-xcb of its own, whose XSetEventQueueOwner writes to where older versions of libX11 had
+    the owner of the event queue. With a newer one of the system, libX11 goes on taking events from the queue for itself, and
+    when that hits the news that the window is there, it stays black for good.
+    """
+    with contextlib.suppress(OSError):  # where the system has none, the wheel's has to do
+        ctypes.CDLL("libX11-xcb.so.1", mode=ctypes.RTLD_GLOBAL)
 
 
 def _display_answers(xcb: ctypes.CDLL) -> bool:

@@ -1,7 +1,11 @@
 """A real window on a virtual display: its pixels, its keys, its end; and a clear error where there is none."""
 
+import os
+import re
 import subprocess
 import sys
+from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -82,6 +86,19 @@ def test_keys_are_seen_while_no_overlay_comes(screen):
     process = screen.run(script.replace("index += 1\n", "index += 1\n    while not window.closed: window.poll(20)\n"))
     screen.press(screen.window("camrt"), "c", "q")
     assert finish(process) == ["c", "closed"]
+
+
+def test_qt_gets_its_events_from_the_libraries_of_the_system(screen, tmp_path):
+    """With the wheel's own libX11-xcb beside a newer libX11 of the system, events are lost and windows stay black."""
+    with patch.dict(os.environ, LD_DEBUG="bindings", LD_DEBUG_OUTPUT=str(tmp_path / "bindings")):
+        process = screen.run(SHOW.format(height=240, width=320))
+        screen.press(screen.window("camrt"), "q")
+        assert finish(process) == ["closed"]
+    told = "".join(path.read_text(errors="replace") for path in tmp_path.glob("bindings.*"))
+    bound = re.findall(r"binding file (\S+) \[0\] to (\S+) \[0\]: normal symbol .XSetEventQueueOwner'", told)
+    assert [(Path(user).name.partition("-")[0], Path(used).name) for user, used in bound] == [
+        ("libQt5XcbQpa", "libX11-xcb.so.1")
+    ]
 
 
 def no_window(changes):

@@ -113,7 +113,7 @@ class Desktop:
 def desktop(folder):
     """Start a desktop for the length of a test; ``folder`` takes its frame buffer.
 
-    It has a window manager, as every desktop has: without one Qt's windows stay black now and then on a busy machine.
+    It has a window manager, as every desktop has.
     """
     for tool in ("Xvfb", "xdotool", "openbox"):
         if shutil.which(tool) is None:
