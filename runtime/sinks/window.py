@@ -51,9 +51,9 @@ def window_available() -> str | None:
 def _use_the_systems_x11() -> None:
     """Have Qt take libX11-xcb from the system, where libX11 is taken from; to be called before Qt's plugin is loaded.
 
-    OpenCV's wheel brings a libX11-xcb of its own, whose XSetEventQueueOwner writes to where older versions of libX11 had
-    the owner of the event queue. With a newer one of the system, libX11 goes on taking events from the queue for itself, and
-    when that hits the news that the window is there, it stays black for good.
+    OpenCV's wheel brings a libX11-xcb of its own, whose XSetEventQueueOwner writes to where older versions of libX11
+    had the owner of the event queue. With a newer one of the system, libX11 goes on taking events for itself, and when
+    that hits the news that a window is there, it stays black for good.
     """
     with contextlib.suppress(OSError):  # where the system has none, the wheel's has to do
         ctypes.CDLL("libX11-xcb.so.1", mode=ctypes.RTLD_GLOBAL)
