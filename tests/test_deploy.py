@@ -1,4 +1,4 @@
-"""What ``deploy/`` ships, as far as one machine can check it: by systemd's own tools, by a linter, by running it."""
+"""What ``deploy/`` ships: the unit, by systemd's own tools and by running it, and the images, by a linter."""
 
 import configparser
 import os
@@ -17,7 +17,6 @@ from support.command import interrupt
 from support.events import read_events
 from support.needs import environment, skip_or_fail
 from support.videos import read_video
-from support.wheels import TIMEOUT_S
 
 DEPLOY = REPOSITORY / "deploy"
 UNIT = DEPLOY / "camrt.service"
@@ -115,63 +114,3 @@ def test_the_images_copy_all_that_the_wheel_is_made_of_and_run_as_nobody(name):
     sources = re.search(r"only-include = \[(.*?)\]", project, re.DOTALL)[1]
     assert {path.split("/")[0] for path in re.findall(r'"(.*?)"', sources)} <= set(copied)
     assert re.search(r"^USER 10001:10001$", text, re.MULTILINE)
-
-
-READ_ONLY = r"""
-set -e
-mount --rbind / "$0"
-mount -o remount,bind,ro "$0"
-mount -t tmpfs tmpfs "$0/mnt"
-mkdir "$0/mnt/data" "$0/mnt/cache"
-chown 10001:10001 "$0/mnt/data" "$0/mnt/cache"
-exec chroot "$0" setpriv --reuid 10001 --regid 10001 --clear-groups --no-new-privs \
-    --inh-caps -all,+dac_read_search --ambient-caps -all,+dac_read_search --bounding-set -all,+dac_read_search \
-    sh -ec 'cd /mnt/data; ! touch /opt/x; "$@"; "$@" --overwrite; ls -A . /mnt/cache/*' sh "$@"
-"""
-"""Run a command twice as a user of no name, on a view of this machine on which nothing can be written but two folders.
-
-It may read what root may, for this Python may be in root's home.
-"""
-
-
-@pytest.mark.slow
-def test_the_images_steps_install_what_runs_as_nobody_on_a_root_that_cannot_be_written(tmp_path):
-    if os.geteuid() != 0:
-        pytest.skip("only root can become nobody")
-    python, settings = _installed_by("Dockerfile", tmp_path)
-    model = REPOSITORY / "runtime" / "assets" / "demo.onnx"
-    words = [python.parent / "camrt", "live", model, "--source", "synthetic", "--frames", "20"]
-    words += ["-o", "seen.mp4", "--events", "seen.jsonl"]
-    (tmp_path / "root").mkdir()
-    told = {"PATH": os.environ["PATH"], "NUMBA_CACHE_DIR": "/mnt/cache", **settings}
-    done = run("unshare", "--mount", "sh", "-c", READ_ONLY, tmp_path / "root", *words, env=told)
-    if "mount:" in done.stderr or "unshare:" in done.stderr:
-        skip_or_fail(f"no such root can be made here: {done.stderr.strip()}")
-    assert done.returncode == 0, done.stderr
-    assert "Read-only file system" in done.stderr
-    assert done.stderr.count("20 frames in") == 2
-    data, cache = done.stdout.split("\n\n", maxsplit=1)
-    assert data.split() == [".:", "seen.jsonl", "seen.mp4"]
-    assert ".nbc" in cache  # the kernels are kept for the next start
-
-
-def _installed_by(name, folder):
-    """Carry out what a Dockerfile copies and installs; returns the Python that has it, and its settings of Python."""
-    text = (DEPLOY / name).read_text()
-    source, environment_folder = folder / "src", folder / "env"
-    for line in re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE):
-        for path in line.split():
-            (source / path).parent.mkdir(parents=True, exist_ok=True)
-            if (REPOSITORY / path).is_dir():
-                shutil.copytree(REPOSITORY / path, source / path, symlinks=True)
-            else:
-                shutil.copy2(REPOSITORY / path, source / path)
-    (arguments,) = re.findall(r"pip install (.*)$", text, re.MULTILINE)
-    subprocess.run([sys.executable, "-m", "venv", environment_folder], check=True, timeout=TIMEOUT_S)
-    command = f"{environment_folder / 'bin' / 'pip'} install --quiet {arguments}"
-    done = subprocess.run(
-        ["sh", "-c", command], cwd=source, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-    )
-    if done.returncode:
-        skip_or_fail(f"pip cannot install: {done.stderr.strip().splitlines()[-1]}")
-    return environment_folder / "bin" / "python", dict(re.findall(r"(PYTHON\w+)=(\d)", text))
