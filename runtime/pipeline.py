@@ -85,11 +85,16 @@ class Pipeline:
         """End the run soon; may be called from any thread or a signal handler, and more than once."""
         self._stop.set()
 
-    def run(self, on_frame: Callable[[Rendered], None] | None = None) -> Summary:
+    def run(
+        self,
+        on_frame: Callable[[Rendered], None] | None = None,
+        on_silence: Callable[[], None] | None = None,
+    ) -> Summary:
         """Run in this thread until the end.
 
         Args:
             on_frame: called after the sinks have taken a picture.
+            on_silence: called again and again while none comes, some times a second.
 
         Raises:
             CamrtError: the first thing that failed, after every sink was closed.
@@ -103,7 +108,7 @@ class Pipeline:
         try:
             for thread in threads:
                 thread.start()
-            frames = self._draw(on_frame)
+            frames = self._draw(on_frame, on_silence)
         except BaseException as error:  # noqa: BLE001 - kept and raised when everything is closed
             self._errors.append(error)
         finally:
@@ -147,7 +152,7 @@ class Pipeline:
         finally:
             self._to_draw.close()
 
-    def _draw(self, on_frame: Callable[[Rendered], None] | None) -> int:
+    def _draw(self, on_frame: Callable[[Rendered], None] | None, on_silence: Callable[[], None] | None) -> int:
         frames = 0
         newest: _Inferred | None = None
         shown = -1  # number of the last frame that was drawn
@@ -165,6 +170,8 @@ class Pipeline:
             except Closed:
                 break
             if frame is None:
+                if on_silence is not None:
+                    on_silence()
                 continue
             if frame.lost:
                 lost_at = frame.index

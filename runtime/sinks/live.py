@@ -56,4 +56,5 @@ class LiveSink:
         if time.monotonic() < self._look_at_s:
             return False
         self._look_at_s = time.monotonic() + LOOK_S
-        return shutil.disk_usage(self._path.absolute().parent).free >= 2 * RESERVE
+        folder = self._path if self._path.is_dir() else self._path.absolute().parent
+        return shutil.disk_usage(folder).free >= 2 * RESERVE

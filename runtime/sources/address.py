@@ -39,7 +39,7 @@ def why_not(url: str, timeout_s: float = 2.0) -> str:
         socket.create_connection((host, port), timeout=timeout_s).close()
     except TimeoutError:
         return f"port {port} did not answer within {timeout_s:g} s"
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):  # the second of a name that cannot be one, as with two dots in a row
         return "the host's name is not known"
     except OSError as error:
         return (error.strerror or str(error)).lower()

@@ -44,19 +44,22 @@ def quiet_decoders() -> None:
 class _Jpegs:
     """A stream of JPEGs, decoded here: OpenCV's FFmpeg would scale every picture to the size of the first."""
 
-    def __init__(self, capture: cv2.VideoCapture) -> None:
+    def __init__(self, capture: cv2.VideoCapture, read_timeout_s: float) -> None:
         self._capture = capture
+        self._read_timeout_s = read_timeout_s
         self.get = capture.get
         self.release = capture.release
 
     def read(self) -> tuple[bool, Image | None]:
-        while True:
+        until_s = time.monotonic() + self._read_timeout_s
+        while time.monotonic() < until_s:  # pictures may come all the while, and none of them be whole
             more, data = self._capture.read()
             if not more:
-                return False, None
+                break
             image = cv2.imdecode(data, cv2.IMREAD_COLOR)
             if image is not None:  # a picture that arrived damaged is passed over
                 return True, image  # type: ignore[return-value]
+        return False, None
 
 
 def open_url(url: str, open_timeout_s: float, read_timeout_s: float) -> Capture:
@@ -82,7 +85,7 @@ def open_url(url: str, open_timeout_s: float, read_timeout_s: float) -> Capture:
         raise SourceError(f"{redact(url)} cannot be opened: {reason}")
     stream = frame_count_of(capture) is None
     if stream and _codec_of(capture) == "MJPG" and capture.set(cv2.CAP_PROP_FORMAT, -1):  # undecoded
-        return _Jpegs(capture)
+        return _Jpegs(capture, read_timeout_s)
     return capture
 
 

@@ -129,8 +129,8 @@ class LiveSource:
                 capture.release()
         except SourceError as error:
             self._error = error
-        except cv2.error as error:
-            self._error = SourceError(f"{self.name}: OpenCV failed: {error}")
+        except Exception as error:  # noqa: BLE001 - whatever it was must not look like the end of a stream
+            self._error = SourceError(f"{self.name} failed: {type(error).__name__}: {error}")
         finally:
             with self._news:
                 self.ended = True

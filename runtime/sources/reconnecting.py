@@ -86,6 +86,8 @@ class ReconnectingSource:
             else:
                 try:
                     frame = self._connection.read(self._patience_s(self._connection))
+                    if frame is None and self._connection.ended:
+                        frame = self._connection.read(0.0)  # it may have ended, and why, just after the time was up
                 except SourceError as error:
                     self._give_up(str(error))
                 else:

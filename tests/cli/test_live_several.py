@@ -107,8 +107,25 @@ def test_one_whose_output_fails_is_told_and_the_other_goes_on(mobilenet, shared_
     assert len(list((tmp_path / "out-1").iterdir())) == 10
 
 
+def test_sources_of_one_name_are_told_apart(tmp_path):
+    sources = ["--source", "synthetic"] * 3
+    done = camrt("live", DEMO, *sources, "--frames", "3", "--events", "e.jsonl", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    seen = Counter(event["source"] for event in read_events(tmp_path / "e.jsonl"))
+    assert seen == {"synthetic": 3, "synthetic (2)": 3, "synthetic (3)": 3}
+
+
+def test_the_log_of_a_file_and_a_camera_is_a_cameras(dog_video, tmp_path):
+    log = tmp_path / "e.jsonl"
+    log.symlink_to("/dev/full")
+    sources = ["--source", dog_video, "--source", "synthetic"]
+    done = camrt("live", DEMO, *sources, "--frames", "5", "--events", log, "--overwrite", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Nothing is written to" in done.stderr
+
+
 def test_a_window_shows_all_of_them(shared_data, tmp_path):
-    with desktop(tmp_path) as screen, screen.managed():
+    with desktop(tmp_path) as screen:
         flags = ["--source", "synthetic", "--source", GONE, "--no-hud", "--window"]
         with started("live", DEMO, *flags, cwd=tmp_path, DISPLAY=screen.display) as process:
             window = screen.window("camrt")

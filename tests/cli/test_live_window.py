@@ -9,6 +9,7 @@ import pytest
 
 import camrt
 from camrt.runtime.overlay import OverlayStyle
+from support import http_camera
 from support.command import started
 from support.desktop import desktop, eventually
 from support.events import read_events
@@ -72,6 +73,21 @@ def test_the_list_of_keys_comes_and_goes(mobilenet, screen, small, tmp_path):
         screen.press(window, "q")
         process.communicate(timeout=30)
     assert process.returncode == 0
+
+
+def test_a_key_is_seen_while_the_camera_is_silent(mobilenet, screen, shared_data, tmp_path):
+    with http_camera.serve(shared_data / "videos" / "oc_dog.mp4") as address:
+        flags = ["--source", f"{address}/stalls"]
+        with started("live", mobilenet, *flags, *FLAGS, cwd=tmp_path, DISPLAY=screen.display) as process:
+            window = screen.window("camrt")
+            assert eventually(lambda: len(read_events(tmp_path / "e.jsonl")) > 5)
+            time.sleep(1.0)  # nothing comes any more, and four seconds are left until it counts as lost
+            start = time.monotonic()
+            screen.press(window, "q")
+            _, errors = process.communicate(timeout=30)
+            assert time.monotonic() - start < 3
+    assert process.returncode == 0, errors
+    assert not any("lost" in event for event in read_events(tmp_path / "e.jsonl"))
 
 
 def test_the_space_bar_pauses_a_video_and_lets_it_go_on(mobilenet, screen, dog_video, tmp_path):

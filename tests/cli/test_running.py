@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from contextlib import contextmanager, suppress
 from itertools import pairwise
@@ -17,6 +19,8 @@ from support import small_disk
 from support.command import camrt, command, interrupt, started
 from support.desktop import eventually
 from support.events import read_events
+from support.needs import environment
+from support.serving import DEMO
 from support.videos import read_video
 
 WITHIN_S = 60
@@ -136,6 +140,41 @@ def _fill(path):
     with path.open("wb", buffering=0) as ballast, suppress(OSError):
         while True:
             ballast.write(bytes(4096))
+
+
+def test_it_goes_on_where_nothing_can_be_told(tmp_path):
+    """As with its messages in a file on the disk that is full."""
+    words = [sys.executable, "-m", "camrt.cli", "live", DEMO, "--source", "synthetic", "--frames", "20"]
+    with Path("/dev/full").open("w") as full:
+        subprocess.run(
+            [*words, "--events", "e.jsonl"], cwd=tmp_path, env=environment(), stderr=full, check=False, timeout=60
+        )
+    assert len(read_events(tmp_path / "e.jsonl")) == 20
+
+
+def test_there_is_room_again_where_a_folder_of_pictures_is_and_not_beside_it(tmp_path):
+    script = """
+import subprocess, sys
+from camrt.errors import DiskFull
+from camrt.runtime.sinks.live import LOOK_S, LiveSink
+from pathlib import Path
+import time
+subprocess.run("mkdir disk/pictures && mount -t tmpfs -o size=100M tmpfs disk/pictures", shell=True, check=True)
+class Sink:
+    written = 0
+    def write(self, rendered):
+        self.written += 1
+        if self.written == 1:
+            raise DiskFull("full")
+sink = Sink()
+live = LiveSink(sink, Path("disk/pictures"), print)
+live.write(None)
+time.sleep(LOOK_S + 0.1)
+live.write(None)
+print(sink.written)
+"""
+    done = small_disk.run([sys.executable, "-c", script], tmp_path, size="1M")
+    assert done.stdout.splitlines()[-1:] == ["2"], done.stdout + done.stderr
 
 
 def test_a_run_over_a_file_fails_on_a_full_disk(mobilenet, dog_video, tmp_path):

@@ -189,6 +189,20 @@ def test_stop_ends_an_endless_source_and_closes_everything(model):
     assert sink.frames
 
 
+def test_what_waits_for_a_frame_is_told_that_none_comes(model):
+    """A key in the window, say, while a camera is silent and not lost yet."""
+
+    class Silent(Numbers):
+        def read(self):
+            while not self.closed:
+                time.sleep(0.01)
+
+    runs = pipeline(model, Silent(1, live=True))
+    start = time.monotonic()
+    assert runs.run(on_silence=runs.stop).stopped
+    assert time.monotonic() - start < 2
+
+
 def test_a_source_that_fails_is_reported_and_every_sink_is_closed(model):
     first, second = Collector(), Collector(fails_to_close=True)
     with pytest.raises(SourceError, match="the cable came off"):

@@ -11,6 +11,7 @@ import pytest
 
 from camrt.errors import SourceError
 from camrt.runtime.sources import open_source
+from camrt.runtime.sources.live import LiveSource
 from support import http_camera, rtsp_camera
 from support.connections import connect
 from support.needs import environment
@@ -104,6 +105,26 @@ def test_a_stream_that_falls_silent_is_lost(http):
     assert reason == f"{http}/stalls?token=*** was lost: no frame for 1 s after 30 frames"
 
 
+def test_a_stream_of_which_nothing_arrives_whole_is_lost(http):
+    source = connect(f"{http}/breaks", read_timeout_s=1.0)
+    frames, reason = read_until_lost(source)
+    source.close()
+    assert frames
+    assert reason == f"{http}/breaks was lost: no frame for 1 s after 30 frames"
+
+
+def test_what_fails_in_an_unforeseen_way_is_an_error_and_no_end():
+    def fail():
+        raise ValueError("never thought of")
+
+    source = LiveSource("camera", fail, open_timeout_s=1.0, read_timeout_s=1.0)
+    with pytest.raises(SourceError, match=r"^camera failed: ValueError: never thought of$"):
+        source.wait()
+    with pytest.raises(SourceError):
+        source.read()
+    assert source.ended
+
+
 def test_close_ends_a_read_that_waits(http):
     source = connect(f"{http}/stalls")
     ended = threading.Event()
@@ -139,6 +160,11 @@ def test_an_address_where_nobody_listens_says_so():
         port = server.getsockname()[1]
     with pytest.raises(SourceError, match="connection refused"):
         open_source(f"rtsp://127.0.0.1:{port}/live")
+
+
+def test_a_name_that_can_be_none_is_told_at_once():
+    with pytest.raises(SourceError, match="the host's name is not known"):
+        open_source("rtsp://camera..local/live")
 
 
 def test_ctrl_c_ends_the_wait_for_an_address_that_does_not_answer():

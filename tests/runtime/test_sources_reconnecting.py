@@ -16,6 +16,7 @@ from camrt.runtime.overlay import OverlayStyle
 from camrt.runtime.pipeline import Pipeline
 from camrt.runtime.renderer import Renderer
 from camrt.runtime.sources import open_source, reconnecting
+from camrt.runtime.sources.live import LiveSource
 from camrt.runtime.sources.reconnecting import ReconnectingSource, back_off_s
 from camrt.runtime.view import View
 from support import http_camera, rtsp_camera
@@ -210,6 +211,31 @@ def test_a_camera_that_was_there_for_a_while_is_tried_soon_again(http, monkeypat
         frames = read_until(source, lambda _: source.losses == 6)
     waits = {frame.lost.partition("; ")[2] for frame in frames if frame.lost}
     assert waits <= {"trying again in 1 s", "trying now"}
+
+
+def test_a_loss_that_comes_just_after_the_time_was_up_is_one(http):
+    """The thread of a connection may end between two looks at it."""
+
+    class Late(LiveSource):
+        looked = False
+
+        def read(self, timeout_s=None):
+            if not self.looked:
+                self.looked = True
+                while not self.ended:
+                    time.sleep(0.01)
+                return None  # as if the time had been up before
+            return super().read(timeout_s)
+
+    def fail():
+        raise SourceError("camera was lost")
+
+    def begin():
+        return Late("camera", fail, open_timeout_s=1.0, read_timeout_s=1.0)
+
+    source = ReconnectingSource(begin, begin(), lambda line: None)
+    assert source.read().lost.startswith("was lost; trying again")
+    source.close()
 
 
 @contextmanager

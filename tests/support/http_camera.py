@@ -14,7 +14,8 @@ STEP = 8
 
 class _Handler(BaseHTTPRequestHandler):
     """``/video.mp4``, ``/short`` (30 frames), ``/endless``, ``/silent`` (nothing), ``/stalls`` (30, then nothing),
-    ``/grows`` (30 frames of 64x48, then larger ones of another shape), ``/damaged`` (every other JPEG is none).
+    ``/grows`` (30 frames of 64x48, then larger ones of another shape), ``/damaged`` (every other JPEG is none),
+    ``/breaks`` (30, then none that is whole).
     """
 
     def do_GET(self):
@@ -22,7 +23,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if path == "/video.mp4":
                 self._send_file()
-            elif path in ("/short", "/endless", "/stalls", "/silent", "/grows", "/damaged"):
+            elif path in ("/short", "/endless", "/stalls", "/silent", "/grows", "/damaged", "/breaks"):
                 self._send_frames(path)
             else:
                 self.send_error(404)
@@ -46,7 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
                 size = (48, 64) if path != "/grows" or number < FRAMES else (96, 72)
                 grey = np.full((*size, 3), STEP * (number % FRAMES), np.uint8)
                 jpeg = cv2.imencode(".jpg", grey)[1].tobytes()
-                if path == "/damaged" and number % 2:
+                if (path == "/damaged" and number % 2) or (path == "/breaks" and number >= FRAMES):
                     jpeg = jpeg[:2] + bytes(len(jpeg) - 4) + jpeg[-2:]
                 head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
                 self.wfile.write(head.encode() + jpeg + b"\r\n")

@@ -3,8 +3,10 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from concurrent.futures import Future
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from camrt.cli.notify import Notifier
@@ -132,19 +134,27 @@ def run(args: argparse.Namespace) -> int:
 
         stop_on_signals(stop)
         names = ", ".join(source.name for source in sources)
-        print(f"{names}: {model.path.name} on {model.provider}, {model.threads} threads; Ctrl-C stops", file=sys.stderr)
+        _say(f"{names}: {model.path.name} on {model.provider}, {model.threads} threads; Ctrl-C stops")
         if len(sources) == 1:
 
             def on_only_frame(rendered: "Rendered") -> None:
                 on_frame(0, rendered)
                 reloader.apply()
 
-            summaries: list[Summary | None] = [pipelines[0].run(on_only_frame)]
+            def on_silence() -> None:
+                watcher.wait()
+                reloader.apply()
+                if view.quit:
+                    stop()
+
+            summaries: list[Summary | None] = [pipelines[0].run(on_only_frame, on_silence)]
         else:
 
             def meanwhile() -> None:
                 watcher.follow()
                 reloader.apply()
+                if view.quit:
+                    stop()
 
             def on_failure(number: int, error: BaseException) -> None:
                 tell(f"{sources[number].name} has ended: {error}")
@@ -160,21 +170,31 @@ def _open_sources(texts: Sequence[str], opened: ExitStack) -> "list[Source]":
 
     Of several, a camera or stream that is not there is waited for, as one is that goes; alone it is an error.
     """
-    from concurrent.futures import ThreadPoolExecutor
-
     from camrt.runtime.sources import open_source
 
     patient = len(texts) > 1
-    with ThreadPoolExecutor(len(texts)) as pool:
-        waiting = [pool.submit(open_source, text, patient=patient, tell=_say) for text in texts]
+    waiting: list[Future[Source]] = [Future() for _ in texts]
+
+    def open_one(number: int) -> None:
+        try:
+            waiting[number].set_result(open_source(texts[number], patient=patient, tell=_say))
+        except BaseException as error:  # noqa: BLE001 - raised again by `Future.result`
+            waiting[number].set_exception(error)
+
+    # Daemons, and no pool of threads: Python waits at its end for those of a pool, so that Ctrl-C would, too.
+    for number in range(len(texts)):
+        Thread(target=open_one, args=(number,), name=f"open {number}", daemon=True).start()
     for one in waiting:
         if one.exception() is None:
             opened.callback(one.result().close)
     sources = [one.result() for one in waiting]
-    for number, source in enumerate(sources):
-        alike = sum(other.name == source.name for other in sources[:number])
-        if alike:
-            source.name = f"{source.name} ({alike + 1})"
+    taken: set[str] = set()
+    for source in sources:
+        name, number = source.name, 1
+        while source.name in taken:
+            number += 1
+            source.name = f"{name} ({number})"
+        taken.add(source.name)
     return sources
 
 
@@ -196,7 +216,7 @@ def _conclude(sources: "Sequence[Source]", summaries: "Sequence[Summary | None]"
             _say(f"{name}{summary.frames} frames in {summary.seconds:.1f} s ({rate:.1f} fps){dropped}")
     if any(summary is None or summary.frames for summary in summaries):
         for path in filter(Path.exists, files):  # on a full disk there may be none
-            print(f"wrote {path}", file=sys.stderr)
+            _say(f"wrote {path}")
     problems = [problem for source in sources for problem in source.problems]
     for problem in problems:
         tell(problem)
@@ -205,8 +225,9 @@ def _conclude(sources: "Sequence[Source]", summaries: "Sequence[Summary | None]"
 
 def tell(line: str) -> None:
     """Print a line for the user."""
-    print(f"camrt: {line}", file=sys.stderr, flush=True)
+    _say(f"camrt: {line}")
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    with suppress(OSError):  # where it goes to a file, the disk may be full, and the picture is to go on
+        print(line, file=sys.stderr, flush=True)

@@ -64,7 +64,8 @@ def open_recorders(
             recorders[-1].append(open_output(path, source, **how))
             opened.callback(recorders[-1][-1].close)
     if args.events:
-        events = open_events(args.events, sources[0], **how)
+        lasting = next((source for source in sources if source.live), sources[0])
+        events = open_events(args.events, lasting, **how)
         opened.callback(events.close)
         log = events if len(sources) == 1 else SharedSink(events, len(sources))
         for sinks in recorders:

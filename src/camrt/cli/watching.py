@@ -72,6 +72,13 @@ class Watcher:
             self.window.show(rendered.image)
             self.window.poll(round(1e3 * _POLL_S))
 
+    def wait(self) -> None:
+        """See to the window of one source while it gives nothing; in the thread that draws."""
+        if self.window is not None:
+            self.window.poll()
+            if self.window.closed:
+                self._view.quit = True
+
     def follow(self) -> None:
         """See to the window of several sources; to be called again and again by the main thread."""
         picture = self._mosaic.get(_POLL_S)
