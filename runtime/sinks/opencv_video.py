@@ -1,5 +1,6 @@
 """Videos as OpenCV's wheels can write them: MPEG-4 part 2, which players show and browsers do not."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +33,7 @@ class OpenCvVideo:
         self._path = path
         self._name = name
         self._frames = 0
+        self._removed = False
         codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix.lower()])
         self._writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, fps, (width, height))
         if not self._writer.isOpened():
@@ -50,16 +52,21 @@ class OpenCvVideo:
     def close(self) -> bool:
         """Finish the video and check it, for VideoWriter keeps every failure to itself.
 
-        Returns: there is something to play.
+        Returns: there is something to play; False after an error.
 
         Raises:
-            DiskFull: it is not whole.
+            DiskFull: it is not whole, and removed.
         """
+        if self._removed:
+            return False
         self._writer.release()
         video = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
         found = frame_count_of(video) or 0
         video.release()
         if found != self._frames:
+            self._removed = True
+            with suppress(OSError):  # the error to tell is the other one
+                self._path.unlink()
             raise DiskFull(
                 f"{self._name}: of {self._frames} frames {found} could be written, so there is no video. "
                 "Is the disk full, or a limit on file size reached?"
