@@ -14,6 +14,14 @@ CODECS: Final = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v",
 """What every OpenCV wheel can write; H.264 is in none of them."""
 
 
+def is_whole(path: Path) -> bool:
+    """Tell whether a video was closed: only then it says how many frames it has."""
+    video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    frames = frame_count_of(video)
+    video.release()
+    return bool(frames)
+
+
 class OpenCvVideo:
     """One video file. Its index is written last: without `close` it cannot be played."""
 

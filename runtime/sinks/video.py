@@ -7,8 +7,8 @@ from typing import Final, Protocol
 from camrt.errors import DiskFull, SinkError, UsageError
 from camrt.runtime.fitting import fitted
 from camrt.runtime.frames import Frame, Image, Rendered
-from camrt.runtime.sinks.opencv_video import CODECS, OpenCvVideo
-from camrt.runtime.sinks.output import hidden_beside, refuse_existing
+from camrt.runtime.sinks.opencv_video import CODECS, OpenCvVideo, is_whole
+from camrt.runtime.sinks.output import hidden_beside, left_beside, refuse_existing
 from camrt.runtime.sinks.rotation import Rotation, Series
 from camrt.runtime.sources.capture import quiet_decoders
 
@@ -104,6 +104,7 @@ class VideoSink:
         self._over = False  # the next frame begins a new file
         self._closed = False
         quiet_decoders()
+        self._remove_left()
         for old in (path, path.with_name(self._part.name)):
             empty = old != path and old.is_file() and old.stat().st_size == 0  # the run ended before its first frame
             if rotation is not None and not (overwrite or empty) and old.is_file():
@@ -160,6 +161,15 @@ class VideoSink:
                 self._part.unlink(missing_ok=True)
         except OSError as error:
             raise SinkError(f"{self._path} cannot be written: {error.strerror}; see {self._part.name}") from error
+
+    def _remove_left(self) -> None:
+        """Remove what OpenCV was writing when its process was killed; nobody would find it."""
+        try:
+            for left in left_beside(self._path):
+                if not is_whole(left):  # a whole one could not get its name
+                    left.unlink()
+        except OSError as error:
+            raise SinkError(f"{self._path} cannot be written: {error.strerror}") from error
 
     def _open(self, width: int, height: int) -> _Video:
         if not self._lasting:

@@ -281,6 +281,54 @@ def test_it_can_be_played_while_it_is_finished_too(tmp_path):
     (tmp_path / "a.part.mp4").unlink()
 
 
+UNFINISHED = """
+import os, sys
+from pathlib import Path
+sys.modules["av"] = None
+from camrt.runtime.sinks import VideoSink
+from support.overlays import rendered
+sink = VideoSink(Path(sys.argv[1]), fps=10)
+for index in range(100):
+    sink.write(rendered(index))
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.usefixtures("writer")
+@pytest.mark.parametrize("suffix", CODECS)
+@pytest.mark.parametrize("own", [False, True])
+def test_what_cannot_be_played_after_a_kill_is_gone_with_the_next_start(tmp_path, suffix, own):
+    command = [sys.executable, "-c", UNFINISHED, f"a{suffix}"]
+    subprocess.run(command, cwd=tmp_path, env=environment(), timeout=60, check=False)
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".a.")
+    if own:  # as in a container, where each start has the same number
+        left.rename(tmp_path / f".a.{os.getpid()}{suffix}")
+    write(tmp_path / f"a{suffix}", [picture()] * 3)
+    assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
+
+
+def test_what_is_hidden_and_not_of_a_killed_run_stays(tmp_path):
+    names = [f".a.{os.getppid()}.avi", ".a.20251124.avi", ".a.b.1.avi", ".a.1.mp4"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"precious")
+    write(tmp_path / "a.avi", [picture()] * 3)
+    assert {path.name for path in tmp_path.iterdir()} == {*names, "a.avi"}
+
+
+@pytest.mark.parametrize("suffix", CODECS)
+def test_a_whole_video_that_has_no_name_yet_is_found_by_the_next_start(tmp_path, monkeypatch, suffix):
+    monkeypatch.setitem(sys.modules, "av", None)
+    sink = opened(tmp_path / f"a{suffix}", frames=30)
+    with failing(monkeypatch, "replace", errno.ENOSPC), pytest.raises(SinkError, match="No space left"):
+        sink.close()
+    with pytest.raises(UsageError, match="exists"):
+        VideoSink(tmp_path / f"a{suffix}", fps=10)
+    VideoSink(tmp_path / f"a{suffix}", fps=10, rotation=Rotation(10**6, 10**9)).close()
+    assert [path.name for path in tmp_path.iterdir()] == [f"a.000001{suffix}"]
+    assert len(read_video(tmp_path / f"a.000001{suffix}")[0]) == 30
+
+
 def test_what_a_killed_run_has_left_is_not_replaced_by_accident(tmp_path):
     (tmp_path / "a.part.mp4").write_bytes(b"precious")
     with pytest.raises(UsageError, match=r"a\.part\.mp4 exists; .*--overwrite"):
