@@ -35,7 +35,8 @@ def open_output(
     Args:
         path: where to.
         source: whose overlays it takes. A full disk ends the run of a source that is not live.
-        rotation: when a video is continued in a new file; None: when it has become an hour long.
+        rotation: when a video is continued in a new file; None: when it has become an hour long. Otherwise than None it
+            has a run go on behind what an earlier one has left.
         overwrite: old files may be replaced.
         tell: takes a line for the user.
 
@@ -51,7 +52,7 @@ def open_output(
     elif path.suffix and not path.is_dir():
         raise UsageError(f"{path}: a video ends in {' '.join(CODECS)}; for pictures name a folder, without a suffix")
     else:
-        sink = PictureSink(path, overwrite=overwrite)
+        sink = PictureSink(path, overwrite=overwrite, live=source.live, resume=rotation is not None)
     return LiveSink(sink, path, tell) if source.live else sink
 
 

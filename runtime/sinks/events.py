@@ -12,7 +12,7 @@ from camrt.errors import SinkError
 from camrt.runtime.frames import Rendered
 from camrt.runtime.sinks.growing import GrowingFile, failure
 from camrt.runtime.sinks.output import refuse_existing
-from camrt.runtime.sinks.rotation import Rotation, set_aside
+from camrt.runtime.sinks.rotation import Rotation, Series
 
 TOP = 5
 _LONGEST_LINE = 2**20  # bytes; five labels and some boxes are far from it
@@ -42,6 +42,7 @@ class EventSink:
         """
         self._path = Path(path)
         self._rotation = rotation
+        self._older = Series(self._path, None if rotation is None else rotation.keep)
         self._printed = str(path) == "-"
         self._file: GrowingFile | None = None
         if self._printed:
@@ -59,25 +60,19 @@ class EventSink:
 
         Raises:
             DiskFull: there is no room for it.
-            SinkError: nobody reads the standard output any more.
+            SinkError: it cannot be written, or nobody reads the standard output any more.
         """
         line = json.dumps(_event(rendered), allow_nan=False).encode() + b"\n"
         if self._printed:
             self._print(line.decode())
             return
-        rotation = self._rotation
-        if self._file is not None and rotation is not None and 0 < self._file.whole > rotation.size - len(line):
-            self._file.close()
-            self._file = None
-            set_aside(self._path, self._path, rotation.keep)
-        if self._file is None:
-            self._file = GrowingFile(self._path)
+        file = self._file_with_room(len(line))
         try:
-            self._file.write(line)
+            file.write(line)
         except SinkError:
-            self._file.undo()
+            file.undo()
             raise
-        self._file.keep()
+        file.keep()
 
     def close(self) -> None:
         """Close the file; one without a line is removed. Raises: SinkError."""
@@ -86,6 +81,18 @@ class EventSink:
             if self._file.whole == 0 and self._path.is_file():
                 self._path.unlink()
             self._file = None
+
+    def _file_with_room(self, size: int) -> GrowingFile:
+        """Return the file that the next ``size`` bytes go to. Raises: DiskFull, SinkError."""
+        # Where it could not be set aside the last time, it still holds its lines.
+        file = self._file or GrowingFile(self._path, append=True)
+        if self._rotation is not None and 0 < file.whole > self._rotation.size - size:
+            self._file = None
+            file.close()
+            self._older.set_aside(self._path)
+            file = GrowingFile(self._path, append=True)
+        self._file = file
+        return file
 
     def _print(self, line: str) -> None:
         try:

@@ -54,7 +54,7 @@ class H264Video:
         self._name = name
         self._last = -1
         self._head = 0  # bytes before the first fragment
-        self._broken = False
+        self._ended = False  # nothing more is muxed
         self._file = GrowingFile(path)
         self._target = _Target(self._file)
         container, options = CONTAINERS[path.suffix.lower()]
@@ -102,22 +102,29 @@ class H264Video:
         self._mux(frame)
 
     def close(self) -> bool:
-        """Finish the video. Where there is no room for its index it stays in fragments.
+        """Finish the video. Where there is no room for its index it stays in fragments, and where this is interrupted.
 
-        Returns: there is something to play.
+        Returns: there is something to play. To be called again after an error, it says so still.
 
         Raises:
             SinkError: the file cannot be closed.
         """
-        if not self._broken:
-            try:
-                self._mux(None)
-                self._container.close()
-                self._file.keep()
-            except (SinkError, av.error.FFmpegError):
-                self._abandon()
-        self._file.close()
+        try:
+            if not self._ended:
+                self._end()
+        except BaseException as error:
+            self._abandon()
+            if not isinstance(error, (SinkError, av.error.FFmpegError)):
+                raise
+        finally:
+            self._file.close()
         return self._file.whole > self._head
+
+    def _end(self) -> None:
+        self._mux(None)
+        self._container.close()
+        self._file.keep()
+        self._ended = True
 
     def _mux(self, frame: av.VideoFrame | None) -> None:
         try:
@@ -133,7 +140,7 @@ class H264Video:
 
     def _abandon(self) -> None:
         """Write no more: take back what is not whole, and let FFmpeg free what it holds."""
-        self._broken = True
+        self._ended = True
         self._file.undo()
         self._target.open = False
         with suppress(SinkError, av.error.FFmpegError):  # which was told before

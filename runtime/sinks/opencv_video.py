@@ -1,5 +1,6 @@
 """Videos as OpenCV's wheels can write them: MPEG-4 part 2, which players show and browsers do not."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,14 @@ from camrt.runtime.sources.capture import frame_count_of
 
 CODECS: Final = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 """What every OpenCV wheel can write; H.264 is in none of them."""
+
+
+def is_whole(path: Path) -> bool:
+    """Tell whether a video was closed: only then it says how many frames it has."""
+    video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    frames = frame_count_of(video)
+    video.release()
+    return bool(frames)
 
 
 class OpenCvVideo:
@@ -32,6 +41,7 @@ class OpenCvVideo:
         self._path = path
         self._name = name
         self._frames = 0
+        self._removed = False
         codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix.lower()])
         self._writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, fps, (width, height))
         if not self._writer.isOpened():
@@ -50,16 +60,21 @@ class OpenCvVideo:
     def close(self) -> bool:
         """Finish the video and check it, for VideoWriter keeps every failure to itself.
 
-        Returns: there is something to play.
+        Returns: there is something to play; False after an error.
 
         Raises:
-            DiskFull: it is not whole.
+            DiskFull: it is not whole, and removed.
         """
+        if self._removed:
+            return False
         self._writer.release()
         video = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
         found = frame_count_of(video) or 0
         video.release()
         if found != self._frames:
+            self._removed = True
+            with suppress(OSError):  # the error to tell is the other one
+                self._path.unlink()
             raise DiskFull(
                 f"{self._name}: of {self._frames} frames {found} could be written, so there is no video. "
                 "Is the disk full, or a limit on file size reached?"

@@ -1,6 +1,7 @@
 """Output files: an old one is not lost by accident, a new one appears when it is whole."""
 
 import os
+import re
 from pathlib import Path
 
 from camrt.errors import SinkError, UsageError
@@ -22,3 +23,26 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
 def hidden_beside(path: Path) -> Path:
     """Return the name under which ``path`` is written until it is whole: hidden, same folder, same suffix."""
     return path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+
+
+def left_beside(path: Path) -> list[Path]:
+    """Return what `hidden_beside` named for processes that were killed.
+
+    A process with our own number is one, too: in a container each start has the same.
+    """
+    name = re.compile(rf"\.{re.escape(path.stem)}\.(\d{{1,7}}){re.escape(path.suffix)}")
+    found = ((name.fullmatch(entry.name), entry) for entry in path.parent.iterdir())
+    return [entry for match, entry in found if match and entry.is_file() and not _is_another(int(match[1]))]
+
+
+def _is_another(pid: int) -> bool:
+    """Tell whether a process of that number is alive and not this one."""
+    if pid in (0, os.getpid()):  # to kill 0 is to kill all of our group
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it is somebody else's
+    return True

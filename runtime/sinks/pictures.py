@@ -1,6 +1,7 @@
 """A picture of each overlay."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -42,23 +43,28 @@ class PictureSink:
     """Writes every overlay as a picture into one folder.
 
     A picture keeps its name and, where OpenCV can write that kind in colour, its suffix; else it becomes a PNG. Frames
-    of a video or camera are JPEGs with the frame's number. Of pictures with the same name, from several folders, the
-    second becomes ``name-2``.
+    of a video or of a live source, whatever its name, are JPEGs with the frame's number. Of pictures with the same
+    name, from several folders, the second becomes ``name-2``.
     """
 
-    def __init__(self, folder: Path, *, overwrite: bool = False) -> None:
+    def __init__(self, folder: Path, *, overwrite: bool = False, live: bool = False, resume: bool = False) -> None:
         """Make the folder, where there is none.
 
         Args:
             folder: where to.
             overwrite: old pictures there may be replaced; the inputs themselves never are.
+            live: the frames are those of one live source.
+            resume: numbers go on behind those of an earlier run.
 
         Raises:
             SinkError: there cannot be such a folder.
         """
         self._folder = folder
         self._overwrite = overwrite
-        self._written: set[Path] = set()
+        self._live = live
+        # What the source's frame 0 is numbered; None: not known before its name is.
+        self._first = None if resume and not overwrite else 0
+        self._names: set[Path] = set()  # taken; frames that are numbered need none, and are too many
         self._made = not folder.exists()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -82,22 +88,35 @@ class PictureSink:
         if target.exists() and source.exists() and target.samefile(source):
             raise SinkError(f"{target} is the input itself and is not replaced; choose another folder")
         write_picture(target, rendered.image)
-        self._written.add(target)
 
     def close(self) -> None:
         """Remove the folder again if it was made for nothing."""
-        if self._made and not self._written and self._folder.is_dir() and not any(self._folder.iterdir()):
-            self._folder.rmdir()
+        if self._made:
+            with suppress(OSError):  # it is not empty
+                self._folder.rmdir()
 
     def _target(self, frame: Frame) -> Path:
         source = Path(frame.name)
         suffix = source.suffix.lower()
-        if suffix in PICTURE_SUFFIXES:
-            stem, suffix = source.stem, source.suffix if suffix in KEPT_SUFFIXES else ".png"
-        else:
-            stem, suffix = f"{re.sub(r'[^0-9A-Za-z_-]+', '_', source.stem)}_{frame.index:06d}", ".jpg"
-        target, number = self._folder / f"{stem}{suffix}", 1
-        while target in self._written:
+        if self._live or suffix not in PICTURE_SUFFIXES:
+            stem = re.sub(r"[^0-9A-Za-z_-]+", "_", source.stem)
+            if self._first is None:
+                self._first = _next_number(self._folder, stem)
+            return self._folder / f"{stem}_{self._first + frame.index:06d}.jpg"
+        suffix = source.suffix if suffix in KEPT_SUFFIXES else ".png"
+        target, number = self._folder / f"{source.stem}{suffix}", 1
+        while target in self._names:
             number += 1
-            target = self._folder / f"{stem}-{number}{suffix}"
+            target = self._folder / f"{source.stem}-{number}{suffix}"
+        self._names.add(target)
         return target
+
+
+def _next_number(folder: Path, stem: str) -> int:
+    """Return the number behind the highest of ``stem_000000.jpg`` and so on. Raises: SinkError."""
+    name = re.compile(rf"{re.escape(stem)}_(\d{{6,}})\.jpg")
+    try:
+        matches = (name.fullmatch(entry.name) for entry in folder.iterdir())
+        return max((int(match[1]) + 1 for match in matches if match), default=0)
+    except OSError as error:
+        raise failure(folder, error) from error

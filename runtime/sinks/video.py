@@ -7,9 +7,9 @@ from typing import Final, Protocol
 from camrt.errors import DiskFull, SinkError, UsageError
 from camrt.runtime.fitting import fitted
 from camrt.runtime.frames import Frame, Image, Rendered
-from camrt.runtime.sinks.opencv_video import CODECS, OpenCvVideo
-from camrt.runtime.sinks.output import hidden_beside, refuse_existing
-from camrt.runtime.sinks.rotation import Rotation, set_aside
+from camrt.runtime.sinks.opencv_video import CODECS, OpenCvVideo, is_whole
+from camrt.runtime.sinks.output import hidden_beside, left_beside, refuse_existing
+from camrt.runtime.sinks.rotation import Rotation, Series
 from camrt.runtime.sources.capture import quiet_decoders
 
 DEFAULT_FPS: Final = 25.0
@@ -22,7 +22,7 @@ _LONGEST_GAP_S: Final = 60.0
 
 
 class _Video(Protocol):
-    """One file that is being written."""
+    """One file that is being written. `close` says whether there is something to play, and may be called again."""
 
     @property
     def size(self) -> int: ...
@@ -90,22 +90,25 @@ class VideoSink:
         self._fps = DEFAULT_FPS if fps is None else fps
         self._live = live
         self._rotation = rotation
+        self._older = Series(self._path, None if rotation is None else rotation.keep)
         self._lasting = not why_not_h264(path)
         self._part = path.absolute().with_name(f"{path.stem}.part{path.suffix}")
         if not self._lasting:
             self._part = hidden_beside(self._path)
         self._video: _Video | None = None
+        self._nameless = False  # the part is a finished video, which has no name yet
         self._size = (0, 0)  # width, height
         self._frames = 0
         self._time_s = 0.0  # of the newest frame, after the first
         self._stamp_s: float | None = None
-        self._full = False
+        self._over = False  # the next frame begins a new file
         self._closed = False
         quiet_decoders()
+        self._remove_left()
         for old in (path, path.with_name(self._part.name)):
             empty = old != path and old.is_file() and old.stat().st_size == 0  # the run ended before its first frame
             if rotation is not None and not (overwrite or empty) and old.is_file():
-                set_aside(old, self._path, rotation.keep)
+                self._older.set_aside(old)
             refuse_existing(old, overwrite=overwrite or empty)
         try:
             self._part.open("wb").close()
@@ -118,12 +121,13 @@ class VideoSink:
         Raises:
             DiskFull: the disk is all but full, and what there is will be finished; the next overlay that is written
                 begins a new file.
-            SinkError: the encoder refuses the size.
+            SinkError: the encoder refuses the size, or what is finished cannot be set aside.
         """
-        if self._full or self._is_long():
+        self._over = self._over or self._is_long()
+        if self._over:
             self._continue()
         if shutil.disk_usage(self._part.parent).free < RESERVE:
-            self._full = self._video is not None
+            self._over = self._video is not None
             raise DiskFull(
                 f"{self._path}: less than {RESERVE // 2**20} MiB are left on the disk; "
                 f"the video ends after {self._frames} frames. Free some space"
@@ -136,7 +140,7 @@ class VideoSink:
                 self._video = self._open(*self._size)
             self._video.write(fitted(rendered.image, *self._size), time_s)
         except DiskFull:
-            self._full = self._video is not None
+            self._over = self._video is not None
             raise
         self._frames += 1
 
@@ -144,18 +148,28 @@ class VideoSink:
         """Finish the video and give it its name. Without a frame there is no file.
 
         Raises:
-            SinkError: it is not whole, as after a full disk; nothing is left of it.
+            SinkError: it cannot be finished or get its name. What can be played is still there, under its other name.
         """
         if self._closed:
             return
         self._closed = True
+        self._finish()
         try:
-            if self._video is not None and self._video.close():
+            if self._nameless:
                 self._part.replace(self._path)
+            else:
+                self._part.unlink(missing_ok=True)
+        except OSError as error:
+            raise SinkError(f"{self._path} cannot be written: {error.strerror}; see {self._part.name}") from error
+
+    def _remove_left(self) -> None:
+        """Remove what OpenCV was writing when its process was killed; nobody would find it."""
+        try:
+            for left in left_beside(self._path):
+                if not is_whole(left):  # a whole one could not get its name
+                    left.unlink()
         except OSError as error:
             raise SinkError(f"{self._path} cannot be written: {error.strerror}") from error
-        finally:
-            self._part.unlink(missing_ok=True)
 
     def _open(self, width: int, height: int) -> _Video:
         if not self._lasting:
@@ -171,11 +185,18 @@ class VideoSink:
         return too_large or (self._live and self._time_s >= LONGEST_S)
 
     def _continue(self) -> None:
-        """Finish this file and set it aside; the next frame begins another."""
-        video, self._video = self._video, None
-        self._full, self._frames, self._time_s, self._stamp_s = False, 0, 0.0, None
-        if video is not None and video.close():
-            set_aside(self._part, self._path, None if self._rotation is None else self._rotation.keep)
+        """Finish this file and set it aside; the next frame begins another. After an error this is tried again."""
+        self._finish()
+        if self._nameless:
+            self._older.set_aside(self._part)
+            self._nameless = False
+        self._over, self._frames, self._time_s, self._stamp_s = False, 0, 0.0, None
+
+    def _finish(self) -> None:
+        """Finish what is being written. It is let go of only then, so that no error makes a full part look empty."""
+        if self._video is not None:
+            self._nameless = self._video.close()
+            self._video = None
 
     def _next_time_s(self, frame: Frame) -> float:
         """Return when the next frame is shown, in seconds after the first."""

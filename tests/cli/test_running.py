@@ -94,6 +94,21 @@ def test_after_a_kill_the_next_run_goes_on_and_nothing_is_lost(mobilenet, tmp_pa
     assert len(read_video(tmp_path / "seen.mp4")[0]) == 20
 
 
+def test_with_rotate_pictures_of_the_next_run_go_on_behind_the_last(mobilenet, tmp_path):
+    flags = ["--source", "synthetic", "-o", "seen", "--frames", "3"]
+    kept = {}
+    for run in (1, 2):
+        done = camrt("live", mobilenet, *flags, "--rotate", "100M", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        files = sorted((tmp_path / "seen").iterdir())
+        assert len(files) == 3 * run
+        assert {path: path.read_bytes() for path in files[: len(kept)]} == kept
+        kept = {path: path.read_bytes() for path in files}
+    done = camrt("live", mobilenet, *flags, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "exists; choose another name" in done.stderr
+
+
 # The disk goes with the last of its processes, so what is on it is copied.
 ON_A_SMALL_DISK = '"$@" & echo $! > pid; wait $!; status=$?; mkdir kept && cp disk/* kept; exit $status'
 

@@ -1,18 +1,21 @@
 """Each line is one frame, strict JSON, written at once and whole."""
 
+import errno
 import json
 import os
 import resource
 import subprocess
 import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
 
 import camrt
-from camrt.errors import SinkError, UsageError
+from camrt.errors import DiskFull, SinkError, UsageError
 from camrt.runtime.frames import Frame, Rendered
 from camrt.runtime.sinks import EventSink, Rotation
+from support.failing import failing
 from support.needs import environment
 from support.overlays import picture
 from support.tiny_models import LABELS, write_linear
@@ -136,6 +139,28 @@ def test_a_log_that_rotates_loses_no_line_and_keeps_so_much(tmp_path, model):
     assert 2000 < sum(log.stat().st_size for log in logs[:-1]) <= 5000
     frames = [strict(line)["frame"] for log in logs for line in log.read_text().splitlines()]
     assert frames == list(range(100 - len(frames), 100))  # the newest, without a gap
+
+
+@pytest.mark.parametrize("call", ["rename", "fsync"])
+def test_a_log_that_cannot_be_set_aside_loses_no_line(tmp_path, model, monkeypatch, call):
+    path = tmp_path / "events.jsonl"
+    sink = EventSink(path, rotation=Rotation(size=2000, keep=10**6))
+    written = 0
+    with failing(monkeypatch, call, errno.ENOSPC):
+        with suppress(DiskFull):
+            while True:
+                sink.write(seen(model, written))
+                written += 1
+        with pytest.raises(DiskFull):  # as another camera, whose log it is too
+            sink.write(seen(model, written))
+    assert written > 3
+    sink.write(seen(model, written))
+    sink.close()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["events.000001.jsonl", "events.jsonl"]
+    older, newer = (
+        [strict(line)["frame"] for line in file.read_text().splitlines()] for file in sorted(tmp_path.iterdir())
+    )
+    assert (older, newer) == (list(range(written)), [written])
 
 
 @pytest.mark.parametrize(("old", "kept"), [('{"frame": 1}\n{"fra', '{"frame": 1}\n'), ('{"frame": 1', ""), ("", "")])

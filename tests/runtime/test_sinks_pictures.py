@@ -4,7 +4,9 @@ import os
 import resource
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -60,6 +62,55 @@ def test_pictures_of_the_same_name_stand_beside_each_other(tmp_path):
         sink.write(rendered(index, name=name, image=picture(shade=index)))
     assert listing(tmp_path) == ["a-2-2.png", "a-2.png", "a-3.png", "a.jpg", "a.png"]
     assert [cv2.imread(str(tmp_path / f"{stem}.png"))[0, 0, 1] for stem in ("a", "a-2", "a-3", "a-2-2")] == [0, 1, 3, 4]
+
+
+def test_a_live_source_whose_name_is_a_pictures_has_its_frames_numbered(tmp_path):
+    sink = PictureSink(tmp_path, live=True)
+    for index in range(3):
+        sink.write(rendered(index, name="http://192.168.1.20/live.png"))
+    assert listing(tmp_path) == [f"live_00000{index}.jpg" for index in range(3)]
+
+
+def test_a_run_that_resumes_is_numbered_behind_the_highest(tmp_path):
+    for name in ("camera_0_000007.jpg", "camera_0_1000005.jpg", "camera_1_2000000.jpg", "camera_0_9999999.png"):
+        (tmp_path / name).write_bytes(b"precious")
+    sink = PictureSink(tmp_path, live=True, resume=True)
+    for index in (2, 5):
+        sink.write(rendered(index, name="camera 0"))
+    assert [name for name in listing(tmp_path) if (tmp_path / name).read_bytes() != b"precious"] == [
+        "camera_0_1000008.jpg",
+        "camera_0_1000011.jpg",
+    ]
+
+
+def test_a_run_that_resumes_and_may_overwrite_begins_anew(tmp_path):
+    (tmp_path / "camera_0_000000.jpg").write_bytes(b"old")
+    PictureSink(tmp_path, live=True, resume=True, overwrite=True).write(rendered(name="camera 0"))
+    assert listing(tmp_path) == ["camera_0_000000.jpg"]
+    assert cv2.imread(str(tmp_path / "camera_0_000000.jpg")).shape == picture().shape
+
+
+def test_a_folder_that_vanishes_is_an_error_that_names_it(tmp_path):
+    sink = PictureSink(tmp_path / "out", live=True, resume=True)
+    (tmp_path / "out").rmdir()
+    with pytest.raises(SinkError, match="out cannot be written: No such file"):
+        sink.write(rendered())
+    sink.close()
+
+
+@pytest.mark.parametrize("name", ["camera 0", "http://192.168.1.20/live.jpg"])
+def test_nothing_is_remembered_of_a_live_sources_frames(tmp_path, name):
+    sink = PictureSink(tmp_path, live=True, overwrite=True)
+    image = np.zeros((1, 1, 3), np.uint8)
+    held = []
+    tracemalloc.start()
+    for index in range(1201):
+        sink.write(rendered(index, name=name, image=image))
+        if index % 300 == 0:
+            held.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    # Python's own tables grow now and then; what is remembered of a frame, some 450 bytes, would grow always.
+    assert min(later - earlier for earlier, later in pairwise(held)) < 30_000
 
 
 def test_an_old_picture_is_replaced_only_when_allowed(tmp_path):

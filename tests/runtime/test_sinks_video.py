@@ -1,22 +1,25 @@
 """A video appears whole, checked and playable, or not at all."""
 
+import errno
 import os
 import resource
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 
 import av
 import cv2
 import numpy as np
 import pytest
 
-from camrt.errors import SinkError, UsageError
+from camrt.errors import DiskFull, SinkError, UsageError
 from camrt.runtime.frames import Frame, Rendered
 from camrt.runtime.sinks import Rotation, VideoSink
 from camrt.runtime.sinks.opencv_video import CODECS
 from camrt.runtime.sources import open_source
 from support import small_disk
+from support.failing import failing
 from support.needs import environment
 from support.overlays import picture, rendered
 from support.videos import read_video
@@ -278,6 +281,56 @@ def test_it_can_be_played_while_it_is_finished_too(tmp_path):
     (tmp_path / "a.part.mp4").unlink()
 
 
+UNFINISHED = """
+import os, sys
+from pathlib import Path
+import numpy as np
+sys.modules["av"] = None
+from camrt.runtime.sinks import VideoSink
+from support.overlays import rendered
+sink = VideoSink(Path(sys.argv[1]), fps=10)
+for index in range(30):
+    sink.write(rendered(index, image=np.random.default_rng(index).integers(0, 255, (240, 320, 3), np.uint8)))
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.usefixtures("writer")
+@pytest.mark.parametrize("suffix", CODECS)
+@pytest.mark.parametrize("own", [False, True])
+def test_what_cannot_be_played_after_a_kill_is_gone_with_the_next_start(tmp_path, suffix, own):
+    command = [sys.executable, "-c", UNFINISHED, f"a{suffix}"]
+    subprocess.run(command, cwd=tmp_path, env=environment(), timeout=60, check=False)
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".a.")
+    assert left.stat().st_size > 100_000
+    if own:  # as in a container, where each start has the same number
+        left.rename(tmp_path / f".a.{os.getpid()}{suffix}")
+    write(tmp_path / f"a{suffix}", [picture()] * 3)
+    assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
+
+
+def test_what_is_hidden_and_not_of_a_killed_run_stays(tmp_path):
+    names = [f".a.{os.getppid()}.avi", ".a.20251124.avi", ".a.b.1.avi", ".a.1.mp4"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"precious")
+    write(tmp_path / "a.avi", [picture()] * 3)
+    assert {path.name for path in tmp_path.iterdir()} == {*names, "a.avi"}
+
+
+@pytest.mark.parametrize("suffix", CODECS)
+def test_a_whole_video_that_has_no_name_yet_is_found_by_the_next_start(tmp_path, monkeypatch, suffix):
+    monkeypatch.setitem(sys.modules, "av", None)
+    sink = opened(tmp_path / f"a{suffix}", frames=30)
+    with failing(monkeypatch, "replace", errno.ENOSPC), pytest.raises(SinkError, match="No space left"):
+        sink.close()
+    with pytest.raises(UsageError, match="exists"):
+        VideoSink(tmp_path / f"a{suffix}", fps=10)
+    VideoSink(tmp_path / f"a{suffix}", fps=10, rotation=Rotation(10**6, 10**9)).close()
+    assert [path.name for path in tmp_path.iterdir()] == [f"a.000001{suffix}"]
+    assert len(read_video(tmp_path / f"a.000001{suffix}")[0]) == 30
+
+
 def test_what_a_killed_run_has_left_is_not_replaced_by_accident(tmp_path):
     (tmp_path / "a.part.mp4").write_bytes(b"precious")
     with pytest.raises(UsageError, match=r"a\.part\.mp4 exists; .*--overwrite"):
@@ -317,6 +370,86 @@ def test_of_what_was_set_aside_so_much_is_kept(tmp_path):
     assert len(aside) >= 2
     assert int(aside[0].name.split(".")[1]) > 1
     assert (tmp_path / "other.000001.mp4").read_bytes() == b"precious"
+
+
+def opened(path, *, frames, **options):
+    """A sink that has written frames of noise, each some 70 KB."""
+    sink = VideoSink(path, fps=10, **options)
+    append(sink, range(frames))
+    return sink
+
+
+def append(sink, indices):
+    for index in indices:
+        sink.write(rendered(index, image=np.random.default_rng(index).integers(0, 255, (240, 320, 3), np.uint8)))
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_second_ctrl_c_while_a_video_is_finished_does_not_cost_it(tmp_path, monkeypatch, call):
+    sink = opened(tmp_path / "a.mp4", frames=30)
+    with failing(monkeypatch, call, KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
+        sink.close()
+    sink.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.part.mp4"]
+    assert len(read_video(tmp_path / "a.part.mp4")[0]) == 30
+
+
+def test_a_ctrl_c_before_a_video_has_its_index_leaves_its_fragments(tmp_path, monkeypatch):
+    sink = opened(tmp_path / "a.mp4", frames=30)
+    monkeypatch.setattr("camrt.runtime.sinks.growing.SYNC_S", 0.0)
+    with failing(monkeypatch, "fdatasync", KeyboardInterrupt()), pytest.raises(KeyboardInterrupt):
+        sink.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.part.mp4"]
+    assert len(read_video(tmp_path / "a.part.mp4")[0]) >= 24
+
+
+@pytest.mark.usefixtures("writer")
+def test_a_video_that_cannot_get_its_name_is_kept_under_the_other(tmp_path, monkeypatch):
+    sink = opened(tmp_path / "a.mp4", frames=30)
+    with (
+        failing(monkeypatch, "replace", errno.EACCES),
+        pytest.raises(SinkError, match="Permission denied; see ") as told,
+    ):
+        sink.close()
+    sink.close()
+    (kept,) = tmp_path.iterdir()
+    assert str(told.value).endswith(f"; see {kept.name}")
+    assert len(read_video(kept)[0]) == 30
+
+
+def test_a_disk_that_fails_while_a_video_is_finished_does_not_cost_it(tmp_path, monkeypatch):
+    sink = opened(tmp_path / "a.mp4", frames=30)
+    with failing(monkeypatch, "fsync", errno.EIO), pytest.raises(SinkError, match="Input/output error"):
+        sink.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.part.mp4"]
+    assert len(read_video(tmp_path / "a.part.mp4")[0]) == 30
+
+
+def test_a_video_that_cannot_be_set_aside_for_want_of_room_is_when_there_is_some(tmp_path, monkeypatch, writer):
+    sink = opened(tmp_path / "a.mp4", frames=1, rotation=Rotation(size=1_000_000, keep=10**9))
+    (part,) = tmp_path.iterdir()
+    written = 1
+    for call in ("fsync", "rename", "rename") if writer == "PyAV" else ("rename", "rename"):
+        with failing(monkeypatch, call, errno.ENOSPC), suppress(DiskFull):
+            while True:
+                append(sink, [written])
+                written += 1
+        assert list(tmp_path.iterdir()) == [part]
+    append(sink, [written])
+    sink.close()
+    older, newer = sorted(tmp_path.iterdir())
+    assert (older.name, newer.name) == ("a.000001.mp4", "a.mp4")
+    assert [len(read_video(path)[0]) for path in (older, newer)] == [written, 1]
+
+
+@pytest.mark.usefixtures("writer")
+def test_a_video_that_can_never_be_set_aside_gets_its_name_in_the_end(tmp_path, monkeypatch):
+    sink = opened(tmp_path / "a.mp4", frames=1, rotation=Rotation(size=1_000_000, keep=10**9))
+    with failing(monkeypatch, "rename", errno.EACCES), pytest.raises(SinkError, match="Permission denied"):
+        append(sink, range(1, 100))
+    sink.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+    assert len(read_video(tmp_path / "a.mp4")[0]) > 10
 
 
 def test_a_live_video_goes_on_in_a_new_file_after_an_hour(tmp_path):

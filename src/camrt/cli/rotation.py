@@ -21,7 +21,7 @@ def add_rotation_flags(parser: argparse.ArgumentParser) -> None:
         type=size,
         metavar="SIZE",
         help="continue videos and events in a new file after so much, as in 500M; finished ones get a number, and an "
-        "earlier run's are kept",
+        "earlier run's are kept, also its pictures",
     )
     group.add_argument(
         "--keep",
