@@ -28,6 +28,8 @@ _ACCEPTED: Final = 160
 """Connections at a time; one more is closed at once. Each costs a file descriptor, which the recorder needs too."""
 # What a slow viewer has not got yet waits here; with more of it, it would see what was seconds ago.
 _SEND_BUFFER: Final = 128 * 1024
+_KEEP_ALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
+"""A viewer that vanished is noticed after a minute: by probes, or by what it does not acknowledge."""
 _GRACE_S: Final = 1.0
 
 
@@ -171,7 +173,12 @@ def _listen(address: Address) -> socket.socket:
     listener = _Listener(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)  # each connection inherits it
+        # Each connection inherits these.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEP_ALIVE.items():
+            if hasattr(socket, option):  # TCP_USER_TIMEOUT is Linux's
+                listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
         listener.bind(where)
         listener.listen()
     except OSError as error:
