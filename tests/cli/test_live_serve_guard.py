@@ -119,10 +119,11 @@ def test_the_way_on_after_the_token_stays_on_this_host(everywhere):
 
 def test_after_a_link_on_another_site_a_page_of_ours_leads_on(everywhere):
     """A strict cookie is kept back through the redirects of a navigation that began elsewhere."""
-    response, cookie = enter(everywhere, '/?camera=0&x="><script>', Sec_Fetch_Site="cross-site")
+    link = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate"}
+    response, cookie = enter(everywhere, '/?camera=0&x="><script>', **link)
     assert response.status == 200
     assert cookie
-    _, body = everywhere.ask(f"/?x=%22><script>&token={everywhere.token}", Sec_Fetch_Site="cross-site")
+    _, body = everywhere.ask(f"/?x=%22><script>&token={everywhere.token}", **link)
     assert b'content="0;url=/?x=%22%3E%3Cscript%3E"' in body
     assert everywhere.token.encode() not in body
 
@@ -180,7 +181,7 @@ def test_its_own_names_and_addresses_are_answered_to(local, everywhere):
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://evil.example", "null", "http://127.0.0.1:1", "https://127.0.0.1.evil.example"]
+    "origin", ["http://evil.example", "null", "http://127.0.0.1:1", "https://127.0.0.1.evil.example", "http://["]
 )
 def test_requests_from_pages_of_others_are_refused(local, origin):
     for method, path in (
@@ -193,6 +194,24 @@ def test_requests_from_pages_of_others_are_refused(local, origin):
     assert local.ask("/api/settings", "PATCH", b"{}", Sec_Fetch_Site="cross-site", **JSON)[0].status == 403
     own = {"Origin": f"http://127.0.0.1:{local.port}", "Sec_Fetch_Site": "same-origin"}
     assert local.ask("/api/settings", "PATCH", b"{}", **own, **JSON)[0].status == 200
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_from_other_sites_links_are_followed_and_nothing_else_is_answered(local, site):
+    for path in ("/", "/live.js", "/api/state", "/api/snapshot.jpg", "/stream"):
+        for mode in ("no-cors", "cors", "same-origin"):
+            assert local.ask(path, Sec_Fetch_Site=site, Sec_Fetch_Mode=mode)[0].status == 403, (path, mode)
+    assert local.ask("/", Sec_Fetch_Site=site, Sec_Fetch_Mode="navigate")[0].status == 200
+    form = {"Sec_Fetch_Site": site, "Sec_Fetch_Mode": "navigate"}
+    assert local.ask("/api/settings", "PATCH", b"{}", **form, **JSON)[0].status == 403
+    assert local.ask("/", Sec_Fetch_Site="none", Sec_Fetch_Mode="navigate")[0].status == 200  # a typed address
+
+
+def test_behind_a_proxy_with_a_name_of_its_own_settings_can_be_changed(local):
+    """The browser compares its own address with the page's, the proxy sends a name of ours."""
+    own = {"Origin": "https://cam.example", "Sec_Fetch_Site": "same-origin", "Sec_Fetch_Mode": "cors"}
+    assert local.ask("/api/settings", "PATCH", b"{}", **own, **JSON)[0].status == 200
+    assert local.ask("/api/settings", "PATCH", b"{}", Host="cam.example", **own, **JSON)[0].status == 421
 
 
 @pytest.mark.parametrize(
