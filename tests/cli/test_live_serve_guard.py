@@ -249,6 +249,26 @@ def test_a_head_that_is_too_long_is_refused(local):
     assert local.ask("/healthz")[0].status == 200
 
 
+def test_what_is_not_http_gets_one_answer_and_no_traceback():
+    head = b"GET %s HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    bad_chunk = b"ZZZZ\r\n"
+    with serving() as served:
+        for path, status in ((b"/nothing", b"404"), (b"/stream", b"200")):
+            received = exchange(served, head % path + bad_chunk)
+            assert received.startswith(b"HTTP/1.1 400 ")
+            assert received.count(b"HTTP/1.1") == 1
+            with served.socket() as connection, suppress(ConnectionResetError):
+                connection.sendall(head % path)
+                assert connection.recv(65536).startswith(b"HTTP/1.1 " + status)
+                connection.sendall(bad_chunk)
+                while more := connection.recv(65536):
+                    assert b"HTTP/1.1" not in more
+        received = exchange(served, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nnonsense\r\n\r\n")
+        assert received.startswith(b"HTTP/1.1 200 ")
+        assert b"HTTP/1.1 400 " in received
+        interrupt(served.process)
+
+
 @pytest.mark.slow
 def test_requests_that_trickle_in_are_cut_off(local):
     """Each is alive all the time, and none ever complete."""
