@@ -1,12 +1,14 @@
 """The routes: the page, the streams, the API."""
 
 import io
+import json
 import mimetypes
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import numpy as np
 from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 
 from camrt import __version__
@@ -38,7 +40,15 @@ def make_app(hub: Hub, publisher: Publisher) -> FastAPI:
     async def refuse(_: Request, error: Exception) -> Response:
         return JSONResponse({"detail": str(error)}, 422)
 
+    async def refuse_input(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        # What came is not told back: JSON, as Python reads it, holds numbers and characters that cannot be sent. The
+        # name of a field can, escaped.
+        reasons = [{key: one[key] for key in ("type", "loc", "msg")} for one in error.errors()]
+        return Response(json.dumps({"detail": reasons}), 422, media_type="application/json")
+
     app.add_exception_handler(UsageError, refuse)
+    app.add_exception_handler(RequestValidationError, refuse_input)
     _add_page(app)
     _add_streams(app, hub, publisher)
     _add_api(app, hub, publisher)

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any, Final
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 REQUEST_S: Final = 15.0
@@ -31,6 +32,15 @@ class Connection(H11Protocol):
         """Wait for the next request."""
         super().on_response_complete()
         self._expect()
+
+    def send_400_response(self, msg: str) -> None:
+        """Say that this is not HTTP, if nothing else was said; Uvicorn answers what it has answered already."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True  # nor may the answer that is being made follow this one
+        try:
+            super().send_400_response(msg)
+        except h11.LocalProtocolError:
+            self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing more."""

@@ -46,7 +46,8 @@ class Guard:
     """Lets a request through to ``app``, or answers it.
 
     A page of somebody else must not reach this server by the browser of somebody who may: not by a name that leads here
-    (DNS rebinding), so only known names are answered to; not by a request across sites, so ``Origin`` must be our own.
+    (DNS rebinding), so only known names are answered to; not by a request across sites, so ``Origin`` must be our own,
+    and ``Sec-Fetch-Site`` too but for a link that is followed.
     """
 
     def __init__(self, app: App, *, names: frozenset[str], token: str | None, cookie: str, secure: bool) -> None:
@@ -99,10 +100,12 @@ class Guard:
                 421,
                 "This server does not go by that name; use its address in numbers, or the name it was started with.\n",
             )
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            return 403, "Requests from pages of other sites are refused.\n"
-        if method not in _SAFE and headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        site = headers.get("sec-fetch-site", "none")  # programs do not send it, nor browsers without encryption
+        if site == "same-origin":
+            return None  # no script can forge it, while `Origin` differs where a proxy goes by a name of its own
+        followed = method in _SAFE and headers.get("sec-fetch-mode") == "navigate"
+        origin = headers.get("origin", f"http://{host}").lower()
+        if (site != "none" and not followed) or origin not in (f"http://{host.lower()}", f"https://{host.lower()}"):
             return 403, "Requests from pages of other sites are refused.\n"
         return None
 

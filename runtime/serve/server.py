@@ -22,9 +22,14 @@ from camrt.runtime.serve.publisher import Publisher
 LOOPBACK: Final = "127.0.0.1"
 _HEAD: Final = 16 * 1024
 """Bytes that the head of a request may have."""
-_CONNECTIONS: Final = 128
+_ANSWERED: Final = 128
+"""Connections at a time; what is asked beyond them is answered with 503."""
+_ACCEPTED: Final = 160
+"""Connections at a time; one more is closed at once. Each costs a file descriptor, which the recorder needs too."""
 # What a slow viewer has not got yet waits here; with more of it, it would see what was seconds ago.
 _SEND_BUFFER: Final = 128 * 1024
+_KEEP_ALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
+"""A viewer that vanished is noticed after a minute: by probes, or by what it does not acknowledge."""
 _GRACE_S: Final = 1.0
 
 
@@ -114,9 +119,32 @@ class Server:
         self._uvicorn.run(sockets=[self._socket])
 
 
+class _Listener(socket.socket):
+    """Accepts no more than a number of connections at a time.
+
+    Only here all are known: asyncio accepts all that wait before it tells a protocol of one, and with TLS it tells of
+    one only after the handshake, for which it gives a minute.
+    """
+
+    def __init__(self, family: int, kind: int, protocol: int) -> None:
+        super().__init__(family, kind, protocol)
+        self._accepted: list[socket.socket] = []
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Accept a connection. Raises: ConnectionAbortedError: there are enough; asyncio then waits for the next."""
+        connection, address = super().accept()
+        self._accepted = [one for one in self._accepted if one.fileno() >= 0]  # the others are closed
+        if len(self._accepted) >= _ACCEPTED:
+            connection.close()
+            raise ConnectionAbortedError
+        self._accepted.append(connection)
+        return connection, address
+
+
 def _config(app: Any, context: ssl.SSLContext | None) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
+        loop="asyncio",  # uvloop, if it is there, would not ask `_Listener`
         http=Connection,
         ws="none",
         lifespan="off",
@@ -125,7 +153,7 @@ def _config(app: Any, context: ssl.SSLContext | None) -> uvicorn.Config:
         access_log=False,  # addresses may hold a token
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=_CONNECTIONS,
+        limit_concurrency=_ANSWERED,
         timeout_keep_alive=5,
         timeout_graceful_shutdown=30,  # `stop` is quicker
         h11_max_incomplete_event_size=_HEAD,
@@ -142,10 +170,15 @@ def _listen(address: Address) -> socket.socket:
         )[0]
     except (socket.gaierror, UnicodeError) as error:
         raise UsageError(f"--serve {address.host}:{address.port}: no such host: {error}") from error
-    listener = socket.socket(family, kind, protocol)
+    listener = _Listener(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)  # each connection inherits it
+        # Each connection inherits these.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEP_ALIVE.items():
+            if hasattr(socket, option):  # TCP_USER_TIMEOUT is Linux's
+                listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
         listener.bind(where)
         listener.listen()
     except OSError as error:

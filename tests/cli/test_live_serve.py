@@ -1,6 +1,7 @@
 """``camrt live --serve``: what is sent over HTTP is what the model says of the frames."""
 
 import io
+import json
 import re
 import signal
 import time
@@ -154,6 +155,20 @@ def test_what_is_no_json_is_refused(usual):
         assert response.status in (400, 422)
     assert usual.ask("/api/settings", "PATCH", b'{"alpha": 0.1}', Content_Type="text/plain")[0].status == 422
     assert usual.get("/api/settings")["alpha"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (rb'{"alpha": [NaN]}', "valid number"),
+        (rb'{"classes": [1e999]}', "valid integer"),
+        (rb'{"\ud800": 1}', "unicode"),
+    ],
+)
+def test_what_json_cannot_give_back_is_refused_with_the_reason(usual, body, reason):
+    response, told = usual.ask("/api/settings", "PATCH", body, Content_Type="application/json")
+    assert response.status == 422
+    assert reason in json.loads(told.decode("ascii"))["detail"][0]["msg"]
 
 
 def test_a_frozen_picture_stays_while_frames_are_counted_on(usual):

@@ -5,11 +5,13 @@ import subprocess
 import time
 from contextlib import suppress
 from itertools import islice
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from support.command import refusal
+from support.command import interrupt, refusal
+from support.desktop import eventually
 from support.serving import DEMO, pictures, serving
 
 JSON = {"Content_Type": "application/json"}
@@ -117,10 +119,11 @@ def test_the_way_on_after_the_token_stays_on_this_host(everywhere):
 
 def test_after_a_link_on_another_site_a_page_of_ours_leads_on(everywhere):
     """A strict cookie is kept back through the redirects of a navigation that began elsewhere."""
-    response, cookie = enter(everywhere, '/?camera=0&x="><script>', Sec_Fetch_Site="cross-site")
+    link = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate"}
+    response, cookie = enter(everywhere, '/?camera=0&x="><script>', **link)
     assert response.status == 200
     assert cookie
-    _, body = everywhere.ask(f"/?x=%22><script>&token={everywhere.token}", Sec_Fetch_Site="cross-site")
+    _, body = everywhere.ask(f"/?x=%22><script>&token={everywhere.token}", **link)
     assert b'content="0;url=/?x=%22%3E%3Cscript%3E"' in body
     assert everywhere.token.encode() not in body
 
@@ -178,7 +181,7 @@ def test_its_own_names_and_addresses_are_answered_to(local, everywhere):
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://evil.example", "null", "http://127.0.0.1:1", "https://127.0.0.1.evil.example"]
+    "origin", ["http://evil.example", "null", "http://127.0.0.1:1", "https://127.0.0.1.evil.example", "http://["]
 )
 def test_requests_from_pages_of_others_are_refused(local, origin):
     for method, path in (
@@ -191,6 +194,24 @@ def test_requests_from_pages_of_others_are_refused(local, origin):
     assert local.ask("/api/settings", "PATCH", b"{}", Sec_Fetch_Site="cross-site", **JSON)[0].status == 403
     own = {"Origin": f"http://127.0.0.1:{local.port}", "Sec_Fetch_Site": "same-origin"}
     assert local.ask("/api/settings", "PATCH", b"{}", **own, **JSON)[0].status == 200
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_from_other_sites_links_are_followed_and_nothing_else_is_answered(local, site):
+    for path in ("/", "/live.js", "/api/state", "/api/snapshot.jpg", "/stream"):
+        for mode in ("no-cors", "cors", "same-origin"):
+            assert local.ask(path, Sec_Fetch_Site=site, Sec_Fetch_Mode=mode)[0].status == 403, (path, mode)
+    assert local.ask("/", Sec_Fetch_Site=site, Sec_Fetch_Mode="navigate")[0].status == 200
+    form = {"Sec_Fetch_Site": site, "Sec_Fetch_Mode": "navigate"}
+    assert local.ask("/api/settings", "PATCH", b"{}", **form, **JSON)[0].status == 403
+    assert local.ask("/", Sec_Fetch_Site="none", Sec_Fetch_Mode="navigate")[0].status == 200  # a typed address
+
+
+def test_behind_a_proxy_with_a_name_of_its_own_settings_can_be_changed(local):
+    """The browser compares its own address with the page's, the proxy sends a name of ours."""
+    own = {"Origin": "https://cam.example", "Sec_Fetch_Site": "same-origin", "Sec_Fetch_Mode": "cors"}
+    assert local.ask("/api/settings", "PATCH", b"{}", **own, **JSON)[0].status == 200
+    assert local.ask("/api/settings", "PATCH", b"{}", Host="cam.example", **own, **JSON)[0].status == 421
 
 
 @pytest.mark.parametrize(
@@ -228,6 +249,26 @@ def test_a_head_that_is_too_long_is_refused(local):
     assert local.ask("/healthz")[0].status == 200
 
 
+def test_what_is_not_http_gets_one_answer_and_no_traceback():
+    head = b"GET %s HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    bad_chunk = b"ZZZZ\r\n"
+    with serving() as served:
+        for path, status in ((b"/nothing", b"404"), (b"/stream", b"200")):
+            received = exchange(served, head % path + bad_chunk)
+            assert received.startswith(b"HTTP/1.1 400 ")
+            assert received.count(b"HTTP/1.1") == 1
+            with served.socket() as connection, suppress(ConnectionResetError):
+                connection.sendall(head % path)
+                assert connection.recv(65536).startswith(b"HTTP/1.1 " + status)
+                connection.sendall(bad_chunk)
+                while more := connection.recv(65536):
+                    assert b"HTTP/1.1" not in more
+        received = exchange(served, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nnonsense\r\n\r\n")
+        assert received.startswith(b"HTTP/1.1 200 ")
+        assert b"HTTP/1.1 400 " in received
+        interrupt(served.process)
+
+
 @pytest.mark.slow
 def test_requests_that_trickle_in_are_cut_off(local):
     """Each is alive all the time, and none ever complete."""
@@ -262,12 +303,46 @@ def test_requests_that_trickle_in_are_cut_off(local):
 
 
 def test_many_silent_connections_do_not_keep_others_out_for_long(local):
-    silent = [local.socket() for _ in range(200)]
-    assert local.ask("/healthz")[0].status in (200, 503)
+    silent = [local.socket() for _ in range(140)]
+    assert eventually(lambda: local.ask("/healthz")[0].status == 503)
     for connection in silent:
         connection.close()
-    time.sleep(0.5)
-    assert local.ask("/healthz")[0].status == 200
+    assert eventually(lambda: local.ask("/healthz")[0].status == 200)
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_connections_are_not_taken_without_end(certificate, encrypted):
+    """Each is a file descriptor less for what is recorded; with TLS these are all in their handshakes."""
+    flags = ("--certfile", certificate[0], "--keyfile", certificate[1]) if encrypted else ()
+    with serving(*flags) as served:
+        files = Path(f"/proc/{served.process.pid}/fd")
+        before = len(list(files.iterdir()))
+        connections = [served.socket() for _ in range(300)]
+        assert eventually(lambda: sum(is_closed(connection) for connection in connections) == 140, within_s=8)
+        assert len(list(files.iterdir())) - before <= 165
+        for connection in connections:
+            connection.close()
+        assert eventually(lambda: is_answered(served))
+        _, errors = interrupt(served.process)
+    assert "socket" not in errors
+
+
+def is_answered(served):
+    try:
+        return served.ask("/healthz")[0].status == 200
+    except ConnectionError:  # closed at once: the server has not seen yet that the others are gone
+        return False
+
+
+def is_closed(connection):
+    """Return whether the other side has closed a connection on which nothing was sent."""
+    connection.setblocking(False)
+    try:
+        return not connection.recv(1)
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
 
 
 def test_with_a_certificate_all_is_encrypted(certificate):

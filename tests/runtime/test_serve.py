@@ -2,6 +2,7 @@
 
 import threading
 from itertools import islice
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -167,6 +168,28 @@ def test_one_picture_is_encoded_once_for_all_who_watch(model, hub, served, monke
     assert len(set(parts)) == 1
     assert parts[0][0] == 5
     assert len(encoded) <= 2  # the second, if any, for a viewer that came between
+
+
+def test_a_viewer_that_vanishes_is_noticed_while_the_picture_stands_still(model, hub, served):
+    """The kernel asks after it: nothing is written that it could fail to take."""
+    hub.sink(0).write(seen(model, 90, 5))
+    connection = served.connect()
+    connection.request("GET", "/stream")
+    assert next(pictures(connection.getresponse()))[0] == 5
+    peer = connection.sock.getsockname()[1]
+    assert eventually(lambda: timer(served.port, peer)[0] == "keepalive")
+    assert timer(served.port, peer)[1] <= 30
+    connection.close()
+
+
+def timer(port, peer):
+    """Return what the kernel waits for on a connection to this machine, and for how many seconds yet."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, _, _, running, *_ = line.split()
+        if (int(local[-4:], 16), int(remote[-4:], 16)) == (port, peer):
+            kind, _, ticks = running.partition(":")
+            return {"00": "nothing", "01": "acknowledgement", "02": "keepalive"}[kind], int(ticks, 16) / 100
+    raise AssertionError(f"no connection from {peer} to {port}")
 
 
 def test_the_page_shows_all_cameras_and_each_alone(model, hub, served):
