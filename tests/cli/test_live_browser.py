@@ -8,6 +8,7 @@ import camrt
 from camrt.runtime.overlay import OverlayStyle
 from support.chromium import chromium, picture, visitor
 from support.desktop import eventually
+from support.relay import relayed
 from support.serving import DEMO, serving
 
 
@@ -260,6 +261,22 @@ def test_the_page_says_when_the_server_has_gone_and_comes_back_with_it(browser):
             assert eventually(lambda: page.locator("#state").inner_text() == "live", within_s=30)
             seen = set()
             assert eventually(lambda: seen.add(picture(page).tobytes()) or len(seen) > 3)
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_picture_that_was_cut_comes_back_though_the_events_go_on(browser, live, reset):
+    complaints = ("ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET")
+    with relayed(live.port) as relay, visitor(browser, relay.url, complaints=complaints) as page:
+        assert eventually(lambda: picture(page).shape == (480, 640, 3))
+        asked = len(relay.streams)
+        relay.cut(reset=reset)
+        assert eventually(lambda: len(relay.streams) > asked)
+        assert eventually(lambda: page.evaluate("picture.naturalWidth") == 640)
+        seen = set()
+        assert eventually(lambda: seen.add(picture(page).tobytes()) or len(seen) > 3)
+        page.get_by_role("button", name="Freeze").click()
+        page.wait_for_timeout(5000)
+        assert len(relay.streams) == asked + 1  # a picture that stands still is not a dead one
 
 
 def test_the_address_with_the_token_opens_the_page_and_loses_it(browser):

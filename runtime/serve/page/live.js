@@ -304,9 +304,11 @@ function release() {
   $("picture").removeAttribute("src");
 }
 
-$("picture").addEventListener("error", () => {
-  if (events) setTimeout(() => events && watchPicture(), RETRY_MS);
-});
+// A stream that is cut after its first picture fires neither `error` nor `load`; but then, as after an error, the picture is
+// complete and has no size. While it waits for its first part it is not complete.
+setInterval(() => {
+  if (events && $("picture").complete && !$("picture").naturalWidth) watchPicture();
+}, RETRY_MS);
 document.addEventListener("visibilitychange", () => (document.hidden ? release() : watch()));
 addEventListener("pagehide", release);
 addEventListener("pageshow", watch);
