@@ -200,6 +200,20 @@ def test_everything_can_be_done_with_the_keyboard(browser, still, frame, result)
         assert eventually(lambda: still.get("/api/settings")["boxes"] and still.get("/api/settings")["paused"])
 
 
+def test_chosen_classes_have_their_names_however_late_the_labels_come(browser, live):
+    live.change(classes=[0])
+    name = live.get("/api/labels")[0]
+    with visitor(browser, live.url) as page:
+        assert eventually(lambda: page.locator("#state").inner_text() == "live")
+        asked = []
+        page.on("request", lambda request: asked.append(request.url.split("/")[-1]))
+        page.route("**/api/labels", lambda route: (page.wait_for_timeout(1000), route.continue_()))
+        page.reload(wait_until="domcontentloaded")
+        assert eventually(lambda: page.locator("#state").inner_text() == "live")
+        assert page.locator("#chosen button").all_inner_texts() == [f"{name} ✕", "Follow the best"]
+        assert [path for path in asked if path.startswith("stream")] == ["stream?camera=0&n=1"]
+
+
 def test_every_control_has_a_name_for_a_screen_reader(browser, live):
     with visitor(browser, live.url) as page:
         assert eventually(lambda: page.locator("#top button").count() == 5)

@@ -309,9 +309,6 @@ function release() {
 setInterval(() => {
   if (events && $("picture").complete && !$("picture").naturalWidth) watchPicture();
 }, RETRY_MS);
-document.addEventListener("visibilitychange", () => (document.hidden ? release() : watch()));
-addEventListener("pagehide", release);
-addEventListener("pageshow", watch);
 
 // --- the beginning ----------------------------------------------------------------------------
 
@@ -380,6 +377,9 @@ async function begin() {
   $("paused").addEventListener("click", () => change({ paused: !settings.paused }));
   $("search").addEventListener("input", showFound);
   document.addEventListener("keydown", pressKey);
+  document.addEventListener("visibilitychange", () => (document.hidden ? release() : watch()));
+  addEventListener("pagehide", release);
+  addEventListener("pageshow", watch);
   watch();
 }
 
