@@ -175,6 +175,11 @@ def test_the_page_shows_all_cameras_and_each_alone(model, hub, served):
     with chromium() as browser, visitor(browser, served.url) as page:
         assert eventually(lambda: picture(page).shape == (480, 1280, 3))
         assert "no signal" in page.locator("#captions").inner_text()
+        saved = []
+        page.on("download", lambda download: saved.append(download.url))
+        page.keyboard.press("s")  # there is none of all, as there is no button for it
+        page.wait_for_timeout(300)
+        assert saved == []
         page.get_by_role("button", name="door").click()
         assert eventually(lambda: picture(page).shape == (48, 64, 3))
         assert page.locator("#state").inner_text() == "live"
