@@ -218,6 +218,7 @@ def test_the_focus_stays_where_it_is_when_classes_change(browser, still):
             )
             assert focused(page) == first
         numbers = [still.get("/api/labels").index(label) for label in (first, second)]
+        assert eventually(lambda: still.get("/api/settings")["classes"] == numbers[:1])
         still.change(classes=numbers)
         assert eventually(lambda: chosen.all_inner_texts() == [f"{first} ✕", f"{second} ✕", "Follow the best"])
         chosen.nth(0).focus()
@@ -225,6 +226,7 @@ def test_the_focus_stays_where_it_is_when_classes_change(browser, still):
             page.keyboard.press("Space")
             assert eventually(lambda rest=rest: chosen.all_inner_texts() == rest)
             assert focused(page) == rest[0]
+        assert eventually(lambda: still.get("/api/settings")["classes"] == [])
         still.change(classes=numbers)
         assert eventually(lambda: chosen.count() == 3)
         assert focused(page) == "Follow the best"
