@@ -17,6 +17,8 @@ until its noise has all the colours."""
 _CUT: Final = 40.0
 """Grey levels that a picture changes by, on average, where another scene begins; a hand does less."""
 _THUMB: Final = (16, 9)
+_UNSEEN_S: Final = 1.0
+"""Where nobody looked for so long, nobody knows which frame was the first of another scene."""
 
 
 @dataclass(slots=True)
@@ -39,6 +41,7 @@ class Steadier:
         self._range: tuple[float, float] | None = None
         self._range_of = (-1, 0.0)  # number of the result it was last moved by, and its time
         self._thumb: NDArray[np.float32] | None = None
+        self._looked_at = (0, 0.0)  # number and time of that frame
         self._scene_since = 0
 
     def is_of_this_scene(self, frame: Frame, result_index: int) -> bool:
@@ -50,9 +53,13 @@ class Steadier:
         """
         thumb = _thumbnail(frame.image)
         if self._thumb is not None and float(np.abs(thumb - self._thumb).mean()) > _CUT:
-            self._scene_since = frame.index
+            # What is drawn all the time is bare until the model has surely seen the new scene. After a long while any
+            # frame since then is taken to be of it: the classified one is a few before this, the cut is anywhere.
+            index, time_s = self._looked_at
+            self._scene_since = frame.index if frame.time_s - time_s < _UNSEEN_S else index + 1
             self._maps.clear()
         self._thumb = thumb
+        self._looked_at = (frame.index, frame.time_s)
         return result_index >= self._scene_since
 
     def smooth(self, class_id: int, cam: Map, result_index: int, time_s: float, half_life_s: float) -> Map:

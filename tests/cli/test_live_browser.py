@@ -8,6 +8,7 @@ import camrt
 from camrt.runtime.overlay import OverlayStyle
 from support.chromium import chromium, picture, visitor
 from support.desktop import eventually
+from support.relay import relayed
 from support.serving import DEMO, serving
 
 
@@ -199,6 +200,93 @@ def test_everything_can_be_done_with_the_keyboard(browser, still, frame, result)
         assert eventually(lambda: still.get("/api/settings")["boxes"] and still.get("/api/settings")["paused"])
 
 
+def focused(page):
+    return page.evaluate("document.activeElement.innerText")
+
+
+def test_the_focus_stays_where_it_is_when_classes_change(browser, still):
+    with visitor(browser, still.url) as page:
+        assert eventually(lambda: page.locator("#count").inner_text())
+        page.get_by_role("searchbox").fill("r")
+        page.keyboard.press("Tab")
+        first, second = page.locator("#found button").all_inner_texts()[:2]
+        chosen = page.locator("#chosen button")
+        for pressed in ([first], [], [first]):
+            page.keyboard.press("Space")
+            assert eventually(
+                lambda pressed=pressed: page.locator("#found [aria-pressed=true]").all_inner_texts() == pressed
+            )
+            assert focused(page) == first
+        numbers = [still.get("/api/labels").index(label) for label in (first, second)]
+        assert eventually(lambda: still.get("/api/settings")["classes"] == numbers[:1])
+        still.change(classes=numbers)
+        assert eventually(lambda: chosen.all_inner_texts() == [f"{first} ✕", f"{second} ✕", "Follow the best"])
+        chosen.nth(0).focus()
+        for rest in ([f"{second} ✕", "Follow the best"], ["Follow the best"]):
+            page.keyboard.press("Space")
+            assert eventually(lambda rest=rest: chosen.all_inner_texts() == rest)
+            assert focused(page) == rest[0]
+        assert eventually(lambda: still.get("/api/settings")["classes"] == [])
+        still.change(classes=numbers)
+        assert eventually(lambda: chosen.count() == 3)
+        assert focused(page) == "Follow the best"
+        assert chosen.nth(2).get_attribute("aria-pressed") == "false"
+        page.keyboard.press("Space")
+        assert eventually(lambda: chosen.count() == 1)
+        assert chosen.nth(0).get_attribute("aria-pressed") == "true"
+        assert still.get("/api/settings")["paused"] is False
+
+
+def test_a_click_without_a_press_is_on_what_the_button_says_now(browser, live):
+    with visitor(browser, live.url) as page:
+        best = page.locator("#top button").first
+        assert eventually(best.is_visible)
+        best.focus()
+        page.keyboard.press("Tab")
+        best.hover()
+        page.mouse.down()
+        page.mouse.up()
+        assert eventually(lambda: live.get("/api/settings")["classes"])
+        live.change(classes=[])
+        assert eventually(lambda: page.locator("#chosen button").count() == 1)
+        was = best.evaluate("button => button.classId")
+        assert eventually(lambda: best.evaluate("button => button.classId") != was, within_s=60)
+        clicked = best.evaluate("button => { button.click(); return button.classId; }")  # as a screen reader does
+        assert eventually(lambda: live.get("/api/settings")["classes"] == [clicked])
+
+
+def test_a_key_that_is_held_acts_once(browser, live):
+    with visitor(browser, live.url) as page:
+        sent = []
+        page.on("request", lambda request: sent.append(request.post_data) if request.method == "PATCH" else None)
+        assert eventually(lambda: page.locator("#state").inner_text() == "live")
+        for _ in range(6):
+            page.keyboard.down("Space")
+            page.wait_for_timeout(100)
+        page.keyboard.up("Space")
+        assert sent == ['{"paused":true}']
+        page.get_by_role("button", name="Frozen").focus()
+        for _ in range(6):
+            page.keyboard.down("Enter")
+            page.wait_for_timeout(100)
+        page.keyboard.up("Enter")
+        assert sent == ['{"paused":true}', '{"paused":false}']
+
+
+def test_chosen_classes_have_their_names_however_late_the_labels_come(browser, live):
+    live.change(classes=[0])
+    name = live.get("/api/labels")[0]
+    with visitor(browser, live.url) as page:
+        assert eventually(lambda: page.locator("#state").inner_text() == "live")
+        asked = []
+        page.on("request", lambda request: asked.append(request.url.split("/")[-1]))
+        page.route("**/api/labels", lambda route: (page.wait_for_timeout(1000), route.continue_()))
+        page.reload(wait_until="domcontentloaded")
+        assert eventually(lambda: page.locator("#state").inner_text() == "live")
+        assert page.locator("#chosen button").all_inner_texts() == [f"{name} ✕", "Follow the best"]
+        assert [path for path in asked if path.startswith("stream")] == ["stream?camera=0&n=1"]
+
+
 def test_every_control_has_a_name_for_a_screen_reader(browser, live):
     with visitor(browser, live.url) as page:
         assert eventually(lambda: page.locator("#top button").count() == 5)
@@ -260,6 +348,22 @@ def test_the_page_says_when_the_server_has_gone_and_comes_back_with_it(browser):
             assert eventually(lambda: page.locator("#state").inner_text() == "live", within_s=30)
             seen = set()
             assert eventually(lambda: seen.add(picture(page).tobytes()) or len(seen) > 3)
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_picture_that_was_cut_comes_back_though_the_events_go_on(browser, live, reset):
+    complaints = ("ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET")
+    with relayed(live.port) as relay, visitor(browser, relay.url, complaints=complaints) as page:
+        assert eventually(lambda: picture(page).shape == (480, 640, 3))
+        asked = len(relay.streams)
+        relay.cut(reset=reset)
+        assert eventually(lambda: len(relay.streams) > asked)
+        assert eventually(lambda: page.evaluate("picture.naturalWidth") == 640)
+        seen = set()
+        assert eventually(lambda: seen.add(picture(page).tobytes()) or len(seen) > 3)
+        page.get_by_role("button", name="Freeze").click()
+        page.wait_for_timeout(5000)
+        assert len(relay.streams) == asked + 1  # a picture that stands still is not a dead one
 
 
 def test_the_address_with_the_token_opens_the_page_and_loses_it(browser):

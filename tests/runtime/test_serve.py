@@ -110,6 +110,18 @@ def test_a_lost_camera_is_shown_dark_and_counted_when_it_comes_back(model, hub, 
     assert served.ask("/api/snapshot.jpg")[0].status == 200
 
 
+def test_a_snapshot_has_its_map_whatever_the_scene_was_when_somebody_last_looked(model, hub, served):
+    hub.view.style, hub.view.running_range = OverlayStyle(alpha=1.0), True
+    for level, index in ((20, 0), (200, 9000)):
+        rendered = seen(model, level, index)
+        hub.sink(0).write(Rendered(rendered.frame, rendered.image, rendered.result, max(0, index - 1)))
+        hub.view.paused = index > 0
+        for _ in range(2):
+            jpeg = served.ask("/api/snapshot.jpg")[1]
+            image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+            assert np.ptp(image.mean(axis=(0, 1))) > 20  # the frames are grey
+
+
 def test_metrics_hold_any_name(model, hub, served):
     for camera in (0, 1):
         for level in (0, 255):
@@ -198,6 +210,11 @@ def test_the_page_shows_all_cameras_and_each_alone(model, hub, served):
     with chromium() as browser, visitor(browser, served.url) as page:
         assert eventually(lambda: picture(page).shape == (480, 1280, 3))
         assert "no signal" in page.locator("#captions").inner_text()
+        saved = []
+        page.on("download", lambda download: saved.append(download.url))
+        page.keyboard.press("s")  # there is none of all, as there is no button for it
+        page.wait_for_timeout(300)
+        assert saved == []
         page.get_by_role("button", name="door").click()
         assert eventually(lambda: picture(page).shape == (48, 64, 3))
         assert page.locator("#state").inner_text() == "live"

@@ -105,6 +105,21 @@ def test_a_map_of_the_scene_before_is_not_drawn_over_a_new_one(model):
     renderer.close()
 
 
+def test_a_map_of_a_frame_that_was_not_drawn_may_be_of_the_scene_before():
+    steadier = Steadier()
+    assert steadier.is_of_this_scene(frame(0, 10), 10)
+    assert not steadier.is_of_this_scene(frame(160, 13), 12)  # where between 11 and 13 was the cut?
+    assert steadier.is_of_this_scene(frame(160, 14), 13)
+
+
+def test_where_nobody_looked_for_long_the_newest_map_is_of_the_scene_that_is_there():
+    steadier = Steadier()
+    assert steadier.is_of_this_scene(frame(0, 10), 10)
+    assert steadier.is_of_this_scene(frame(160, 3000), 2999)
+    assert steadier.is_of_this_scene(frame(160, 3000), 2999)  # it is frozen and drawn again
+    assert not steadier.is_of_this_scene(frame(0, 6000), 3000)  # one that was looked at
+
+
 def test_what_is_not_believed_is_hardly_painted(model):
     picture = frame(100)
     result = model(picture.image)

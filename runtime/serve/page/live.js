@@ -95,16 +95,31 @@ function pressable(text, onPress) {
   return button;
 }
 
+// What has the focus must not vanish, here as below: the next key would go to the page, where a space freezes it for all.
 function showChosen() {
-  const chips = settings.classes.map((id) => {
-    const chip = pressable(`${labels[id] ?? id} ✕`, () => toggle(id));
-    chip.setAttribute("aria-label", `Do not show ${labels[id] ?? id}`);
-    return chip;
+  const { classes } = settings;
+  const chosen = $("chosen");
+  for (const chip of [...chosen.children]) {
+    if (chip.id === "best" || classes.includes(chip.classId)) continue;
+    if (chip === document.activeElement) chip.nextElementSibling.focus();
+    chip.remove();
+  }
+  classes.forEach((id, at) => {
+    const chip = [...chosen.children].find((one) => one.classId === id) ?? chipOf(id);
+    if (chosen.children[at] !== chip) chosen.insertBefore(chip, chosen.children[at]);
   });
-  if (chips.length) chips.push(pressable("Follow the best", () => change({ classes: [] })));
-  $("chosen").replaceChildren(...chips);
-  showFound();
+  $("best").setAttribute("aria-pressed", !classes.length);
+  for (const button of $("found").querySelectorAll("button")) {
+    button.setAttribute("aria-pressed", classes.includes(button.classId));
+  }
   showTop();
+}
+
+function chipOf(id) {
+  const chip = pressable(`${labels[id]} ✕`, () => toggle(id));
+  chip.classId = id;
+  chip.setAttribute("aria-label", `Do not show ${labels[id]}`);
+  return chip;
 }
 
 function showFound() {
@@ -113,6 +128,7 @@ function showFound() {
   const items = hits.slice(0, SHOWN_LABELS).map(([id, label]) => {
     const item = document.createElement("li");
     const button = pressable(label, () => toggle(id));
+    button.classId = id;
     button.setAttribute("aria-pressed", settings.classes.includes(id));
     item.append(button);
     return item;
@@ -132,9 +148,15 @@ function showTop() {
   const top = seen?.top ?? [];
   while ($("top").children.length < top.length) {
     const item = document.createElement("li");
-    const button = pressable("", () => toggle(button.pressed ?? button.classId));
+    const button = pressable("", () => {
+      const id = button.pressed ?? button.classId; // a screen reader clicks without pressing
+      button.pressed = null;
+      toggle(id);
+    });
     button.addEventListener("pointerdown", () => { button.pressed = button.classId; });
-    button.addEventListener("keydown", () => { button.pressed = button.classId; });
+    button.addEventListener("keydown", (event) => {
+      if (["Enter", " "].includes(event.key) && !event.repeat) button.pressed = button.classId;
+    });
     for (const name of ["bar", "label", "score"]) {
       const part = document.createElement("span");
       part.className = name;
@@ -304,12 +326,11 @@ function release() {
   $("picture").removeAttribute("src");
 }
 
-$("picture").addEventListener("error", () => {
-  if (events) setTimeout(() => events && watchPicture(), RETRY_MS);
-});
-document.addEventListener("visibilitychange", () => (document.hidden ? release() : watch()));
-addEventListener("pagehide", release);
-addEventListener("pageshow", watch);
+// A stream that is cut after its first picture fires neither `error` nor `load`; but then, as after an error, the picture is
+// complete and has no size. While it waits for its first part it is not complete.
+setInterval(() => {
+  if (events && $("picture").complete && !$("picture").naturalWidth) watchPicture();
+}, RETRY_MS);
 
 // --- the beginning ----------------------------------------------------------------------------
 
@@ -327,6 +348,7 @@ function choose(which) {
 function pressKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const at = event.target;
+  if (event.key === "Enter" && event.repeat) event.preventDefault(); // it would click again and again
   if (at.matches("input[type=search], select")) {
     if (event.key === "Escape") at.blur();
     return;
@@ -337,12 +359,12 @@ function pressKey(event) {
     " ": () => change({ paused: !settings.paused }),
     b: () => change({ boxes: !settings.boxes }),
     m: () => change({ colormap: names[(names.indexOf(settings.colormap) + 1) % names.length] }),
-    s: () => $("snapshot").click(),
+    s: () => $("snapshot").hidden || $("snapshot").click(),
     "/": () => $("search").focus(),
   }[event.key];
   if (does) {
     event.preventDefault();
-    does();
+    if (!event.repeat) does();
   }
 }
 
@@ -376,8 +398,12 @@ async function begin() {
   for (const id of CHECKS) $(id).addEventListener("change", () => change({ [id]: $(id).checked }));
   $("colormap").addEventListener("change", () => change({ colormap: $("colormap").value }));
   $("paused").addEventListener("click", () => change({ paused: !settings.paused }));
+  $("best").addEventListener("click", () => change({ classes: [] }));
   $("search").addEventListener("input", showFound);
   document.addEventListener("keydown", pressKey);
+  document.addEventListener("visibilitychange", () => (document.hidden ? release() : watch()));
+  addEventListener("pagehide", release);
+  addEventListener("pageshow", watch);
   watch();
 }
 
