@@ -168,7 +168,7 @@ def test_nothing_is_drawn_while_nobody_watches(model, hub, served, monkeypatch):
 def test_one_picture_is_encoded_once_for_all_who_watch(model, hub, served, monkeypatch):
     encoded = []
     draw = hub.cameras[0].draw
-    monkeypatch.setattr(hub.cameras[0], "draw", lambda use: encoded.append(1) or draw(use))
+    monkeypatch.setattr(hub.cameras[0], "draw", lambda use: draw(lambda shown: encoded.append(1) or use(shown)))
     connections = [served.connect() for _ in range(4)]
     for connection in connections:
         connection.request("GET", "/stream")
