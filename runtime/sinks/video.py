@@ -104,7 +104,7 @@ class VideoSink:
         self._over = False  # the next frame begins a new file
         self._closed = False
         quiet_decoders()
-        self._remove_left()
+        self._remove_left(path)
         for old in (path, path.with_name(self._part.name)):
             empty = old != path and old.is_file() and old.stat().st_size == 0  # the run ended before its first frame
             if rotation is not None and not (overwrite or empty) and old.is_file():
@@ -162,14 +162,14 @@ class VideoSink:
         except OSError as error:
             raise SinkError(f"{self._path} cannot be written: {error.strerror}; see {self._part.name}") from error
 
-    def _remove_left(self) -> None:
+    def _remove_left(self, path: Path) -> None:
         """Remove what OpenCV was writing when its process was killed; nobody would find it."""
         try:
-            for left in left_beside(self._path):
+            for left in left_beside(path):
                 if not is_whole(left):  # a whole one could not get its name
                     left.unlink()
         except OSError as error:
-            raise SinkError(f"{self._path} cannot be written: {error.strerror}") from error
+            raise SinkError(f"{path} cannot be written: {error.strerror}") from error
 
     def _open(self, width: int, height: int) -> _Video:
         if not self._lasting:
