@@ -16,10 +16,14 @@ CODECS: Final = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v",
 
 def is_whole(path: Path) -> bool:
     """Tell whether a video was closed: only then it says how many frames it has."""
+    return _frames_in(path) > 0
+
+
+def _frames_in(path: Path) -> int:
     video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    frames = frame_count_of(video)
+    frames = frame_count_of(video) or 0
     video.release()
-    return bool(frames)
+    return frames
 
 
 class OpenCvVideo:
@@ -68,9 +72,7 @@ class OpenCvVideo:
         if self._removed:
             return False
         self._writer.release()
-        video = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
-        found = frame_count_of(video) or 0
-        video.release()
+        found = _frames_in(self._path)
         if found != self._frames:
             self._removed = True
             with suppress(OSError):  # the error to tell is the other one

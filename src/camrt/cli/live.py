@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -132,6 +132,12 @@ def run(args: argparse.Namespace) -> int:
             for pipeline in pipelines:
                 pipeline.stop()
 
+        def attend(watch: Callable[[], None]) -> None:
+            watch()
+            reloader.apply()
+            if view.quit:
+                stop()
+
         stop_on_signals(stop)
         names = ", ".join(source.name for source in sources)
         _say(f"{names}: {model.path.name} on {model.provider}, {model.threads} threads; Ctrl-C stops")
@@ -141,25 +147,13 @@ def run(args: argparse.Namespace) -> int:
                 on_frame(0, rendered)
                 reloader.apply()
 
-            def on_silence() -> None:
-                watcher.wait()
-                reloader.apply()
-                if view.quit:
-                    stop()
-
-            summaries: list[Summary | None] = [pipelines[0].run(on_only_frame, on_silence)]
+            summaries: list[Summary | None] = [pipelines[0].run(on_only_frame, lambda: attend(watcher.wait))]
         else:
-
-            def meanwhile() -> None:
-                watcher.follow()
-                reloader.apply()
-                if view.quit:
-                    stop()
 
             def on_failure(number: int, error: BaseException) -> None:
                 tell(f"{sources[number].name} has ended: {error}")
 
-            outcomes = Cameras(pipelines).run(on_frame, meanwhile, on_failure)
+            outcomes = Cameras(pipelines).run(on_frame, lambda: attend(watcher.follow), on_failure)
             summaries = [_summary_of(outcome) for outcome in outcomes]
         notifier.stopping()
     return _conclude(sources, summaries, files)
