@@ -25,14 +25,19 @@ def hidden_beside(path: Path) -> Path:
     return path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
 
 
+def numbered(folder: Path, name: re.Pattern[str]) -> list[tuple[int, Path]]:
+    """Return what is called so in a folder, lowest number first; the number is the pattern's first group."""
+    found = ((name.fullmatch(entry.name), entry) for entry in folder.iterdir())
+    return sorted((int(match[1]), entry) for match, entry in found if match)
+
+
 def left_beside(path: Path) -> list[Path]:
     """Return what `hidden_beside` named for processes that were killed.
 
     A process with our own number is one, too: in a container each start has the same.
     """
     name = re.compile(rf"\.{re.escape(path.stem)}\.(\d{{1,7}}){re.escape(path.suffix)}")
-    found = ((name.fullmatch(entry.name), entry) for entry in path.parent.iterdir())
-    return [entry for match, entry in found if match and entry.is_file() and not _is_another(int(match[1]))]
+    return [entry for pid, entry in numbered(path.parent, name) if entry.is_file() and not _is_another(pid)]
 
 
 def _is_another(pid: int) -> bool:

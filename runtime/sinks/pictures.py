@@ -10,7 +10,7 @@ import cv2
 from camrt.errors import SinkError
 from camrt.runtime.frames import Frame, Image, Rendered
 from camrt.runtime.sinks.growing import failure
-from camrt.runtime.sinks.output import hidden_beside, refuse_existing
+from camrt.runtime.sinks.output import hidden_beside, numbered, refuse_existing
 from camrt.runtime.sources.paths import PICTURE_SUFFIXES
 
 KEPT_SUFFIXES: Final = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -116,7 +116,6 @@ def _next_number(folder: Path, stem: str) -> int:
     """Return the number behind the highest of ``stem_000000.jpg`` and so on. Raises: SinkError."""
     name = re.compile(rf"{re.escape(stem)}_(\d{{6,}})\.jpg")
     try:
-        matches = (name.fullmatch(entry.name) for entry in folder.iterdir())
-        return max((int(match[1]) + 1 for match in matches if match), default=0)
+        return max((number + 1 for number, _ in numbered(folder, name)), default=0)
     except OSError as error:
         raise failure(folder, error) from error

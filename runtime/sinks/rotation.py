@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from camrt.runtime.sinks.growing import failure
+from camrt.runtime.sinks.output import numbered
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,7 @@ class Series:
     def _older(self) -> list[tuple[int, Path]]:
         """Return what is there, oldest first. An eight-digit date is no number of ours."""
         name = re.compile(rf"{re.escape(self._path.stem)}\.(\d{{6}}|[1-9]\d{{6}}){re.escape(self._path.suffix)}")
-        found = ((name.fullmatch(entry.name), entry) for entry in self._path.parent.iterdir())
-        return sorted((int(match[1]), entry) for match, entry in found if match)
+        return numbered(self._path.parent, name)
 
 
 def _remove_oldest(files: list[Path], keep: int) -> None:
