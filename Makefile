@@ -29,7 +29,7 @@ pictures: $(TEST)/ready
 	$(TEST)/bin/python docs/pictures.py
 
 demo-model: $(TEST)/ready
-	$(TEST)/bin/python -m camrt.export.train_demo -o runtime/assets/demo.onnx
+	$(TEST)/bin/python -m camrt.export.train.demo -o runtime/assets/demo.onnx
 
 $(DEMO)/ready: pyproject.toml
 	$(PYTHON) -m venv $(DEMO)

@@ -112,7 +112,7 @@ def run(
     import torch
 
     from camrt.export import from_torch
-    from camrt.export.training import fit
+    from camrt.export.train.loop import fit
 
     torch.manual_seed(seed)
     pictures, numbers, names = read_pictures(data / "Training", size, most)

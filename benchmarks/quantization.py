@@ -25,11 +25,11 @@ from camrt.benchmarks.localization import localize, read_boxes
 from camrt.benchmarks.machine import describe_machine, in_words
 from camrt.benchmarks.quantized_speed import open_pair, speed
 from camrt.export import attach, quantize
-from camrt.export.calibration import read_calibration
-from camrt.export.graph import Graph, copied
-from camrt.export.int8 import Quantizer
-from camrt.export.network_body import take_apart
-from camrt.export.quantization import read_model_file
+from camrt.export.quantize.calibration import read_calibration
+from camrt.export.graph.graph import Graph, copied
+from camrt.export.quantize.int8 import Quantizer
+from camrt.export.quantize.backbone import take_apart
+from camrt.export.quantize.quantize import read_model_file
 from camrt.export.writing import write_model
 from camrt.runtime.model import load
 from camrt.runtime.scene import FRAMES_PER_ACT, Scene

@@ -8,8 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from camrt.export.judging import PictureFidelity, badness, by_class
-from camrt.export.quantization import QuantizationReport
+from camrt.export.quantize.fidelity import PictureFidelity, badness, by_class
+from camrt.export.quantize.quantize import QuantizationReport
 from camrt.geometry import place
 from camrt.runtime.frames import Image
 from camrt.runtime.model import Model

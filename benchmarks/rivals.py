@@ -31,8 +31,8 @@ from camrt.benchmarks.vision import (
 )
 from camrt.errors import CamrtError
 from camrt.export import from_torch
-from camrt.export.pictures import synthetic_pictures
-from camrt.export.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from camrt.export.graph.synthetic_images import synthetic_pictures
+from camrt.export.graph.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from camrt.geometry import place
 from camrt.model_file import InputGeometry
 from camrt.runtime.frames import Image

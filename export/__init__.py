@@ -15,20 +15,20 @@ from camrt.errors import MissingExtra
 from camrt.loading import load_undisturbed
 
 if TYPE_CHECKING:
-    from camrt.export.classifier_survey import survey
-    from camrt.export.gap_cnn import to_gap_cnn
-    from camrt.export.onnx_door import attach
-    from camrt.export.quantization import quantize
-    from camrt.export.torch_door import from_torch
+    from camrt.export.survey import survey
+    from camrt.export.train.gap_cnn import to_gap_cnn
+    from camrt.export.attach import attach
+    from camrt.export.quantize.quantize import quantize
+    from camrt.export.from_torch import from_torch
 
 __all__ = ["attach", "from_torch", "quantize", "survey", "to_gap_cnn"]
 
 _HOMES = {
-    "attach": "camrt.export.onnx_door",
-    "from_torch": "camrt.export.torch_door",
-    "quantize": "camrt.export.quantization",
-    "survey": "camrt.export.classifier_survey",
-    "to_gap_cnn": "camrt.export.gap_cnn",
+    "attach": "camrt.export.attach",
+    "from_torch": "camrt.export.from_torch",
+    "quantize": "camrt.export.quantize.quantize",
+    "survey": "camrt.export.survey",
+    "to_gap_cnn": "camrt.export.train.gap_cnn",
 }
 
 for _name in ("onnx", "torch"):

@@ -10,17 +10,17 @@ from onnx import ModelProto
 
 import camrt
 from camrt.errors import ModelFileError, UsageError
-from camrt.export import model_api
-from camrt.export.asking import halves
-from camrt.export.cost import measure_cost
-from camrt.export.graph import Graph, opset_of
-from camrt.export.head import Head, find_head
+from camrt.export import openvino_model_api as model_api
+from camrt.export.head.class_maps import halves
+from camrt.export.verify.map_cost import measure_cost
+from camrt.export.graph.graph import Graph, opset_of
+from camrt.export.head.find import Head, find_head
 from camrt.export.labels import check_labels, read_labels
-from camrt.export.model_api import Stated
-from camrt.export.pictures import read_pictures, synthetic_pictures
-from camrt.export.preprocessing import Pixels, Preprocessing
-from camrt.export.surgery import operate, prepare
-from camrt.export.verify import Forward, Subject, Verification, verify
+from camrt.export.openvino_model_api import Stated
+from camrt.export.graph.synthetic_images import read_pictures, synthetic_pictures
+from camrt.export.graph.preprocessing import Pixels, Preprocessing
+from camrt.export.rewrite import operate, prepare
+from camrt.export.verify.model import Forward, Subject, Verification, verify
 from camrt.export.writing import write_model
 from camrt.model_file import CLASS_MAPS, FEATURES, Activation, InputGeometry, Interpolation, ModelInfo, Resize
 from camrt.model_file import Head as HeadKind

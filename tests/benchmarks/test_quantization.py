@@ -11,8 +11,8 @@ from camrt.benchmarks import tables
 from camrt.benchmarks.localization import Boxed, localize, read_boxes
 from camrt.benchmarks.quantization import in_float, tables_of
 from camrt.export import attach
-from camrt.export.pictures import read_pictures
-from camrt.export.preprocessing import Preprocessing
+from camrt.export.graph.synthetic_images import read_pictures
+from camrt.export.graph.preprocessing import Preprocessing
 from support import REPOSITORY
 from support.export_graphs import session
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from camrt.errors import ExportError, UsageError
 from camrt.export import attach
-from camrt.export.preprocessing import Preprocessing
+from camrt.export.graph.preprocessing import Preprocessing
 from camrt.model_file import ModelInfo
 from support.export_graphs import (
     CHANNELS,

@@ -9,7 +9,7 @@ from torch import nn
 
 from camrt.errors import ExportError, UsageError
 from camrt.export import attach, from_torch
-from camrt.export.preprocessing import Preprocessing
+from camrt.export.graph.preprocessing import Preprocessing
 from support.export_graphs import assert_identity, random_pictures, run
 
 SIZE = 16

@@ -14,8 +14,8 @@ import torch
 import camrt
 from camrt.benchmarks.vision import CAM, ClassifierOutputTarget, GradCAM, models, settled
 from camrt.export import from_torch
-from camrt.export.pictures import synthetic_pictures
-from camrt.export.preprocessing import Preprocessing
+from camrt.export.graph.synthetic_images import synthetic_pictures
+from camrt.export.graph.preprocessing import Preprocessing
 from support.export_graphs import assert_identity, random_pictures, run, softmax
 from support.heads_table import note
 

@@ -34,7 +34,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 def run(args: argparse.Namespace) -> int:
     """Do the work and show the report. Raises: CamrtError."""
     from camrt.export import from_torch
-    from camrt.export.torch_module import load_module
+    from camrt.export.load_module import load_module
 
     module = load_module(args.module, args.checkpoint)
     show(from_torch(module, args.out, input_size=args.size, **options(args)), as_json=args.json)

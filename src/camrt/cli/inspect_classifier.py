@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from camrt.export.classifier_survey import Survey
+    from camrt.export.survey import Survey
 
 
 def show_classifier(path: Path, size: tuple[int, int] | None, output: str | None, *, as_json: bool) -> int:

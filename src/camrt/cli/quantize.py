@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from camrt.export.quantization import QuantizationReport
+    from camrt.export.quantize.quantize import QuantizationReport
 
 EPILOG = """\
 examples:

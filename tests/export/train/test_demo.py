@@ -1,0 +1,55 @@
+"""The bundled model can be trained anew, and a seed says how it comes out."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import camrt
+from camrt import runtime
+from camrt.export.train.demo import FIRST_SEED, make_network, render, train
+from camrt.runtime.evaluation import evaluate
+from camrt.runtime.scene import CLASSES, views_of
+
+BUNDLED = Path(runtime.__path__[0]) / "assets" / "demo.onnx"
+
+
+def weights_of(path):
+    return [numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer]
+
+
+@pytest.mark.slow
+def test_a_seed_gives_the_same_weights_each_time_and_another_seed_others(tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        report = train(tmp_path / name, seed=seed, scenes=8, epochs=1)
+        assert report.labels == CLASSES
+    first, again, other = (weights_of(tmp_path / name) for name in "abc")
+    assert all(np.array_equal(one, two) for one, two in zip(first, again, strict=True))
+    assert not all(np.array_equal(one, two) for one, two in zip(first, other, strict=True))
+
+
+def test_frames_to_train_on_show_every_class_equally_often():
+    pictures, targets = render(4)
+    assert pictures.shape == (24, 3, 96, 128)
+    assert np.array_equal(np.bincount(targets), [4] * len(CLASSES))
+    assert all(not np.array_equal(one, two) for one, two in pairwise(pictures))
+
+
+def test_the_bundled_model_is_what_the_command_makes():
+    stated = {tuple(array.shape) for array in weights_of(BUNDLED) if array.ndim == 4}
+    made = {tuple(weight.shape) for weight in make_network().state_dict().values() if weight.ndim == 4}
+    assert made <= stated
+    assert BUNDLED.stat().st_size < 700_000
+
+
+@pytest.mark.slow
+def test_the_bundled_model_knows_and_finds_objects_of_scenes_it_was_not_trained_on():
+    seeds = range(100, 104)
+    assert max(seeds) < FIRST_SEED
+    views = views_of(seeds, 3)
+    found = evaluate(camrt.load(BUNDLED), ((view.image, view.class_id, view.mask) for view in views))
+    assert found.accuracy > 0.9
+    assert found.pointing_game > 0.85
