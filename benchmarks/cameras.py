@@ -9,7 +9,7 @@ from typing import Any
 from camrt.benchmarks.bench import FramesFromMemory, pipeline, random_images
 from camrt.benchmarks.interleave import median_ratio
 from camrt.runtime.frames import Image, Rendered
-from camrt.runtime.model import Model
+from camrt.runtime.inference.model import Model
 
 _WARM_UP_S = 0.3
 _TURN_S = 3.0

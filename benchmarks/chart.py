@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from camrt.errors import MissingExtra, SinkError, UsageError
-from camrt.runtime.sinks.output import hidden_beside, refuse_existing
+from camrt.runtime.sinks.paths import hidden_beside, refuse_existing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

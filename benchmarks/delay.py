@@ -21,12 +21,12 @@ import numpy as np
 
 import camrt
 from camrt.errors import CamrtError, MissingExtra
-from camrt.runtime import scene
+from camrt.runtime.sources import synthetic as scene
 from camrt.runtime.frames import Frame, Image
-from camrt.runtime.overlay import OverlayStyle
-from camrt.runtime.pipeline import Pipeline
-from camrt.runtime.renderer import Renderer
-from camrt.runtime.view import View
+from camrt.runtime.maps.overlay import OverlayStyle
+from camrt.runtime.stream.pipeline import Pipeline
+from camrt.runtime.render.renderer import Renderer
+from camrt.runtime.render.display_settings import View
 
 MODEL: Final = Path(scene.__file__).parent / "assets" / "demo.onnx"
 _WARM_UP_S: Final = 3.0

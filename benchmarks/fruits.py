@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 import camrt
 from camrt.errors import CamrtError, UsageError
-from camrt.runtime.sources.pictures import read_picture
+from camrt.runtime.sources.images import read_picture
 
 if TYPE_CHECKING:
     import torch

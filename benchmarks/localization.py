@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from camrt.runtime.frames import Image
-from camrt.runtime.model import Model
+from camrt.runtime.inference.model import Model
 
 THRESHOLDS = tuple(step / 20 for step in range(20))
 """Fractions of a heatmap's maximum at which its largest region is boxed."""

@@ -20,8 +20,8 @@ from camrt.benchmarks.machine import describe_machine, in_words
 from camrt.geometry import place
 from camrt.model_file import InputGeometry
 from camrt.runtime.frames import Image
-from camrt.runtime.overlay import OverlayStyle, paint
-from camrt.runtime.threads import RowPool, usable_cores
+from camrt.runtime.maps.overlay import OverlayStyle, paint
+from camrt.runtime.maps.row_pool import RowPool, usable_cores
 
 SIZES = ((640, 480), (1280, 720), (1920, 1080), (3840, 2160))
 MAPS = ("scene 7", "scene 14", "scene 32", "noise 7", "noise 32")

@@ -23,8 +23,8 @@ from camrt.benchmarks.machine import describe_machine, in_words
 from camrt.benchmarks.tables import table
 from camrt.errors import ProviderError
 from camrt.runtime.frames import Image
-from camrt.runtime.model import Model, load
-from camrt.runtime.session import open_session
+from camrt.runtime.inference.model import Model, load
+from camrt.runtime.inference.session import open_session
 
 PROVIDERS = ("cpu", "cuda", "tensorrt")
 BATCHES = (1, 2, 4, 8, 16, 32)

@@ -31,8 +31,8 @@ from camrt.export.quantize.int8 import Quantizer
 from camrt.export.quantize.backbone import take_apart
 from camrt.export.quantize.quantize import read_model_file
 from camrt.export.writing import write_model
-from camrt.runtime.model import load
-from camrt.runtime.scene import FRAMES_PER_ACT, Scene
+from camrt.runtime.inference.model import load
+from camrt.runtime.sources.synthetic import FRAMES_PER_ACT, Scene
 
 RANDOM = ("mobilenet_v2", "resnet50")
 """Networks of torchvision, with random weights."""

@@ -12,8 +12,8 @@ from camrt.export.quantize.fidelity import PictureFidelity, badness, by_class
 from camrt.export.quantize.quantize import QuantizationReport
 from camrt.geometry import place
 from camrt.runtime.frames import Image
-from camrt.runtime.model import Model
-from camrt.runtime.overlay import OverlayStyle, paint
+from camrt.runtime.inference.model import Model
+from camrt.runtime.maps.overlay import OverlayStyle, paint
 
 CLASSES = 24
 """Classes whose worst picture is shown, at most."""

@@ -7,7 +7,7 @@ from typing import Any
 from camrt.benchmarks.interleave import compare, interleave
 from camrt.model_file import InputGeometry
 from camrt.runtime.frames import Image
-from camrt.runtime.model import Model, load
+from camrt.runtime.inference.model import Model, load
 
 _TURN = 4
 """Calls in a row, of which the first is not counted."""

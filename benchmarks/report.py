@@ -19,8 +19,8 @@ from typing import Any
 from camrt import kernels
 from camrt.benchmarks import cameras, chart, overlay, rivals, tables
 from camrt.benchmarks.machine import describe_machine
-from camrt.runtime.model import load
-from camrt.runtime.threads import usable_cores
+from camrt.runtime.inference.model import load
+from camrt.runtime.maps.row_pool import usable_cores
 
 FRAMES = ((640, 480), (1920, 1080))
 NETWORKS = ("mobilenet_v2", "resnet50")

@@ -36,8 +36,8 @@ from camrt.export.graph.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Prepro
 from camrt.geometry import place
 from camrt.model_file import InputGeometry
 from camrt.runtime.frames import Image
-from camrt.runtime.overlay import OverlayStyle, paint
-from camrt.runtime.threads import RowPool
+from camrt.runtime.maps.overlay import OverlayStyle, paint
+from camrt.runtime.maps.row_pool import RowPool
 
 SIDE = 224
 """Of the network's input, in pixels."""

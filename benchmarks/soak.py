@@ -26,7 +26,7 @@ from camrt.benchmarks.machine import describe_machine, in_words
 from camrt.benchmarks.process import Watched, live
 from camrt.benchmarks.viewers import Viewer, state_of
 from camrt.errors import CamrtError
-from camrt.runtime import scene
+from camrt.runtime.sources import synthetic as scene
 
 MODEL: Final = Path(scene.__file__).parent / "assets" / "demo.onnx"
 WARM_UP_S: Final = 30.0

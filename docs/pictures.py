@@ -20,10 +20,10 @@ from skimage import data
 import camrt
 from camrt import export, runtime
 from camrt.runtime.frames import Frame, Image
-from camrt.runtime.overlay import OverlayStyle
-from camrt.runtime.renderer import Renderer
-from camrt.runtime.scene import Scene
-from camrt.runtime.view import View
+from camrt.runtime.maps.overlay import OverlayStyle
+from camrt.runtime.render.renderer import Renderer
+from camrt.runtime.sources.synthetic import Scene
+from camrt.runtime.render.display_settings import View
 
 HERE = Path(__file__).resolve().parent
 TEST_DATA = Path(os.environ.get("CAMRT_TEST_DATA", HERE.parent.parent / "shared" / "data"))

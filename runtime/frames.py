@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from camrt.runtime.result import Result
+    from camrt.runtime.maps.result import Result
 
 Image = NDArray[np.uint8]
 """uint8 (H, W, 3), BGR as OpenCV gives it."""

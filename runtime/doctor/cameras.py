@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from camrt.runtime import v4l2
+from camrt.runtime.sources import v4l2
 from camrt.runtime.doctor.finding import OK, WARNING, Finding
 
 

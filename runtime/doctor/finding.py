@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from camrt.runtime.libraries import wheels_of
+from camrt.runtime.inference.shared_libraries import wheels_of
 
 OK: Final = "ok"
 WARNING: Final = "warning"

@@ -9,8 +9,8 @@ import numpy as np
 from camrt.errors import CamrtError
 from camrt.runtime.doctor import nvidia
 from camrt.runtime.doctor.finding import OK, PROBLEM, WARNING, Finding, swap
-from camrt.runtime.model import load
-from camrt.runtime.providers import PROVIDERS, onnxruntime
+from camrt.runtime.inference.model import load
+from camrt.runtime.inference.providers import PROVIDERS, onnxruntime
 
 _DEMO: Final = Path(__file__).parents[1] / "assets" / "demo.onnx"
 _OF_NVIDIA: Final = ("cuda", "tensorrt")

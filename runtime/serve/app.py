@@ -14,7 +14,8 @@ from fastapi.responses import JSONResponse, Response
 from camrt import __version__
 from camrt.errors import UsageError
 from camrt.runtime.frames import Rendered
-from camrt.runtime.serve import answers, stream
+from camrt.runtime.serve import stream
+from camrt.runtime.serve import schemas as answers
 from camrt.runtime.serve.hub import Camera, Hub
 from camrt.runtime.serve.metrics import CONTENT_TYPE, metrics
 from camrt.runtime.serve.publisher import Publisher, jpeg

@@ -9,9 +9,9 @@ from typing import Final, Literal, TypeVar
 
 from camrt.errors import UsageError
 from camrt.runtime.frames import Rendered
-from camrt.runtime.model import Model
-from camrt.runtime.renderer import Renderer
-from camrt.runtime.view import View
+from camrt.runtime.inference.model import Model
+from camrt.runtime.render.renderer import Renderer
+from camrt.runtime.render.display_settings import View
 
 _SPEED_WINDOW: Final = 30
 _OLD_S: Final = 2.0

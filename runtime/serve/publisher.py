@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 
 from camrt.runtime.frames import Image, Rendered
-from camrt.runtime.mosaic import Mosaic, grid
-from camrt.runtime.serve.answers import event
-from camrt.runtime.serve.channel import Channel
+from camrt.runtime.render.mosaic import Mosaic, grid
+from camrt.runtime.serve.schemas import event
+from camrt.runtime.serve.broadcast import Channel
 from camrt.runtime.serve.hub import Hub
 
 NEXT_PART: Final = b"\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n"

@@ -14,8 +14,8 @@ import uvicorn
 
 from camrt.errors import SinkError, UsageError
 from camrt.runtime.serve.app import make_app
-from camrt.runtime.serve.connection import Connection
-from camrt.runtime.serve.guard import Guard
+from camrt.runtime.serve.timeouts import Connection
+from camrt.runtime.serve.access import Guard
 from camrt.runtime.serve.hub import Hub
 from camrt.runtime.serve.publisher import Publisher
 

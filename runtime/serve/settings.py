@@ -6,8 +6,8 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from camrt.errors import UsageError
-from camrt.runtime.model import Model
-from camrt.runtime.view import View
+from camrt.runtime.inference.model import Model
+from camrt.runtime.render.display_settings import View
 
 MOST_CLASSES: Final = 6
 """Maps side by side: each makes the picture wider by the whole frame."""

@@ -6,7 +6,7 @@ from typing import Final
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from camrt.runtime.serve.channel import Channel, Viewer
+from camrt.runtime.serve.broadcast import Channel, Viewer
 from camrt.runtime.serve.publisher import NEXT_PART
 
 _IDLE_S: Final = 5.0

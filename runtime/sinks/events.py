@@ -10,8 +10,8 @@ from typing import Any
 
 from camrt.errors import SinkError
 from camrt.runtime.frames import Rendered
-from camrt.runtime.sinks.growing import GrowingFile, failure
-from camrt.runtime.sinks.output import refuse_existing
+from camrt.runtime.sinks.crash_safe_file import GrowingFile, failure
+from camrt.runtime.sinks.paths import refuse_existing
 from camrt.runtime.sinks.rotation import Rotation, Series
 
 TOP = 5

@@ -12,7 +12,7 @@ import numpy as np
 
 from camrt.errors import SinkError
 from camrt.runtime.frames import Image
-from camrt.runtime.sinks.growing import GrowingFile
+from camrt.runtime.sinks.crash_safe_file import GrowingFile
 
 FRAGMENT_S: Final = 0.5
 """So much of a video waits in memory for its fragment to be whole, in seconds."""

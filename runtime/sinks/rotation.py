@@ -5,8 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from camrt.runtime.sinks.growing import failure
-from camrt.runtime.sinks.output import numbered
+from camrt.runtime.sinks.crash_safe_file import failure
+from camrt.runtime.sinks.paths import numbered
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from camrt.errors import DiskFull, SinkError, UsageError
-from camrt.runtime.fitting import fitted
+from camrt.runtime.render.letterbox import fitted
 from camrt.runtime.frames import Frame, Image, Rendered
 from camrt.runtime.sinks.opencv_video import CODECS, OpenCvVideo, is_whole
-from camrt.runtime.sinks.output import hidden_beside, left_beside, refuse_existing
+from camrt.runtime.sinks.paths import hidden_beside, left_beside, refuse_existing
 from camrt.runtime.sinks.rotation import Rotation, Series
 from camrt.runtime.sources.capture import quiet_decoders
 

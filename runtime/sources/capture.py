@@ -9,7 +9,7 @@ import cv2
 
 from camrt.errors import SourceError
 from camrt.runtime.frames import Image
-from camrt.runtime.sources.address import redact, why_not
+from camrt.runtime.sources.url import redact, why_not
 
 _SILENT: Final = 0  # LOG_LEVEL_SILENT
 FASTEST_FPS: Final = 1000.0

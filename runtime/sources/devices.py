@@ -11,7 +11,7 @@ import cv2
 from camrt.errors import MissingExtra, SourceError, UsageError
 from camrt.runtime.frames import Image
 from camrt.runtime.sources.capture import Capture
-from camrt.runtime.v4l2 import device_files
+from camrt.runtime.sources.v4l2 import device_files
 
 _WIDTH, _HEIGHT, _FPS = 1280, 720, 30
 ASKED: Final = f"MJPG {_WIDTH}x{_HEIGHT} at {_FPS} fps"

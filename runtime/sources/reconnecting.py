@@ -10,7 +10,7 @@ import numpy as np
 
 from camrt.errors import SourceError
 from camrt.runtime.frames import Frame, Image
-from camrt.runtime.sources.live import LiveSource
+from camrt.runtime.sources.capture_thread import LiveSource
 
 FIRST_WAIT_S: Final = 0.5
 LONGEST_WAIT_S: Final = 30.0

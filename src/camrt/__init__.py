@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from camrt.errors import CamrtError
 
 if TYPE_CHECKING:
-    from camrt.runtime.model import Model, load
-    from camrt.runtime.result import Result
+    from camrt.runtime.inference.model import Model, load
+    from camrt.runtime.maps.result import Result
 
 __version__ = "0.1.0"
 __all__ = ["CamrtError", "Model", "Result", "__version__", "load"]
 
-_HOMES = {"Model": "camrt.runtime.model", "load": "camrt.runtime.model", "Result": "camrt.runtime.result"}
+_HOMES = {"Model": "camrt.runtime.inference.model", "load": "camrt.runtime.inference.model", "Result": "camrt.runtime.maps.result"}
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ import pytest
 from camrt.benchmarks import overlay
 from camrt.benchmarks.interleave import interleave
 from camrt.geometry import Placement
-from camrt.runtime.overlay import OverlayStyle, paint
+from camrt.runtime.maps.overlay import OverlayStyle, paint
 
 
 def test_what_is_compared_draws_the_same_picture():

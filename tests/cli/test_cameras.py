@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from camrt.cli.cameras import _words
-from camrt.runtime.v4l2 import Camera, Mode
+from camrt.runtime.sources.v4l2 import Camera, Mode
 from support.command import succeeds
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from camrt import runtime
-from camrt.runtime.scene import CLASSES
+from camrt.runtime.sources.synthetic import CLASSES
 from support.command import camrt, interrupt, refusal, started, succeeds
 from support.desktop import desktop, eventually
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import camrt
-from camrt.runtime.overlay import OverlayStyle
+from camrt.runtime.maps.overlay import OverlayStyle
 from support.command import camrt as run
 from support.command import succeeds
 from support.events import read_events

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import camrt
-from camrt.runtime.overlay import OverlayStyle
+from camrt.runtime.maps.overlay import OverlayStyle
 from support.chromium import chromium, picture, visitor
 from support.desktop import eventually
 from support.relay import relayed

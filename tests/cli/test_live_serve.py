@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import camrt
-from camrt.runtime.overlay import OverlayStyle
+from camrt.runtime.maps.overlay import OverlayStyle
 from camrt.runtime.serve.publisher import VIEWERS
 from support.command import refusal
 from support.desktop import eventually

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import camrt
-from camrt.runtime.overlay import OverlayStyle
+from camrt.runtime.maps.overlay import OverlayStyle
 from support import http_camera
 from support.command import started
 from support.desktop import desktop, eventually

@@ -42,8 +42,8 @@ print(len(os.listdir("/proc/self/task")), model.spare_threads)
 GIVEN_UP = """
 import sys, pathlib, camrt
 from camrt.errors import ProviderError
-from camrt.runtime.model import Model
-from camrt.runtime.session import open_session
+from camrt.runtime.inference.model import Model
+from camrt.runtime.inference.session import open_session
 path = pathlib.Path(sys.argv[1])
 opened = open_session(path, "openvino", 1)
 assert not opened.session._enable_fallback

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from camrt import kernels
-from camrt.runtime.overlay import colors
+from camrt.runtime.maps.overlay import colors
 
 CROP, PHOTO = 224, 256  # pixels
 # Ten crops of the photo: its corners (top left, bottom left, top right, bottom right), its centre, and all mirrored.

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from camrt.benchmarks import chart
     from camrt.benchmarks.bench import measure, startup_seconds
     from camrt.benchmarks.machine import describe_machine, in_words
-    from camrt.runtime.model import load
+    from camrt.runtime.inference.model import load
 
     if args.chart is not None:
         chart.check(args.chart, overwrite=args.overwrite)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from camrt.errors import SourceError
 
 if TYPE_CHECKING:
-    from camrt.runtime.v4l2 import Camera, Mode
+    from camrt.runtime.sources.v4l2 import Camera, Mode
 
 _NONE = (
     "no camera was found (/dev/video*). Plug one in; where the system shows one all the same, camrt doctor says what "
@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List them. Raises: SourceError: this system is not Linux."""
-    from camrt.runtime import v4l2
+    from camrt.runtime.sources import v4l2
 
     if sys.platform != "linux":
         raise SourceError("cameras are listed on Linux only; try camrt live --source 0, then 1, ...")

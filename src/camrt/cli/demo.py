@@ -13,7 +13,7 @@ from camrt.errors import SinkError, UsageError
 
 if TYPE_CHECKING:
     from camrt.runtime.frames import Image, Rendered
-    from camrt.runtime.model import Model
+    from camrt.runtime.inference.model import Model
 
 _OUTPUT = Path("camrt-demo")
 _FRAMES = 450  # each class once
@@ -55,7 +55,7 @@ def add(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Show or write the overlays, then judge the model."""
     from camrt.cli import parse
-    from camrt.runtime import scene
+    from camrt.runtime.sources import synthetic as scene
     from camrt.runtime.sinks import window_available
 
     if args.frames is not None and args.frames < 1:
@@ -80,13 +80,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _write(args: argparse.Namespace, model: "Model") -> bool:
     """Write the video and the contact sheet; returns False if the user stopped it."""
-    from camrt.runtime.contact_sheet import contact_sheet
-    from camrt.runtime.pipeline import Pipeline
-    from camrt.runtime.renderer import Renderer
-    from camrt.runtime.scene import FPS, Scene, SyntheticSource
+    from camrt.runtime.render.contact_sheet import contact_sheet
+    from camrt.runtime.stream.pipeline import Pipeline
+    from camrt.runtime.render.renderer import Renderer
+    from camrt.runtime.sources.synthetic import FPS, Scene, SyntheticSource
     from camrt.runtime.sinks import VideoSink
-    from camrt.runtime.sinks.pictures import write_picture
-    from camrt.runtime.view import View
+    from camrt.runtime.sinks.images import write_picture
+    from camrt.runtime.render.display_settings import View
 
     view = View(style_of(args), classes_of(args, model), boxes=args.boxes)
     try:
@@ -117,8 +117,8 @@ def _write(args: argparse.Namespace, model: "Model") -> bool:
 
 
 def _judge(args: argparse.Namespace, model: "Model") -> int:
-    from camrt.runtime.evaluation import evaluate
-    from camrt.runtime.scene import views_of
+    from camrt.runtime.evaluation.evaluate import evaluate
+    from camrt.runtime.sources.synthetic import views_of
 
     views = views_of(_JUDGED_SEEDS, _VIEWS_PER_ACT)
     found = evaluate(model, ((view.image, view.class_id, view.mask) for view in views))

@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     }
     holds = True
     if args.verify is not None:
-        from camrt.runtime.identity import check_identity
+        from camrt.runtime.inference.cam_identity import check_identity
 
         result = model(_picture(args.verify, geometry.width, geometry.height))
         report |= {

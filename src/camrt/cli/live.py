@@ -27,7 +27,7 @@ from camrt.errors import CamrtError, UsageError
 
 if TYPE_CHECKING:
     from camrt.runtime.frames import Rendered, Source
-    from camrt.runtime.pipeline import Summary
+    from camrt.runtime.stream.pipeline import Summary
 
 
 def add(commands: Any) -> None:
@@ -73,10 +73,10 @@ def add(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run until the sources end, or Ctrl-C, SIGTERM, the key q."""
     from camrt.cli import parse
-    from camrt.runtime.batching import SharedModel, fastest_batch
-    from camrt.runtime.cameras import Cameras
-    from camrt.runtime.pipeline import Pipeline
-    from camrt.runtime.renderer import Renderer
+    from camrt.runtime.inference.dynamic_batching import SharedModel, fastest_batch
+    from camrt.runtime.stream.pipeline_group import Cameras
+    from camrt.runtime.stream.pipeline import Pipeline
+    from camrt.runtime.render.renderer import Renderer
 
     if args.frames is not None and args.frames < 1:
         raise UsageError(f"--frames {args.frames}: at least one")

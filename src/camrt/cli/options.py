@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from camrt.errors import UsageError
 
 if TYPE_CHECKING:
-    from camrt.runtime.model import Model
-    from camrt.runtime.overlay import OverlayStyle
-    from camrt.runtime.view import View
+    from camrt.runtime.inference.model import Model
+    from camrt.runtime.maps.overlay import OverlayStyle
+    from camrt.runtime.render.display_settings import View
 
 _SMOOTH_S = 0.2
 
@@ -56,7 +56,7 @@ def open_model(path: Path, provider: str, threads: int | None, options: Sequence
     """Open a model as the flags of `add_session_flags` say; OpenCV gets the same number of threads."""
     import cv2
 
-    from camrt.runtime.model import load
+    from camrt.runtime.inference.model import load
     from camrt.runtime.sources.capture import quiet_decoders
 
     quiet_decoders()
@@ -91,7 +91,7 @@ def add_style_flags(parser: argparse.ArgumentParser) -> None:
 
 def style_of(args: argparse.Namespace) -> "OverlayStyle":
     """Return the overlay style that the flags of `add_style_flags` ask for. Raises: UsageError."""
-    from camrt.runtime.overlay import Normalization, OverlayStyle
+    from camrt.runtime.maps.overlay import Normalization, OverlayStyle
 
     normalization: Normalization = "minmax"
     value_range = None
@@ -143,7 +143,7 @@ def view_of(args: argparse.Namespace, model: "Model", *, live: bool) -> "View":
     Raises:
         UsageError: something makes no sense.
     """
-    from camrt.runtime.view import View
+    from camrt.runtime.render.display_settings import View
 
     if args.smooth is not None and not 0.0 <= args.smooth < math.inf:
         raise UsageError(f"--smooth {args.smooth:g}: a half-life in seconds, 0 or more")

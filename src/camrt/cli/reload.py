@@ -9,8 +9,8 @@ from camrt.cli.options import view_of
 from camrt.errors import UsageError
 
 if TYPE_CHECKING:
-    from camrt.runtime.model import Model
-    from camrt.runtime.view import View
+    from camrt.runtime.inference.model import Model
+    from camrt.runtime.render.display_settings import View
 
 _AT_ONCE: Final = (
     *("classes", "colormap", "alpha", "alpha_by_value", "threshold", "boxes", "normalize", "smooth", "fade"),

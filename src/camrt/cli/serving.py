@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from camrt.errors import UsageError
 
 if TYPE_CHECKING:
-    from camrt.runtime.model import Model
+    from camrt.runtime.inference.model import Model
     from camrt.runtime.serve import Hub
-    from camrt.runtime.view import View
+    from camrt.runtime.render.display_settings import View
 
 
 def add_serve_flags(parser: argparse.ArgumentParser) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from camrt.runtime.frames import Image, Rendered, Sink, Source
-    from camrt.runtime.renderer import Renderer
+    from camrt.runtime.render.renderer import Renderer
     from camrt.runtime.sinks import WindowSink
-    from camrt.runtime.view import View
+    from camrt.runtime.render.display_settings import View
 
 _POLL_S = 0.03
 _PICTURE_S = 2.0
@@ -30,7 +30,7 @@ class Watcher:
         Raises:
             SinkError: there can be none.
         """
-        from camrt.runtime.mosaic import Mosaic
+        from camrt.runtime.render.mosaic import Mosaic
         from camrt.runtime.sinks import WindowSink
 
         self.window: WindowSink | None = None

@@ -11,7 +11,7 @@ import camrt
 from camrt.errors import UsageError
 from camrt.export import attach
 from camrt.export.verify.model import HALF_TOLERANCE
-from camrt.runtime.identity import check_identity
+from camrt.runtime.inference.cam_identity import check_identity
 from support.export_graphs import (
     CHANNELS,
     CLASSES,

@@ -9,7 +9,7 @@ from scipy import stats
 
 from camrt import kernels
 from camrt.export.quantize.map_similarity import GRID, WARM, box_iou, peak_distance, pearson, rank_correlation, warm_box
-from camrt.runtime.boxes import boxes_of
+from camrt.runtime.maps.boxes import boxes_of
 
 SIDES = hnp.array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=9)
 PAIRS = SIDES.flatmap(

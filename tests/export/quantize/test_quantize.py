@@ -18,7 +18,7 @@ from camrt.export.quantize.calibration import FEWEST, MOST, read_calibration
 from camrt.export.quantize.int8 import METHODS, overflows_here
 from camrt.export.quantize.quantize import PEARSON, TOP1
 from camrt.model_file import InputGeometry, ModelInfo
-from camrt.runtime.identity import check_identity
+from camrt.runtime.inference.cam_identity import check_identity
 from support.export_graphs import CHANNELS, CLASSES, PLAIN, Net, assert_identity, run, session
 from support.tiny_models import LABELS, write_class_maps, write_linear
 

@@ -11,8 +11,8 @@ from onnx import numpy_helper
 import camrt
 from camrt import runtime
 from camrt.export.train.demo import FIRST_SEED, make_network, render, train
-from camrt.runtime.evaluation import evaluate
-from camrt.runtime.scene import CLASSES, views_of
+from camrt.runtime.evaluation.evaluate import evaluate
+from camrt.runtime.sources.synthetic import CLASSES, views_of
 
 BUNDLED = Path(runtime.__path__[0]) / "assets" / "demo.onnx"
 

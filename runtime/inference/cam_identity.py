@@ -1,0 +1,40 @@
+"""The CAM identity: the proof, at run time, that the map shown is the map behind the score."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from camrt.runtime.inference.model import Model
+from camrt.runtime.maps.result import Result
+
+TOLERANCE = 1e-4
+"""Largest relative error of a file that does not state its own: room for float32 sums in another order."""
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityCheck:
+    """How far ``mean(CAM_k) + bias_k`` is from ``logit_k``, at worst over all classes k."""
+
+    relative: float
+    """Divided by the largest logit's magnitude."""
+    absolute: float
+    """In logits."""
+    tolerance: float
+    """What ``relative`` may be; more where the file states it, as for a quantized head or 16-bit floats."""
+
+    @property
+    def holds(self) -> bool:
+        """True where the error is within the tolerance; NaN is not."""
+        return self.relative <= self.tolerance
+
+
+def check_identity(model: Model, result: Result) -> IdentityCheck:
+    """Compare the mean of every class's map with its logit (Zhou et al. 2016, arXiv:1512.04150, section 2)."""
+    means = np.array([result.cam(class_id).mean(dtype=np.float64) for class_id in range(model.classes)])
+    absolute = float(np.abs(means + model.cam_bias - result.logits).max())
+    scale = max(float(np.abs(result.logits).max()), float(np.finfo(np.float32).tiny))
+    stated = model.info.verification
+    tolerance = max(TOLERANCE, float(stated.get("identity_tolerance", 0)))
+    if "identity_tolerance_absolute" in stated:
+        tolerance = max(TOLERANCE, float(stated["identity_tolerance_absolute"]) / scale)
+    return IdentityCheck(absolute / scale, absolute, tolerance)

@@ -1,0 +1,109 @@
+"""The writing on the picture: classes with bars, boxes, speed, help."""
+
+from collections.abc import Sequence
+
+import cv2
+
+from camrt.runtime.maps.boxes import Box
+from camrt.runtime.frames import Image
+from camrt.runtime.render.display_settings import KEYS
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_WHITE = (255, 255, 255)
+_BLACK = (0, 0, 0)
+_BAR = (80, 200, 80)
+_DIM = 0.45
+
+
+class Hud:
+    """Writes on pictures of one size; text and margins grow with the picture.
+
+    What would hide too much of a small one is left out: the map matters more.
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        self._scale = max(0.35, min(width / 640, height / 480) * 0.5)
+        self._line = max(10, round(36 * self._scale))
+        self._pad = max(3, round(12 * self._scale))
+        self._stroke = max(1, round(2 * self._scale))
+
+    def bars(self, image: Image, top: Sequence[tuple[int, str, float]], explained: int) -> None:
+        """Write the best classes with a bar each for its score, in the upper left; the explained one is marked."""
+        top = top[: max(0, image.shape[0] // 2 - self._pad) // self._line]
+        if not top:
+            return
+        width = min(image.shape[1], round(image.shape[1] * 0.45) + 2 * self._pad)
+        panel = self._shade(image, 0, 0, width, len(top) * self._line + self._pad)
+        for row, (class_id, label, score) in enumerate(top):
+            bottom = (row + 1) * self._line
+            share = min(1.0, max(0.0, score)) if score == score else 0.0
+            cv2.rectangle(
+                panel,
+                (self._pad, bottom - self._line // 5),
+                (self._pad + round((width - 2 * self._pad) * share), bottom),
+                _BAR,
+                cv2.FILLED,
+            )
+            mark = "> " if class_id == explained else ""
+            self._write(panel, f"{mark}{label}  {score:.2f}", self._pad, bottom - self._line // 3)
+
+    def boxes(self, image: Image, boxes: Sequence[Box]) -> None:
+        """Draw boxes as they come from `Result.boxes`; a dark line beside the light one is seen on any ground."""
+        for color, stroke in ((_BLACK, 2 * self._stroke + 1), (_WHITE, self._stroke)):
+            for x0, y0, x1, y1, _ in boxes:
+                cv2.rectangle(image, (x0, y0), (x1 - 1, y1 - 1), color, stroke)
+
+    def caption(self, image: Image, text: str) -> None:
+        """Write what the map explains along the lower edge."""
+        height = self._line + self._pad
+        if height > image.shape[0] // 4:
+            return
+        panel = self._shade(image, 0, image.shape[0] - height, image.shape[1], height)
+        self._write(panel, text, self._pad, self._line)
+
+    def status(self, image: Image, text: str) -> None:
+        """Write speed and provider in the upper right."""
+        (wide, _), _ = cv2.getTextSize(text, _FONT, self._scale, self._stroke)
+        width = wide + 2 * self._pad
+        height = self._line + self._pad
+        if width > image.shape[1] // 2 or height > image.shape[0] // 4:
+            return
+        panel = self._shade(image, image.shape[1] - width, 0, width, height)
+        self._write(panel, text, self._pad, self._line)
+
+    def name(self, image: Image, text: str) -> None:
+        """Write which camera it is along the upper edge, in the middle."""
+        (wide, _), _ = cv2.getTextSize(text, _FONT, self._scale, self._stroke)
+        width = wide + 2 * self._pad
+        if width <= image.shape[1]:
+            panel = self._shade(image, (image.shape[1] - width) // 2, 0, width, self._line + self._pad)
+            self._write(panel, text, self._pad, self._line)
+
+    def help(self, image: Image) -> None:
+        """List the keys in the middle."""
+        height = min(image.shape[0], len(KEYS) * self._line + 2 * self._pad)
+        width = min(image.shape[1], round(520 * self._scale))
+        panel = self._shade(image, (image.shape[1] - width) // 2, (image.shape[0] - height) // 2, width, height)
+        for row, (key, meaning) in enumerate(KEYS.items()):
+            self._write(panel, f"{key:>6}  {meaning}", self._pad, (row + 1) * self._line)
+
+    def lost(self, image: Image, last: Image, reason: str) -> None:
+        """Fill ``image`` with the darkened ``last`` and write across its middle that there is no signal, and why."""
+        cv2.convertScaleAbs(last, dst=image, alpha=_DIM)
+        middle = image.shape[0] // 2
+        for text, scale, y in (("NO SIGNAL", 2 * self._scale, middle), (reason, self._scale, middle + 2 * self._line)):
+            (wide, _), _ = cv2.getTextSize(text, _FONT, scale, self._stroke)
+            fit = min(1.0, (image.shape[1] - 2 * self._pad) / max(1, wide))
+            x = round(image.shape[1] - wide * fit) // 2
+            cv2.putText(image, text, (x, y), _FONT, scale * max(0.1, fit), _WHITE, self._stroke, cv2.LINE_AA)
+
+    def _shade(self, image: Image, x: int, y: int, width: int, height: int) -> Image:
+        """Darken a part of the image so that white text can be read; returns that part."""
+        panel = image[max(0, y) : y + height, max(0, x) : x + width]
+        if panel.size:
+            cv2.convertScaleAbs(panel, dst=panel, alpha=_DIM)
+        return panel
+
+    def _write(self, panel: Image, text: str, x: int, y: int) -> None:
+        if panel.size:
+            cv2.putText(panel, text, (x, y), _FONT, self._scale, _WHITE, self._stroke, cv2.LINE_AA)

@@ -1,0 +1,207 @@
+"""Pictures, videos and folders in, the same with maps out: every frame once, in order."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from camrt.errors import SinkError, SourceError, UsageError
+from camrt.runtime.frames import Rendered, Sink, Source
+from camrt.runtime.inference.model import Model
+from camrt.runtime.stream.pipeline import Pipeline
+from camrt.runtime.stream.progress import Progress
+from camrt.runtime.render.renderer import Renderer
+from camrt.runtime.sinks.opencv_video import CODECS
+from camrt.runtime.sinks.images import KEPT_SUFFIXES, write_picture
+from camrt.runtime.sinks.video import VideoSink
+from camrt.runtime.sources.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES, natural_order
+from camrt.runtime.sources.images import PictureSource
+from camrt.runtime.sources.video import VideoSource
+from camrt.runtime.render.display_settings import View
+
+Job = tuple[Path, Path]
+"""What is read and what is written."""
+
+
+def plan(inputs: Sequence[Path], output: Path, *, overwrite: bool) -> list[Job]:
+    """Decide what is written where, before anything is.
+
+    A single picture or video goes to ``output`` itself where that has a suffix of its kind; everything else into the
+    folder ``output``, under the names and subfolders it has.
+
+    What is named twice, as by a folder and one of its own, is read once.
+
+    Raises:
+        SourceError: an input is missing, or a folder has nothing to read.
+        UsageError: two inputs would become one file, a file exists and may not be replaced, or the output's suffix is
+            not that of a file that can be written of the input.
+    """
+    found: dict[Path, Job] = {}
+    for given in inputs:
+        for path, name in _expand(given, output):
+            target = output if _is_file_for(path, inputs, output) else output / _writable(name)
+            found.setdefault(Path(os.path.abspath(path)), (path, target))  # noqa: PTH100 - links stay apart
+    jobs = list(found.values())
+    if output.suffix and not output.is_dir() and output not in (target for _, target in jobs):
+        kinds = CODECS if is_video(inputs[0]) else KEPT_SUFFIXES
+        raise UsageError(
+            f"{output}: one {'video' if is_video(inputs[0]) else 'picture'} becomes a file that ends in "
+            f"{' '.join(kinds)}; anything else goes to a folder, named without a suffix"
+        )
+    taken: dict[Path, Path] = {}
+    for path, target in jobs:
+        if target in taken:
+            raise UsageError(f"{taken[target]} and {path} would both become {target}; annotate them one by one")
+        if target.exists() and target.samefile(path):
+            raise UsageError(f"{path} would replace itself; choose another output than {output}")
+        taken[target] = path
+    existing = [target for _, target in jobs if target.exists()]
+    if existing and not overwrite:
+        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
+        raise UsageError(f"{existing[0]}{more} exist already; --overwrite replaces, -o names another folder")
+    return jobs
+
+
+def _is_file_for(path: Path, inputs: Sequence[Path], output: Path) -> bool:
+    kind = CODECS if is_video(path) else KEPT_SUFFIXES
+    return len(inputs) == 1 and inputs[0].is_file() and output.suffix.lower() in kind and not output.is_dir()
+
+
+def _writable(name: Path) -> Path:
+    """Return the name under which a file of this kind can be written: as it is, or as .png or .mp4."""
+    if is_video(name):
+        return name if name.suffix.lower() in CODECS else name.with_suffix(".mp4")
+    return name if name.suffix.lower() in KEPT_SUFFIXES else name.with_suffix(".png")
+
+
+def is_video(path: Path) -> bool:
+    """Tell by its suffix whether a file is a video."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def _expand(given: Path, output: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield each picture and video that an input stands for, and its name below the output folder."""
+    if given.is_file():
+        if given.suffix.lower() not in PICTURE_SUFFIXES | VIDEO_SUFFIXES:
+            raise UsageError(f"{given}: its suffix tells neither picture nor video")
+        yield given, Path(given.name)
+        return
+    if not given.is_dir():
+        raise SourceError(f"there is no {given} (looked for {given.absolute()})")
+    written_here = output.resolve()
+    inside = written_here != given.resolve() and written_here.is_relative_to(given.resolve())
+    found = [
+        path
+        for path in given.rglob("*")
+        if path.suffix.lower() in PICTURE_SUFFIXES | VIDEO_SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(given).parts)
+        and not (inside and path.resolve().is_relative_to(written_here))
+    ]
+    if not found:
+        raise SourceError(f"folder {given} has no picture and no video")
+    for path in sorted(found, key=natural_order):
+        yield path, path.relative_to(given)
+
+
+class Annotator:
+    """Carries out the jobs of `plan`. A file that cannot be read is passed over and named."""
+
+    def __init__(self, model: Model, view: View, *, hud: bool, overwrite: bool) -> None:
+        self._model = model
+        self._view = view
+        self._hud = hud
+        self._overwrite = overwrite
+        self._running: Pipeline | None = None
+        self.stopped = False
+        """`stop` was called before the last job was done."""
+        self.frames = 0
+        """Frames drawn so far."""
+        self.written: list[Path] = []
+        """Files that are finished."""
+
+    def stop(self) -> None:
+        """End soon, with what is begun finished as far as it got; may be called from a signal handler."""
+        self.stopped = True
+        if self._running is not None:
+            self._running.stop()
+
+    def run(self, jobs: Sequence[Job]) -> list[str]:
+        """Annotate all pictures, then video by video.
+
+        Returns: one line for each file that could not be read, or not to its end.
+
+        Raises:
+            SinkError: something cannot be written.
+        """
+        problems: list[str] = []
+        pictures = {path: target for path, target in jobs if not is_video(path)}
+        if pictures:
+            source = PictureSource(list(pictures), name="the inputs")
+            problems += self._draw(source, _PicturesByPlan(pictures, self.written), "pictures")
+        for path, target in jobs:
+            if is_video(path) and not self.stopped:
+                try:
+                    problems += self._annotate_video(path, target)
+                except SourceError as error:
+                    problems.append(str(error))
+        return problems
+
+    def _annotate_video(self, path: Path, target: Path) -> list[str]:
+        source = VideoSource(path)
+        try:
+            _make_folder(target.parent)
+            sink = VideoSink(target, fps=source.fps, overwrite=self._overwrite)
+        except BaseException:
+            source.close()
+            raise
+        before = self.frames
+        problems = self._draw(source, sink, f"frames of {path.name}")
+        drawn = self.frames - before
+        if drawn:
+            self.written.append(target)
+        if self.stopped and drawn != source.frame_count:
+            problems.append(f"{target} stops after frame {drawn} of {source.frame_count or 'an unknown number'}")
+        return problems
+
+    def _draw(self, source: Source, sink: Sink, unit: str) -> list[str]:
+        renderer = Renderer(self._view, hud=self._hud, provider=None, threads=self._model.spare_threads)
+        progress = Progress(source.frame_count, unit)
+        self._running = Pipeline(self._model, source, renderer, [sink])
+        if self.stopped:  # asked for while this was being opened
+            self._running.stop()
+
+        def on_frame(_: Rendered) -> None:
+            self.frames += 1
+            progress.step()
+
+        try:
+            self._running.run(on_frame)
+        except SourceError as error:
+            return list(dict.fromkeys([*source.problems, str(error)]))
+        finally:
+            progress.close()
+        return source.problems
+
+
+class _PicturesByPlan:
+    """Writes each overlay where the plan wants it."""
+
+    def __init__(self, targets: Mapping[Path, Path], written: list[Path]) -> None:
+        self._targets = targets
+        self._written = written
+
+    def write(self, rendered: Rendered) -> None:
+        target = self._targets[Path(rendered.frame.name)]
+        _make_folder(target.parent)
+        write_picture(target, rendered.image)
+        self._written.append(target)
+
+    def close(self) -> None:
+        """Every picture is finished already."""
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(f"folder {folder} cannot be made: {error.strerror}") from error

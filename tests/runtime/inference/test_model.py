@@ -1,0 +1,244 @@
+"""A model file opens, says what it is, and its maps are the maps behind its scores."""
+
+import threading
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import camrt
+from camrt.errors import ModelFileError, ProviderError, UsageError
+from camrt.model_file import InputGeometry
+from camrt.runtime.inference.cam_identity import check_identity
+from support.tiny_models import LABELS, SIZE, stated, write_class_maps, write_linear
+
+
+@pytest.fixture(scope="module")
+def linear(tmp_path_factory):
+    return camrt.load(write_linear(tmp_path_factory.mktemp("linear") / "model.onnx"))
+
+
+@pytest.fixture(scope="module")
+def class_maps(tmp_path_factory):
+    return camrt.load(write_class_maps(tmp_path_factory.mktemp("maps") / "model.onnx"))
+
+
+def noise(height=50, width=70, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def test_a_model_says_what_it_holds(linear, class_maps):
+    assert (linear.head, linear.classes, linear.map_shape) == ("linear", 4, (8, 8, 8))
+    assert (class_maps.head, class_maps.classes, class_maps.map_shape) == ("class_maps", 4, (4, 10, 10))
+    assert linear.labels == LABELS
+    assert linear.provider == "cpu"
+
+
+def test_on_the_cpu_one_thread_is_left_for_drawing(tmp_path):
+    model = camrt.load(write_linear(tmp_path / "model.onnx"), provider="cpu", threads=3)
+    assert (model.threads, model.spare_threads) == (3, 1)
+
+
+def test_the_identity_holds_for_both_heads(linear, class_maps):
+    for model in (linear, class_maps):
+        check = check_identity(model, model(noise()))
+        assert check.holds
+        assert check.relative < 1e-5
+
+
+def test_the_identity_does_not_hold_for_another_models_weights(linear, tmp_path):
+    other = camrt.load(write_linear(tmp_path / "other.onnx", seed=5))
+    result = linear(noise())
+    result._model = other
+    assert not check_identity(other, result).holds
+
+
+def test_the_cam_is_the_weighted_sum_of_the_features(linear):
+    result = linear(noise())
+    expected = np.einsum("c,chw->hw", linear.cam_weights[2], result._maps)
+    np.testing.assert_allclose(result.cam(2), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_ring_of_padding_is_in_the_cam_and_not_in_the_picture(class_maps):
+    result = class_maps(noise())
+    assert result.cam(1).shape == (10, 10)
+    np.testing.assert_array_equal(result.visible_cam(1), result.cam(1)[1:-1, 1:-1])
+
+
+def test_a_list_of_frames_gives_what_each_gives_alone(linear):
+    frames = [noise(seed=1), noise(20, 31, seed=2), noise(200, 100, seed=3)]
+    for frame, together in zip(frames, linear(frames), strict=True):
+        alone = linear(frame)
+        np.testing.assert_allclose(together.scores, alone.scores, rtol=1e-5)
+        np.testing.assert_allclose(together.cam(), alone.cam(), rtol=1e-4, atol=1e-5)
+        assert together.heatmap().shape == frame.shape[:2]
+    assert linear([]) == []
+
+
+def test_results_stay_as_they_are_when_the_model_runs_again(linear):
+    first = linear(noise(seed=1))
+    scores, cam = first.scores.copy(), first.cam().copy()
+    linear(noise(seed=2))
+    np.testing.assert_array_equal(first.scores, scores)
+    np.testing.assert_array_equal(first.cam(), cam)
+
+
+def test_two_threads_may_call_a_model_at_once(linear):
+    frames = [noise(seed=seed) for seed in range(20)]
+    expected = [linear(frame).logits for frame in frames]
+    wrong = []
+
+    def work():
+        for frame, logits in zip(frames, expected, strict=True):
+            if not np.allclose(linear(frame).logits, logits, rtol=1e-4, atol=1e-5):
+                wrong.append(frame)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_the_frame_is_never_modified(linear):
+    frame = noise()
+    frame.setflags(write=False)
+    before = frame.copy()
+    linear(frame).draw(frame)
+    np.testing.assert_array_equal(frame, before)
+
+
+def test_classes_are_found_by_label_part_of_it_or_number(linear):
+    assert linear.class_id("duck") == 3
+    assert linear.class_id(" BOAT ") == 1
+    assert linear.class_id("2") == 2
+    assert linear.class_id("anch") == 0
+    with pytest.raises(UsageError, match="no class 'ship'"):
+        linear.class_id("ship")
+    with pytest.raises(UsageError, match=r"match 'c': 0 \(anchor\), 2 \(cup\), 3 \(duck\)"):
+        linear.class_id("c")
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (np.zeros((5, 5), np.uint8), r"uint8 \(5, 5\)"),
+        (np.zeros((5, 5, 4), np.uint8), r"\(5, 5, 4\)"),
+        (np.zeros((5, 5, 3), np.uint16), "uint16"),
+        (np.zeros((0, 5, 3), np.uint8), "5x0 pixels is empty"),
+        ("photo.jpg", "not str"),
+    ],
+)
+def test_what_is_no_frame_is_refused(linear, frame, message):
+    with pytest.raises(UsageError, match=message):
+        linear([frame])
+
+
+def test_a_file_without_labels_numbers_its_classes_and_takes_the_callers(tmp_path):
+    path = write_linear(tmp_path / "m.onnx", info=stated(labels=None))
+    assert camrt.load(path).labels == ("class 0", "class 1", "class 2", "class 3")
+    assert camrt.load(path, labels="abcd").labels == ("a", "b", "c", "d")
+    with pytest.raises(ModelFileError, match="4 classes but 3 labels"):
+        camrt.load(path, labels="abc")
+
+
+def test_a_file_without_geometry_needs_the_callers(tmp_path):
+    path = write_linear(tmp_path / "m.onnx", info=stated(geometry=None))
+    with pytest.raises(ModelFileError, match=r"InputGeometry\(width"):
+        camrt.load(path)
+    geometry = InputGeometry(width=SIZE, height=SIZE, resize="letterbox")
+    assert camrt.load(path, geometry=geometry).geometry == geometry
+
+
+def test_a_missing_file_a_folder_and_no_model_are_refused(tmp_path):
+    with pytest.raises(ModelFileError, match=r"no model file at .*none\.onnx"):
+        camrt.load(tmp_path / "none.onnx")
+    with pytest.raises(ModelFileError, match="it is a folder"):
+        camrt.load(tmp_path)
+    for name, content in {"empty.onnx": b"", "text.onnx": b"hello, this is no model"}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ModelFileError, match=rf"{name} \(\d+ bytes\) is not a model"):
+            camrt.load(tmp_path / name)
+    whole = write_linear(tmp_path / "whole.onnx").read_bytes()
+    (tmp_path / "half.onnx").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ModelFileError, match=r"half\.onnx \(\d+ bytes\) is not a model"):
+        camrt.load(tmp_path / "half.onnx")
+
+
+def test_an_onnx_classifier_that_is_no_model_file_is_sent_to_attach(tmp_path):
+    path = write_linear(tmp_path / "raw.onnx")
+    model = onnx.load(path)
+    del model.graph.output[2:]
+    onnx.save(model, path)
+    with pytest.raises(ModelFileError, match=r"camrt attach .*raw\.onnx"):
+        camrt.load(path)
+
+
+def test_a_provider_that_cannot_run_is_an_error_and_never_the_cpu(tmp_path):
+    path = write_linear(tmp_path / "m.onnx")
+    with pytest.raises(ProviderError, match="provider 'tensorrt' cannot run: onnxruntime"):
+        camrt.load(path, provider="tensorrt")
+    with pytest.raises(UsageError, match="no provider 'gpu'; known: auto"):
+        camrt.load(path, provider="gpu")
+    with pytest.raises(UsageError, match="threads=0"):
+        camrt.load(path, threads=0)
+
+
+@pytest.fixture(params=["linear", "class_maps"])
+def in_integers(request, tmp_path):
+    """A model with uint8 maps, and the same with their real values: two files that must say the same."""
+    grid = {"scale": 0.03, "zero_point": 7}
+    write = {"linear": write_linear, "class_maps": write_class_maps}[request.param]
+    maps = {"linear": "features", "class_maps": "class_maps"}[request.param]
+    source = write(tmp_path / "float.onnx", info=stated(quantization={"features": grid}))
+    model = onnx.load(source)
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                if name == maps:
+                    names[index] = "real" if names is node.input else "before"
+    constants = {"scale": np.array(grid["scale"], np.float32), "zero": np.array(grid["zero_point"], np.uint8)}
+    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+    quantize = helper.make_node("QuantizeLinear", ["before", "scale", "zero"], ["numbers"])
+    dequantize = helper.make_node("DequantizeLinear", ["numbers", "scale", "zero"], ["real"])
+    at = next(index for index, node in enumerate(model.graph.node) if "before" in node.output) + 1
+    model.graph.node.insert(at, quantize)
+    model.graph.node.insert(at + 1, dequantize)
+    found = []
+    for name, tensor, kind in (("real", "real", TensorProto.FLOAT), ("uint8", "numbers", TensorProto.UINT8)):
+        copy = onnx.ModelProto()
+        copy.CopyFrom(model)
+        copy.graph.node.append(helper.make_node("Identity", [tensor], [maps]))
+        output = next(value for value in copy.graph.output if value.name == maps)
+        output.type.tensor_type.elem_type = kind
+        onnx.save(copy, tmp_path / f"{name}.onnx")
+        found.append(camrt.load(tmp_path / f"{name}.onnx", provider="cpu"))
+    return found
+
+
+def test_uint8_maps_mean_what_the_metadata_says(in_integers):
+    real, uint8 = in_integers
+    assert (real.map_scale, real.map_zero_point) == (1.0, 0)
+    assert (uint8.map_scale, uint8.map_zero_point) == (0.03, 7)
+    frame = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    for expected, found in zip(real([frame, frame[::-1]]), uint8([frame, frame[::-1]]), strict=True):
+        for class_id in range(real.classes):
+            assert found.cam(class_id).dtype == np.float32
+            np.testing.assert_allclose(found.cam(class_id), expected.cam(class_id), atol=1e-5)
+        np.testing.assert_allclose(found.heatmap(), expected.heatmap(), atol=1e-4)
+        assert check_identity(uint8, found).holds
+
+
+def test_uint8_maps_without_a_scale_are_refused(in_integers):
+    _, uint8 = in_integers
+    model = onnx.load(uint8.path)
+    helper.set_model_props(model, stated().to_metadata())
+    onnx.save(model, uint8.path)
+    with pytest.raises(ModelFileError, match="does not say of which scale"):
+        camrt.load(uint8.path, provider="cpu")
+    helper.set_model_props(model, stated(quantization={"features": {"scale": 0, "zero_point": 0}}).to_metadata())
+    onnx.save(model, uint8.path)
+    with pytest.raises(ModelFileError, match="make the file anew"):
+        camrt.load(uint8.path, provider="cpu")

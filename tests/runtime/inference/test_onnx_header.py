@@ -1,0 +1,160 @@
+"""A model file is looked into before ONNX Runtime opens it: it reads nothing but itself, and says what it is not."""
+
+import os
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper
+
+import camrt
+from camrt.errors import ModelFileError
+from camrt.runtime.inference.onnx_header import output_names, refuse_before_opening, with_outputs
+from support.tiny_models import write_linear
+
+
+def external(name, location):
+    tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value=location)
+    return tensor
+
+
+def in_an_initializer(model, tensor):
+    model.graph.initializer.append(tensor)
+
+
+def in_a_constant(model, tensor):
+    model.graph.node.append(helper.make_node("Constant", [], ["more"], value=tensor))
+
+
+def in_a_list_of_tensors(model, tensor):
+    node = helper.make_node("Constant", [], ["more"])
+    node.attribute.append(onnx.AttributeProto(name="values", type=onnx.AttributeProto.TENSORS, tensors=[tensor]))
+    model.graph.node.append(node)
+
+
+def in_a_branch(model, tensor):
+    inner = helper.make_graph([helper.make_node("Identity", [tensor.name], ["out"])], "branch", [], [], [tensor])
+    model.graph.node.append(helper.make_node("If", ["yes"], ["more"], then_branch=inner, else_branch=inner))
+
+
+def in_a_branch_of_a_branch(model, tensor):
+    outer = onnx.ModelProto()
+    in_a_branch(outer, tensor)
+    outer.graph.name = "outer"
+    model.graph.node.append(helper.make_node("If", ["yes"], ["more"], then_branch=outer.graph))
+
+
+def in_a_function(model, tensor):
+    node = helper.make_node("Constant", [], ["more"], value=tensor)
+    function = helper.make_function("mine", "F", [], ["more"], [node], [helper.make_opsetid("", 17)])
+    model.functions.append(function)
+
+
+def in_a_sparse_tensor(model, tensor):
+    model.graph.sparse_initializer.add().values.CopyFrom(tensor)
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        in_an_initializer,
+        in_a_constant,
+        in_a_list_of_tensors,
+        in_a_branch,
+        in_a_branch_of_a_branch,
+        in_a_function,
+        in_a_sparse_tensor,
+    ],
+)
+def test_weights_in_another_file_are_found_wherever_they_are_named(put, tmp_path):
+    model = onnx.load(write_linear(tmp_path / "m.onnx"))
+    refuse_before_opening(tmp_path / "m.onnx")
+    put(model, external("secret", "/etc/passwd"))
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelFileError, match=r"keeps the weights 'secret' in another file.*camrt attach"):
+        camrt.load(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("location", ["inside.bin", "../outside.bin", "link.bin", "{folder}/outside.bin", "/dev/zero"])
+def test_no_path_is_followed_out_of_a_model_file(location, tmp_path):
+    (tmp_path / "a").mkdir()
+    for name in ("outside.bin", "a/inside.bin"):
+        np.arange(4, dtype=np.float32).tofile(tmp_path / name)
+    (tmp_path / "a" / "link.bin").symlink_to("../outside.bin")
+    model = onnx.load(write_linear(tmp_path / "a" / "m.onnx"))
+    bias = next(tensor for tensor in model.graph.initializer if tensor.name == "bias")
+    bias.CopyFrom(external("bias", location.format(folder=tmp_path)))
+    (tmp_path / "a" / "m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelFileError, match="keeps the weights 'bias' in another file"):
+        camrt.load(tmp_path / "a" / "m.onnx")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "it is empty"),
+        (b"hello, this is no model", "it is a text"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "git lfs pull"),
+        (b"\n<!DOCTYPE html><html><body>log in</body></html>", "web page"),
+        (b"PK\x03\x04" + bytes(100), "torch checkpoint.*camrt export"),
+        (b"\x1c\x00\x00\x00TFL3" + bytes(100), "TensorFlow Lite"),
+        (b"Salted__" + bytes(range(256)), "encrypted with OpenSSL"),
+        (bytes(range(7, 256)), "cut short or encrypted"),
+        (b"\x08\x08" + b"\x3a\x7f", "cut short or encrypted"),
+        (b"\x0b" * 50, "cut short or encrypted"),
+        (b"\xff" * 50, "cut short or encrypted"),
+        # A key of more than 32 bits, of which protobuf takes the lower ones: the graph, hidden from who takes all.
+        (b"\x08\x08" + b"\xba\x80\x80\x80\x10" + b"\x02\x08\x08", "cut short or encrypted"),
+    ],
+)
+def test_what_is_no_model_is_told(content, message, tmp_path):
+    (tmp_path / "m.onnx").write_bytes(content)
+    with pytest.raises(ModelFileError, match=rf"m\.onnx \({len(content)} bytes\) is not a model.*{message}"):
+        camrt.load(tmp_path / "m.onnx")
+
+
+def test_messages_nested_without_end_are_refused(tmp_path):
+    def wrapped(field, content):
+        length = len(content)
+        size = bytes([length]) if length < 128 else bytes([length & 127 | 128, length >> 7])
+        return bytes([field << 3 | 2]) + size + content
+
+    graph = b""
+    for _ in range(200):
+        graph = wrapped(1, wrapped(5, wrapped(6, graph)))  # node, attribute, graph
+    (tmp_path / "m.onnx").write_bytes(wrapped(7, graph))
+    with pytest.raises(ModelFileError, match="nested more than 100 deep"):
+        camrt.load(tmp_path / "m.onnx")
+
+
+def test_a_file_beyond_protobufs_limit_is_refused_unread(tmp_path):
+    with (tmp_path / "m.onnx").open("wb") as file:
+        file.truncate(2**31 + 100)  # a hole takes no space
+    with pytest.raises(ModelFileError, match=r"m\.onnx has 2\.0 GiB; a model file.* has at most 2"):
+        camrt.load(tmp_path / "m.onnx")
+
+
+def test_a_pipe_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "m.onnx")
+    with pytest.raises(ModelFileError, match="no model file at"):
+        camrt.load(tmp_path / "m.onnx")
+
+
+def test_real_models_hold_all_of_themselves(shared_data):
+    for path in sorted((shared_data / "models").glob("*.onnx")):
+        refuse_before_opening(path)
+
+
+def test_a_graph_without_some_outputs_is_what_onnx_makes_of_it(tmp_path):
+    data = write_linear(tmp_path / "m.onnx").read_bytes()
+    model = onnx.load_from_string(data)
+    assert output_names(data) == [output.name for output in model.graph.output]
+    kept = [output for output in model.graph.output if output.name in ("scores", "features")]
+    del model.graph.output[:]
+    model.graph.output.extend(kept)
+    cut = with_outputs(data, {"scores", "features", "none"})
+    assert onnx.load_from_string(cut) == model
+    session = onnxruntime.InferenceSession(cut, providers=["CPUExecutionProvider"])
+    assert [node.name for node in session.get_outputs()] == ["scores", "features"]

@@ -1,0 +1,115 @@
+"""A provider is taken or refused, with the reason and what mends it: with the wheel that the tests are run with."""
+
+import os
+from pathlib import Path
+
+import pytest
+from numpy._core import _multiarray_umath
+
+import camrt
+from camrt.errors import ProviderError, UsageError
+from camrt.runtime.inference.shared_libraries import missing, needed, wheels_of
+from camrt.runtime.inference.providers import PROVIDERS, logged_error, onnxruntime, reason_of
+from support.command import refusal, succeeds
+from support.tiny_models import write_linear
+
+
+@pytest.fixture
+def model(tmp_path):
+    return write_linear(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("provider", [name for name in PROVIDERS if name != "cpu"])
+def test_a_provider_that_the_wheel_lacks_is_refused(model, provider):
+    with pytest.raises(ProviderError, match=f"provider '{provider}' cannot run: onnxruntime [0-9.]+ has only .*CPU"):
+        camrt.load(model, provider=provider)
+
+
+@pytest.mark.parametrize(("provider", "extra"), [("cuda", "gpu"), ("tensorrt", "gpu"), ("openvino", "openvino")])
+def test_the_extra_that_has_it_is_named_with_what_must_go_first(model, provider, extra):
+    with pytest.raises(ProviderError) as caught:
+        camrt.load(model, provider=provider)
+    assert f"pip uninstall -y onnxruntime, then pip install 'camrt[{extra}]'" in str(caught.value)
+
+
+def test_options_need_the_name_of_a_provider_that_has_some(model):
+    with pytest.raises(UsageError, match=r"options \(device_id\) are one provider's: name it, 'auto' may take any"):
+        camrt.load(model, provider_options={"device_id": "0"})
+    with pytest.raises(UsageError, match="'cpu' has no options; leave out device_id"):
+        camrt.load(model, provider="cpu", provider_options={"device_id": "0"})
+    with pytest.raises(UsageError, match="num_of_threads is what the number of threads"):
+        camrt.load(model, provider="openvino", provider_options={"num_of_threads": "1"})
+    assert camrt.load(model, provider="cpu", provider_options={}).provider_options == {}
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        (["device_id"], "--provider-option device_id: write key=value"),
+        (["=0"], "--provider-option =0: write key=value"),
+        (["a=1", "a=2"], "--provider-option a is given twice"),
+    ],
+)
+def test_an_option_that_is_none_is_wrong_use(model, entries, message):
+    flags = [part for entry in entries for part in ("--provider-option", entry)]
+    assert message in refusal("inspect", model, "--provider", "cuda", *flags, status=2)
+
+
+def test_bench_takes_options_for_one_provider_only(model):
+    flags = ("--provider", "cpu", "cuda", "--provider-option", "device_id=0")
+    assert "--provider names several" in refusal("bench", model, *flags, status=2)
+
+
+def test_help_names_every_provider():
+    text = " ".join(succeeds("live", "--help").split())
+    assert f"auto (default: the best that truly runs), {', '.join(PROVIDERS)};" in text
+
+
+def test_the_wheel_that_owns_onnxruntime_is_found():
+    (wheel,) = wheels_of("onnxruntime")
+    assert wheel == f"onnxruntime {onnxruntime().__version__}"
+    assert wheels_of("no_such_package") == []
+
+
+def test_a_wheel_that_another_hides_overwrites_nothing(tmp_path, monkeypatch):
+    information = tmp_path / "onnxruntime_other-9.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: onnxruntime-other\nVersion: 9\n")
+    (information / "RECORD").write_text("onnxruntime/__init__.py,,\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert wheels_of("onnxruntime") == ["onnxruntime-other 9"]
+
+
+def test_what_a_library_needs_is_read_from_it(tmp_path):
+    library = Path(_multiarray_umath.__file__)
+    assert any(name.startswith("libc.so") for name in needed(library))
+    assert missing(library) == []
+    (tmp_path / "none.so").write_bytes(b"\x7fELF\x02\x01" + bytes(10))
+    assert needed(tmp_path / "none.so") == needed(tmp_path / "nowhere.so") == {}
+
+
+def test_errors_of_onnxruntime_come_without_its_source():
+    said = (
+        "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: /onnxruntime/core/a.cc:136 "
+        "ns::A::A(std::unique_ptr<B>&, C&) /onnxruntime/core/b.cc:28 auto ns::F(G&&, H<I ...>&&) [with bool t = false; "
+        "H<I> = J] [OpenVINO-EP] Exception while Reading network: Exception from src/c.cpp:27:\n"
+        "cam_weights not found\n\n"
+    )
+    assert reason_of(RuntimeError(said)) == "Exception while Reading network: cam_weights not found"
+    assert reason_of(ValueError()) == "ValueError"
+    assert reason_of(RuntimeError("x" * 1000)) == "x" * 300 + "..."
+
+
+def test_the_log_of_onnxruntime_is_heard_and_not_seen(capfd):
+    runtime = onnxruntime()
+
+    def attempt():
+        runtime.set_default_logger_severity(3)
+        options = runtime.SessionOptions()
+        options.log_severity_level = 3
+        runtime.InferenceSession(b"no model", options, providers=["CPUExecutionProvider"])
+
+    assert logged_error(attempt) is None  # it raises, and logs nothing
+    line = b"\x1b[1;31m2026-11-25 [E:onnxruntime:Default, a.cc:1 Create] /o/a.cc:12 void f(int) [ERROR] no GPU\n"
+    assert logged_error(lambda: os.write(2, line)) == "no GPU"
+    assert capfd.readouterr().err == ""

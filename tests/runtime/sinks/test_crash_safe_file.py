@@ -1,0 +1,84 @@
+"""A file that grows is good at any moment: what was kept stays as it is until the end."""
+
+import os
+import resource
+
+import pytest
+
+from camrt.errors import DiskFull, SinkError
+from camrt.runtime.sinks.crash_safe_file import GrowingFile
+from support.limits import largest_file
+
+
+def test_what_was_kept_is_overwritten_only_at_the_end(tmp_path):
+    path = tmp_path / "file"
+    file = GrowingFile(path)
+    file.write(b"head....")
+    file.write(b"first")
+    file.keep()
+    file.seek(4)
+    file.write(b"1234")
+    assert file.tell() == 8
+    file.write(b"FIRST, second")  # over what is kept, and on behind it
+    assert path.read_bytes() == b"head....first, second"
+    assert file.seek(0, os.SEEK_END) == 21
+    file.seek(-6, os.SEEK_CUR)
+    file.write(b"SECOND")  # not kept yet, so it is written over at once
+    assert path.read_bytes() == b"head....first, SECOND"
+    file.keep()
+    file.close()
+    file.close()
+    assert path.read_bytes() == b"head1234FIRST, SECOND"
+
+
+def test_what_was_not_kept_can_be_taken_back(tmp_path):
+    path = tmp_path / "file"
+    file = GrowingFile(path)
+    file.write(b"one")
+    file.keep()
+    file.write(b"two")
+    file.seek(0)
+    file.write(b"ONE")
+    file.undo()
+    assert (path.read_bytes(), file.tell(), file.whole) == (b"one", 3, 3)
+    file.write(b"three")
+    file.keep()
+    file.close()
+    assert path.read_bytes() == b"onethree"
+
+
+def test_an_old_file_is_continued(tmp_path):
+    (tmp_path / "file").write_bytes(b"old")
+    file = GrowingFile(tmp_path / "file", append=True)
+    file.write(b"new")
+    file.undo()
+    file.write(b"newer")
+    file.keep()
+    file.close()
+    assert (tmp_path / "file").read_bytes() == b"oldnewer"
+
+
+def test_where_there_is_no_room_it_says_so_and_takes_more_later(tmp_path):
+    file = GrowingFile(tmp_path / "file")
+    with largest_file(1000):
+        file.write(bytes(900))
+        file.keep()
+        with pytest.raises(DiskFull, match="file cannot be written: the disk is full"):
+            file.write(bytes(200))
+        file.undo()
+        assert (tmp_path / "file").stat().st_size == 900
+        file.write(bytes(100))
+        file.keep()
+        with pytest.raises(DiskFull, match="File too large"):
+            file.write(bytes(1))
+    file.undo()
+    file.write(bytes(200))
+    file.keep()
+    file.close()
+    assert (tmp_path / "file").stat().st_size == 1200
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+
+
+def test_where_nothing_can_be_written_it_is_told_at_once(tmp_path):
+    with pytest.raises(SinkError, match="cannot be written: No such file or directory"):
+        GrowingFile(tmp_path / "nowhere" / "file")

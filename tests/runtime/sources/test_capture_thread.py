@@ -1,0 +1,235 @@
+"""One connection to a network camera: the newest frame, what ends it, and no wait without an end."""
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from camrt.errors import SourceError
+from camrt.runtime.sources import open_source
+from camrt.runtime.sources.capture_thread import LiveSource
+from support import http_camera, rtsp_camera
+from support.connections import connect
+from support.needs import environment
+
+
+@pytest.fixture(scope="module")
+def http(shared_data):
+    with http_camera.serve(shared_data / "videos" / "oc_dog.mp4") as address:
+        yield address
+
+
+@pytest.fixture
+def rtsp():
+    """A camera of 320x240 at 30 fps: ``(process, address)``."""
+    with rtsp_camera.serve() as camera:
+        yield camera
+
+
+def read_all(source):
+    frames = []
+    while (frame := source.read()) is not None:
+        frames.append(frame)
+    return frames
+
+
+def read_until_lost(source):
+    """Return what came, and why no more does."""
+    frames = []
+    try:
+        while True:
+            frames.append(source.read())
+    except SourceError as error:
+        return frames, str(error)
+
+
+def test_a_camera_over_http_is_live_and_lost_when_its_stream_ends(http):
+    before = time.time()
+    source = connect(f"{http}/short")
+    frames, reason = read_until_lost(source)
+    source.close()
+    assert (source.live, source.frame_count, source.gives) == (True, None, "MJPG 64x48 at 25 fps")
+    assert reason == f"{http}/short was lost: it ended after 30 frames"
+    assert len(frames) > 1
+    assert frames[-1].index < http_camera.FRAMES
+    assert before <= frames[0].time_s <= frames[-1].time_s <= time.time()
+    for frame in frames:
+        assert frame.image.shape == (48, 64, 3)
+        assert frame.image.mean() == pytest.approx(http_camera.STEP * frame.index, abs=4)
+
+
+def test_a_slow_reader_gets_the_newest_frame(http):
+    source = open_source(f"{http}/endless")
+    first = source.read()
+    time.sleep(0.5)
+    second = source.read()
+    source.close()
+    assert second.index - first.index > 5
+
+
+def test_a_file_over_http_gives_every_frame_in_order(http):
+    source = open_source(f"{http}/video.mp4")
+    assert (source.live, source.frame_count, source.fps) == (False, 336, pytest.approx(29.97, abs=0.01))
+    frames = read_all(source)
+    source.close()
+    assert [frame.index for frame in frames] == list(range(336))
+    assert frames[-1].time_s == pytest.approx(11.18, abs=0.01)
+    assert source.problems == []
+
+
+def test_a_picture_that_arrives_damaged_is_passed_over(http):
+    source = connect(f"{http}/damaged")
+    frames = [source.read() for _ in range(5)]
+    source.close()
+    for frame in frames:
+        assert frame.image.mean() == pytest.approx(http_camera.STEP * (2 * frame.index % http_camera.FRAMES), abs=4)
+
+
+def test_each_picture_has_its_own_size(http):
+    source = connect(f"{http}/grows")
+    frames = [source.read()]
+    while frames[-1].image.shape == (48, 64, 3):
+        frames.append(source.read())
+    source.close()
+    assert frames[-1].image.shape == (96, 72, 3)
+
+
+def test_a_stream_that_falls_silent_is_lost(http):
+    source = connect(f"{http}/stalls?token=abc", read_timeout_s=1.0)
+    _, reason = read_until_lost(source)
+    source.close()
+    assert reason == f"{http}/stalls?token=*** was lost: no frame for 1 s after 30 frames"
+
+
+def test_a_stream_of_which_nothing_arrives_whole_is_lost(http):
+    source = connect(f"{http}/breaks", read_timeout_s=1.0)
+    frames, reason = read_until_lost(source)
+    source.close()
+    assert frames
+    assert reason == f"{http}/breaks was lost: no frame for 1 s after 30 frames"
+
+
+def test_what_fails_in_an_unforeseen_way_is_an_error_and_no_end():
+    def fail():
+        raise ValueError("never thought of")
+
+    source = LiveSource("camera", fail, open_timeout_s=1.0, read_timeout_s=1.0)
+    with pytest.raises(SourceError, match=r"^camera failed: ValueError: never thought of$"):
+        source.wait()
+    with pytest.raises(SourceError):
+        source.read()
+    assert source.ended
+
+
+def test_close_ends_a_read_that_waits(http):
+    source = connect(f"{http}/stalls")
+    ended = threading.Event()
+    reader = threading.Thread(target=lambda: (read_all(source), ended.set()))
+    reader.start()
+    assert not ended.wait(1.5)  # all frames are read by now; OpenCV waits for another five seconds
+    source.close()
+    source.close()
+    assert ended.wait(2)
+    reader.join(2)
+
+
+def test_an_address_that_never_answers_is_given_up():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"rtsp://admin:secret@127.0.0.1:{server.getsockname()[1]}/live"
+        source = connect(url, open_timeout_s=1.0)
+        with pytest.raises(SourceError, match="no answer within 1 s") as caught:
+            source.wait()
+        assert source.ended
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"), [("/nowhere", "check the path"), ("", "check the path")], ids=["not found", "not a video"]
+)
+def test_an_address_without_video_says_so(http, path, reason):
+    with pytest.raises(SourceError, match=reason):
+        open_source(http + path)
+
+
+def test_an_address_where_nobody_listens_says_so():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(SourceError, match="connection refused"):
+        open_source(f"rtsp://127.0.0.1:{port}/live")
+
+
+def test_a_name_that_can_be_none_is_told_at_once():
+    with pytest.raises(SourceError, match="the host's name is not known"):
+        open_source("rtsp://camera..local/live")
+
+
+def test_ctrl_c_ends_the_wait_for_an_address_that_does_not_answer():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/live"
+        script = f"print(flush=True)\nfrom camrt.runtime.sources import open_source\nopen_source({url!r})"
+        with subprocess.Popen(
+            [sys.executable, "-c", script], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as waiting:
+            server.settimeout(20)
+            connection, _ = server.accept()  # now it waits for an answer
+            waiting.send_signal(signal.SIGINT)
+            _, errors = waiting.communicate(timeout=8)
+            connection.close()
+    assert waiting.returncode == -signal.SIGINT
+    assert "KeyboardInterrupt" in errors
+
+
+def test_a_process_ends_well_while_opencv_still_waits(http):
+    script = f"""
+from camrt.runtime.sources import open_source
+source = open_source("{http}/stalls")
+while source.read().index < {http_camera.FRAMES - 5}: pass
+source.close()
+print("closed")
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script], env=environment(), capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, "closed\n", "")
+
+
+def test_a_camera_over_rtsp_is_live(rtsp):
+    _, address = rtsp
+    source = open_source(f"{address.replace('//', '//user:secret@')}/live")
+    assert source.fps == 30.0
+    frames = [source.read() for _ in range(20)]
+    source.close()
+    assert (source.live, source.fps, source.frame_count, source.name) == (True, 30.0, None, f"{address}/live")
+    assert {frame.image.shape for frame in frames} == {(240, 320, 3)}
+    indices = [frame.index for frame in frames]
+    assert indices == sorted(set(indices))
+    assert frames[-1].image.std() > 10  # the test picture, not a grey one
+
+
+def test_a_path_that_the_camera_does_not_know_is_an_error(rtsp):
+    _, address = rtsp
+    with pytest.raises(SourceError, match="/nowhere cannot be opened: the server answered"):
+        open_source(f"{address}/nowhere")
+
+
+def test_a_camera_that_freezes_is_lost(rtsp):
+    server, address = rtsp
+    source = connect(f"{address}/live", read_timeout_s=1.0)
+    source.read()
+    server.send_signal(signal.SIGSTOP)
+    assert "was lost: no frame for" in read_until_lost(source)[1]
+    source.close()
+    server.send_signal(signal.SIGCONT)
+
+
+def test_a_camera_that_is_switched_off_is_lost(rtsp):
+    server, address = rtsp
+    source = connect(f"{address}/live")
+    source.read()
+    server.kill()
+    assert "was lost" in read_until_lost(source)[1]
+    source.close()

@@ -1,0 +1,112 @@
+"""Cameras of the machine: what is asked of the driver and what it answers, by the kernel's own header; OpenCV's real
+Video4Linux on top. The driver itself stands in for one that no machine of the tests has.
+"""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from camrt.runtime.sources import v4l2
+from camrt.runtime.sources.v4l2 import Mode
+from support.needs import skip_or_fail
+from support.usb_camera import COLOUR, UsbCamera
+
+HEADER = """
+#include <linux/videodev2.h>
+#include <stdio.h>
+int main(void) {
+    printf("[[%u, %zu], [%u, %zu], [%u, %zu], [%u, %zu]]",
+        (unsigned)VIDIOC_QUERYCAP, sizeof(struct v4l2_capability),
+        (unsigned)VIDIOC_ENUM_FMT, sizeof(struct v4l2_fmtdesc),
+        (unsigned)VIDIOC_ENUM_FRAMESIZES, sizeof(struct v4l2_frmsizeenum),
+        (unsigned)VIDIOC_ENUM_FRAMEINTERVALS, sizeof(struct v4l2_frmivalenum));
+}
+"""
+MODES = """
+import sys
+from pathlib import Path
+from camrt.runtime.sources.v4l2 import modes_of
+print(modes_of(Path(sys.argv[1])))
+"""
+SEE = """
+import json, sys
+from camrt.runtime.sources import open_source
+source = open_source(sys.argv[1], tell=lambda line: print(line, flush=True))
+while True:
+    frame = source.read()
+    if frame.index == 5 or frame.lost:
+        print(frame.lost or json.dumps([frame.image.shape, frame.image.mean(axis=(0, 1)).tolist()]), flush=True)
+"""
+
+
+def test_questions_are_those_of_the_kernels_header(tmp_path):
+    (tmp_path / "a.c").write_text(HEADER)
+    try:
+        subprocess.run(["gcc", "a.c", "-o", "a"], cwd=tmp_path, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        skip_or_fail(f"no C compiler with the kernel's headers: {error}")
+    said = json.loads(subprocess.run([tmp_path / "a"], capture_output=True, text=True, check=True).stdout)
+    assert said == [
+        [v4l2.QUERYCAP, v4l2.CAPABILITY.size],
+        [v4l2.ENUM_FMT, v4l2.FORMAT.size],
+        [v4l2.ENUM_FRAMESIZES, v4l2.SIZE.size],
+        [v4l2.ENUM_FRAMEINTERVALS, v4l2.INTERVAL.size],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "modes"),
+    [
+        (
+            "webcam",
+            (
+                Mode("MJPG", 640, 480, (30.0, 15.0)),
+                Mode("MJPG", 1280, 720, (30.0, 15.0)),
+                Mode("YUYV", 640, 480, (30.0, 15.0)),
+                Mode("YUYV", 1280, 720, (10.0,)),
+            ),
+        ),
+        ("raw", (Mode("YUYV", 640, 480, (60.0, 5.0), least=(32, 24)),)),
+    ],
+)
+def test_every_mode_of_a_driver_is_listed(tmp_path, kind, modes):
+    camera = UsbCamera(tmp_path, kind)
+    command = [sys.executable, "-c", MODES, camera.path]
+    done = subprocess.run(command, env=camera.environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(modes)
+
+
+def test_what_is_no_video_device_is_an_error(tmp_path):
+    (tmp_path / "video0").symlink_to("/dev/null")
+    with pytest.raises(OSError, match="Inappropriate ioctl"):
+        v4l2.modes_of(tmp_path / "video0")
+
+
+@pytest.mark.parametrize(
+    ("kind", "gives", "seen"),
+    [
+        ("webcam", "MJPG 1280x720 at 30 fps", ([720, 1280, 3], [*COLOUR])),
+        ("raw", "YUYV 640x480 at 30 fps, asked for MJPG 1280x720 at 30 fps", ([480, 640, 3], [130, 130, 130])),
+    ],
+)
+def test_a_usb_camera_is_asked_for_mjpg_and_comes_back_after_it_was_pulled_out(tmp_path, kind, gives, seen):
+    camera = UsbCamera(tmp_path, kind)
+    with subprocess.Popen(
+        [sys.executable, "-c", SEE, camera.path], env=camera.environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline().strip() == f"{camera.path} gives {gives}"
+        shape, colour = json.loads(process.stdout.readline())
+        assert shape == seen[0]
+        assert colour == pytest.approx(seen[1], abs=2)
+        camera.pull_out()
+        assert process.stdout.readline().startswith(f"{camera.path} was lost: it ended after ")
+        assert "; trying again in 1 s" in process.stdout.readline()
+        while "no camera" not in process.stdout.readline():
+            pass
+        camera.plug_in()
+        while not (line := process.stdout.readline()).startswith(f"{camera.path} is back after "):
+            pass
+        assert line.strip().endswith(f" and gives {gives}")
+        process.kill()

@@ -1,0 +1,267 @@
+"""Frames go through in order, or newest first; whatever happens, the run ends and everything is closed."""
+
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import camrt
+from camrt.errors import SinkError, SourceError
+from camrt.runtime.frames import Frame
+from camrt.runtime.maps.overlay import OverlayStyle
+from camrt.runtime.stream.pipeline import Pipeline
+from camrt.runtime.render.renderer import Renderer
+from camrt.runtime.render.display_settings import View
+from support.tiny_models import write_linear
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "model.onnx"))
+
+
+class Numbers:
+    """A source whose frames carry their number in every pixel."""
+
+    name = "numbers"
+    fps = None
+
+    def __init__(self, count, *, live=False, period_s=0.0, fails_at=None):
+        self.frame_count = count
+        self.live = live
+        self.problems = []
+        self.closed = 0
+        self._period_s = period_s
+        self._fails_at = fails_at
+        self._next = 0
+
+    def read(self):
+        index = self._next
+        if index == self._fails_at:
+            raise SourceError("the cable came off")
+        if index == self.frame_count:
+            return None
+        self._next += 1
+        time.sleep(self._period_s)
+        return Frame(np.full((24, 32, 3), index % 256, np.uint8), index, index / 100, self.name)
+
+    def close(self):
+        self.closed += 1
+
+
+class Collector:
+    """A sink that keeps what it needs to know."""
+
+    def __init__(self, *, slow_s=0.0, fails_at=None, fails_to_close=False):
+        self.frames, self.results, self.pictures = [], [], []
+        self.closed = 0
+        self._slow_s = slow_s
+        self._fails_at = fails_at
+        self._fails_to_close = fails_to_close
+
+    def write(self, rendered):
+        if len(self.frames) == self._fails_at:
+            raise SinkError("no space left")
+        time.sleep(self._slow_s)
+        self.frames.append(rendered.frame.index)
+        self.results.append(rendered.result_index)
+        self.pictures.append(rendered.image.copy())
+
+    def close(self):
+        self.closed += 1
+        if self._fails_to_close:
+            raise SinkError("cannot finish")
+
+
+def pipeline(model, source, *sinks, classes=(), hud=False, **options):
+    view = View(OverlayStyle(), classes)
+    return Pipeline(model, source, Renderer(view, hud=hud, provider="cpu", threads=2), sinks, **options)
+
+
+def test_a_file_gives_every_frame_once_in_order_each_with_its_own_map(model):
+    source, sink = Numbers(40), Collector(slow_s=0.001)
+    summary = pipeline(model, source, sink).run()
+    assert sink.frames == sink.results == list(range(40))
+    assert (summary.frames, summary.dropped, summary.stopped) == (40, 0, False)
+    assert source.closed == sink.closed == 1
+
+
+def test_what_the_sinks_get_is_the_result_drawn_over_the_frame(model):
+    sink = Collector()
+    pipeline(model, Numbers(3), sink).run()
+    frame = np.full((24, 32, 3), 2, np.uint8)
+    np.testing.assert_array_equal(sink.pictures[2], model(frame).draw(frame))
+
+
+def test_chosen_classes_stand_side_by_side(model):
+    sink = Collector()
+    pipeline(model, Numbers(1), sink, classes=(3, 0)).run()
+    frame = np.zeros((24, 32, 3), np.uint8)
+    result = model(frame)
+    np.testing.assert_array_equal(sink.pictures[0], np.hstack([result.draw(frame, 3), result.draw(frame, 0)]))
+
+
+def test_a_slow_viewer_of_a_live_source_sees_the_newest_frames(model):
+    sink = Collector(slow_s=0.05)
+    summary = pipeline(model, Numbers(100, live=True, period_s=0.005), sink).run()
+    assert sink.frames == sorted(set(sink.frames))
+    assert 1 < len(sink.frames) < 60
+    assert summary.dropped > 0
+    assert sink.frames[-1] >= 90
+
+
+def test_a_slow_model_still_shows_every_camera_frame_with_its_newest_map(model):
+    class Slow:
+        def __call__(self, frame):
+            time.sleep(0.1)
+            return model(frame)
+
+    sink = Collector()
+    pipeline(Slow(), Numbers(60, live=True, period_s=0.01), sink).run()
+    assert len(sink.frames) > 30
+    assert len(set(sink.results)) < 15
+    assert all(result <= frame for frame, result in zip(sink.frames, sink.results, strict=True))
+
+
+def test_a_frame_is_never_shown_with_the_map_of_a_later_one(model):
+    """Nor twice, nor after a later one, however the threads take turns."""
+    for _ in range(5):
+        sink = Collector()
+        pipeline(model, Numbers(600, live=True, period_s=0.0002), sink).run()
+        assert all(result <= frame for frame, result in zip(sink.frames, sink.results, strict=True))
+        assert sink.frames == sorted(set(sink.frames))
+        assert sink.results == sorted(sink.results)
+
+
+def test_sync_shows_a_live_frame_only_with_its_own_map(model):
+    sink = Collector()
+    pipeline(model, Numbers(60, live=True, period_s=0.002), sink, every_camera_frame=False).run()
+    assert sink.frames == sink.results
+    assert sink.frames == sorted(set(sink.frames))
+
+
+class Flickering(Numbers):
+    """A live source without a signal from frame 20 to 39."""
+
+    def read(self):
+        frame = super().read()
+        if frame is not None and 20 <= frame.index < 40:
+            frame = replace(frame, lost="unplugged")
+        return frame
+
+
+@pytest.mark.parametrize("every_camera_frame", [True, False])
+def test_without_a_signal_that_is_shown_and_nothing_is_classified(model, every_camera_frame):
+    seen = []
+    source = Flickering(60, live=True, period_s=0.01)
+    running = pipeline(model, source, every_camera_frame=every_camera_frame)
+    summary = running.run(lambda rendered: seen.append((rendered.frame.index, rendered.result, rendered.image.copy())))
+    without = {index for index, result, _ in seen if result is None}
+    assert without <= set(range(20, 40))
+    assert len(without) > 5
+    assert max(index for index, result, _ in seen if result is not None) > 50
+    assert summary.frames == len(seen) - len(without)
+    before, dark = (next(image for index, _, image in seen if index >= first) for first in (15, 21))
+    assert dark.mean() < before.mean()
+
+
+def test_a_camera_that_never_came_is_shown_without_waiting_for_a_result(model):
+    class Absent(Numbers):
+        def read(self):
+            frame = super().read()
+            return None if frame is None else replace(frame, lost="there is no such host")
+
+    seen = []
+    summary = pipeline(model, Absent(5, live=True, period_s=0.2)).run(seen.append)
+    assert summary.frames == 0
+    assert [rendered.frame.index for rendered in seen] == list(range(5))
+
+
+def test_stop_ends_an_endless_source_and_closes_everything(model):
+    source, sink = Numbers(-1, live=True, period_s=0.001), Collector()
+    running = pipeline(model, source, sink)
+    threading.Timer(0.3, running.stop).start()
+    summary = running.run()
+    assert summary.stopped
+    assert source.closed == sink.closed == 1
+    assert sink.frames
+
+
+def test_what_waits_for_a_frame_is_told_that_none_comes(model):
+    """A key in the window, say, while a camera is silent and not lost yet."""
+
+    class Silent(Numbers):
+        def read(self):
+            while not self.closed:
+                time.sleep(0.01)
+
+    runs = pipeline(model, Silent(1, live=True))
+    start = time.monotonic()
+    assert runs.run(on_silence=runs.stop).stopped
+    assert time.monotonic() - start < 2
+
+
+def test_a_source_that_fails_is_reported_and_every_sink_is_closed(model):
+    first, second = Collector(), Collector(fails_to_close=True)
+    with pytest.raises(SourceError, match="the cable came off"):
+        pipeline(model, Numbers(50, fails_at=5), first, second).run()
+    assert first.closed == second.closed == 1
+
+
+def test_a_sink_that_fails_is_reported_and_the_others_are_closed(model):
+    source, good, bad = Numbers(50), Collector(), Collector(fails_at=3, fails_to_close=True)
+    with pytest.raises(SinkError, match="no space left"):
+        pipeline(model, source, good, bad).run()
+    assert good.closed == bad.closed == source.closed == 1
+    assert good.frames[:4] == [0, 1, 2, 3]
+
+
+def test_a_sink_that_cannot_finish_is_reported(model):
+    with pytest.raises(SinkError, match="cannot finish"):
+        pipeline(model, Numbers(2), Collector(fails_to_close=True)).run()
+
+
+def test_no_thread_outlives_a_run(model):
+    before = set(threading.enumerate())
+    pipeline(model, Numbers(5), Collector()).run()
+    assert set(threading.enumerate()) <= before
+
+
+def test_a_watched_file_is_drawn_at_its_own_rate(model):
+    sink = Collector()
+    summary = pipeline(model, Numbers(21), sink, paced=True).run()
+    assert summary.seconds >= 0.2
+    assert len(sink.frames) == 21
+
+
+def test_boxes_are_drawn_where_the_result_has_them_and_nowhere_else(model):
+    image = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
+    result = model(image)
+    pictures = []
+    for boxes in (False, True):
+        renderer = Renderer(View(OverlayStyle(), (1, 2), boxes=boxes), hud=False, provider=None, threads=1)
+        pictures.append(renderer.render(Frame(image, 0, 0.0, "noise"), result, 0).image)
+        renderer.close()
+    changed = (pictures[0] != pictures[1]).any(axis=2)
+    for panel, class_id in ((changed[:, :320], 1), (changed[:, 320:], 2)):
+        near = np.zeros_like(panel)
+        for x0, y0, x1, y1, _ in result.boxes(class_id):
+            near[max(0, y0 - 3) : y1 + 3, max(0, x0 - 3) : x1 + 3] = True
+            near[y0 + 3 : y1 - 3, x0 + 3 : x1 - 3] = False
+            assert panel[y0, x0:x1].mean() > 0.9
+        assert panel.any()
+        assert not panel[~near].any()
+
+
+def test_the_writing_on_the_picture_is_drawn_on_any_size(model):
+    for height, width in ((1, 1), (8, 200), (80, 200), (480, 640)):
+        frame = Frame(np.zeros((height, width, 3), np.uint8), 0, 0.0, "black")
+        view = View(OverlayStyle(), help=height == 480)
+        renderer = Renderer(view, hud=True, provider="cpu", threads=1)
+        picture = renderer.render(frame, model(frame.image), 0).image
+        renderer.close()
+        assert picture.shape == (height, width, 3)
+        plain = model(frame.image).draw(frame.image)
+        assert (picture != plain).any() == (height >= 80)  # a map under writing would help nobody

@@ -1,0 +1,123 @@
+"""Several cameras at once: each goes its own way, and what ends or fails takes no other with it."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import camrt
+from camrt.errors import SourceError
+from camrt.runtime.stream.pipeline_group import Cameras
+from camrt.runtime.frames import Frame, Rendered
+from camrt.runtime.render.mosaic import Mosaic
+from camrt.runtime.maps.overlay import OverlayStyle
+from camrt.runtime.stream.pipeline import Pipeline, Summary
+from camrt.runtime.render.renderer import Renderer
+from camrt.runtime.sinks.events import EventSink
+from camrt.runtime.sinks.shared import SharedSink
+from camrt.runtime.render.display_settings import View
+from support.events import read_events
+from support.tiny_models import write_linear
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "model.onnx"))
+
+
+class Shades:
+    """A source of so many frames of one shade."""
+
+    fps = None
+    live = False
+
+    def __init__(self, name, count, shade=0, *, fails_at=None):
+        self.name, self.frame_count, self.problems = name, count, []
+        self._shade, self._fails_at, self._next = shade, fails_at, 0
+
+    def read(self):
+        if self._next == self._fails_at:
+            raise SourceError("the cable came off")
+        if self._next == self.frame_count:
+            return None
+        self._next += 1
+        return Frame(np.full((24, 32, 3), self._shade, np.uint8), self._next - 1, 0.0, self.name)
+
+    def close(self):
+        pass
+
+
+def ignore(*_):
+    time.sleep(0.01)
+
+
+def cameras(model, sources, sinks=()):
+    view = View(OverlayStyle())
+    return Cameras(
+        [Pipeline(model, source, Renderer(view, hud=False, provider="cpu", threads=1), sinks) for source in sources]
+    )
+
+
+def test_each_ends_by_itself_and_one_that_fails_stops_no_other(model):
+    seen = [[], [], []]
+    sources = [Shades("a", 5), Shades("b", 50, fails_at=3), Shades("c", 40)]
+    failed = []
+    outcomes = cameras(model, sources).run(
+        lambda number, rendered: seen[number].append(rendered.frame.index),
+        ignore,
+        lambda number, error: failed.append((number, str(error))),
+    )
+    assert failed == [(1, "the cable came off")]
+    assert [len(indices) for indices in (seen[0], seen[2])] == [5, 40]
+    assert isinstance(outcomes[0], Summary)
+    assert isinstance(outcomes[1], SourceError)
+    assert outcomes[2].frames == 40
+
+
+def test_all_stop_and_no_thread_is_left(model):
+    before = set(threading.enumerate())
+    running = cameras(model, [Shades("a", -1), Shades("b", -1)])
+    threading.Timer(0.3, running.stop).start()
+    turns = []
+    outcomes = running.run(ignore, lambda: turns.append(time.sleep(0.01)), ignore)
+    assert all(outcome.stopped and outcome.frames for outcome in outcomes)
+    assert turns
+    assert set(threading.enumerate()) <= before
+
+
+def test_what_fails_in_the_calling_thread_stops_them(model):
+    def meanwhile():
+        raise KeyboardInterrupt
+
+    before = set(threading.enumerate())
+    with pytest.raises(KeyboardInterrupt):
+        cameras(model, [Shades("a", -1), Shades("b", -1)]).run(ignore, meanwhile, ignore)
+    assert set(threading.enumerate()) <= before
+
+
+def test_all_write_one_log_which_is_closed_by_the_last(model, tmp_path):
+    log = SharedSink(EventSink(tmp_path / "e.jsonl"), 3)
+    cameras(model, [Shades("a", 5), Shades("b", 30), Shades("c", 60)], [log]).run(ignore, ignore, ignore)
+    events = read_events(tmp_path / "e.jsonl")
+    assert {name: sum(event["source"] == name for event in events) for name in "abc"} == {"a": 5, "b": 30, "c": 60}
+
+
+@pytest.mark.parametrize(
+    ("count", "columns", "shape"), [(1, 1, (720, 1280)), (2, 2, (720, 1280)), (3, 2, (720, 1280)), (5, 3, (720, 1278))]
+)
+def test_the_mosaic_shows_every_camera_in_its_place(count, columns, shape):
+    mosaic = Mosaic([f"camera {number}" for number in range(count)])
+    assert mosaic.get(0.0) is None
+    for number in range(count):
+        image = np.full((90, 160, 3), 40 + number, np.uint8)
+        mosaic.put(number, Rendered(Frame(image, 0, 0.0, ""), image, None, 0))
+    picture = mosaic.get(0.0)
+    assert picture.shape == (*shape, 3)
+    for number in range(count):
+        row, column = divmod(number, columns)
+        middle = (2 * row + 1) * shape[0] // (2 * -(-count // columns)), (2 * column + 1) * shape[1] // (2 * columns)
+        assert picture[middle][0] == 40 + number
+        above = picture[row * shape[0] // -(-count // columns) + 2 :, middle[1] - 60 : middle[1] + 60][:30]
+        assert above.max() > 200  # its name, in white
+    assert mosaic.get(0.0) is None

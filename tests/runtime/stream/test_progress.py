@@ -1,0 +1,42 @@
+"""The bar says how far, how fast and how long still."""
+
+import io
+
+from camrt.runtime.stream.progress import Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_the_line_counts_rates_and_estimates():
+    progress = Progress(40, "frames", io.StringIO())
+    for _ in range(10):
+        progress.step()
+    assert progress.line(5.0) == "[########                      ] 10/40 frames  2.0 frames/s  0:15 left"
+    assert Progress(None, "frames", io.StringIO()).line(1.0) == "0 frames  0.0 frames/s"
+
+
+def test_long_work_is_told_in_hours():
+    progress = Progress(7201, "frames", io.StringIO())
+    progress.step()
+    assert progress.line(1.0).endswith("2:00:00 left")
+
+
+def test_the_finished_bar_tells_the_time_it_took_and_ends_its_line():
+    terminal = Terminal()
+    progress = Progress(2, "frames", terminal)
+    progress.step()
+    progress.step()
+    progress.close()
+    assert terminal.getvalue().endswith("\x1b[K\n")
+    assert "2/2 frames" in terminal.getvalue()
+
+
+def test_nothing_is_written_where_nobody_watches():
+    stream = io.StringIO()
+    progress = Progress(1, "frames", stream)
+    progress.step()
+    progress.close()
+    assert stream.getvalue() == ""
