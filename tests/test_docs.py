@@ -116,8 +116,8 @@ def test_everything_that_is_told_to_be_typed_works(newcomer, fresh_environment, 
             if language == "text":  # what does not end by itself, or needs what does not; its tests are its own
                 continue
             if language == "python":
-                # torchvision's wheel may not fit this torch, which camrt.benchmarks.vision mends.
-                run([sys.executable, "-c", f"import camrt.benchmarks.vision\n{text}"], newcomer, environment())
+                # torchvision's wheel may not fit this torch, which camrt.benchmarks.compare.torch_libraries mends.
+                run([sys.executable, "-c", f"import camrt.benchmarks.compare.torch_libraries\n{text}"], newcomer, environment())
             elif language == "sh":
                 for command in text.splitlines():
                     if command != TEST_COMMAND:

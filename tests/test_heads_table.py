@@ -1,6 +1,6 @@
 """The table of networks in the documents is what the tests find; what they find new, they add to it."""
 
-from camrt.benchmarks.tables import fill
+from camrt.benchmarks.report.tables import fill
 from support import REPOSITORY
 from support.heads_table import FOUND, rows_of, table
 

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from camrt.benchmarks.process import live
-from camrt.benchmarks.viewers import Viewer, get, state_of
+from camrt.benchmarks.endurance.live_process import live
+from camrt.benchmarks.endurance.viewers import Viewer, get, state_of
 from support.events import read_events
 from support.needs import skip_or_fail
 from support.videos import read_video

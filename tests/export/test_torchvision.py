@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import camrt
-from camrt.benchmarks.vision import CAM, ClassifierOutputTarget, GradCAM, models, settled
+from camrt.benchmarks.compare.torch_libraries import CAM, ClassifierOutputTarget, GradCAM, models, settled
 from camrt.export import from_torch
 from camrt.export.graph.synthetic_images import synthetic_pictures
 from camrt.export.graph.preprocessing import Preprocessing

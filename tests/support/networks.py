@@ -10,7 +10,7 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-from camrt.benchmarks.vision import models, settled
+from camrt.benchmarks.compare.torch_libraries import models, settled
 from camrt.export.graph.synthetic_images import synthetic_pictures
 from camrt.export.graph.preprocessing import Preprocessing
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from camrt.benchmarks.vision import models
+from camrt.benchmarks.compare.torch_libraries import models
 from camrt.errors import ExportError, UsageError
 from camrt.export import from_torch, to_gap_cnn
 from support.export_graphs import assert_identity, random_pictures, run

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import camrt
-from camrt.benchmarks.http_camera import free_port
+from camrt.benchmarks.endurance.http_camera import free_port
 from camrt.errors import SourceError
 from camrt.runtime.maps.overlay import OverlayStyle
 from camrt.runtime.stream.pipeline import Pipeline

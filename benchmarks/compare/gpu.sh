@@ -2,7 +2,7 @@
 # CPU beside CUDA (and TensorRT where it is installed), within ten minutes: live frame rates, batches of 1 to 32, I/O
 # binding on and off, 1 to 16 cameras. Without an NVIDIA driver it is the CPU alone.
 #
-#   benchmarks/gpu.sh [MODEL]       without a model file: MobileNetV2 and random weights, which are as fast as trained ones
+#   benchmarks/compare/gpu.sh [MODEL]       without a model file: MobileNetV2 and random weights, which are as fast as trained ones
 #
 # PYTHON=... names an environment that has camrt; otherwise one is made. Results: tables here, numbers in gpu.json.
 set -euo pipefail
@@ -28,4 +28,4 @@ if [ $# = 0 ]; then
 fi
 
 "$python" -m camrt.cli bench "$model" --size 640x480 1920x1080 --provider "${providers[@]}" --rounds "${ROUNDS:-7}"
-"$python" -m camrt.benchmarks.providers "$model" --seconds "${SECONDS_EACH:-3}" --json gpu.json
+"$python" -m camrt.benchmarks.compare.providers "$model" --seconds "${SECONDS_EACH:-3}" --json gpu.json

@@ -7,14 +7,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from camrt.benchmarks import edge
+from camrt.benchmarks.report import edge_estimate as edge
 from camrt.benchmarks.machine import in_words
 from camrt.errors import CamrtError
 
 KNOWN = frozenset(
     {"machine", "live", "whole_frame", "libraries", "overlay", "cameras", "summary", "one_core", "edge", "load"}
 )
-"""What a document may show: `of` makes all but the last, `camrt.benchmarks.load` that."""
+"""What a document may show: `of` makes all but the last, `camrt.benchmarks.endurance.load` that."""
 
 _BLOCK = re.compile(r"(<!-- measured: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 
 
 def of(report: Mapping[str, Any]) -> dict[str, str]:
-    """Return the tables of a report (see `camrt.benchmarks.report`), by name."""
+    """Return the tables of a report (see `camrt.benchmarks.report.report`), by name."""
     return {
         "machine": f"{in_words(report['machine'])}. {report['threads']} threads each.",
         "live": live(report["live"]),

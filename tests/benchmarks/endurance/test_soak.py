@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from camrt.benchmarks import load, soak, tables
+from camrt.benchmarks.endurance import load
+from camrt.benchmarks.endurance import soak
+from camrt.benchmarks.report import tables
 from support import REPOSITORY
 
 DOCUMENT = REPOSITORY / "docs" / "performance.md"

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from camrt.benchmarks.delay import NumberedCamera, measure, stamp
+from camrt.benchmarks.endurance.browser_latency import NumberedCamera, measure, stamp
 from support.chromium import chromium
 from support.needs import environment
 
@@ -49,6 +49,6 @@ def test_every_number_that_is_read_was_made():
 
 @pytest.mark.usefixtures("_browser")
 def test_it_prints_json():
-    command = [sys.executable, "-m", "camrt.benchmarks.delay", "--seconds", "1", "--json"]
+    command = [sys.executable, "-m", "camrt.benchmarks.endurance.browser_latency", "--seconds", "1", "--json"]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True, timeout=120)
     assert set(json.loads(done.stdout)) == {"frames", "fps", "median_ms", "p95_ms", "misread"}

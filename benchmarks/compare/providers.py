@@ -1,8 +1,8 @@
 """Execution providers beside each other: batches, I/O binding, and many cameras on one model.
 
-    python -m camrt.benchmarks.providers MODEL [--provider P ...] [--size W H] [--seconds S] [--json FILE]
+    python -m camrt.benchmarks.compare.providers MODEL [--provider P ...] [--size W H] [--seconds S] [--json FILE]
 
-``benchmarks/gpu.sh`` runs it on a machine with a GPU; its CPU half is the same code.
+``benchmarks/compare/gpu.sh`` runs it on a machine with a GPU; its CPU half is the same code.
 """
 
 import argparse
@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from camrt import model_file
-from camrt.benchmarks import cameras
+from camrt.benchmarks.compare import multi_camera as cameras
 from camrt.benchmarks.bench import random_images
 from camrt.benchmarks.interleave import interleave, median_ms, median_ratio
 from camrt.benchmarks.machine import describe_machine, in_words
-from camrt.benchmarks.tables import table
+from camrt.benchmarks.report.tables import table
 from camrt.errors import ProviderError
 from camrt.runtime.frames import Image
 from camrt.runtime.inference.model import Model, load

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from camrt.benchmarks import guard, tables
+from camrt.benchmarks.report import regression_check as guard
+from camrt.benchmarks.report import tables
 from camrt.errors import CamrtError
 from support import REPOSITORY
 from support.needs import environment

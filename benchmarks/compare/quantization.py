@@ -1,6 +1,6 @@
 """Quantized model files beside what they were made from, over several networks, measured in one run.
 
-    python -m camrt.benchmarks.quantization --data FOLDER [--json FILE] [--documents FILE ...]
+    python -m camrt.benchmarks.compare.quantization --data FOLDER [--json FILE] [--documents FILE ...]
 
 ``FOLDER`` has models, photos and boxes as `docs/quantize.md` says. Trained networks are quantized as ``camrt quantize``
 does it; networks with random weights, whose answers mean nothing, are for the speed alone: all of their body is in
@@ -20,10 +20,11 @@ import numpy as np
 import onnx
 from onnx import ModelProto, helper, numpy_helper
 
-from camrt.benchmarks import rivals, tables
-from camrt.benchmarks.localization import localize, read_boxes
+from camrt.benchmarks.compare import baselines as rivals
+from camrt.benchmarks.report import tables
+from camrt.runtime.evaluation.localization import localize, read_boxes
 from camrt.benchmarks.machine import describe_machine, in_words
-from camrt.benchmarks.quantized_speed import open_pair, speed
+from camrt.benchmarks.compare_speed import open_pair, speed
 from camrt.export import attach, quantize
 from camrt.export.quantize.calibration import read_calibration
 from camrt.export.graph.graph import Graph, copied

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from camrt.benchmarks import rivals
+from camrt.benchmarks.compare import baselines as rivals
 from camrt.errors import CamrtError
 from support.needs import environment
 
@@ -19,7 +19,7 @@ NAMES = {
 COMPARE = """
 import json, sys
 from pathlib import Path
-from camrt.benchmarks import rivals
+from camrt.benchmarks.compare import baselines as rivals
 file = Path(sys.argv[1])
 contest = rivals.WholeFrame(rivals.export_network("mobilenet_v2", file), file, threads=2)
 rows = rivals.whole_frame(contest, ((96, 64), (64, 64)), threads=2, rounds=1)

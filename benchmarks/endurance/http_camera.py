@@ -1,6 +1,6 @@
 """A network camera made of the synthetic scene: MJPEG over HTTP, in a process of its own, to be killed at will.
 
-python -m camrt.benchmarks.http_camera PORT [FPS]
+python -m camrt.benchmarks.endurance.http_camera PORT [FPS]
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _FRAMES: Final = 75
 @contextlib.contextmanager
 def camera(port: int, fps: float = FPS) -> Iterator[None]:
     """Run the camera in a process of its own; at the end it is killed, as when a cable is pulled: nothing is said."""
-    command = [sys.executable, "-m", "camrt.benchmarks.http_camera", str(port), str(fps)]
+    command = [sys.executable, "-m", "camrt.benchmarks.endurance.http_camera", str(port), str(fps)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         try:

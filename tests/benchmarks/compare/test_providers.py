@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from camrt.benchmarks import providers
+from camrt.benchmarks.compare import providers
 from support import REPOSITORY
 from support.command import succeeds
 from support.needs import environment

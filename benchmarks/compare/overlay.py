@@ -1,6 +1,6 @@
 """The overlay kernel beside what one would use instead: OpenCV's chain of resize, applyColorMap and addWeighted.
 
-python -m camrt.benchmarks.overlay [--rounds N] [--threads N] [--json]
+python -m camrt.benchmarks.compare.overlay [--rounds N] [--threads N] [--json]
 """
 
 import argparse
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camrt import kernels
-from camrt.benchmarks import tables
+from camrt.benchmarks.report import tables
 from camrt.benchmarks.interleave import compare, interleave
 from camrt.benchmarks.machine import describe_machine, in_words
 from camrt.geometry import place

@@ -1,6 +1,6 @@
 """Everything that camrt says of its speed, measured in one run.
 
-    python -m camrt.benchmarks.report [--rounds N] [--threads N] [--json FILE] [--chart FILE] [--documents FILE ...]
+    python -m camrt.benchmarks.report.report [--rounds N] [--threads N] [--json FILE] [--chart FILE] [--documents FILE ...]
 
 Prints Markdown tables; ``--json`` keeps the numbers, ``--chart`` draws those of whole frames, ``--documents`` fills the
 tables of documents anew (see `tables`). Needs the extras ``export``, ``cpu`` and ``bench``.
@@ -17,7 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from camrt import kernels
-from camrt.benchmarks import cameras, chart, overlay, rivals, tables
+from camrt.benchmarks import chart
+from camrt.benchmarks.compare import multi_camera as cameras
+from camrt.benchmarks.compare import overlay
+from camrt.benchmarks.compare import baselines as rivals
+from camrt.benchmarks.report import tables
 from camrt.benchmarks.machine import describe_machine
 from camrt.runtime.inference.model import load
 from camrt.runtime.maps.row_pool import usable_cores

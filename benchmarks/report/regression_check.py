@@ -1,6 +1,6 @@
 """Has anything become slower? Compares ratios, not times, with those that are committed.
 
-    python -m camrt.benchmarks.guard [--committed FILE] [--rounds N]
+    python -m camrt.benchmarks.report.regression_check [--committed FILE] [--rounds N]
 
 Measures everything (`report`), on as many threads as the committed numbers were; where anything lost more than a fifth,
 measures again, prints what lost so much both times and exits with status 1 where anything did. On another processor
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from camrt.benchmarks import report
+from camrt.benchmarks.report import report
 
 COMMITTED: Final = Path("docs/performance.json")
 _MOST_LOST: Final = 0.2

@@ -1,6 +1,6 @@
 """How many viewers and cameras one machine carries: frame rate, delay, processor time and memory.
 
-    python -m camrt.benchmarks.load [--model FILE] [--viewers N ...] [--cameras N ...] [--seconds S] [--json FILE]
+    python -m camrt.benchmarks.endurance.load [--model FILE] [--viewers N ...] [--cameras N ...] [--seconds S] [--json FILE]
 
 ``camrt live --serve`` runs in a process of its own, as do its cameras; whoever watches is threads of this one, on the
 same machine, so that many of them take from what they measure. With several cameras the mosaic is watched.
@@ -17,12 +17,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from camrt.benchmarks import tables
-from camrt.benchmarks.http_camera import camera, free_port
+from camrt.benchmarks.report import tables
+from camrt.benchmarks.endurance.http_camera import camera, free_port
 from camrt.benchmarks.machine import describe_machine, in_words
-from camrt.benchmarks.process import live
-from camrt.benchmarks.soak import MODEL
-from camrt.benchmarks.viewers import Follower, Viewer, state_of
+from camrt.benchmarks.endurance.live_process import live
+from camrt.benchmarks.endurance.soak import MODEL
+from camrt.benchmarks.endurance.viewers import Follower, Viewer, state_of
 
 VIEWERS: Final = (1, 2, 4, 8, 16, 32)
 CAMERAS: Final = (1, 2, 4, 8)

@@ -7,9 +7,9 @@ import onnx
 import pytest
 
 import camrt
-from camrt.benchmarks import tables
-from camrt.benchmarks.localization import Boxed, localize, read_boxes
-from camrt.benchmarks.quantization import in_float, tables_of
+from camrt.benchmarks.report import tables
+from camrt.runtime.evaluation.localization import Boxed, localize, read_boxes
+from camrt.benchmarks.compare.quantization import in_float, tables_of
 from camrt.export import attach
 from camrt.export.graph.synthetic_images import read_pictures
 from camrt.export.graph.preprocessing import Preprocessing

@@ -1,6 +1,6 @@
 """How long a frame takes from the camera to the eye: glass to glass, but for the two glasses.
 
-    python -m camrt.benchmarks.delay [--seconds S] [--json]
+    python -m camrt.benchmarks.endurance.browser_latency [--seconds S] [--json]
 
 A camera is made up whose frames carry their number as a bar code of black and white blocks. They go the whole way:
 model, overlay, JPEG, HTTP, a real Chromium without a window, which reads the number back from the picture on its page

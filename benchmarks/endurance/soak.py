@@ -1,6 +1,6 @@
 """Does it run for weeks? A camera that dies again and again, browsers that come and go, and what that leaves behind.
 
-    python -m camrt.benchmarks.soak [--minutes M] [--model FILE] [--json FILE]
+    python -m camrt.benchmarks.endurance.soak [--minutes M] [--model FILE] [--json FILE]
 
 ``camrt live --serve`` watches a network camera, which is killed and started again about twice a minute. Viewers stay,
 come and go, or do not take the picture that they asked for; a video and events are written and rotated. Memory,
@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from camrt.benchmarks.http_camera import camera, free_port
+from camrt.benchmarks.endurance.http_camera import camera, free_port
 from camrt.benchmarks.machine import describe_machine, in_words
-from camrt.benchmarks.process import Watched, live
-from camrt.benchmarks.viewers import Viewer, state_of
+from camrt.benchmarks.endurance.live_process import Watched, live
+from camrt.benchmarks.endurance.viewers import Viewer, state_of
 from camrt.errors import CamrtError
 from camrt.runtime.sources import synthetic as scene
 

@@ -20,8 +20,8 @@ from PIL import Image as PilImage
 
 import camrt
 from camrt.benchmarks.interleave import compare, interleave
-from camrt.benchmarks.overlay import MAPS, ThriftyChain, heatmap_of, usual_chain
-from camrt.benchmarks.vision import (
+from camrt.benchmarks.compare.overlay import MAPS, ThriftyChain, heatmap_of, usual_chain
+from camrt.benchmarks.compare.torch_libraries import (
     CAM,
     GradCAM,
     models,

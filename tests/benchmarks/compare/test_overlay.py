@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from camrt.benchmarks import overlay
+from camrt.benchmarks.compare import overlay
 from camrt.benchmarks.interleave import interleave
 from camrt.geometry import Placement
 from camrt.runtime.maps.overlay import OverlayStyle, paint
