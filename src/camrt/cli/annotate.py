@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from camrt.cli.options import add_session_flags, add_style_flags, classes_of, open_model, stop_on_signals, style_of
+from camrt.cli.common_flags import add_session_flags, add_style_flags, classes_of, open_model, stop_on_signals, style_of
 
 
 def add(commands: Any) -> None:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from camrt.cli.conversion import add_flags, options, show, size
+from camrt.cli.export_flags import add_flags, options, show, size
 
 EPILOG = """\
 examples:

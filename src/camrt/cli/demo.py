@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from camrt.cli import live
-from camrt.cli.options import add_session_flags, add_style_flags, classes_of, open_model, stop_on_signals, style_of
+from camrt.cli.common_flags import add_session_flags, add_style_flags, classes_of, open_model, stop_on_signals, style_of
 from camrt.errors import SinkError, UsageError
 
 if TYPE_CHECKING:

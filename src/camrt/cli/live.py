@@ -9,8 +9,8 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from camrt.cli.notify import Notifier
-from camrt.cli.options import (
+from camrt.cli.systemd import Notifier
+from camrt.cli.common_flags import (
     add_session_flags,
     add_steady_flags,
     add_style_flags,
@@ -20,9 +20,9 @@ from camrt.cli.options import (
 )
 from camrt.cli.recording import check_files, files_of, keeps_pictures, open_recorders
 from camrt.cli.reload import Reloader
-from camrt.cli.rotation import add_rotation_flags
-from camrt.cli.serving import add_serve_flags, serve
-from camrt.cli.watching import Watcher
+from camrt.cli.rotation_flags import add_rotation_flags
+from camrt.cli.serve_flags import add_serve_flags, serve
+from camrt.cli.window import Watcher
 from camrt.errors import CamrtError, UsageError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from camrt.cli.rotation import rotation_of
+from camrt.cli.rotation_flags import rotation_of
 from camrt.errors import UsageError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from camrt.cli.options import view_of
+from camrt.cli.common_flags import view_of
 from camrt.errors import UsageError
 
 if TYPE_CHECKING:
