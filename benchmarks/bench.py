@@ -17,11 +17,11 @@ from camrt.benchmarks.interleave import median_ratio
 from camrt.errors import CamrtError
 from camrt.runtime.frames import Frame, Image
 from camrt.runtime.inference.model import Model
-from camrt.runtime.maps.overlay import OverlayStyle
-from camrt.runtime.stream.pipeline import Pipeline
 from camrt.runtime.inference.providers import spin_us
-from camrt.runtime.render.renderer import Renderer
+from camrt.runtime.maps.overlay import OverlayStyle
 from camrt.runtime.render.display_settings import View
+from camrt.runtime.render.renderer import Renderer
+from camrt.runtime.stream.pipeline import Pipeline
 
 STAGES = ("preprocess", "inference", "cam", "overlay")
 _BLOCK_S = 0.5

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from camrt import __version__
-from camrt.runtime.maps.row_pool import usable_cores
+from camrt.cores import usable_cores
 
 _PACKAGES = (
     *("numpy", "numba", "onnxruntime", "onnxruntime-gpu", "opencv-python", "openvino", "torch", "torchcam", "grad-cam"),

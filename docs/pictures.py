@@ -18,18 +18,18 @@ import numpy as np
 from skimage import data
 
 import camrt
-from camrt import export, runtime
+from camrt import export
+from camrt.runtime.assets import DEMO_MODEL
 from camrt.runtime.frames import Frame, Image
 from camrt.runtime.maps.overlay import OverlayStyle
+from camrt.runtime.render.display_settings import View
 from camrt.runtime.render.renderer import Renderer
 from camrt.runtime.sources.synthetic import Scene
-from camrt.runtime.render.display_settings import View
 
 HERE = Path(__file__).resolve().parent
 TEST_DATA = Path(os.environ.get("CAMRT_TEST_DATA", HERE.parent.parent / "shared" / "data"))
 HEIGHT = 432
 SCENE_FRAME = 200
-DEMO = Path(runtime.__path__[0]) / "assets" / "demo.onnx"
 
 
 def overlay(model: Path, image: Image, style: OverlayStyle) -> Image:
@@ -47,7 +47,7 @@ def browser_view(target: Path) -> None:
     """Take a picture of the page of ``camrt live --serve``, the synthetic camera with two maps side by side."""
     from playwright.sync_api import sync_playwright
 
-    command = [sys.executable, "-m", "camrt.cli", "live", str(DEMO), "--source", "synthetic", "--serve", "0"]
+    command = [sys.executable, "-m", "camrt.cli", "live", str(DEMO_MODEL), "--source", "synthetic", "--serve", "0"]
     with (
         subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as live,
         sync_playwright() as player,
@@ -77,7 +77,7 @@ def main() -> None:
         model = Path(folder) / "mobilenetv2.onnx"
         export.attach(classifier, model, labels=labels)
         cat = overlay(model, np.asarray(photo, np.uint8), OverlayStyle())
-    demo = overlay(DEMO, scene, OverlayStyle())
+    demo = overlay(DEMO_MODEL, scene, OverlayStyle())
     gap = np.full((HEIGHT, 8, 3), 255, np.uint8)
     target = HERE / "images" / "overlay.png"
     target.parent.mkdir(exist_ok=True)

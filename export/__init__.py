@@ -8,18 +8,20 @@ class activation map explains; `quantize` makes a model file into one that compu
 Names load on first use: `attach` and `quantize` never import torch.
 """
 
+import sys
 from importlib.util import find_spec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from camrt.errors import MissingExtra
 from camrt.loading import load_undisturbed
 
 if TYPE_CHECKING:
+    from camrt.export.attach import attach
+    from camrt.export.from_torch import from_torch
+    from camrt.export.quantize.quantize import quantize
     from camrt.export.survey import survey
     from camrt.export.train.gap_cnn import to_gap_cnn
-    from camrt.export.attach import attach
-    from camrt.export.quantize.quantize import quantize
-    from camrt.export.from_torch import from_torch
 
 __all__ = ["attach", "from_torch", "quantize", "survey", "to_gap_cnn"]
 
@@ -34,6 +36,18 @@ _HOMES = {
 for _name in ("onnx", "torch"):
     if find_spec(_name) is None:
         raise MissingExtra(f"camrt.export needs {_name}, which is not installed: pip install 'camrt[export]'")
+
+
+class _Package(ModuleType):
+    """This package. A public name keeps its function although a module or folder of the same name is imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # `import camrt.export.quantize.int8` sets the attribute `quantize` of this package to that folder.
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

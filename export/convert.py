@@ -10,16 +10,16 @@ from onnx import ModelProto
 
 import camrt
 from camrt.errors import ModelFileError, UsageError
-from camrt.export import openvino_model_api as model_api
-from camrt.export.head.class_maps import halves
-from camrt.export.verify.map_cost import measure_cost
+from camrt.export import openvino_model_api
 from camrt.export.graph.graph import Graph, opset_of
+from camrt.export.graph.preprocessing import Pixels, Preprocessing
+from camrt.export.graph.synthetic_images import read_pictures, synthetic_pictures
+from camrt.export.head.class_maps import halves
 from camrt.export.head.find import Head, find_head
 from camrt.export.labels import check_labels, read_labels
 from camrt.export.openvino_model_api import Stated
-from camrt.export.graph.synthetic_images import read_pictures, synthetic_pictures
-from camrt.export.graph.preprocessing import Pixels, Preprocessing
 from camrt.export.rewrite import operate, prepare
+from camrt.export.verify.map_cost import measure_cost
 from camrt.export.verify.model import Forward, Subject, Verification, verify
 from camrt.export.writing import write_model
 from camrt.model_file import CLASS_MAPS, FEATURES, Activation, InputGeometry, Interpolation, ModelInfo, Resize
@@ -98,7 +98,7 @@ def convert(
         UsageError: what was asked for does not fit the classifier.
         MissingExtra: ONNX Runtime is not installed.
     """
-    stated = model_api.read(model)
+    stated = openvino_model_api.read(model)
     labels = read_labels(request.labels)
     pixels = request.pixels
     if stated is not None:
@@ -199,8 +199,10 @@ def _finish(model: ModelProto, info: ModelInfo, verification: Verification) -> N
         for dimension, length in zip(dimensions, verification.shapes[output.name], strict=True):
             if dimension.dim_param != "N":
                 dimension.dim_value = length
-    others = {entry.key: entry.value for entry in model.metadata_props if not entry.key.startswith(model_api.PREFIX)}
-    onnx.helper.set_model_props(model, others | model_api.entries(info) | info.to_metadata())
+    others = {
+        entry.key: entry.value for entry in model.metadata_props if not entry.key.startswith(openvino_model_api.PREFIX)
+    }
+    onnx.helper.set_model_props(model, others | openvino_model_api.entries(info) | info.to_metadata())
 
 
 def _assumptions(

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from camrt.export.head.affine import Affine
-from camrt.export.head.class_maps import add_class_maps
 from camrt.export.graph.graph import Graph, copied
-from camrt.export.head.find import Head
 from camrt.export.graph.network_input import NetworkInput, free_batch, read_input
-from camrt.export.head.pooling import Pooled
 from camrt.export.graph.preprocessing import Preprocessing
 from camrt.export.graph.qoperator_to_qdq import to_qdq
+from camrt.export.head.affine import Affine
+from camrt.export.head.class_maps import add_class_maps
+from camrt.export.head.find import Head
+from camrt.export.head.pooling import Pooled
 from camrt.model_file import (
     ASKED_MAP,
     CAM_BIAS,

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from camrt.errors import CamrtError
-from camrt.export.head.split_points import find_cuts
-from camrt.export.head.find import Head, find_head
 from camrt.export.graph.read import read_classifier
-from camrt.export.rewrite import prepare
+from camrt.export.head.find import Head, find_head
 from camrt.export.head.nonlinear import Tail, find_tail
+from camrt.export.head.split_points import find_cuts
+from camrt.export.rewrite import prepare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from camrt.runtime.assets import DEMO_MODEL
 from support import REPOSITORY
 from support.command import interrupt
 from support.events import read_events
@@ -62,7 +63,7 @@ def test_the_units_own_command_line_runs_and_speaks_to_systemd(tmp_path):
     service = unit()["Service"]
     assert (service["Type"], int(service["WatchdogSec"].removesuffix("s")) >= 10) == ("notify", True)
     settings = (DEPLOY / "camrt.toml").read_text().replace('source = "0"', 'source = "synthetic"')
-    model = REPOSITORY / "runtime" / "assets" / "demo.onnx"
+    model = DEMO_MODEL
     (tmp_path / "camrt.toml").write_text(settings.replace("/etc/camrt/model.onnx", str(model)))
     words = service["ExecStart"].replace("/etc/camrt", str(tmp_path)).split()
     assert words[0] == INSTALLED

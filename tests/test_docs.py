@@ -116,8 +116,9 @@ def test_everything_that_is_told_to_be_typed_works(newcomer, fresh_environment, 
             if language == "text":  # what does not end by itself, or needs what does not; its tests are its own
                 continue
             if language == "python":
-                # torchvision's wheel may not fit this torch, which camrt.benchmarks.compare.torch_libraries mends.
-                run([sys.executable, "-c", f"import camrt.benchmarks.compare.torch_libraries\n{text}"], newcomer, environment())
+                # torchvision's wheel may not fit this torch: camrt.benchmarks.compare.torch_libraries fixes that.
+                code = f"import camrt.benchmarks.compare.torch_libraries\n{text}"
+                run([sys.executable, "-c", code], newcomer, environment())
             elif language == "sh":
                 for command in text.splitlines():
                     if command != TEST_COMMAND:

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from camrt.runtime.assets import DEMO_MODEL
 from support import REPOSITORY
 from support.needs import skip_or_fail
 from support.wheels import TIMEOUT_S
@@ -102,7 +103,7 @@ def test_what_the_image_installs_runs_as_nobody_on_a_root_that_cannot_be_written
     (root / "etc" / "camrt").mkdir()
     given = (REPOSITORY / "deploy" / "camrt.toml").read_text()
     (root / "etc" / "camrt" / "camrt.toml").write_text(given.replace('source = "0"', 'source = "synthetic"'))
-    shutil.copy2(REPOSITORY / "runtime" / "assets" / "demo.onnx", root / "etc" / "camrt" / "model.onnx")
+    shutil.copy2(DEMO_MODEL, root / "etc" / "camrt" / "model.onnx")
 
     assert instructions("USER") == ["10001:10001"]
     told = [word.replace("$PATH", "/usr/bin:/bin") for word in " ".join(instructions("ENV")).split()]

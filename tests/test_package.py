@@ -100,8 +100,8 @@ def test_the_runtime_works_where_neither_torch_nor_onnx_is_installed(installed, 
     environment = _without(TORCH_AND_ONNX, tmp_path / "site")
     code = (
         "import importlib.util as u; assert not any(map(u.find_spec, ('torch', 'onnx')));"
-        "import numpy, camrt, pathlib; from camrt import runtime, kernels;"
-        "model = camrt.load(pathlib.Path(runtime.__path__[0]) / 'assets' / 'demo.onnx');"
+        "import numpy, camrt; from camrt import kernels; from camrt.runtime.assets import DEMO_MODEL;"
+        "model = camrt.load(DEMO_MODEL);"
         "frame = numpy.zeros((48, 64, 3), numpy.uint8); print(model(frame).draw(frame).shape)"
     )
     assert run(installed, "-c", code, cwd=tmp_path, env=environment).strip() == "(48, 64, 3)"
@@ -117,8 +117,8 @@ def test_without_torch_and_onnx_the_export_room_names_its_extra(installed, tmp_p
 def test_without_onnxruntime_the_first_use_says_which_extra_to_install(installed, tmp_path):
     environment = _without(ONNXRUNTIME, tmp_path / "site")
     code = (
-        "import camrt, pathlib; from camrt import runtime\n"
-        "try:\n    camrt.load(pathlib.Path(runtime.__path__[0]) / 'assets' / 'demo.onnx')\n"
+        "import camrt; from camrt.runtime.assets import DEMO_MODEL\n"
+        "try:\n    camrt.load(DEMO_MODEL)\n"
         "except camrt.CamrtError as error:\n    print(error)"
     )
     printed = run(installed, "-c", code, cwd=tmp_path, env=environment)

@@ -1,1 +1,1 @@
-"""TODO."""
+"""camrt beside other libraries, providers and camera counts."""

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 
 import camrt
-from camrt.benchmarks.interleave import compare, interleave
 from camrt.benchmarks.compare.overlay import MAPS, ThriftyChain, heatmap_of, usual_chain
 from camrt.benchmarks.compare.torch_libraries import (
     CAM,
@@ -29,10 +28,11 @@ from camrt.benchmarks.compare.torch_libraries import (
     settled,
     show_cam_on_image,
 )
+from camrt.benchmarks.interleave import compare, interleave
 from camrt.errors import CamrtError
 from camrt.export import from_torch
-from camrt.export.graph.synthetic_images import synthetic_pictures
 from camrt.export.graph.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from camrt.export.graph.synthetic_images import synthetic_pictures
 from camrt.geometry import place
 from camrt.model_file import InputGeometry
 from camrt.runtime.frames import Image

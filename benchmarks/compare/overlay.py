@@ -14,14 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camrt import kernels
-from camrt.benchmarks.report import tables
 from camrt.benchmarks.interleave import compare, interleave
 from camrt.benchmarks.machine import describe_machine, in_words
+from camrt.benchmarks.report import tables
+from camrt.cores import usable_cores
 from camrt.geometry import place
 from camrt.model_file import InputGeometry
 from camrt.runtime.frames import Image
 from camrt.runtime.maps.overlay import OverlayStyle, paint
-from camrt.runtime.maps.row_pool import RowPool, usable_cores
+from camrt.runtime.maps.row_pool import RowPool
 
 SIZES = ((640, 480), (1280, 720), (1920, 1080), (3840, 2160))
 MAPS = ("scene 7", "scene 14", "scene 32", "noise 7", "noise 32")

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from camrt import model_file
-from camrt.benchmarks.compare import multi_camera as cameras
 from camrt.benchmarks.bench import random_images
+from camrt.benchmarks.compare import multi_camera
 from camrt.benchmarks.interleave import interleave, median_ms, median_ratio
 from camrt.benchmarks.machine import describe_machine, in_words
 from camrt.benchmarks.report.tables import table
@@ -35,7 +35,7 @@ _BINDING_TURN = 6
 
 
 def measure(path: Path, provider: str, size: tuple[int, int], seconds: float) -> dict[str, Any]:
-    """Measure one provider; see `batches`, `binding` and `cameras.measure`.
+    """Measure one provider; see `batches`, `binding` and `multi_camera.measure`.
 
     Raises:
         ProviderError: it cannot run here.
@@ -46,7 +46,7 @@ def measure(path: Path, provider: str, size: tuple[int, int], seconds: float) ->
         "provider": provider,
         "batches": batches(model, images, seconds),
         "binding": binding(model),
-        "streams": cameras.measure(model, *size, STREAMS, 1, turn_s=seconds),
+        "streams": multi_camera.measure(model, *size, STREAMS, 1, turn_s=seconds),
     }
 
 

@@ -20,18 +20,19 @@ import numpy as np
 import onnx
 from onnx import ModelProto, helper, numpy_helper
 
-from camrt.benchmarks.compare import baselines as rivals
-from camrt.benchmarks.report import tables
-from camrt.runtime.evaluation.localization import localize, read_boxes
-from camrt.benchmarks.machine import describe_machine, in_words
+from camrt.benchmarks.compare import baselines
 from camrt.benchmarks.compare_speed import open_pair, speed
+from camrt.benchmarks.machine import describe_machine, in_words
+from camrt.benchmarks.report import tables
 from camrt.export import attach, quantize
-from camrt.export.quantize.calibration import read_calibration
 from camrt.export.graph.graph import Graph, copied
-from camrt.export.quantize.int8 import Quantizer
 from camrt.export.quantize.backbone import take_apart
+from camrt.export.quantize.calibration import read_calibration
+from camrt.export.quantize.int8 import Quantizer
 from camrt.export.quantize.quantize import read_model_file
 from camrt.export.writing import write_model
+from camrt.runtime.assets import DEMO_MODEL
+from camrt.runtime.evaluation.localization import localize, read_boxes
 from camrt.runtime.inference.model import load
 from camrt.runtime.sources.synthetic import FRAMES_PER_ACT, Scene
 
@@ -40,7 +41,6 @@ RANDOM = ("mobilenet_v2", "resnet50")
 SHRUNK = ("mobilenet_v1_0.25_128", "resnet8_large_cifar10")
 """Those that see photos at half their size or less: averaged, as their notes were made."""
 PHOTOS = ("images_boxes", "images_cls")
-DEMO = Path(__file__).parent.parent / "runtime" / "assets" / "demo.onnx"
 SCENES = 30
 """Synthetic scenes, one picture an act, that the demo's model is judged by."""
 
@@ -63,7 +63,7 @@ def measure(data: Path, folder: Path) -> Iterator[dict[str, Any]]:
     scenes.mkdir()
     _render(scenes)
     demo = folder / "demo.onnx"
-    demo.write_bytes(DEMO.read_bytes())
+    demo.write_bytes(DEMO_MODEL.read_bytes())
     yield _trained_row("demo", demo, [scenes], data, None)
     for name in RANDOM:
         yield _random_row(name, photos, folder)
@@ -90,7 +90,7 @@ def _trained_row(name: str, file: Path, pictures: Sequence[Path], data: Path, of
 
 def _random_row(name: str, pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
     file, target = folder / f"{name}.onnx", folder / f"{name}.int8.onnx"
-    rivals.export_network(name, file)
+    baselines.export_network(name, file)
     model, info = read_model_file(file)
     assert info.geometry is not None  # read_model_file refuses a file without
     calibrating = read_calibration(pictures, info.geometry).calibrating

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Long runs and many viewers: soak, load, latency."""

@@ -14,21 +14,20 @@ import shutil
 import statistics
 import threading
 import time
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 import camrt
 from camrt.errors import CamrtError, MissingExtra
-from camrt.runtime.sources import synthetic as scene
+from camrt.runtime.assets import DEMO_MODEL
 from camrt.runtime.frames import Frame, Image
 from camrt.runtime.maps.overlay import OverlayStyle
-from camrt.runtime.stream.pipeline import Pipeline
-from camrt.runtime.render.renderer import Renderer
 from camrt.runtime.render.display_settings import View
+from camrt.runtime.render.renderer import Renderer
+from camrt.runtime.sources import synthetic
+from camrt.runtime.stream.pipeline import Pipeline
 
-MODEL: Final = Path(scene.__file__).parent / "assets" / "demo.onnx"
 _WARM_UP_S: Final = 3.0
 _BITS: Final = 16
 _BLOCK: Final = 32  # pixels: JPEG blurs what is much smaller
@@ -65,13 +64,13 @@ class NumberedCamera:
     """The synthetic camera with each frame's number on it, most significant bit first, from the upper left."""
 
     def __init__(self, views: int = 90) -> None:
-        self._scene = scene.SyntheticSource(scene.Scene(seed=0))
+        self._scene = synthetic.SyntheticSource(synthetic.Scene(seed=0))
         self._ahead = [
-            scene.Scene(seed=0).view(index).image for index in range(views)
+            synthetic.Scene(seed=0).view(index).image for index in range(views)
         ]  # drawing would add to the delay
         self.name = "numbered"
         self.live = True
-        self.fps: float | None = scene.FPS
+        self.fps: float | None = synthetic.FPS
         self.frame_count: int | None = None
         self.problems: list[str] = []
         self.made_ms: dict[int, float] = {}
@@ -84,8 +83,8 @@ class NumberedCamera:
         """Return the next frame at its time."""
         now = time.perf_counter()
         self._first_s = now if self._first_s is None else self._first_s
-        self._number = max(self._number + 1, int((now - self._first_s) * scene.FPS))
-        if self._closed.wait(max(0.0, self._first_s + self._number / scene.FPS - now)):
+        self._number = max(self._number + 1, int((now - self._first_s) * synthetic.FPS))
+        if self._closed.wait(max(0.0, self._first_s + self._number / synthetic.FPS - now)):
             return None
         image = self._ahead[self._number % len(self._ahead)].copy()
         number = self._number % 2**_BITS
@@ -120,7 +119,7 @@ def measure(seconds: float) -> dict[str, Any]:
     from camrt.runtime.serve import Hub, Server
     from camrt.runtime.serve.server import Address
 
-    model, view, camera = camrt.load(MODEL), View(_STYLE), NumberedCamera()
+    model, view, camera = camrt.load(DEMO_MODEL), View(_STYLE), NumberedCamera()
     hub = Hub(model, view, [camera.name])
     renderer = Renderer(view, hud=False, provider=None, threads=model.spare_threads)
     pipeline = Pipeline(model, camera, renderer, [hub.sink(0)])

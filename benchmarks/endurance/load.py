@@ -1,6 +1,7 @@
 """How many viewers and cameras one machine carries: frame rate, delay, processor time and memory.
 
-    python -m camrt.benchmarks.endurance.load [--model FILE] [--viewers N ...] [--cameras N ...] [--seconds S] [--json FILE]
+    python -m camrt.benchmarks.endurance.load [--model FILE] [--viewers N ...] [--cameras N ...] [--seconds S]
+        [--json FILE]
 
 ``camrt live --serve`` runs in a process of its own, as do its cameras; whoever watches is threads of this one, on the
 same machine, so that many of them take from what they measure. With several cameras the mosaic is watched.
@@ -17,12 +18,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from camrt.benchmarks.report import tables
 from camrt.benchmarks.endurance.http_camera import camera, free_port
-from camrt.benchmarks.machine import describe_machine, in_words
 from camrt.benchmarks.endurance.live_process import live
-from camrt.benchmarks.endurance.soak import MODEL
 from camrt.benchmarks.endurance.viewers import Follower, Viewer, state_of
+from camrt.benchmarks.machine import describe_machine, in_words
+from camrt.benchmarks.report import tables
+from camrt.runtime.assets import DEMO_MODEL
 
 VIEWERS: Final = (1, 2, 4, 8, 16, 32)
 CAMERAS: Final = (1, 2, 4, 8)
@@ -100,7 +101,7 @@ def tables_of(found: Mapping[str, Any]) -> dict[str, str]:
 def main() -> int:
     """Measure and print; returns the exit status."""
     parser = argparse.ArgumentParser(description="frame rate, delay and load by the number of viewers and cameras")
-    parser.add_argument("--model", type=Path, default=MODEL)
+    parser.add_argument("--model", type=Path, default=DEMO_MODEL)
     parser.add_argument("--viewers", type=int, nargs="+", default=list(VIEWERS), help="at one camera")
     parser.add_argument("--cameras", type=int, nargs="+", default=list(CAMERAS), help="at one viewer")
     parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")

@@ -22,13 +22,12 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from camrt.benchmarks.endurance.http_camera import camera, free_port
-from camrt.benchmarks.machine import describe_machine, in_words
 from camrt.benchmarks.endurance.live_process import Watched, live
 from camrt.benchmarks.endurance.viewers import Viewer, state_of
+from camrt.benchmarks.machine import describe_machine, in_words
 from camrt.errors import CamrtError
-from camrt.runtime.sources import synthetic as scene
+from camrt.runtime.assets import DEMO_MODEL
 
-MODEL: Final = Path(scene.__file__).parent / "assets" / "demo.onnx"
 WARM_UP_S: Final = 30.0
 """In which memory, threads and files find their level: the first loss, the first viewers, the kernels."""
 _ALIVE_S: Final = 15.0
@@ -170,7 +169,7 @@ def main() -> int:
     """Soak and print; returns 1 if something is not as it should be."""
     parser = argparse.ArgumentParser(description="run for long, with losses, and see what that leaves behind")
     parser.add_argument("--minutes", type=float, default=120.0)
-    parser.add_argument("--model", type=Path, default=MODEL)
+    parser.add_argument("--model", type=Path, default=DEMO_MODEL)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found")
     args = parser.parse_args()
     found = {**soak(args.model, args.minutes), "machine": describe_machine()}

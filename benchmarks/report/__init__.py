@@ -1,1 +1,1 @@
-"""TODO."""
+"""All measurements in one run, and the tables of the documents."""

@@ -1,6 +1,7 @@
 """Everything that camrt says of its speed, measured in one run.
 
-    python -m camrt.benchmarks.report.report [--rounds N] [--threads N] [--json FILE] [--chart FILE] [--documents FILE ...]
+    python -m camrt.benchmarks.report.report [--rounds N] [--threads N] [--json FILE] [--chart FILE]
+        [--documents FILE ...]
 
 Prints Markdown tables; ``--json`` keeps the numbers, ``--chart`` draws those of whole frames, ``--documents`` fills the
 tables of documents anew (see `tables`). Needs the extras ``export``, ``cpu`` and ``bench``.
@@ -18,13 +19,11 @@ from typing import Any
 
 from camrt import kernels
 from camrt.benchmarks import chart
-from camrt.benchmarks.compare import multi_camera as cameras
-from camrt.benchmarks.compare import overlay
-from camrt.benchmarks.compare import baselines as rivals
-from camrt.benchmarks.report import tables
+from camrt.benchmarks.compare import baselines, multi_camera, overlay
 from camrt.benchmarks.machine import describe_machine
+from camrt.benchmarks.report import tables
+from camrt.cores import usable_cores
 from camrt.runtime.inference.model import load
-from camrt.runtime.maps.row_pool import usable_cores
 
 FRAMES = ((640, 480), (1920, 1080))
 NETWORKS = ("mobilenet_v2", "resnet50")
@@ -40,21 +39,21 @@ def measure(threads: int, rounds: int) -> dict[str, Any]:
         rounds: interleaved rounds; live pipelines and cameras, which take half a second and more a turn, get a fifth.
 
     Returns: ``machine``, ``threads``, ``rounds``; ``live``, ``whole_frame``, ``libraries``, ``overlay``, ``cameras``,
-    ``one_core``: lists of what `bench.measure`, `rivals.whole_frame`, `rivals.overlay_only`, `overlay.measure_all`,
-    `cameras.measure` and, pinned to one core, `bench.measure` return.
+    ``one_core``: lists of what `bench.measure`, `baselines.whole_frame`, `baselines.overlay_only`,
+    `overlay.measure_all`, `multi_camera.measure` and, pinned to one core, `bench.measure` return.
     """
     kernels.warm_up()
     few = max(1, rounds // 5)
     with tempfile.TemporaryDirectory() as folder:
         files = {name: Path(folder) / f"{name}.onnx" for name in NETWORKS}
-        networks = {name: rivals.export_network(name, file) for name, file in files.items()}
+        networks = {name: baselines.export_network(name, file) for name, file in files.items()}
         live = _camrt_bench(list(files.values()), threads, few)
         one_core = _camrt_bench(list(files.values()), 1, few, cores=1)
         first = NETWORKS[0]
         shared = load(files[first], provider="cpu", threads=threads)
-        together = cameras.measure(shared, *FRAMES[0], CAMERAS, few)
-        contest = rivals.WholeFrame(networks[first], files[first], threads)
-        whole = rivals.whole_frame(contest, FRAMES, threads, rounds)
+        together = multi_camera.measure(shared, *FRAMES[0], CAMERAS, few)
+        contest = baselines.WholeFrame(networks[first], files[first], threads)
+        whole = baselines.whole_frame(contest, FRAMES, threads, rounds)
         contest.close()
     return {
         "machine": describe_machine(),
@@ -62,7 +61,7 @@ def measure(threads: int, rounds: int) -> dict[str, Any]:
         "rounds": rounds,
         "live": live,
         "whole_frame": whole,
-        "libraries": rivals.overlay_only(overlay.SIZES, threads, rounds),
+        "libraries": baselines.overlay_only(overlay.SIZES, threads, rounds),
         "overlay": overlay.measure_all(threads, rounds),
         "cameras": together,
         "one_core": one_core,

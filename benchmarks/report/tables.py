@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from camrt.benchmarks.report import edge_estimate as edge
 from camrt.benchmarks.machine import in_words
+from camrt.benchmarks.report import edge_estimate
 from camrt.errors import CamrtError
 
 KNOWN = frozenset(
@@ -109,7 +109,7 @@ def one_core(runs: Sequence[Row]) -> str:
     for run in runs:
         times = [stage["p50_ms"] for stage in run["stages"].values()]
         shares = (f"{ms:.2f} ms, {ms / sum(times):.0%}" for ms in times)
-        numbers = f"{run['fps']['overlay']:.0f}", f"{run['ratio']:.2f}", f"{edge.attained(run):.0%}"
+        numbers = f"{run['fps']['overlay']:.0f}", f"{run['ratio']:.2f}", f"{edge_estimate.attained(run):.0%}"
         rows.append((_case(run), *shares, *numbers))
     ends = "frames per second", "with / without the overlay", "inference, of the core's peak"
     return table(("model, frame", *runs[0]["stages"], *ends), rows)
@@ -127,7 +127,7 @@ def estimated(runs: Sequence[Row]) -> str:
                 f"{numbers['other_ms']:.1f} ms",
                 f"about {numbers['fps']:.0f}",
             )
-            for run, device, numbers in edge.estimates(runs)
+            for run, device, numbers in edge_estimate.estimates(runs)
         ),
     )
 

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Read and edit ONNX graphs."""

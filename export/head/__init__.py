@@ -1,1 +1,1 @@
-"""TODO."""
+"""Find the classifier's head and add its class activation maps."""

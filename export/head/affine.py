@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto
 
-from camrt.export.graph.graph import Graph, attribute
 from camrt.export.graph.data_movement import Quantizer, walk_back
+from camrt.export.graph.graph import Graph, attribute
 
 F64 = NDArray[np.float64]
 

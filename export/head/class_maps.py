@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from camrt.export.graph import session as ort
-from camrt.export.head.affine import Affine
-from camrt.export.head.split_points import SHAPE_READERS
 from camrt.export.graph.graph import Graph
+from camrt.export.head.affine import Affine
 from camrt.export.head.nonlinear import Tail
+from camrt.export.head.split_points import SHAPE_READERS
 
 LINEAR = 1e-4
 """Relative error up to which a tail counts as linear; the identity on pictures then proves it."""

@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from onnx import NodeProto
 
 from camrt.errors import HeadNotFound, UsageError
-from camrt.export.head.affine import Affine, trace_affine
-from camrt.export.head.class_maps import as_affine
-from camrt.export.head.split_points import find_cuts
+from camrt.export.graph.data_movement import Quantizer, walk_back
 from camrt.export.graph.graph import Graph, attribute
 from camrt.export.graph.network_input import NetworkInput
-from camrt.export.head.pooling import Pooled, find_pooled
+from camrt.export.head.affine import Affine, trace_affine
+from camrt.export.head.class_maps import as_affine
 from camrt.export.head.diagnose import NO_SCORES, describe, refuse_class_maps, refuse_linear, refuse_pool
-from camrt.export.graph.data_movement import Quantizer, walk_back
 from camrt.export.head.nonlinear import Tail, find_tail
+from camrt.export.head.pooling import Pooled, find_pooled
+from camrt.export.head.split_points import find_cuts
 from camrt.model_file import SALIENCY_MAP, Activation
 from camrt.model_file import Head as HeadKind
 

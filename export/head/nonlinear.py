@@ -19,11 +19,11 @@ from typing import Literal
 
 from onnx import NodeProto
 
-from camrt.export.head.pointwise import Walk
-from camrt.export.head.split_points import SHAPE_READERS, Cut, depending
 from camrt.export.graph.graph import Graph, has_subgraphs, reads
 from camrt.export.graph.network_input import NetworkInput
+from camrt.export.head.pointwise import Walk
 from camrt.export.head.pooling import reduced_axes, token_grid
+from camrt.export.head.split_points import SHAPE_READERS, Cut, depending
 
 Mode = Literal["per_position", "tokens", "masked"]
 MOST_MASKED_BYTES = 2**30

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from onnx import NodeProto
 
-from camrt.export.head.split_points import SHAPE_READERS
 from camrt.export.graph.graph import Graph, attribute
 from camrt.export.head.pooling import covers_map, reduced_axes
+from camrt.export.head.split_points import SHAPE_READERS
 
 
 class Walk:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from camrt.export.graph import session as ort
-from camrt.export.quantize.map_similarity import box_iou, peak_distance, pearson, rank_correlation, warm_box
 from camrt.export.graph.synthetic_images import Pictures
+from camrt.export.quantize.map_similarity import box_iou, peak_distance, pearson, rank_correlation, warm_box
 from camrt.model_file import CAM_WEIGHTS, CLASS_MAPS, FEATURES, SCORES, ModelInfo
 
 F64 = NDArray[np.float64]

@@ -18,10 +18,10 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from camrt.errors import ExportError
 from camrt.export.graph import session as ort
 from camrt.export.graph.graph import Graph, copied
-from camrt.export.quantize.backbone import Parts, pixel_nodes
 from camrt.export.graph.synthetic_images import Pictures
-from camrt.export.quantize.fold_preprocessing import fold_preprocessing, read_pixels
 from camrt.export.head.pooling import find_pooled
+from camrt.export.quantize.backbone import Parts, pixel_nodes
+from camrt.export.quantize.fold_preprocessing import fold_preprocessing, read_pixels
 from camrt.export.quantize.weight_scales import channel_means, convolution_scales, correct_biases
 from camrt.model_file import ASKED_MAP
 

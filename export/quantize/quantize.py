@@ -10,13 +10,13 @@ from onnx import ModelProto, TensorProto
 
 import camrt
 from camrt.errors import ExportError, ModelFileError, UsageError
+from camrt.export.graph.read import read_onnx
+from camrt.export.graph.synthetic_images import Pictures
+from camrt.export.quantize.backbone import take_apart
 from camrt.export.quantize.calibration import CalibrationPictures, read_calibration
+from camrt.export.quantize.fidelity import Fidelity, PictureFidelity, by_class, compare, maps_of, observe, summarize
 from camrt.export.quantize.fp16 import to_half
 from camrt.export.quantize.int8 import METHODS, Method, Quantizer, overflows_here
-from camrt.export.quantize.fidelity import Fidelity, PictureFidelity, by_class, compare, maps_of, observe, summarize
-from camrt.export.quantize.backbone import take_apart
-from camrt.export.graph.synthetic_images import Pictures
-from camrt.export.graph.read import read_onnx
 from camrt.export.verify.quantized import verify_quantized
 from camrt.export.writing import check_target, write_model
 from camrt.model_file import ASKED_MAP, EXACT, OUTPUTS, ModelInfo

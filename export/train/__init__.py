@@ -1,1 +1,1 @@
-"""TODO."""
+"""Networks with global average pooling, and their training."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Proofs that a model file must pass before it is written."""

@@ -11,12 +11,12 @@ from onnx import ModelProto, TensorProto, helper
 
 from camrt.errors import ExportError
 from camrt.export.graph import session as ort
-from camrt.export.head.class_maps import one_cell_each
 from camrt.export.graph.graph import Graph
-from camrt.export.head.find import Head
 from camrt.export.graph.network_input import NetworkInput
-from camrt.export.graph.synthetic_images import Pictures
 from camrt.export.graph.preprocessing import Preprocessing
+from camrt.export.graph.synthetic_images import Pictures
+from camrt.export.head.class_maps import one_cell_each
+from camrt.export.head.find import Head
 from camrt.export.head.nonlinear import Tail
 from camrt.model_file import (
     CAM_BIAS,
@@ -72,7 +72,7 @@ class Subject:
     preprocessing: Preprocessing
     activation: Activation
     halves: tuple[ModelProto, ModelProto] | None = None
-    """Of a head with a tail: the classifier up to the map, and what is behind it (`camrt.export.head.class_maps.halves`)."""
+    """Of a nonlinear head: the backbone and the head, each as a model (`camrt.export.head.class_maps.halves`)."""
 
 
 def verify(subject: Subject, pictures: Pictures, kind: str, forward: Forward | None = None) -> Verification:

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from camrt.export.graph import session as ort
-from camrt.export.quantize.fidelity import maps_of
 from camrt.export.graph.synthetic_images import Pictures
+from camrt.export.quantize.fidelity import maps_of
 from camrt.export.verify.model import HALF_TOLERANCE, TOLERANCE, Checks, check_finite, check_valid
 from camrt.model_file import CAM_BIAS, CAM_WEIGHTS, EXACT, LOGITS, OUTPUTS, ModelInfo
 

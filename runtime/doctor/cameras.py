@@ -5,8 +5,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from camrt.runtime.sources import v4l2
 from camrt.runtime.doctor.finding import OK, WARNING, Finding
+from camrt.runtime.sources import v4l2
 
 
 def findings() -> Iterator[Finding]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from camrt import __version__
+from camrt.cores import usable_cores
 from camrt.runtime.doctor.finding import OK, PROBLEM, WARNING, Finding
-from camrt.runtime.maps.row_pool import usable_cores
 
 _X86 = {"x86_64", "AMD64", "i686", "i386"}
 # How /proc/cpuinfo calls what ONNX Runtime's and Numba's code gains from, and how everybody else does.

@@ -10,8 +10,8 @@ from typing import Final
 
 from camrt.errors import CamrtError
 from camrt.runtime.doctor.finding import OK, PROBLEM, WARNING, Finding
-from camrt.runtime.inference.shared_libraries import needed, preload_cuda, provider_library
 from camrt.runtime.inference.providers import PROVIDERS, onnxruntime
+from camrt.runtime.inference.shared_libraries import needed, preload_cuda, provider_library
 
 JETSON: Final = Path("/etc/nv_tegra_release")
 _PCI: Final = Path("/sys/bus/pci/devices")

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from camrt.runtime.doctor.finding import OK, PROBLEM, Finding, pip, swap
-from camrt.runtime.inference.shared_libraries import wheels_of
 from camrt.runtime.inference.providers import onnxruntime
+from camrt.runtime.inference.shared_libraries import wheels_of
 
 # What OpenCV's wheel needs of a system and small containers lack, and the packages of Debian that have it.
 _SYSTEM_LIBRARIES: Final = ("libGL.so", "libgthread-2.0.so", "libxcb.so")

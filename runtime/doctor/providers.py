@@ -1,18 +1,17 @@
 """Execution providers: which the installed ONNX Runtime has, and which truly run the bundled model."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from camrt.errors import CamrtError
+from camrt.runtime.assets import DEMO_MODEL
 from camrt.runtime.doctor import nvidia
 from camrt.runtime.doctor.finding import OK, PROBLEM, WARNING, Finding, swap
 from camrt.runtime.inference.model import load
 from camrt.runtime.inference.providers import PROVIDERS, onnxruntime
 
-_DEMO: Final = Path(__file__).parents[1] / "assets" / "demo.onnx"
 _OF_NVIDIA: Final = ("cuda", "tensorrt")
 
 
@@ -36,7 +35,7 @@ def findings() -> Iterator[Finding]:
 def _try(name: str) -> Finding:
     subject = f"provider {name}"
     try:
-        model = load(_DEMO, name, threads=1)
+        model = load(DEMO_MODEL, name, threads=1)
         model(np.zeros((480, 640, 3), np.uint8))
     except CamrtError as error:
         reason = str(error).removeprefix(f"provider {name!r} ")

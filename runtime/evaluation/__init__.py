@@ -1,1 +1,1 @@
-"""TODO."""
+"""Metrics of a model and its maps on labelled images."""

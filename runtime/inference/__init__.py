@@ -1,1 +1,1 @@
-"""TODO."""
+"""Open a model file and run it on frames."""

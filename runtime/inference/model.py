@@ -9,14 +9,14 @@ from typing import Any, overload
 import numpy as np
 
 from camrt import kernels, model_file
+from camrt.cores import usable_cores
 from camrt.errors import ModelFileError, NoModelFile, ProviderError, UsageError
 from camrt.geometry import fit, place
 from camrt.model_file import InputGeometry, ModelInfo
 from camrt.runtime.frames import Image
 from camrt.runtime.inference.providers import PROVIDERS, onnxruntime, reason_of
-from camrt.runtime.maps.result import Result
 from camrt.runtime.inference.session import Opened, open_session
-from camrt.runtime.maps.row_pool import usable_cores
+from camrt.runtime.maps.result import Result
 
 
 def load(
@@ -32,8 +32,9 @@ def load(
 
     Args:
         path: a file made by ``camrt attach`` or ``camrt export``.
-        provider: ``auto`` takes the best that truly runs here; a key of `camrt.runtime.inference.providers.PROVIDERS` (``cpu``,
-            ``cuda``, ``openvino``, ...) is taken or refused, never replaced.
+        provider: ``auto`` picks the best provider that works here. A provider you name, a key of
+            `camrt.runtime.inference.providers.PROVIDERS` (``cpu``, ``cuda``, ``openvino``, ...), is used or reported
+            as an error.
         threads: threads of ONNX Runtime on the CPU; None: one for each core this process may use.
         provider_options: options of the provider, which is then named, as ONNX Runtime calls them.
         labels: names of the classes, in place of those in the file.

@@ -13,7 +13,6 @@ import numpy as np
 
 from camrt import model_file
 from camrt.errors import ModelFileError, ProviderError, UsageError
-from camrt.runtime.inference.shared_libraries import preload_cuda
 from camrt.runtime.inference.onnx_header import output_names, refuse_before_opening, with_outputs
 from camrt.runtime.inference.providers import (
     AUTO,
@@ -25,6 +24,7 @@ from camrt.runtime.inference.providers import (
     why_not_built_in,
     why_not_loaded,
 )
+from camrt.runtime.inference.shared_libraries import preload_cuda
 
 _OPTIONS: Final[dict[str, dict[str, str]]] = {
     # EXHAUSTIVE, the default, tries every algorithm again for each new batch size: 0.3-1.3 s each.

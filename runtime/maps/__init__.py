@@ -1,1 +1,1 @@
-"""TODO."""
+"""Class activation maps of one frame or stream: decode, filter, paint."""

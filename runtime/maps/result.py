@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from camrt import kernels
 from camrt.errors import UsageError
 from camrt.geometry import Placement
-from camrt.runtime.maps.boxes import Box, boxes_of
 from camrt.runtime.frames import Image
+from camrt.runtime.maps.boxes import Box, boxes_of
 from camrt.runtime.maps.overlay import OverlayStyle, paint
 
 if TYPE_CHECKING:

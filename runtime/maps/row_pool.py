@@ -1,31 +1,16 @@
-"""How many threads this process may use, and rows of a picture shared out over them."""
+"""A pool of threads that draws bands of image rows."""
 
-import os
 import threading
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
 
-_CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _HEAD_START: Final = 200_000
 """Pixels that the calling thread draws until another one has woken up, about 0.1 ms: it takes so many more."""
 _LEAST_SHARE: Final = 100_000
 """Pixels that are worth waking a thread for."""
-
-
-def usable_cores() -> int:
-    """Return the number of cores this process may really use: its affinity, capped by a container's CPU quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = _CGROUP_QUOTA.read_text().split()
-    except (OSError, ValueError):
-        return cores
-    if quota == "max":
-        return cores
-    return max(1, min(cores, int(quota) // int(period)))
 
 
 class RowPool:

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Images out of maps: overlay, text, mosaic."""

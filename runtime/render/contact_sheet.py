@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from camrt.errors import UsageError
-from camrt.runtime.render.letterbox import fit_into
 from camrt.runtime.frames import Image
+from camrt.runtime.render.letterbox import fit_into
 
 
 def contact_sheet(images: Sequence[Image], columns: int, tile: tuple[int, int]) -> Image:

@@ -7,9 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from camrt.runtime.render.letterbox import fit_into
 from camrt.runtime.frames import Image, Rendered
 from camrt.runtime.render.hud import Hud
+from camrt.runtime.render.letterbox import fit_into
 
 WINDOW: Final = (1280, 720)
 """Width and height of a window's in pixels."""

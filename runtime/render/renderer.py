@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 
 from camrt.runtime.frames import Frame, Image, Rendered
-from camrt.runtime.render.hud import Hud
 from camrt.runtime.maps.overlay import OverlayStyle, paint
 from camrt.runtime.maps.result import Map, Result
-from camrt.runtime.maps.temporal_filter import Steadier
 from camrt.runtime.maps.row_pool import RowPool
+from camrt.runtime.maps.temporal_filter import Steadier
 from camrt.runtime.render.display_settings import View
+from camrt.runtime.render.hud import Hud
 
 _SPEED_WINDOW = 30
 _OPACITIES = 64

@@ -14,8 +14,7 @@ from fastapi.responses import JSONResponse, Response
 from camrt import __version__
 from camrt.errors import UsageError
 from camrt.runtime.frames import Rendered
-from camrt.runtime.serve import stream
-from camrt.runtime.serve import schemas as answers
+from camrt.runtime.serve import schemas, stream
 from camrt.runtime.serve.hub import Camera, Hub
 from camrt.runtime.serve.metrics import CONTENT_TYPE, metrics
 from camrt.runtime.serve.publisher import Publisher, jpeg
@@ -99,9 +98,9 @@ def _add_streams(app: FastAPI, hub: Hub, publisher: Publisher) -> None:
 
 def _add_api(app: FastAPI, hub: Hub, publisher: Publisher) -> None:
     @app.get("/api/state", tags=["api"])
-    def state() -> answers.State:
+    def state() -> schemas.State:
         """Model, settings, and how each camera does."""
-        return answers.state(hub, publisher.viewers)
+        return schemas.state(hub, publisher.viewers)
 
     @app.get("/api/labels", tags=["api"])
     def labels() -> list[str]:
@@ -109,9 +108,9 @@ def _add_api(app: FastAPI, hub: Hub, publisher: Publisher) -> None:
         return list(hub.model.labels)
 
     @app.get("/api/result", tags=["api"])
-    def result(camera: Number = 0, top: Annotated[int, Query(ge=1, le=_MOST_TOP)] = answers.TOP) -> answers.Seen:
+    def result(camera: Number = 0, top: Annotated[int, Query(ge=1, le=_MOST_TOP)] = schemas.TOP) -> schemas.Seen:
         """What is seen now."""
-        return answers.seen(camera, _shown(hub.camera(camera)), top)
+        return schemas.seen(camera, _shown(hub.camera(camera)), top)
 
     @app.get("/api/snapshot.jpg", tags=["api"], response_class=Response)
     def snapshot(camera: Number = 0) -> Response:

@@ -10,8 +10,8 @@ from typing import Final, Literal, TypeVar
 from camrt.errors import UsageError
 from camrt.runtime.frames import Rendered
 from camrt.runtime.inference.model import Model
-from camrt.runtime.render.renderer import Renderer
 from camrt.runtime.render.display_settings import View
+from camrt.runtime.render.renderer import Renderer
 
 _SPEED_WINDOW: Final = 30
 _OLD_S: Final = 2.0

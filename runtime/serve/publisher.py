@@ -10,9 +10,9 @@ import numpy as np
 
 from camrt.runtime.frames import Image, Rendered
 from camrt.runtime.render.mosaic import Mosaic, grid
-from camrt.runtime.serve.schemas import event
 from camrt.runtime.serve.broadcast import Channel
 from camrt.runtime.serve.hub import Hub
+from camrt.runtime.serve.schemas import event
 
 NEXT_PART: Final = b"\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n"
 """Between two pictures. It follows each at once: Chromium shows a picture only when it has read the head of the next

@@ -13,11 +13,11 @@ from typing import Any, Final
 import uvicorn
 
 from camrt.errors import SinkError, UsageError
-from camrt.runtime.serve.app import make_app
-from camrt.runtime.serve.timeouts import Connection
 from camrt.runtime.serve.access import Guard
+from camrt.runtime.serve.app import make_app
 from camrt.runtime.serve.hub import Hub
 from camrt.runtime.serve.publisher import Publisher
+from camrt.runtime.serve.timeouts import Connection
 
 LOOPBACK: Final = "127.0.0.1"
 _HEAD: Final = 16 * 1024

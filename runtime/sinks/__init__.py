@@ -5,10 +5,10 @@ from pathlib import Path
 
 from camrt.errors import UsageError
 from camrt.runtime.frames import Sink, Source
-from camrt.runtime.sinks.events import EventSink
 from camrt.runtime.sinks.disk_full import LiveSink
-from camrt.runtime.sinks.opencv_video import CODECS
+from camrt.runtime.sinks.events import EventSink
 from camrt.runtime.sinks.images import PictureSink
+from camrt.runtime.sinks.opencv_video import CODECS
 from camrt.runtime.sinks.rotation import Rotation
 from camrt.runtime.sinks.video import VideoSink, why_not_h264
 from camrt.runtime.sinks.window import WindowSink, window_available

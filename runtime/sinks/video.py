@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from camrt.errors import DiskFull, SinkError, UsageError
-from camrt.runtime.render.letterbox import fitted
 from camrt.runtime.frames import Frame, Image, Rendered
+from camrt.runtime.render.letterbox import fitted
 from camrt.runtime.sinks.opencv_video import CODECS, OpenCvVideo, is_whole
 from camrt.runtime.sinks.paths import hidden_beside, left_beside, refuse_existing
 from camrt.runtime.sinks.rotation import Rotation, Series

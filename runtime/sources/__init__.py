@@ -7,14 +7,14 @@ from pathlib import Path
 
 from camrt.errors import SourceError, UsageError
 from camrt.runtime.frames import Source
-from camrt.runtime.sources.synthetic import Scene, SyntheticSource
 from camrt.runtime.sources import devices
-from camrt.runtime.sources.url import SCHEMES, redact
 from camrt.runtime.sources.capture import Capture, open_url, quiet_decoders
 from camrt.runtime.sources.capture_thread import LiveSource
-from camrt.runtime.sources.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES, files_in_folder, files_of_glob
 from camrt.runtime.sources.images import PictureSource
+from camrt.runtime.sources.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES, files_in_folder, files_of_glob
 from camrt.runtime.sources.reconnecting import ReconnectingSource
+from camrt.runtime.sources.synthetic import Scene, SyntheticSource
+from camrt.runtime.sources.url import SCHEMES, redact
 from camrt.runtime.sources.video import VideoSource
 
 __all__ = ["open_source"]

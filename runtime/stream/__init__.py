@@ -1,1 +1,1 @@
-"""TODO."""
+"""Frames through the model: queues, pipelines, progress."""

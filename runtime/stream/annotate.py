@@ -7,16 +7,16 @@ from pathlib import Path
 from camrt.errors import SinkError, SourceError, UsageError
 from camrt.runtime.frames import Rendered, Sink, Source
 from camrt.runtime.inference.model import Model
+from camrt.runtime.render.display_settings import View
+from camrt.runtime.render.renderer import Renderer
+from camrt.runtime.sinks.images import KEPT_SUFFIXES, write_picture
+from camrt.runtime.sinks.opencv_video import CODECS
+from camrt.runtime.sinks.video import VideoSink
+from camrt.runtime.sources.images import PictureSource
+from camrt.runtime.sources.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES, natural_order
+from camrt.runtime.sources.video import VideoSource
 from camrt.runtime.stream.pipeline import Pipeline
 from camrt.runtime.stream.progress import Progress
-from camrt.runtime.render.renderer import Renderer
-from camrt.runtime.sinks.opencv_video import CODECS
-from camrt.runtime.sinks.images import KEPT_SUFFIXES, write_picture
-from camrt.runtime.sinks.video import VideoSink
-from camrt.runtime.sources.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES, natural_order
-from camrt.runtime.sources.images import PictureSource
-from camrt.runtime.sources.video import VideoSource
-from camrt.runtime.render.display_settings import View
 
 Job = tuple[Path, Path]
 """What is read and what is written."""

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from camrt.runtime.frames import Frame, Image, Rendered, Sink, Source
-from camrt.runtime.stream.bounded_queue import Closed, Handover
-from camrt.runtime.render.renderer import Renderer
 from camrt.runtime.maps.result import Result
+from camrt.runtime.render.renderer import Renderer
+from camrt.runtime.stream.bounded_queue import Closed, Handover
 
 # Frames that wait between two stages when none may be lost: enough to even out a slow one now and then.
 _DEPTH = 2

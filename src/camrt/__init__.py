@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["CamrtError", "Model", "Result", "__version__", "load"]
 
-_HOMES = {"Model": "camrt.runtime.inference.model", "load": "camrt.runtime.inference.model", "Result": "camrt.runtime.maps.result"}
+_HOMES = {
+    "Model": "camrt.runtime.inference.model",
+    "load": "camrt.runtime.inference.model",
+    "Result": "camrt.runtime.maps.result",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from camrt import __version__
-from camrt.runtime.maps.row_pool import usable_cores
+from camrt.cores import usable_cores
 from support.command import camrt, refusal, succeeds
 
 QUICK = ["--rounds", "2", "--size", "160x120"]

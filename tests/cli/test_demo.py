@@ -2,22 +2,19 @@
 
 import json
 from itertools import pairwise
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from camrt import runtime
+from camrt.runtime.assets import DEMO_MODEL
 from camrt.runtime.sources.synthetic import CLASSES
 from support.command import camrt, interrupt, refusal, started, succeeds
 from support.desktop import desktop, eventually
 
-MODEL = Path(runtime.__path__[0]) / "assets" / "demo.onnx"
-
 
 def test_the_bundled_model_is_small_and_proves_itself():
-    report = json.loads(succeeds("inspect", MODEL, "--verify", "--json"))
+    report = json.loads(succeeds("inspect", DEMO_MODEL, "--verify", "--json"))
     assert report["labels"] == list(CLASSES)
     assert report["identity_error"] < 1e-4
 

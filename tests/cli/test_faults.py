@@ -18,13 +18,13 @@ import pytest
 
 from camrt.benchmarks.endurance.live_process import live
 from camrt.benchmarks.endurance.viewers import Viewer, get, state_of
+from camrt.runtime.assets import DEMO_MODEL
 from support.events import read_events
 from support.needs import skip_or_fail
 from support.videos import read_video
 
 CLOCK = Path(__file__).parents[1] / "support" / "jumping_clock.c"
 YEARS_S = 20 * 365 * 86400
-DEMO = Path(__file__).parents[2] / "runtime" / "assets" / "demo.onnx"
 
 
 def frames_of(watched):
@@ -44,7 +44,7 @@ def goes_on(watched, within_s=15):
 @pytest.mark.parametrize("how", ["replaced", "overwritten", "removed"])
 def test_a_model_file_that_changes_while_it_runs_changes_nothing(how, mobilenet, tmp_path):
     model = tmp_path / "model.onnx"
-    shutil.copy(DEMO, model)
+    shutil.copy(DEMO_MODEL, model)
     with live(model, ["synthetic"]) as watched:
         assert goes_on(watched)
         labels = get(watched.url, "/api/labels")
@@ -70,7 +70,9 @@ def test_a_clock_that_jumps_stops_nothing(tmp_path, monkeypatch):
     offset.write_text("0")
     monkeypatch.setenv("JUMPING_CLOCK", str(offset))
     monkeypatch.setenv("LD_PRELOAD", str(shim))
-    with live(DEMO, ["synthetic"], "--events", str(tmp_path / "e.jsonl"), "-o", str(tmp_path / "v.mp4")) as watched:
+    with live(
+        DEMO_MODEL, ["synthetic"], "--events", str(tmp_path / "e.jsonl"), "-o", str(tmp_path / "v.mp4")
+    ) as watched:
         monkeypatch.delenv("LD_PRELOAD")
         assert goes_on(watched)
         for jump in (YEARS_S, -YEARS_S, 0):
@@ -86,7 +88,7 @@ def test_a_clock_that_jumps_stops_nothing(tmp_path, monkeypatch):
 
 def test_sigterm_under_load_ends_it_with_everything_whole(tmp_path):
     outputs = ["--events", str(tmp_path / "e.jsonl"), "-o", str(tmp_path / "v.mp4")]
-    with live(DEMO, ["synthetic"], *outputs) as watched:
+    with live(DEMO_MODEL, ["synthetic"], *outputs) as watched:
         viewers = [Viewer(watched.url) for _ in range(6)]
         assert goes_on(watched)
         watched.process.send_signal(signal.SIGTERM)
@@ -139,7 +141,7 @@ def mutated(chance, data):
 def test_requests_that_make_no_sense_are_answered_or_cut_off_and_hurt_nobody():
     chance = random.Random(0)
     statuses = {}
-    with live(DEMO, ["synthetic"]) as watched:
+    with live(DEMO_MODEL, ["synthetic"]) as watched:
         address = urlsplit(watched.url)
         memory = watched.memory_mb()
         viewer = Viewer(watched.url)
@@ -203,7 +205,7 @@ server.serve_forever()
     with subprocess.Popen([sys.executable, "-c", rubbish], stdout=subprocess.PIPE, text=True) as camera:
         try:
             port = int(camera.stdout.readline())
-            with live(DEMO, [f"http://127.0.0.1:{port}/"], "--events", str(tmp_path / "e.jsonl")) as watched:
+            with live(DEMO_MODEL, [f"http://127.0.0.1:{port}/"], "--events", str(tmp_path / "e.jsonl")) as watched:
                 until = time.monotonic() + 60
                 while state_of(watched.url)["cameras"][0]["reconnects"] < 1:
                     assert watched.process.poll() is None, watched.said()
@@ -219,7 +221,7 @@ server.serve_forever()
 
 
 def test_a_flood_of_viewers_is_capped_and_the_first_ones_stay(tmp_path):
-    with live(DEMO, ["synthetic"]) as watched:
+    with live(DEMO_MODEL, ["synthetic"]) as watched:
         first = [Viewer(watched.url) for _ in range(2)]
         assert goes_on(watched)
         address = urlsplit(watched.url)

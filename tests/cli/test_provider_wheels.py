@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support import REPOSITORY
+from camrt.runtime.assets import DEMO_MODEL
 from support.tiny_models import write_class_maps, write_linear
 from support.wheels import camrt, run, wheels_beside
 
@@ -70,7 +70,7 @@ def gpu(bare_environment, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def demo():
-    return REPOSITORY / "runtime" / "assets" / "demo.onnx"
+    return DEMO_MODEL
 
 
 def bf16():

@@ -14,8 +14,8 @@ import torch
 import camrt
 from camrt.benchmarks.compare.torch_libraries import CAM, ClassifierOutputTarget, GradCAM, models, settled
 from camrt.export import from_torch
-from camrt.export.graph.synthetic_images import synthetic_pictures
 from camrt.export.graph.preprocessing import Preprocessing
+from camrt.export.graph.synthetic_images import synthetic_pictures
 from support.export_graphs import assert_identity, random_pictures, run, softmax
 from support.heads_table import note
 

@@ -11,8 +11,8 @@ import torch
 from onnx import numpy_helper
 
 from camrt.benchmarks.compare.torch_libraries import models, settled
-from camrt.export.graph.synthetic_images import synthetic_pictures
 from camrt.export.graph.preprocessing import Preprocessing
+from camrt.export.graph.synthetic_images import synthetic_pictures
 
 CLASSES = 20
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"

@@ -8,10 +8,10 @@ import ssl
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from camrt import runtime
+from camrt.runtime.assets import DEMO_MODEL
 from support.command import started
 
-DEMO = f"{next(iter(runtime.__path__))}/assets/demo.onnx"
+DEMO = str(DEMO_MODEL)
 SYNTHETIC = ("--source", "synthetic")
 
 

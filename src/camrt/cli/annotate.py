@@ -30,8 +30,8 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Annotate everything; returns 1 where something had to be passed over."""
-    from camrt.runtime.stream.annotate import Annotator, plan
     from camrt.runtime.render.display_settings import View
+    from camrt.runtime.stream.annotate import Annotator, plan
 
     jobs = plan(args.inputs, args.output, overwrite=args.overwrite)
     model = open_model(args.model, args.provider, args.threads, args.provider_option)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from camrt.cli.export_flags import size
 from camrt.cli.common_flags import add_session_flags, open_model, provider_options
+from camrt.cli.export_flags import size
 from camrt.errors import UsageError
 
 

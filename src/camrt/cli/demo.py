@@ -55,12 +55,12 @@ def add(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Show or write the overlays, then judge the model."""
     from camrt.cli import parse
-    from camrt.runtime.sources import synthetic as scene
+    from camrt.runtime.assets import DEMO_MODEL
     from camrt.runtime.sinks import window_available
 
     if args.frames is not None and args.frames < 1:
         raise UsageError(f"--frames {args.frames}: at least one")
-    args.model = Path(scene.__file__).parent / "assets" / "demo.onnx"
+    args.model = DEMO_MODEL
     model = open_model(args.model, args.provider, args.threads, args.provider_option)
     if args.output is None:
         reason = window_available()
@@ -81,12 +81,12 @@ def run(args: argparse.Namespace) -> int:
 def _write(args: argparse.Namespace, model: "Model") -> bool:
     """Write the video and the contact sheet; returns False if the user stopped it."""
     from camrt.runtime.render.contact_sheet import contact_sheet
-    from camrt.runtime.stream.pipeline import Pipeline
+    from camrt.runtime.render.display_settings import View
     from camrt.runtime.render.renderer import Renderer
-    from camrt.runtime.sources.synthetic import FPS, Scene, SyntheticSource
     from camrt.runtime.sinks import VideoSink
     from camrt.runtime.sinks.images import write_picture
-    from camrt.runtime.render.display_settings import View
+    from camrt.runtime.sources.synthetic import FPS, Scene, SyntheticSource
+    from camrt.runtime.stream.pipeline import Pipeline
 
     view = View(style_of(args), classes_of(args, model), boxes=args.boxes)
     try:

@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from camrt.cli.common_flags import add_session_flags, open_model
 from camrt.cli.export_flags import size
 from camrt.cli.inspect_classifier import show_classifier
-from camrt.cli.common_flags import add_session_flags, open_model
 from camrt.errors import MissingExtra, NoModelFile, UsageError
 from camrt.model_file import EXACT
 

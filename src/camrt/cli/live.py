@@ -9,7 +9,6 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from camrt.cli.systemd import Notifier
 from camrt.cli.common_flags import (
     add_session_flags,
     add_steady_flags,
@@ -22,6 +21,7 @@ from camrt.cli.recording import check_files, files_of, keeps_pictures, open_reco
 from camrt.cli.reload import Reloader
 from camrt.cli.rotation_flags import add_rotation_flags
 from camrt.cli.serve_flags import add_serve_flags, serve
+from camrt.cli.systemd import Notifier
 from camrt.cli.window import Watcher
 from camrt.errors import CamrtError, UsageError
 
@@ -74,9 +74,9 @@ def run(args: argparse.Namespace) -> int:
     """Run until the sources end, or Ctrl-C, SIGTERM, the key q."""
     from camrt.cli import parse
     from camrt.runtime.inference.dynamic_batching import SharedModel, fastest_batch
-    from camrt.runtime.stream.pipeline_group import Cameras
-    from camrt.runtime.stream.pipeline import Pipeline
     from camrt.runtime.render.renderer import Renderer
+    from camrt.runtime.stream.pipeline import Pipeline
+    from camrt.runtime.stream.pipeline_group import Cameras
 
     if args.frames is not None and args.frames < 1:
         raise UsageError(f"--frames {args.frames}: at least one")

@@ -51,10 +51,10 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def run(args: argparse.Namespace) -> int:
     """Do the work and show the report. Raises: CamrtError."""
-    from camrt.runtime.report.quantization import page
     from camrt.benchmarks.compare_speed import open_pair, speed
     from camrt.export import quantize
     from camrt.export.writing import check_target, write_whole
+    from camrt.runtime.report.quantization import page
     from camrt.runtime.sources.capture import quiet_decoders
 
     if args.html is not None:

@@ -11,8 +11,8 @@ from camrt.errors import UsageError
 
 if TYPE_CHECKING:
     from camrt.runtime.inference.model import Model
-    from camrt.runtime.serve import Hub
     from camrt.runtime.render.display_settings import View
+    from camrt.runtime.serve import Hub
 
 
 def add_serve_flags(parser: argparse.ArgumentParser) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from camrt.runtime.frames import Image, Rendered, Sink, Source
+    from camrt.runtime.render.display_settings import View
     from camrt.runtime.render.renderer import Renderer
     from camrt.runtime.sinks import WindowSink
-    from camrt.runtime.render.display_settings import View
 
 _POLL_S = 0.03
 _PICTURE_S = 2.0

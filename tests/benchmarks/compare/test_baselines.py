@@ -7,22 +7,22 @@ import sys
 import numpy as np
 import pytest
 
-from camrt.benchmarks.compare import baselines as rivals
+from camrt.benchmarks.compare import baselines
 from camrt.errors import CamrtError
 from support.needs import environment
 
 NAMES = {
-    *("camrt", "ONNX Runtime by hand", "OpenVINO fp32", rivals.OPENVINO_DEFAULT, "torchcam", "pytorch-grad-cam"),
+    *("camrt", "ONNX Runtime by hand", "OpenVINO fp32", baselines.OPENVINO_DEFAULT, "torchcam", "pytorch-grad-cam"),
 }
 
 
 COMPARE = """
 import json, sys
 from pathlib import Path
-from camrt.benchmarks.compare import baselines as rivals
+from camrt.benchmarks.compare import baselines
 file = Path(sys.argv[1])
-contest = rivals.WholeFrame(rivals.export_network("mobilenet_v2", file), file, threads=2)
-rows = rivals.whole_frame(contest, ((96, 64), (64, 64)), threads=2, rounds=1)
+contest = baselines.WholeFrame(baselines.export_network("mobilenet_v2", file), file, threads=2)
+rows = baselines.whole_frame(contest, ((96, 64), (64, 64)), threads=2, rounds=1)
 contest.close()
 print(json.dumps(rows))
 """
@@ -39,13 +39,13 @@ def test_every_library_draws_the_same_map_before_it_is_timed(tmp_path):
     assert [first["frame"], second["frame"], first["threads"]] == [[96, 64], [64, 64], 2]
     assert set(first["ms"]) == set(first["correlation"]) == NAMES
     assert set(first["speedup"]) == NAMES - {"camrt"}
-    alike = {name: value for name, value in first["correlation"].items() if name != rivals.OPENVINO_DEFAULT}
+    alike = {name: value for name, value in first["correlation"].items() if name != baselines.OPENVINO_DEFAULT}
     assert all(correlation > 0.999 for correlation in alike.values())
     assert all(ms > 0 for ms in first["ms"].values())
 
 
 def test_every_library_draws_the_overlay_alone():
-    (row,) = rivals.overlay_only(((33, 7),), threads=1, rounds=1)
+    (row,) = baselines.overlay_only(((33, 7),), threads=1, rounds=1)
     assert set(row["ms"]) == {"camrt", "torchcam", "pytorch-grad-cam"}
     assert all(ms > 0 for ms in row["ms"].values())
 
@@ -58,4 +58,4 @@ def test_a_rival_that_draws_another_map_is_not_timed():
         "noise": lambda _: (frame, random.random((7, 7), np.float32)),
     }
     with pytest.raises(CamrtError, match="noise draws another map"):
-        rivals._check_maps(frame, ways)
+        baselines._check_maps(frame, ways)

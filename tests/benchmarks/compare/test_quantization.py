@@ -7,12 +7,13 @@ import onnx
 import pytest
 
 import camrt
-from camrt.benchmarks.report import tables
-from camrt.runtime.evaluation.localization import Boxed, localize, read_boxes
 from camrt.benchmarks.compare.quantization import in_float, tables_of
+from camrt.benchmarks.report import tables
 from camrt.export import attach
-from camrt.export.graph.synthetic_images import read_pictures
 from camrt.export.graph.preprocessing import Preprocessing
+from camrt.export.graph.synthetic_images import read_pictures
+from camrt.runtime.assets import DEMO_MODEL
+from camrt.runtime.evaluation.localization import Boxed, localize, read_boxes
 from support import REPOSITORY
 from support.export_graphs import session
 
@@ -41,7 +42,7 @@ def test_the_scores_are_those_that_the_notes_state(shared_data, boxed, tmp_path)
 
 
 def test_a_box_elsewhere_is_missed(boxed):
-    model = camrt.load(REPOSITORY / "runtime" / "assets" / "demo.onnx", provider="cpu")
+    model = camrt.load(DEMO_MODEL, provider="cpu")
     image = boxed[0].image
     far = Boxed(image, [0], [(image.shape[1], image.shape[0], image.shape[1] + 1, image.shape[0] + 1)])
     everywhere = Boxed(image, [0], [(0, 0, image.shape[1], image.shape[0])])

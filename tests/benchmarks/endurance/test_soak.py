@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from camrt.benchmarks.endurance import load
-from camrt.benchmarks.endurance import soak
+from camrt.benchmarks.endurance import load, soak
 from camrt.benchmarks.report import tables
 from support import REPOSITORY
 

@@ -7,13 +7,12 @@ import sys
 
 import pytest
 
-from camrt.benchmarks.report import regression_check as guard
-from camrt.benchmarks.report import tables
+from camrt.benchmarks.report import regression_check, tables
 from camrt.errors import CamrtError
 from support import REPOSITORY
 from support.needs import environment
 
-COMMITTED = REPOSITORY / guard.COMMITTED
+COMMITTED = REPOSITORY / regression_check.COMMITTED
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +58,7 @@ def test_one_command_measures_everything_and_fills_the_documents(tmp_path, commi
     assert shown.startswith("Before.\n\n<!-- measured: whole_frame -->\n|  | 64x48 | 80x60 |\n")
     assert shown.endswith("\n<!-- end -->\n\nAfter.\n")
     assert "| torchcam |" in shown
-    assert set(guard.ratios(report)) != set(guard.ratios(committed))  # other sizes, other names
+    assert set(regression_check.ratios(report)) != set(regression_check.ratios(committed))  # other sizes, other names
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/performance.md", "docs/edge.md"])
@@ -75,23 +74,23 @@ def test_a_block_that_names_no_table_is_refused(committed):
 
 
 def test_the_guard_names_what_lost_more_than_a_fifth(committed):
-    assert guard.lost(committed, committed) == {}
+    assert regression_check.lost(committed, committed) == {}
     slower = copy.deepcopy(committed)
     slower["live"][0]["ratio"] *= 0.79
     slower["live"][1]["ratio"] *= 0.81
     slower["whole_frame"][0]["speedup"]["torchcam"] *= 0.5
     slower["overlay"][0]["speedup"]["by value"] *= 2  # twice the time of the plain one
     slower["overlay"][0]["speedup"]["copy"] *= 2  # copying takes twice as long: better for camrt
-    assert len(guard.lost(committed, slower)) == 3
-    better = guard.lost(slower, committed)
+    assert len(regression_check.lost(committed, slower)) == 3
+    better = regression_check.lost(slower, committed)
     assert list(better) == [name for name in better if name.endswith("copy")]
 
 
 def test_the_guard_ends_with_a_status(committed, capsys):
     slower = copy.deepcopy(committed)
     slower["live"][0]["ratio"] *= 0.5
-    assert guard.judge(committed, [committed]) == 0
-    assert guard.judge(committed, [slower, committed]) == 0  # it was the machine
+    assert regression_check.judge(committed, [committed]) == 0
+    assert regression_check.judge(committed, [slower, committed]) == 0  # it was the machine
     assert "live " not in capsys.readouterr().out
-    assert guard.judge(committed, [slower, slower]) == 1
+    assert regression_check.judge(committed, [slower, slower]) == 1
     assert "live " in capsys.readouterr().out

@@ -8,11 +8,11 @@ from onnx import numpy_helper
 import camrt
 from camrt.errors import ExportError, HeadNotFound, UsageError
 from camrt.export import attach
-from camrt.export.head.class_maps import add_class_maps
-from camrt.export.head.split_points import find_cuts
 from camrt.export.graph.graph import Graph
 from camrt.export.graph.network_input import read_input
+from camrt.export.head.class_maps import add_class_maps
 from camrt.export.head.nonlinear import find_tail
+from camrt.export.head.split_points import find_cuts
 from support.export_graphs import CHANNELS, CLASSES, PLAIN, Net, expected_output, random_pictures, run, session
 
 HIDDEN = 6

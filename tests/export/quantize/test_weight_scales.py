@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from onnx import TensorProto, helper, numpy_helper
 
-from camrt.export.quantize.fold_preprocessing import fold_preprocessing
 from camrt.export.graph.preprocessing import Preprocessing
+from camrt.export.quantize.fold_preprocessing import fold_preprocessing
 from camrt.export.quantize.weight_scales import (
     channel_means,
     convolution_scales,

@@ -1,7 +1,6 @@
 """The bundled model can be trained anew, and a seed says how it comes out."""
 
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -9,12 +8,10 @@ import pytest
 from onnx import numpy_helper
 
 import camrt
-from camrt import runtime
 from camrt.export.train.demo import FIRST_SEED, make_network, render, train
+from camrt.runtime.assets import DEMO_MODEL
 from camrt.runtime.evaluation.evaluate import evaluate
 from camrt.runtime.sources.synthetic import CLASSES, views_of
-
-BUNDLED = Path(runtime.__path__[0]) / "assets" / "demo.onnx"
 
 
 def weights_of(path):
@@ -39,10 +36,10 @@ def test_frames_to_train_on_show_every_class_equally_often():
 
 
 def test_the_bundled_model_is_what_the_command_makes():
-    stated = {tuple(array.shape) for array in weights_of(BUNDLED) if array.ndim == 4}
+    stated = {tuple(array.shape) for array in weights_of(DEMO_MODEL) if array.ndim == 4}
     made = {tuple(weight.shape) for weight in make_network().state_dict().values() if weight.ndim == 4}
     assert made <= stated
-    assert BUNDLED.stat().st_size < 700_000
+    assert DEMO_MODEL.stat().st_size < 700_000
 
 
 @pytest.mark.slow
@@ -50,6 +47,6 @@ def test_the_bundled_model_knows_and_finds_objects_of_scenes_it_was_not_trained_
     seeds = range(100, 104)
     assert max(seeds) < FIRST_SEED
     views = views_of(seeds, 3)
-    found = evaluate(camrt.load(BUNDLED), ((view.image, view.class_id, view.mask) for view in views))
+    found = evaluate(camrt.load(DEMO_MODEL), ((view.image, view.class_id, view.mask) for view in views))
     assert found.accuracy > 0.9
     assert found.pointing_game > 0.85

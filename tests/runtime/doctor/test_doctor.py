@@ -9,10 +9,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from camrt.cores import usable_cores
 from camrt.kernels import cache_folder
 from camrt.runtime.doctor import SUBJECTS, examine
 from camrt.runtime.doctor.finding import OK, PROBLEM, pip
-from camrt.runtime.maps.row_pool import usable_cores
 from support.desktop import desktop
 
 

@@ -3,11 +3,10 @@
 import random
 import subprocess
 import sys
-from pathlib import Path
 
+from camrt.runtime.assets import DEMO_MODEL
 from support.needs import environment
 
-DEMO = Path(__file__).parents[2] / "runtime" / "assets" / "demo.onnx"
 FILES = 150
 LOAD = """
 import sys
@@ -46,7 +45,7 @@ def damaged(chance, data):
 
 
 def test_damaged_files_are_refused_or_work(tmp_path):
-    chance, whole = random.Random(0), DEMO.read_bytes()
+    chance, whole = random.Random(0), DEMO_MODEL.read_bytes()
     files = [tmp_path / f"{number}.onnx" for number in range(FILES)]
     for file in files:
         file.write_bytes(damaged(chance, whole))

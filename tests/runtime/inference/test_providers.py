@@ -8,8 +8,8 @@ from numpy._core import _multiarray_umath
 
 import camrt
 from camrt.errors import ProviderError, UsageError
-from camrt.runtime.inference.shared_libraries import missing, needed, wheels_of
 from camrt.runtime.inference.providers import PROVIDERS, logged_error, onnxruntime, reason_of
+from camrt.runtime.inference.shared_libraries import missing, needed, wheels_of
 from support.command import refusal, succeeds
 from support.tiny_models import write_linear
 

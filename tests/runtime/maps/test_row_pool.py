@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camrt.runtime.maps.row_pool import RowPool, usable_cores
+from camrt.cores import usable_cores
+from camrt.runtime.maps.row_pool import RowPool
 
 
 @given(st.integers(0, 200_000), st.integers(0, 200), st.integers(1, 5))
@@ -55,7 +56,7 @@ def test_large_frames_are_shared_and_small_ones_are_not():
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no CPU affinity on this system")
 def test_a_process_pinned_to_one_core_uses_one():
     code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});" + (
-        "from camrt.runtime.maps.row_pool import usable_cores; print(usable_cores())"
+        "from camrt.cores import usable_cores; print(usable_cores())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "1"

@@ -8,9 +8,9 @@ import pytest
 import camrt
 from camrt.runtime.frames import Frame
 from camrt.runtime.maps.overlay import OverlayStyle
-from camrt.runtime.render.renderer import Renderer
 from camrt.runtime.maps.temporal_filter import RANGE_HALF_LIFE_S, Steadier
 from camrt.runtime.render.display_settings import View
+from camrt.runtime.render.renderer import Renderer
 from support.tiny_models import write_linear
 
 MAP = np.array([[0.0, 1.0], [2.0, 4.0]], np.float32)

@@ -12,9 +12,9 @@ import camrt
 from camrt.errors import SinkError, UsageError
 from camrt.runtime.frames import Frame, Rendered
 from camrt.runtime.maps.overlay import OverlayStyle
+from camrt.runtime.render.display_settings import View
 from camrt.runtime.serve import Hub, Server
 from camrt.runtime.serve.server import Address
-from camrt.runtime.render.display_settings import View
 from support.chromium import chromium, picture, visitor
 from support.desktop import eventually
 from support.serving import Served, events, pictures

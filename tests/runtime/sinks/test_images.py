@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from camrt.errors import SinkError, UsageError
-from camrt.runtime.sources.synthetic import Scene, SyntheticSource
 from camrt.runtime.sinks import PictureSink, VideoSink, open_output
+from camrt.runtime.sources.synthetic import Scene, SyntheticSource
 from support.needs import environment
 from support.overlays import picture, rendered
 

@@ -13,12 +13,12 @@ import camrt
 from camrt.benchmarks.endurance.http_camera import free_port
 from camrt.errors import SourceError
 from camrt.runtime.maps.overlay import OverlayStyle
-from camrt.runtime.stream.pipeline import Pipeline
+from camrt.runtime.render.display_settings import View
 from camrt.runtime.render.renderer import Renderer
 from camrt.runtime.sources import open_source, reconnecting
 from camrt.runtime.sources.capture_thread import LiveSource
 from camrt.runtime.sources.reconnecting import ReconnectingSource, back_off_s
-from camrt.runtime.render.display_settings import View
+from camrt.runtime.stream.pipeline import Pipeline
 from support import http_camera, rtsp_camera
 from support.connections import connect
 from support.stalling import network

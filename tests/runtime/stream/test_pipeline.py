@@ -11,9 +11,9 @@ import camrt
 from camrt.errors import SinkError, SourceError
 from camrt.runtime.frames import Frame
 from camrt.runtime.maps.overlay import OverlayStyle
-from camrt.runtime.stream.pipeline import Pipeline
-from camrt.runtime.render.renderer import Renderer
 from camrt.runtime.render.display_settings import View
+from camrt.runtime.render.renderer import Renderer
+from camrt.runtime.stream.pipeline import Pipeline
 from support.tiny_models import write_linear
 
 

@@ -8,15 +8,15 @@ import pytest
 
 import camrt
 from camrt.errors import SourceError
-from camrt.runtime.stream.pipeline_group import Cameras
 from camrt.runtime.frames import Frame, Rendered
-from camrt.runtime.render.mosaic import Mosaic
 from camrt.runtime.maps.overlay import OverlayStyle
-from camrt.runtime.stream.pipeline import Pipeline, Summary
+from camrt.runtime.render.display_settings import View
+from camrt.runtime.render.mosaic import Mosaic
 from camrt.runtime.render.renderer import Renderer
 from camrt.runtime.sinks.events import EventSink
 from camrt.runtime.sinks.shared import SharedSink
-from camrt.runtime.render.display_settings import View
+from camrt.runtime.stream.pipeline import Pipeline, Summary
+from camrt.runtime.stream.pipeline_group import Cameras
 from support.events import read_events
 from support.tiny_models import write_linear
 
