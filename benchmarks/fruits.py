@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 import camrt
 from camrt.errors import CamrtError, UsageError
-from camrt.runtime.sources.images import read_picture
+from camrt.runtime.sources.images import read_image
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +32,7 @@ BATCH = 32
 MEAN, STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 
 
-def read_pictures(folder: Path, size: int, most: int | None = None) -> tuple[Pictures, NDArray[np.int64], list[str]]:
+def read_images(folder: Path, size: int, most: int | None = None) -> tuple[Pictures, NDArray[np.int64], list[str]]:
     """Read the pictures of one folder a class.
 
     Args:
@@ -50,7 +50,7 @@ def read_pictures(folder: Path, size: int, most: int | None = None) -> tuple[Pic
     for number, name in enumerate(names):
         files = sorted((folder / name).glob("*.jpg"))
         for file in files[:: max(1, len(files) // most)][:most] if most else files:
-            pictures.append(cv2.resize(read_picture(file), (size, size), interpolation=cv2.INTER_AREA))
+            pictures.append(cv2.resize(read_image(file), (size, size), interpolation=cv2.INTER_AREA))
             numbers.append(number)
     if not pictures:
         raise UsageError(f"no pictures in {folder}; it should hold one folder of .jpg files a class")
@@ -115,8 +115,8 @@ def run(
     from camrt.export.train.loop import fit
 
     torch.manual_seed(seed)
-    pictures, numbers, names = read_pictures(data / "Training", size, most)
-    test_pictures, test_numbers, test_names = read_pictures(data / "Test", size)
+    pictures, numbers, names = read_images(data / "Training", size, most)
+    test_pictures, test_numbers, test_names = read_images(data / "Test", size)
     if test_names != names:
         raise UsageError(f"{data}: Training and Test hold different classes")
     network = make_network(len(names), size)

@@ -13,7 +13,7 @@ from camrt.errors import ModelFileError, UsageError
 from camrt.export import openvino_model_api
 from camrt.export.graph.graph import Graph, opset_of
 from camrt.export.graph.preprocessing import Pixels, Preprocessing
-from camrt.export.graph.synthetic_images import read_pictures, synthetic_pictures
+from camrt.export.graph.synthetic_images import read_images, synthetic_images
 from camrt.export.head.class_maps import halves
 from camrt.export.head.find import Head, find_head
 from camrt.export.labels import check_labels, read_labels
@@ -124,9 +124,9 @@ def convert(
         halves=parts,
     )
     if request.pictures is None:
-        pictures, kind = synthetic_pictures(geometry.width, geometry.height), "synthetic"
+        pictures, kind = synthetic_images(geometry.width, geometry.height), "synthetic"
     else:
-        pictures, kind = read_pictures(request.pictures, geometry.width, geometry.height), "real"
+        pictures, kind = read_images(request.pictures, geometry.width, geometry.height), "real"
     verification = verify(subject, pictures, kind, forward)
     record = dict(verification.record)
     if head.tail is not None:

@@ -32,7 +32,7 @@ from camrt.benchmarks.interleave import compare, interleave
 from camrt.errors import CamrtError
 from camrt.export import from_torch
 from camrt.export.graph.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from camrt.export.graph.synthetic_images import synthetic_pictures
+from camrt.export.graph.synthetic_images import synthetic_images
 from camrt.geometry import place
 from camrt.model_file import InputGeometry
 from camrt.runtime.frames import Image
@@ -61,7 +61,7 @@ def export_network(name: str, file: Path) -> torch.nn.Module:
     """Write the model file of a network of torchvision, with random weights and settled statistics; returns it."""
     torch.manual_seed(0)
     network: torch.nn.Module = models.get_model(name, weights=None)
-    settled(network, torch.from_numpy(Preprocessing().apply(synthetic_pictures(SIDE, SIDE))))
+    settled(network, torch.from_numpy(Preprocessing().apply(synthetic_images(SIDE, SIDE))))
     from_torch(network, file, input_size=SIDE)
     return network
 
@@ -218,7 +218,7 @@ def overlay_only(sizes: Sequence[tuple[int, int]], threads: int, rounds: int) ->
 
 
 def _frame(width: int, height: int) -> Image:
-    picture = synthetic_pictures(SIDE, SIDE)[-1]
+    picture = synthetic_images(SIDE, SIDE)[-1]
     return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 

@@ -16,7 +16,7 @@ MOST = 32
 """Real pictures that are used at most: more take time and show nothing new."""
 
 
-def read_pictures(paths: str | Path | Sequence[str | Path], width: int, height: int) -> Pictures:
+def read_images(paths: str | Path | Sequence[str | Path], width: int, height: int) -> Pictures:
     """Read pictures and stretch them to the network's size.
 
     Args:
@@ -28,7 +28,7 @@ def read_pictures(paths: str | Path | Sequence[str | Path], width: int, height: 
         UsageError: there is none, or one cannot be read.
     """
     files = picture_files([Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths])
-    pictures = [cv2.resize(read_picture(file), (width, height), interpolation=cv2.INTER_AREA) for file in files[:MOST]]
+    pictures = [cv2.resize(read_image(file), (width, height), interpolation=cv2.INTER_AREA) for file in files[:MOST]]
     return np.stack(pictures).astype(np.uint8)
 
 
@@ -40,7 +40,7 @@ def picture_files(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
-def read_picture(file: Path) -> NDArray[np.uint8]:
+def read_image(file: Path) -> NDArray[np.uint8]:
     """Return a picture, uint8 (H, W, 3), BGR. Raises: UsageError."""
     # Decoding bytes leaves no warning of OpenCV's on the terminal where the file is missing.
     data = np.fromfile(file, np.uint8) if file.is_file() else np.empty(0, np.uint8)
@@ -50,7 +50,7 @@ def read_picture(file: Path) -> NDArray[np.uint8]:
     return np.asarray(picture, np.uint8)
 
 
-def synthetic_pictures(width: int, height: int) -> Pictures:
+def synthetic_images(width: int, height: int) -> Pictures:
     """Make eight pictures that are the same each time: noise, smooth ramps, and blobs on either."""
     random = np.random.default_rng(20160626)
     noise = random.uniform(0, 255, (2, height, width, 3))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camrt.errors import UsageError
-from camrt.export.graph.synthetic_images import SUFFIXES, Pictures, picture_files, read_picture
+from camrt.export.graph.synthetic_images import SUFFIXES, Pictures, picture_files, read_image
 from camrt.geometry import fit
 from camrt.model_file import InputGeometry
 
@@ -55,7 +55,7 @@ def read_calibration(
     others = [path for path in given if path not in videos]
     files = picture_files(others) if others or not videos else []
     each = MOST // (len(videos) + bool(files))
-    inputs = [_fitted(read_picture(file), geometry) for file in _spread(files, each)]
+    inputs = [_fitted(read_image(file), geometry) for file in _spread(files, each)]
     names = [file.name for file in _spread(files, each)]
     for video in videos:
         for number, frame in _sampled(video, each, geometry):

@@ -29,7 +29,7 @@ class _Waiting:
         return self.result is not None or self.error is not None
 
 
-class SharedModel:
+class BatchingModel:
     """Calls of several threads to one model, in the order they came: what waits while it runs goes in together.
 
     Each camera waits for its result before it asks again, so that each gets the same share, and the model runs on all

@@ -28,7 +28,7 @@ class _Smoothed:
     time_s: float
 
 
-class Steadier:
+class TemporalFilter:
     """Remembers the maps of one stream.
 
     A smoothed map is the mean of those before it, weighted by ``0.5 ** (age / half_life)``. The range reaches out to

@@ -33,7 +33,7 @@ class View:
     smooth_s: float = 0.0
     """Half-life of the mean over time that is drawn, in seconds; 0: each map by itself."""
     running_range: bool = False
-    """True: colours stand for the same numbers from frame to frame, over a range that is remembered; see `Steadier`."""
+    """True: colours stand for the same numbers from frame to frame, over a remembered range; see `TemporalFilter`."""
     fade: bool = False
     """True: the opacity is that of the style times the score, so that what is not believed is not painted."""
     boxes: bool = False

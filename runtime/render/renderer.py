@@ -10,7 +10,7 @@ from camrt.runtime.frames import Frame, Image, Rendered
 from camrt.runtime.maps.overlay import OverlayStyle, paint
 from camrt.runtime.maps.result import Map, Result
 from camrt.runtime.maps.row_pool import RowPool
-from camrt.runtime.maps.temporal_filter import Steadier
+from camrt.runtime.maps.temporal_filter import TemporalFilter
 from camrt.runtime.render.display_settings import View
 from camrt.runtime.render.hud import Hud
 
@@ -39,7 +39,7 @@ class Renderer:
         self._pool = RowPool(threads)
         self._buffer: Image = np.empty((0, 0, 3), np.uint8)
         self._shown_at: deque[float] = deque(maxlen=_SPEED_WINDOW)
-        self._steadier = Steadier()
+        self._steadier = TemporalFilter()
 
     def render(self, frame: Frame, result: Result, result_index: int) -> Rendered:
         """Draw the map of each chosen class over the frame, side by side, and write what there is to say.

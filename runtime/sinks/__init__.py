@@ -5,9 +5,9 @@ from pathlib import Path
 
 from camrt.errors import UsageError
 from camrt.runtime.frames import Sink, Source
-from camrt.runtime.sinks.disk_full import LiveSink
+from camrt.runtime.sinks.disk_full import PausingSink
 from camrt.runtime.sinks.events import EventSink
-from camrt.runtime.sinks.images import PictureSink
+from camrt.runtime.sinks.images import ImageSink
 from camrt.runtime.sinks.opencv_video import CODECS
 from camrt.runtime.sinks.rotation import Rotation
 from camrt.runtime.sinks.video import VideoSink, why_not_h264
@@ -15,7 +15,7 @@ from camrt.runtime.sinks.window import WindowSink, window_available
 
 __all__ = [
     "EventSink",
-    "PictureSink",
+    "ImageSink",
     "Rotation",
     "VideoSink",
     "WindowSink",
@@ -52,8 +52,8 @@ def open_output(
     elif path.suffix and not path.is_dir():
         raise UsageError(f"{path}: a video ends in {' '.join(CODECS)}; for pictures name a folder, without a suffix")
     else:
-        sink = PictureSink(path, overwrite=overwrite, live=source.live, resume=rotation is not None)
-    return LiveSink(sink, path, tell) if source.live else sink
+        sink = ImageSink(path, overwrite=overwrite, live=source.live, resume=rotation is not None)
+    return PausingSink(sink, path, tell) if source.live else sink
 
 
 def open_events(
@@ -75,4 +75,4 @@ def open_events(
     """
     usual = _EVENTS_OF_A_CAMERA if source.live else None
     sink = EventSink(path, overwrite=overwrite, rotation=rotation or usual, resume=rotation is not None)
-    return LiveSink(sink, Path(path), tell) if source.live and path != "-" else sink
+    return PausingSink(sink, Path(path), tell) if source.live and path != "-" else sink

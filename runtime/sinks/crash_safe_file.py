@@ -17,7 +17,7 @@ of its process without loss, and that of its computer but for about a second."""
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class GrowingFile:
+class CrashSafeFile:
     """A file that is written in pieces; where a piece does not fit, it is taken back.
 
     Nothing that was `keep`-ed is overwritten before `close`, and then only when all else is on the disk: so there is no

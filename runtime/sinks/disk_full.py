@@ -14,7 +14,7 @@ LOOK_S: Final = 5.0
 """How often it is looked whether there is room again, in seconds."""
 
 
-class LiveSink:
+class PausingSink:
     """Writes into another sink; while there is no room, overlays go by unwritten. Both is told, once each time."""
 
     def __init__(self, sink: Sink, path: Path, tell: Callable[[str], None]) -> None:

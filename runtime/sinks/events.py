@@ -10,7 +10,7 @@ from typing import Any
 
 from camrt.errors import SinkError
 from camrt.runtime.frames import Rendered
-from camrt.runtime.sinks.crash_safe_file import GrowingFile, failure
+from camrt.runtime.sinks.crash_safe_file import CrashSafeFile, failure
 from camrt.runtime.sinks.paths import refuse_existing
 from camrt.runtime.sinks.rotation import Rotation, Series
 
@@ -44,14 +44,14 @@ class EventSink:
         self._rotation = rotation
         self._older = Series(self._path, None if rotation is None else rotation.keep)
         self._printed = str(path) == "-"
-        self._file: GrowingFile | None = None
+        self._file: CrashSafeFile | None = None
         if self._printed:
             return
         continued = resume and not overwrite and self._path.is_file()
         refuse_existing(self._path, overwrite=overwrite or continued)
         if continued:
             _cut_torn_line(self._path)
-        self._file = GrowingFile(self._path, append=continued)
+        self._file = CrashSafeFile(self._path, append=continued)
         if not self._path.is_file():  # a pipe has no size, and whoever reads it wants it to stay
             self._rotation = None
 
@@ -82,15 +82,15 @@ class EventSink:
                 self._path.unlink()
             self._file = None
 
-    def _file_with_room(self, size: int) -> GrowingFile:
+    def _file_with_room(self, size: int) -> CrashSafeFile:
         """Return the file that the next ``size`` bytes go to. Raises: DiskFull, SinkError."""
         # Where it could not be set aside the last time, it still holds its lines.
-        file = self._file or GrowingFile(self._path, append=True)
+        file = self._file or CrashSafeFile(self._path, append=True)
         if self._rotation is not None and 0 < file.whole > self._rotation.size - size:
             self._file = None
             file.close()
             self._older.set_aside(self._path)
-            file = GrowingFile(self._path, append=True)
+            file = CrashSafeFile(self._path, append=True)
         self._file = file
         return file
 

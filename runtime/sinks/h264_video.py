@@ -12,14 +12,14 @@ import numpy as np
 
 from camrt.errors import SinkError
 from camrt.runtime.frames import Image
-from camrt.runtime.sinks.crash_safe_file import GrowingFile
+from camrt.runtime.sinks.crash_safe_file import CrashSafeFile
 
 FRAGMENT_S: Final = 0.5
 """So much of a video waits in memory for its fragment to be whole, in seconds."""
 _TICKS: Final = 90_000  # a second; the clock of video
 
 # While it is written a video consists of fragments, each of which can be played without what follows; when it is
-# finished its head is changed (`GrowingFile.close`), and it is a usual video with an index.
+# finished its head is changed (`CrashSafeFile.close`), and it is a usual video with an index.
 _FRAGMENTS: Final = {
     "movflags": "hybrid_fragmented+default_base_moof",
     "frag_duration": str(round(FRAGMENT_S * 1_000_000)),
@@ -55,7 +55,7 @@ class H264Video:
         self._last = -1
         self._head = 0  # bytes before the first fragment
         self._ended = False  # nothing more is muxed
-        self._file = GrowingFile(path)
+        self._file = CrashSafeFile(path)
         self._target = _Target(self._file)
         container, options = CONTAINERS[path.suffix.lower()]
         self._container = av.open(self._target, "w", format=container, options=options)
@@ -150,7 +150,7 @@ class H264Video:
 class _Target:
     """What PyAV writes to: the file, until the video is given up, and then nothing."""
 
-    def __init__(self, file: GrowingFile) -> None:
+    def __init__(self, file: CrashSafeFile) -> None:
         self.open = True
         self._file = file
         self.seek = file.seek

@@ -11,12 +11,12 @@ from camrt.errors import SinkError
 from camrt.runtime.frames import Frame, Image, Rendered
 from camrt.runtime.sinks.crash_safe_file import failure
 from camrt.runtime.sinks.paths import hidden_beside, numbered, refuse_existing
-from camrt.runtime.sources.paths import PICTURE_SUFFIXES
+from camrt.runtime.sources.paths import IMAGE_SUFFIXES
 
 KEPT_SUFFIXES: Final = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
-def write_picture(path: Path, image: Image) -> None:
+def write_image(path: Path, image: Image) -> None:
     """Write a picture; it appears whole or not at all, and replaces what is there.
 
     Args:
@@ -39,7 +39,7 @@ def write_picture(path: Path, image: Image) -> None:
         part.unlink(missing_ok=True)
 
 
-class PictureSink:
+class ImageSink:
     """Writes every overlay as a picture into one folder.
 
     A picture keeps its name and, where OpenCV can write that kind in colour, its suffix; else it becomes a PNG. Frames
@@ -87,7 +87,7 @@ class PictureSink:
         source = Path(rendered.frame.name)
         if target.exists() and source.exists() and target.samefile(source):
             raise SinkError(f"{target} is the input itself and is not replaced; choose another folder")
-        write_picture(target, rendered.image)
+        write_image(target, rendered.image)
 
     def close(self) -> None:
         """Remove the folder again if it was made for nothing."""
@@ -98,7 +98,7 @@ class PictureSink:
     def _target(self, frame: Frame) -> Path:
         source = Path(frame.name)
         suffix = source.suffix.lower()
-        if self._live or suffix not in PICTURE_SUFFIXES:
+        if self._live or suffix not in IMAGE_SUFFIXES:
             stem = re.sub(r"[^0-9A-Za-z_-]+", "_", source.stem)
             if self._first is None:
                 self._first = _next_number(self._folder, stem)

@@ -9,9 +9,9 @@ from camrt.errors import SourceError, UsageError
 from camrt.runtime.frames import Source
 from camrt.runtime.sources import devices
 from camrt.runtime.sources.capture import Capture, open_url, quiet_decoders
-from camrt.runtime.sources.capture_thread import LiveSource
-from camrt.runtime.sources.images import PictureSource
-from camrt.runtime.sources.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES, files_in_folder, files_of_glob
+from camrt.runtime.sources.capture_thread import CaptureThread
+from camrt.runtime.sources.images import ImageSource
+from camrt.runtime.sources.paths import IMAGE_SUFFIXES, VIDEO_SUFFIXES, files_in_folder, files_of_glob
 from camrt.runtime.sources.reconnecting import ReconnectingSource
 from camrt.runtime.sources.synthetic import Scene, SyntheticSource
 from camrt.runtime.sources.url import SCHEMES, redact
@@ -62,7 +62,7 @@ def open_source(text: str, *, patient: bool = False, tell: Callable[[str], None]
     path = Path(text)
     if path.is_dir():
         pictures, problems = files_in_folder(path)
-        return PictureSource(pictures, name=text, problems=problems)
+        return ImageSource(pictures, name=text, problems=problems)
     if path.exists():
         return _file(path)
     if any(character in text for character in "*?["):
@@ -70,7 +70,7 @@ def open_source(text: str, *, patient: bool = False, tell: Callable[[str], None]
     raise SourceError(f"there is no {text} (looked for {path.absolute()}); a source can be {KINDS}")
 
 
-def _open_live(connect: Callable[[], LiveSource], patient: bool, tell: Callable[[str], None]) -> Source:
+def _open_live(connect: Callable[[], CaptureThread], patient: bool, tell: Callable[[str], None]) -> Source:
     first = connect()
     try:
         first.wait(_PATIENCE_S if patient else None)
@@ -84,7 +84,7 @@ def _open_live(connect: Callable[[], LiveSource], patient: bool, tell: Callable[
     return ReconnectingSource(connect, first, tell) if first.live else first
 
 
-def _live(text: str) -> Callable[[], LiveSource] | None:
+def _live(text: str) -> Callable[[], CaptureThread] | None:
     """Return what begins to open a camera or a stream; None: the text names neither. Raises: UsageError."""
     if text.isascii() and text.isdecimal():
         return partial(_camera, int(text))
@@ -106,8 +106,8 @@ def _live(text: str) -> Callable[[], LiveSource] | None:
     return None
 
 
-def _camera(device: int | str) -> LiveSource:
-    return LiveSource(
+def _camera(device: int | str) -> CaptureThread:
+    return CaptureThread(
         f"camera {device}" if isinstance(device, int) else device,
         lambda: devices.open_camera(device),
         open_timeout_s=_OPEN_S,
@@ -116,28 +116,28 @@ def _camera(device: int | str) -> LiveSource:
     )
 
 
-def _connection(name: str, open_capture: Callable[[], Capture]) -> LiveSource:
-    return LiveSource(name, open_capture, open_timeout_s=_OPEN_S, read_timeout_s=_READ_S)
+def _connection(name: str, open_capture: Callable[[], Capture]) -> CaptureThread:
+    return CaptureThread(name, open_capture, open_timeout_s=_OPEN_S, read_timeout_s=_READ_S)
 
 
 def _file(path: Path) -> Source:
     suffix = path.suffix.lower()
     if not path.is_file():
         raise SourceError(f"{path} is neither a file nor a folder; a source can be {KINDS}")
-    if suffix in PICTURE_SUFFIXES:
-        return PictureSource([path], name=str(path))
+    if suffix in IMAGE_SUFFIXES:
+        return ImageSource([path], name=str(path))
     if suffix in VIDEO_SUFFIXES:
         return VideoSource(path)
     raise UsageError(
         f"{path}: {f'the suffix {suffix}' if suffix else 'no suffix, so it'} tells neither picture nor video; "
-        f"pictures end in {' '.join(sorted(PICTURE_SUFFIXES))}, videos in {' '.join(sorted(VIDEO_SUFFIXES))}"
+        f"pictures end in {' '.join(sorted(IMAGE_SUFFIXES))}, videos in {' '.join(sorted(VIDEO_SUFFIXES))}"
     )
 
 
 def _glob(pattern: str) -> Source:
     pictures, videos, problems = files_of_glob(pattern)
     if pictures:
-        return PictureSource(pictures, name=pattern, problems=problems)
+        return ImageSource(pictures, name=pattern, problems=problems)
     if len(videos) == 1:
         return VideoSource(videos[0])
     raise UsageError(f"{pattern} matches {len(videos)} videos; each is a source of its own, so name one")

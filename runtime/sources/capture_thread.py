@@ -18,7 +18,7 @@ PATIENCE_S: Final = 5.0
 _JOIN_S = 0.5
 
 
-class LiveSource:
+class CaptureThread:
     """A camera or network stream, until it is lost.
 
     A `cv2.VideoCapture` that waits for a frame can neither be interrupted nor released. So a thread of its own opens

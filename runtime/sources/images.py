@@ -10,7 +10,7 @@ from camrt.errors import SourceError
 from camrt.runtime.frames import Frame, Image
 
 
-def read_picture(path: Path) -> Image:
+def read_image(path: Path) -> Image:
     """Read a picture of any kind as a classifier's training saw it.
 
     Turned upright by its EXIF orientation; grey and palette become colour; 16 bits become 8 (the upper ones); an
@@ -37,7 +37,7 @@ def read_picture(path: Path) -> Image:
     return np.asarray(image, np.uint8)
 
 
-class PictureSource:
+class ImageSource:
     """Pictures in the order given; those that cannot be read are passed over, with a line each in ``problems``."""
 
     live = False
@@ -69,7 +69,7 @@ class PictureSource:
             index, path = self._next, self._paths[self._next]
             self._next += 1
             try:
-                image = read_picture(path)
+                image = read_image(path)
             except SourceError as error:
                 if len(self._paths) == 1:
                     raise

@@ -10,7 +10,7 @@ from camrt.errors import SourceError
 
 # ruff: noqa: SIM905 - a list of nineteen suffixes takes nineteen lines
 
-PICTURE_SUFFIXES: Final = frozenset(".jpg .jpeg .jpe .png .bmp .webp .tif .tiff .ppm .pgm .pbm .jp2 .avif".split())
+IMAGE_SUFFIXES: Final = frozenset(".jpg .jpeg .jpe .png .bmp .webp .tif .tiff .ppm .pgm .pbm .jp2 .avif".split())
 # An animated GIF is a video: FFmpeg reads every frame of it, imdecode the first one, and that only since OpenCV 4.11.
 VIDEO_SUFFIXES: Final = frozenset(
     ".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .ts .m2ts .wmv .flv .3gp .ogv .mjpg .mjpeg .h264 .hevc .gif".split()
@@ -61,7 +61,7 @@ def files_of_glob(pattern: str) -> tuple[list[Path], list[Path], list[str]]:
 def _sorted_kinds(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     files = sorted((path for path in paths if path.is_file()), key=natural_order)
     return (
-        [path for path in files if path.suffix.lower() in PICTURE_SUFFIXES],
+        [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES],
         [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES],
     )
 

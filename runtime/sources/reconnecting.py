@@ -10,7 +10,7 @@ import numpy as np
 
 from camrt.errors import SourceError
 from camrt.runtime.frames import Frame, Image
-from camrt.runtime.sources.capture_thread import LiveSource
+from camrt.runtime.sources.capture_thread import CaptureThread
 
 FIRST_WAIT_S: Final = 0.5
 LONGEST_WAIT_S: Final = 30.0
@@ -32,12 +32,12 @@ class ReconnectingSource:
     """A camera or network stream that is opened again whenever it is lost, until `close`.
 
     While it is lost `read` gives, at once and then each second, a frame that says so (``Frame.lost``), with the last
-    picture that came. All of that happens in the thread that reads; each connection is a `LiveSource`, with a thread
+    picture that came. All of that happens in the thread that reads; each connection is a `CaptureThread`, with a thread
     of its own, and a new one is opened only when the old one's thread has ended: they never pile up, and a device is
     free before it is opened again.
     """
 
-    def __init__(self, connect: Callable[[], LiveSource], first: LiveSource, tell: Callable[[str], None]) -> None:
+    def __init__(self, connect: Callable[[], CaptureThread], first: CaptureThread, tell: Callable[[str], None]) -> None:
         """Take over the first connection.
 
         Args:
@@ -59,7 +59,7 @@ class ReconnectingSource:
         self._connect = connect
         self._tell = tell
         self._changing = threading.Lock()  # between `close` and a connection that is being made
-        self._connection: LiveSource | None = first
+        self._connection: CaptureThread | None = first
         self._closed = threading.Event()
         self._reason = "no picture yet"
         self._flowing = False
@@ -109,7 +109,7 @@ class ReconnectingSource:
         if connection is not None:
             connection.close()
 
-    def _patience_s(self, connection: LiveSource) -> float:
+    def _patience_s(self, connection: CaptureThread) -> float:
         return connection.silence_s if self._flowing else max(0.0, self._tick_s - time.monotonic())
 
     def _reconnect(self) -> None:
@@ -118,7 +118,7 @@ class ReconnectingSource:
                 self._connection = self._connect()
                 self._expected = 0
 
-    def _arrived(self, frame: Frame, connection: LiveSource) -> Frame:
+    def _arrived(self, frame: Frame, connection: CaptureThread) -> Frame:
         if not self._flowing:
             now_s = time.monotonic()
             self.gives = connection.gives

@@ -27,7 +27,7 @@ _LETTERS: Final = "ACEFGHJKLMNPRSTUVWYZ23457"
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class SyntheticFrame:
     """One frame of a scene, and the truth about it."""
 
     image: Image
@@ -53,7 +53,7 @@ class Scene:
         self._height = height
         self._act = lru_cache(maxsize=2)(self._make_act)
 
-    def view(self, index: int) -> View:
+    def view(self, index: int) -> SyntheticFrame:
         """Render frame ``index``, 0 or greater; frames may be asked for in any order."""
         number, moment = divmod(index, FRAMES_PER_ACT)
         return self._act(number).view(moment / FPS)
@@ -90,7 +90,7 @@ class _Act:
         if np.abs(self._color - behind).max() < 90:
             self._color = np.where(behind > 127, self._color * 0.25, 255 - (255 - self._color) * 0.25)
 
-    def view(self, time_s: float) -> View:
+    def view(self, time_s: float) -> SyntheticFrame:
         image = self._background(time_s)
         for distractor in self._distractors:
             distractor.draw(image, time_s, self._height)
@@ -106,7 +106,7 @@ class _Act:
         image = np.rint(image + opacity * (self._surface(angle) - image)).astype(np.uint8)
         if self._edge is not None:
             cv2.polylines(image, [points], True, self._edge, max(1, self._height // 160), cv2.LINE_AA, 4)
-        return View(np.asarray(cv2.add(image, self._noise), np.uint8), self._class_id, cover > 127)
+        return SyntheticFrame(np.asarray(cv2.add(image, self._noise), np.uint8), self._class_id, cover > 127)
 
     def _background(self, time_s: float) -> Image:
         parts = []
@@ -218,7 +218,7 @@ def _outline(name: str) -> NDArray[np.float64]:
     return np.stack([np.cos(angles), np.sin(angles)], axis=1) * radius[:, np.newaxis]
 
 
-def views_of(seeds: Iterable[int], views_per_act: int) -> Iterator[View]:
+def views_of(seeds: Iterable[int], views_per_act: int) -> Iterator[SyntheticFrame]:
     """Render some frames of each class of some scenes, evenly spread over each act."""
     for seed in seeds:
         scene = Scene(seed)

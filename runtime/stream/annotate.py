@@ -9,11 +9,11 @@ from camrt.runtime.frames import Rendered, Sink, Source
 from camrt.runtime.inference.model import Model
 from camrt.runtime.render.display_settings import View
 from camrt.runtime.render.renderer import Renderer
-from camrt.runtime.sinks.images import KEPT_SUFFIXES, write_picture
+from camrt.runtime.sinks.images import KEPT_SUFFIXES, write_image
 from camrt.runtime.sinks.opencv_video import CODECS
 from camrt.runtime.sinks.video import VideoSink
-from camrt.runtime.sources.images import PictureSource
-from camrt.runtime.sources.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES, natural_order
+from camrt.runtime.sources.images import ImageSource
+from camrt.runtime.sources.paths import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural_order
 from camrt.runtime.sources.video import VideoSource
 from camrt.runtime.stream.pipeline import Pipeline
 from camrt.runtime.stream.progress import Progress
@@ -81,7 +81,7 @@ def is_video(path: Path) -> bool:
 def _expand(given: Path, output: Path) -> Iterator[tuple[Path, Path]]:
     """Yield each picture and video that an input stands for, and its name below the output folder."""
     if given.is_file():
-        if given.suffix.lower() not in PICTURE_SUFFIXES | VIDEO_SUFFIXES:
+        if given.suffix.lower() not in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
             raise UsageError(f"{given}: its suffix tells neither picture nor video")
         yield given, Path(given.name)
         return
@@ -92,7 +92,7 @@ def _expand(given: Path, output: Path) -> Iterator[tuple[Path, Path]]:
     found = [
         path
         for path in given.rglob("*")
-        if path.suffix.lower() in PICTURE_SUFFIXES | VIDEO_SUFFIXES
+        if path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(given).parts)
         and not (inside and path.resolve().is_relative_to(written_here))
@@ -136,7 +136,7 @@ class Annotator:
         problems: list[str] = []
         pictures = {path: target for path, target in jobs if not is_video(path)}
         if pictures:
-            source = PictureSource(list(pictures), name="the inputs")
+            source = ImageSource(list(pictures), name="the inputs")
             problems += self._draw(source, _PicturesByPlan(pictures, self.written), "pictures")
         for path, target in jobs:
             if is_video(path) and not self.stopped:
@@ -193,7 +193,7 @@ class _PicturesByPlan:
     def write(self, rendered: Rendered) -> None:
         target = self._targets[Path(rendered.frame.name)]
         _make_folder(target.parent)
-        write_picture(target, rendered.image)
+        write_image(target, rendered.image)
         self._written.append(target)
 
     def close(self) -> None:

@@ -11,17 +11,17 @@ class Closed(Exception):  # noqa: N818 - a signal, not an error
     """The other side will give, or take, nothing more."""
 
 
-class Handover(Generic[T]):
+class BoundedQueue(Generic[T]):
     """A bounded queue between two threads that either side can close.
 
-    With ``newest_only`` a full queue forgets its oldest item instead of making the giver wait: a slow taker then adds
+    With ``drop_oldest`` a full queue forgets its oldest item instead of making the giver wait: a slow taker then adds
     no delay, it only misses items. That is the one difference between a live source and a file.
     """
 
-    def __init__(self, capacity: int, *, newest_only: bool = False) -> None:
+    def __init__(self, capacity: int, *, drop_oldest: bool = False) -> None:
         self._items: deque[T] = deque()
         self._capacity = capacity
-        self._newest_only = newest_only
+        self._newest_only = drop_oldest
         self._changed = threading.Condition()
         self._closed = False
         self.dropped = 0

@@ -1,6 +1,6 @@
 """The way of a frame: source, inference and drawing side by side, each in a thread of its own.
 
-    source --Handover--> inference --Handover--> drawing (the calling thread) --> sinks
+    source --BoundedQueue--> inference --BoundedQueue--> drawing (the calling thread) --> sinks
 
 A live source hands over the newest frame only; any other hands over every frame, in order.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from camrt.runtime.frames import Frame, Image, Rendered, Sink, Source
 from camrt.runtime.maps.result import Result
 from camrt.runtime.render.renderer import Renderer
-from camrt.runtime.stream.bounded_queue import Closed, Handover
+from camrt.runtime.stream.bounded_queue import BoundedQueue, Closed
 
 # Frames that wait between two stages when none may be lost: enough to even out a slow one now and then.
 _DEPTH = 2
@@ -74,9 +74,11 @@ class Pipeline:
         self._sinks = sinks
         self._paced = paced and not source.live
         live = source.live
-        self._to_infer: Handover[Frame] = Handover(1 if live else _DEPTH, newest_only=live)
-        self._to_draw: Handover[_Inferred] = Handover(1 if live else _DEPTH, newest_only=live)
-        self._to_show: Handover[Frame] | None = Handover(1, newest_only=True) if live and every_camera_frame else None
+        self._to_infer: BoundedQueue[Frame] = BoundedQueue(1 if live else _DEPTH, drop_oldest=live)
+        self._to_draw: BoundedQueue[_Inferred] = BoundedQueue(1 if live else _DEPTH, drop_oldest=live)
+        self._to_show: BoundedQueue[Frame] | None = (
+            BoundedQueue(1, drop_oldest=True) if live and every_camera_frame else None
+        )
         self._stop = threading.Event()
         self._errors: list[BaseException] = []
         self._dropped = 0

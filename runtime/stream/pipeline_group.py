@@ -7,7 +7,7 @@ from camrt.runtime.frames import Rendered
 from camrt.runtime.stream.pipeline import Pipeline, Summary
 
 
-class Cameras:
+class PipelineGroup:
     """Runs pipelines side by side, each in a thread of its own, until all have ended."""
 
     def __init__(self, pipelines: Sequence[Pipeline]) -> None:

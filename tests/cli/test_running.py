@@ -171,7 +171,7 @@ def test_there_is_room_again_where_a_folder_of_pictures_is_and_not_beside_it(tmp
     script = """
 import subprocess, sys
 from camrt.errors import DiskFull
-from camrt.runtime.sinks.disk_full import LOOK_S, LiveSink
+from camrt.runtime.sinks.disk_full import LOOK_S, PausingSink
 from pathlib import Path
 import time
 subprocess.run("mkdir disk/pictures && mount -t tmpfs -o size=100M tmpfs disk/pictures", shell=True, check=True)
@@ -182,7 +182,7 @@ class Sink:
         if self.written == 1:
             raise DiskFull("full")
 sink = Sink()
-live = LiveSink(sink, Path("disk/pictures"), print)
+live = PausingSink(sink, Path("disk/pictures"), print)
 live.write(None)
 time.sleep(LOOK_S + 0.1)
 live.write(None)

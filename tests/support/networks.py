@@ -12,7 +12,7 @@ from onnx import numpy_helper
 
 from camrt.benchmarks.compare.torch_libraries import models, settled
 from camrt.export.graph.preprocessing import Preprocessing
-from camrt.export.graph.synthetic_images import synthetic_pictures
+from camrt.export.graph.synthetic_images import synthetic_images
 
 CLASSES = 20
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
@@ -70,7 +70,7 @@ def torch_network(library: str, name: str, side: int) -> torch.nn.Module:
         for parameter in network.parameters():
             if parameter.ndim < 2 or not parameter.any():  # heads that begin at zero would agree on anything
                 parameter.add_(0.05 * torch.randn_like(parameter))
-    return settled(network, torch.from_numpy(Preprocessing().apply(synthetic_pictures(side, side))))
+    return settled(network, torch.from_numpy(Preprocessing().apply(synthetic_images(side, side))))
 
 
 def keras_file(name: str, side: int, path: Path) -> None:
@@ -85,7 +85,7 @@ def keras_file(name: str, side: int, path: Path) -> None:
         network(np.zeros((1, side, side, 3), np.float32))
         dense = network.layers[-1]
         if isinstance(dense, keras.layers.Dense):  # numbers vanish on the way to it
-            pictures = Preprocessing(channels="bgr", layout="nhwc").apply(synthetic_pictures(side, side))
+            pictures = Preprocessing(channels="bgr", layout="nhwc").apply(synthetic_images(side, side))
             pooled = keras.ops.convert_to_numpy(keras.Model(network.input, dense.input)(pictures))
             kernel = keras.ops.convert_to_numpy(dense.kernel)
             dense.kernel.assign(kernel * float(3 / (pooled @ kernel).std()))

@@ -84,7 +84,7 @@ def _write(args: argparse.Namespace, model: "Model") -> bool:
     from camrt.runtime.render.display_settings import View
     from camrt.runtime.render.renderer import Renderer
     from camrt.runtime.sinks import VideoSink
-    from camrt.runtime.sinks.images import write_picture
+    from camrt.runtime.sinks.images import write_image
     from camrt.runtime.sources.synthetic import FPS, Scene, SyntheticSource
     from camrt.runtime.stream.pipeline import Pipeline
 
@@ -111,7 +111,7 @@ def _write(args: argparse.Namespace, model: "Model") -> bool:
     print(f"{summary.frames} frames in {summary.seconds:.1f} s on {model.provider}", file=sys.stderr)
     print(f"wrote {video}", file=sys.stderr)
     if tiles:
-        write_picture(sheet, contact_sheet(tiles, 4, _TILE))
+        write_image(sheet, contact_sheet(tiles, 4, _TILE))
         print(f"wrote {sheet}", file=sys.stderr)
     return not summary.stopped
 

@@ -73,10 +73,10 @@ def add(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run until the sources end, or Ctrl-C, SIGTERM, the key q."""
     from camrt.cli import parse
-    from camrt.runtime.inference.dynamic_batching import SharedModel, fastest_batch
+    from camrt.runtime.inference.dynamic_batching import BatchingModel, fastest_batch
     from camrt.runtime.render.renderer import Renderer
     from camrt.runtime.stream.pipeline import Pipeline
-    from camrt.runtime.stream.pipeline_group import Cameras
+    from camrt.runtime.stream.pipeline_group import PipelineGroup
 
     if args.frames is not None and args.frames < 1:
         raise UsageError(f"--frames {args.frames}: at least one")
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         recorders = open_recorders(args, sources, opened, tell)
         hub = serve(args, model, view, [source.name for source in sources], opened)
         watcher = Watcher(args, view, sources, opened, served=hub is not None)
-        classify = model if len(sources) == 1 else SharedModel(model, fastest_batch(model, len(sources)))
+        classify = model if len(sources) == 1 else BatchingModel(model, fastest_batch(model, len(sources)))
         # For the browser the hub draws what is watched, when it is.
         how: dict[str, Any] = {
             "hud": not args.no_hud,
@@ -153,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
             def on_failure(number: int, error: BaseException) -> None:
                 tell(f"{sources[number].name} has ended: {error}")
 
-            outcomes = Cameras(pipelines).run(on_frame, lambda: attend(watcher.follow), on_failure)
+            outcomes = PipelineGroup(pipelines).run(on_frame, lambda: attend(watcher.follow), on_failure)
             summaries = [_summary_of(outcome) for outcome in outcomes]
         notifier.stopping()
     return _conclude(sources, summaries, files)

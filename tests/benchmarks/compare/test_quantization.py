@@ -11,7 +11,7 @@ from camrt.benchmarks.compare.quantization import in_float, tables_of
 from camrt.benchmarks.report import tables
 from camrt.export import attach
 from camrt.export.graph.preprocessing import Preprocessing
-from camrt.export.graph.synthetic_images import read_pictures
+from camrt.export.graph.synthetic_images import read_images
 from camrt.runtime.assets import DEMO_MODEL
 from camrt.runtime.evaluation.localization import Boxed, localize, read_boxes
 from support import REPOSITORY
@@ -56,7 +56,7 @@ def test_a_quantized_network_without_its_rounding_says_nearly_the_same(shared_da
     plain = in_float(model)
     onnx.checker.check_model(plain)
     assert not {"QuantizeLinear", "DequantizeLinear"} & {node.op_type for node in plain.graph.node}
-    pixels = Preprocessing().apply(read_pictures(shared_data / "images_cls", 224, 224)[:8])
+    pixels = Preprocessing().apply(read_images(shared_data / "images_cls", 224, 224)[:8])
     first, second = (session(each).run(None, {"input": pixels})[0] for each in (model, plain))
     assert not np.array_equal(first, second)
     assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > 0.97

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import camrt
-from camrt.runtime.inference.dynamic_batching import SharedModel, fastest_batch
+from camrt.runtime.inference.dynamic_batching import BatchingModel, fastest_batch
 from support.tiny_models import write_linear
 
 
@@ -60,7 +60,7 @@ def model_of(shared):
 @pytest.mark.parametrize("most", [1, 2, 4])
 def test_each_gets_its_own_result_and_its_share(model, most):
     watched = Watched(model, slow_s=0.002)
-    counts, wrong = ask(SharedModel(watched, most), threads=4, seconds=0.8)
+    counts, wrong = ask(BatchingModel(watched, most), threads=4, seconds=0.8)
     assert not wrong
     assert max(watched.batches) == most
     assert max(counts.values()) - min(counts.values()) <= 2 + max(counts.values()) // 10
@@ -68,13 +68,13 @@ def test_each_gets_its_own_result_and_its_share(model, most):
 
 def test_one_alone_does_not_wait_for_company(model):
     watched = Watched(model)
-    counts, _ = ask(SharedModel(watched, 8), threads=1, seconds=0.2)
+    counts, _ = ask(BatchingModel(watched, 8), threads=1, seconds=0.2)
     assert set(watched.batches) == {1}
     assert counts[0] == len(watched.batches)
 
 
 def test_an_error_reaches_everyone_who_waits_for_it(model):
-    shared = SharedModel(Watched(model, slow_s=0.01, fails=True), 4)
+    shared = BatchingModel(Watched(model, slow_s=0.01, fails=True), 4)
     errors = []
 
     def work():

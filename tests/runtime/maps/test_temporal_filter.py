@@ -8,7 +8,7 @@ import pytest
 import camrt
 from camrt.runtime.frames import Frame
 from camrt.runtime.maps.overlay import OverlayStyle
-from camrt.runtime.maps.temporal_filter import RANGE_HALF_LIFE_S, Steadier
+from camrt.runtime.maps.temporal_filter import RANGE_HALF_LIFE_S, TemporalFilter
 from camrt.runtime.render.display_settings import View
 from camrt.runtime.render.renderer import Renderer
 from support.tiny_models import write_linear
@@ -28,7 +28,7 @@ def frame(shade, index=0, time_s=None):
 
 
 def test_after_a_half_life_the_old_map_weighs_half():
-    steadier = Steadier()
+    steadier = TemporalFilter()
     steadier.smooth(0, MAP, 0, 10.0, half_life_s=2.0)
     np.testing.assert_allclose(steadier.smooth(0, 3 * MAP, 1, 12.0, half_life_s=2.0), 2 * MAP)
     np.testing.assert_allclose(steadier.smooth(0, 2 * MAP, 2, 16.0, half_life_s=2.0), 2 * MAP)
@@ -36,7 +36,7 @@ def test_after_a_half_life_the_old_map_weighs_half():
 
 @pytest.mark.parametrize("rate", [5, 50])
 def test_how_often_a_map_comes_does_not_matter(rate):
-    steadier = Steadier()
+    steadier = TemporalFilter()
     steadier.smooth(0, 0 * MAP, 0, 0.0, half_life_s=0.5)
     for index in range(1, rate + 1):  # one second, two half-lives
         smoothed = steadier.smooth(0, MAP, index, index / rate, half_life_s=0.5)
@@ -44,21 +44,21 @@ def test_how_often_a_map_comes_does_not_matter(rate):
 
 
 def test_the_same_result_again_changes_nothing_and_classes_do_not_mix():
-    steadier = Steadier()
+    steadier = TemporalFilter()
     steadier.smooth(0, MAP, 0, 0.0, half_life_s=1.0)
     np.testing.assert_array_equal(steadier.smooth(0, MAP, 0, 5.0, half_life_s=1.0), MAP)
     np.testing.assert_array_equal(steadier.smooth(1, 7 * MAP, 0, 5.0, half_life_s=1.0), 7 * MAP)
 
 
 def test_a_clock_that_jumps_back_does_no_harm():
-    steadier = Steadier()
+    steadier = TemporalFilter()
     steadier.smooth(0, MAP, 0, 1e9, half_life_s=1.0)
     np.testing.assert_array_equal(steadier.smooth(0, 5 * MAP, 1, 0.0, half_life_s=1.0), MAP)
     np.testing.assert_allclose(steadier.smooth(0, 5 * MAP, 2, 1.0, half_life_s=1.0), 3 * MAP)
 
 
 def test_the_range_widens_at_once_and_comes_back_by_half_lives():
-    steadier = Steadier()
+    steadier = TemporalFilter()
     assert steadier.widen(MAP, 0, 0.0) == (0.0, 4.0)
     assert steadier.widen(2 * MAP, 1, 1.0) == (0.0, 8.0)
     low, high = steadier.widen(MAP, 2, 1.0 + RANGE_HALF_LIFE_S)
@@ -67,7 +67,7 @@ def test_the_range_widens_at_once_and_comes_back_by_half_lives():
 
 
 def test_a_map_that_is_constant_or_broken_still_has_a_range():
-    steadier = Steadier()
+    steadier = TemporalFilter()
     assert steadier.widen(np.full((2, 2), np.nan, np.float32), 0, 0.0) == (0.0, 1.0)
     low, high = steadier.widen(np.zeros((2, 2), np.float32), 1, 0.1)
     assert low == 0.0 < high
@@ -106,14 +106,14 @@ def test_a_map_of_the_scene_before_is_not_drawn_over_a_new_one(model):
 
 
 def test_a_map_of_a_frame_that_was_not_drawn_may_be_of_the_scene_before():
-    steadier = Steadier()
+    steadier = TemporalFilter()
     assert steadier.is_of_this_scene(frame(0, 10), 10)
     assert not steadier.is_of_this_scene(frame(160, 13), 12)  # where between 11 and 13 was the cut?
     assert steadier.is_of_this_scene(frame(160, 14), 13)
 
 
 def test_where_nobody_looked_for_long_the_newest_map_is_of_the_scene_that_is_there():
-    steadier = Steadier()
+    steadier = TemporalFilter()
     assert steadier.is_of_this_scene(frame(0, 10), 10)
     assert steadier.is_of_this_scene(frame(160, 3000), 2999)
     assert steadier.is_of_this_scene(frame(160, 3000), 2999)  # it is frozen and drawn again

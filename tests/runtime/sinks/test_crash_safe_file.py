@@ -6,13 +6,13 @@ import resource
 import pytest
 
 from camrt.errors import DiskFull, SinkError
-from camrt.runtime.sinks.crash_safe_file import GrowingFile
+from camrt.runtime.sinks.crash_safe_file import CrashSafeFile
 from support.limits import largest_file
 
 
 def test_what_was_kept_is_overwritten_only_at_the_end(tmp_path):
     path = tmp_path / "file"
-    file = GrowingFile(path)
+    file = CrashSafeFile(path)
     file.write(b"head....")
     file.write(b"first")
     file.keep()
@@ -33,7 +33,7 @@ def test_what_was_kept_is_overwritten_only_at_the_end(tmp_path):
 
 def test_what_was_not_kept_can_be_taken_back(tmp_path):
     path = tmp_path / "file"
-    file = GrowingFile(path)
+    file = CrashSafeFile(path)
     file.write(b"one")
     file.keep()
     file.write(b"two")
@@ -49,7 +49,7 @@ def test_what_was_not_kept_can_be_taken_back(tmp_path):
 
 def test_an_old_file_is_continued(tmp_path):
     (tmp_path / "file").write_bytes(b"old")
-    file = GrowingFile(tmp_path / "file", append=True)
+    file = CrashSafeFile(tmp_path / "file", append=True)
     file.write(b"new")
     file.undo()
     file.write(b"newer")
@@ -59,7 +59,7 @@ def test_an_old_file_is_continued(tmp_path):
 
 
 def test_where_there_is_no_room_it_says_so_and_takes_more_later(tmp_path):
-    file = GrowingFile(tmp_path / "file")
+    file = CrashSafeFile(tmp_path / "file")
     with largest_file(1000):
         file.write(bytes(900))
         file.keep()
@@ -81,4 +81,4 @@ def test_where_there_is_no_room_it_says_so_and_takes_more_later(tmp_path):
 
 def test_where_nothing_can_be_written_it_is_told_at_once(tmp_path):
     with pytest.raises(SinkError, match="cannot be written: No such file or directory"):
-        GrowingFile(tmp_path / "nowhere" / "file")
+        CrashSafeFile(tmp_path / "nowhere" / "file")

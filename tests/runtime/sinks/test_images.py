@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from camrt.errors import SinkError, UsageError
-from camrt.runtime.sinks import PictureSink, VideoSink, open_output
+from camrt.runtime.sinks import ImageSink, VideoSink, open_output
 from camrt.runtime.sources.synthetic import Scene, SyntheticSource
 from support.needs import environment
 from support.overlays import picture, rendered
@@ -40,7 +40,7 @@ def listing(folder):
     ],
 )
 def test_a_picture_is_named_after_its_frame(tmp_path, name, written):
-    sink = PictureSink(tmp_path / "out")
+    sink = ImageSink(tmp_path / "out")
     sink.write(rendered(7, name=name, image=picture()))
     sink.close()
     assert listing(tmp_path / "out") == [written]
@@ -49,7 +49,7 @@ def test_a_picture_is_named_after_its_frame(tmp_path, name, written):
 
 
 def test_what_is_shown_without_a_signal_is_no_picture_to_keep(tmp_path):
-    sink = PictureSink(tmp_path / "out")
+    sink = ImageSink(tmp_path / "out")
     shown = rendered(7, name="camera 0", image=picture())
     sink.write(replace(shown, frame=replace(shown.frame, lost="unplugged; trying again in 4 s")))
     sink.close()
@@ -57,7 +57,7 @@ def test_what_is_shown_without_a_signal_is_no_picture_to_keep(tmp_path):
 
 
 def test_pictures_of_the_same_name_stand_beside_each_other(tmp_path):
-    sink = PictureSink(tmp_path)
+    sink = ImageSink(tmp_path)
     for index, name in enumerate(["x/a.png", "y/a.png", "a.jpg", "z/a.png", "z/a-2.png"]):
         sink.write(rendered(index, name=name, image=picture(shade=index)))
     assert listing(tmp_path) == ["a-2-2.png", "a-2.png", "a-3.png", "a.jpg", "a.png"]
@@ -65,7 +65,7 @@ def test_pictures_of_the_same_name_stand_beside_each_other(tmp_path):
 
 
 def test_a_live_source_whose_name_is_a_pictures_has_its_frames_numbered(tmp_path):
-    sink = PictureSink(tmp_path, live=True)
+    sink = ImageSink(tmp_path, live=True)
     for index in range(3):
         sink.write(rendered(index, name="http://192.168.1.20/live.png"))
     assert listing(tmp_path) == [f"live_00000{index}.jpg" for index in range(3)]
@@ -74,7 +74,7 @@ def test_a_live_source_whose_name_is_a_pictures_has_its_frames_numbered(tmp_path
 def test_a_run_that_resumes_is_numbered_behind_the_highest(tmp_path):
     for name in ("camera_0_000007.jpg", "camera_0_1000005.jpg", "camera_1_2000000.jpg", "camera_0_9999999.png"):
         (tmp_path / name).write_bytes(b"precious")
-    sink = PictureSink(tmp_path, live=True, resume=True)
+    sink = ImageSink(tmp_path, live=True, resume=True)
     for index in (2, 5):
         sink.write(rendered(index, name="camera 0"))
     assert [name for name in listing(tmp_path) if (tmp_path / name).read_bytes() != b"precious"] == [
@@ -85,13 +85,13 @@ def test_a_run_that_resumes_is_numbered_behind_the_highest(tmp_path):
 
 def test_a_run_that_resumes_and_may_overwrite_begins_anew(tmp_path):
     (tmp_path / "camera_0_000000.jpg").write_bytes(b"old")
-    PictureSink(tmp_path, live=True, resume=True, overwrite=True).write(rendered(name="camera 0"))
+    ImageSink(tmp_path, live=True, resume=True, overwrite=True).write(rendered(name="camera 0"))
     assert listing(tmp_path) == ["camera_0_000000.jpg"]
     assert cv2.imread(str(tmp_path / "camera_0_000000.jpg")).shape == picture().shape
 
 
 def test_a_folder_that_vanishes_is_an_error_that_names_it(tmp_path):
-    sink = PictureSink(tmp_path / "out", live=True, resume=True)
+    sink = ImageSink(tmp_path / "out", live=True, resume=True)
     (tmp_path / "out").rmdir()
     with pytest.raises(SinkError, match="out cannot be written: No such file"):
         sink.write(rendered())
@@ -100,7 +100,7 @@ def test_a_folder_that_vanishes_is_an_error_that_names_it(tmp_path):
 
 @pytest.mark.parametrize("name", ["camera 0", "http://192.168.1.20/live.jpg"])
 def test_nothing_is_remembered_of_a_live_sources_frames(tmp_path, name):
-    sink = PictureSink(tmp_path, live=True, overwrite=True)
+    sink = ImageSink(tmp_path, live=True, overwrite=True)
     image = np.zeros((1, 1, 3), np.uint8)
     held = []
     tracemalloc.start()
@@ -116,32 +116,32 @@ def test_nothing_is_remembered_of_a_live_sources_frames(tmp_path, name):
 def test_an_old_picture_is_replaced_only_when_allowed(tmp_path):
     (tmp_path / "a.png").write_bytes(b"precious")
     with pytest.raises(UsageError, match=r"exists; .*--overwrite"):
-        PictureSink(tmp_path).write(rendered(name="in/a.png"))
+        ImageSink(tmp_path).write(rendered(name="in/a.png"))
     assert (tmp_path / "a.png").read_bytes() == b"precious"
-    PictureSink(tmp_path, overwrite=True).write(rendered(name="in/a.png"))
+    ImageSink(tmp_path, overwrite=True).write(rendered(name="in/a.png"))
     assert cv2.imread(str(tmp_path / "a.png")).shape == picture().shape
 
 
 def test_the_input_itself_is_never_replaced(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), picture())
     with pytest.raises(SinkError, match="is the input itself"):
-        PictureSink(tmp_path, overwrite=True).write(rendered(name=str(tmp_path / "a.png"), image=picture(shade=99)))
+        ImageSink(tmp_path, overwrite=True).write(rendered(name=str(tmp_path / "a.png"), image=picture(shade=99)))
     assert np.array_equal(cv2.imread(str(tmp_path / "a.png")), picture())
 
 
 def test_a_folder_that_cannot_be_made_is_told_at_once(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SinkError, match="is a file; the pictures need a folder"):
-        PictureSink(tmp_path / "file")
+        ImageSink(tmp_path / "file")
     with pytest.raises(SinkError, match="cannot be made: Not a directory"):
-        PictureSink(tmp_path / "file" / "out")
+        ImageSink(tmp_path / "file" / "out")
 
 
 def test_a_folder_that_was_made_for_nothing_is_taken_back(tmp_path):
-    PictureSink(tmp_path / "out").close()
+    ImageSink(tmp_path / "out").close()
     assert listing(tmp_path) == []
     (tmp_path / "mine").mkdir()
-    PictureSink(tmp_path / "mine").close()
+    ImageSink(tmp_path / "mine").close()
     assert listing(tmp_path) == ["mine"]
 
 
@@ -150,11 +150,11 @@ def test_a_full_disk_leaves_an_error_and_no_half_picture(tmp_path):
 from pathlib import Path
 import numpy as np
 from camrt.errors import SinkError
-from camrt.runtime.sinks import PictureSink
+from camrt.runtime.sinks import ImageSink
 from support.overlays import rendered
 try:
     image = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
-    PictureSink(Path("."), overwrite=True).write(rendered(name="in/a.png", image=image))
+    ImageSink(Path("."), overwrite=True).write(rendered(name="in/a.png", image=image))
 except SinkError as error:
     print(error)
 """
@@ -176,7 +176,7 @@ except SinkError as error:
 
 def test_an_output_is_a_video_by_its_suffix_or_a_folder_of_pictures(tmp_path):
     (tmp_path / "folder.mp4").mkdir()
-    kinds = {"a.mp4": VideoSink, "a.AVI": VideoSink, "out": PictureSink, "folder.mp4": PictureSink}
+    kinds = {"a.mp4": VideoSink, "a.AVI": VideoSink, "out": ImageSink, "folder.mp4": ImageSink}
     source = SyntheticSource(Scene(0), live=False)
     how = {"rotation": None, "overwrite": False, "tell": lambda _: None}
     for name, kind in kinds.items():

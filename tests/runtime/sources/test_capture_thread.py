@@ -11,7 +11,7 @@ import pytest
 
 from camrt.errors import SourceError
 from camrt.runtime.sources import open_source
-from camrt.runtime.sources.capture_thread import LiveSource
+from camrt.runtime.sources.capture_thread import CaptureThread
 from support import http_camera, rtsp_camera
 from support.connections import connect
 from support.needs import environment
@@ -117,7 +117,7 @@ def test_what_fails_in_an_unforeseen_way_is_an_error_and_no_end():
     def fail():
         raise ValueError("never thought of")
 
-    source = LiveSource("camera", fail, open_timeout_s=1.0, read_timeout_s=1.0)
+    source = CaptureThread("camera", fail, open_timeout_s=1.0, read_timeout_s=1.0)
     with pytest.raises(SourceError, match=r"^camera failed: ValueError: never thought of$"):
         source.wait()
     with pytest.raises(SourceError):

@@ -16,7 +16,7 @@ from camrt.runtime.maps.overlay import OverlayStyle
 from camrt.runtime.render.display_settings import View
 from camrt.runtime.render.renderer import Renderer
 from camrt.runtime.sources import open_source, reconnecting
-from camrt.runtime.sources.capture_thread import LiveSource
+from camrt.runtime.sources.capture_thread import CaptureThread
 from camrt.runtime.sources.reconnecting import ReconnectingSource, back_off_s
 from camrt.runtime.stream.pipeline import Pipeline
 from support import http_camera, rtsp_camera
@@ -216,7 +216,7 @@ def test_a_camera_that_was_there_for_a_while_is_tried_soon_again(http, monkeypat
 def test_a_loss_that_comes_just_after_the_time_was_up_is_one(http):
     """The thread of a connection may end between two looks at it."""
 
-    class Late(LiveSource):
+    class Late(CaptureThread):
         looked = False
 
         def read(self, timeout_s=None):

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camrt.runtime.stream.bounded_queue import Closed, Handover
+from camrt.runtime.stream.bounded_queue import BoundedQueue, Closed
 
 
 @given(st.lists(st.integers(), max_size=50), st.integers(1, 4))
 def test_a_lossless_handover_gives_every_item_in_order(items, capacity):
-    handover = Handover(capacity)
+    handover = BoundedQueue(capacity)
 
     def give():
         for item in items:
@@ -32,7 +32,7 @@ def test_a_lossless_handover_gives_every_item_in_order(items, capacity):
 
 @given(st.lists(st.integers(), min_size=1, max_size=50), st.integers(1, 4))
 def test_a_newest_only_handover_keeps_the_newest_and_counts_the_rest(items, capacity):
-    handover = Handover(capacity, newest_only=True)
+    handover = BoundedQueue(capacity, drop_oldest=True)
     for item in items:
         handover.put(item)
     kept = items[-capacity:]
@@ -42,7 +42,7 @@ def test_a_newest_only_handover_keeps_the_newest_and_counts_the_rest(items, capa
 
 
 def test_closing_wakes_a_taker_that_waits():
-    handover = Handover(1)
+    handover = BoundedQueue(1)
     woken = threading.Event()
 
     def take():
@@ -57,7 +57,7 @@ def test_closing_wakes_a_taker_that_waits():
 
 
 def test_closing_wakes_a_giver_that_waits():
-    handover = Handover(1)
+    handover = BoundedQueue(1)
     handover.put(1)
     woken = threading.Event()
 

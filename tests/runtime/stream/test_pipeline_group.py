@@ -16,7 +16,7 @@ from camrt.runtime.render.renderer import Renderer
 from camrt.runtime.sinks.events import EventSink
 from camrt.runtime.sinks.shared import SharedSink
 from camrt.runtime.stream.pipeline import Pipeline, Summary
-from camrt.runtime.stream.pipeline_group import Cameras
+from camrt.runtime.stream.pipeline_group import PipelineGroup
 from support.events import read_events
 from support.tiny_models import write_linear
 
@@ -54,7 +54,7 @@ def ignore(*_):
 
 def cameras(model, sources, sinks=()):
     view = View(OverlayStyle())
-    return Cameras(
+    return PipelineGroup(
         [Pipeline(model, source, Renderer(view, hud=False, provider="cpu", threads=1), sinks) for source in sources]
     )
 
