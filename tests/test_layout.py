@@ -14,8 +14,8 @@ ROOMS = ("export", "runtime", "kernels", "benchmarks")
 # Which rooms (and shared modules) the code of a room may import.
 ALLOWED = {
     "kernels": {"kernels"},
-    "runtime": {"runtime", "kernels", "model_file", "file_kind", "errors", "loading", "geometry", "cores"},
-    "benchmarks": {"benchmarks", "runtime", "kernels", "export", "model_file", "errors", "geometry", "cores"},
+    "runtime": {"runtime", "kernels", "model_file", "file_kind", "errors", "loading", "geometry", "cores", "images"},
+    "benchmarks": {"benchmarks", "runtime", "kernels", "export", "model_file", "errors", "geometry", "cores", "images"},
     "export": {"export", "model_file", "file_kind", "errors", "loading", "geometry"},
 }
 # The command that trains the demo model needs the scenes it trains on.
@@ -60,7 +60,7 @@ def test_importing_camrt_loads_nothing_heavy():
 def test_the_public_names_are_these():
     import camrt
 
-    assert camrt.__all__ == ["CamrtError", "Model", "Result", "__version__", "load"]
+    assert camrt.__all__ == ["CamrtError", "LiveSession", "Model", "Result", "__version__", "load"]
     for name in camrt.__all__:
         assert getattr(camrt, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'lode'"):

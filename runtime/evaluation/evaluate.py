@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camrt.errors import UsageError
-from camrt.runtime.frames import Image
+from camrt.images import Image
 from camrt.runtime.inference.model import Model
 
 

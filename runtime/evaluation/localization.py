@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from camrt.runtime.frames import Image
+from camrt.images import Image
 from camrt.runtime.inference.model import Model
 
 THRESHOLDS = tuple(step / 20 for step in range(20))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from camrt import kernels
 from camrt.errors import UsageError
 from camrt.geometry import Placement
-from camrt.runtime.frames import Image
+from camrt.images import Image
 from camrt.runtime.maps.boxes import Box, boxes_of
 from camrt.runtime.maps.decoder import MapDecoder
 from camrt.runtime.maps.overlay import OverlayStyle, paint

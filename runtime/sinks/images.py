@@ -8,7 +8,8 @@ from typing import Final
 import cv2
 
 from camrt.errors import SinkError
-from camrt.runtime.frames import Frame, Image, Rendered
+from camrt.images import Image
+from camrt.runtime.frames import Frame, Rendered
 from camrt.runtime.sinks.crash_safe_file import failure
 from camrt.runtime.sinks.paths import hidden_beside, numbered, refuse_existing
 from camrt.runtime.sources.paths import IMAGE_SUFFIXES
@@ -73,7 +74,7 @@ class ImageSink:
         except OSError as error:
             raise SinkError(f"folder {folder} cannot be made: {error.strerror}") from error
 
-    def write(self, rendered: Rendered) -> None:
+    def write(self, rendered: Rendered, /) -> None:
         """Write one picture; it appears whole or not at all. While there is no signal there is none to keep.
 
         Raises:

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 
 from camrt.errors import SourceError
-from camrt.runtime.frames import Frame, Image
+from camrt.images import Image
+from camrt.runtime.frames import Frame
 
 
 def read_image(path: Path) -> Image:
