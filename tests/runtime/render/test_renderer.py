@@ -57,7 +57,9 @@ def test_text_is_left_out_of_small_images(model, height, width, has_text):
     assert (image != drawn(item)).any() == has_text
 
 
-@pytest.mark.parametrize(("height", "width"), [(100, 400), (160, 200), (224, 224), (240, 320), (480, 640), (1080, 1920)])
+@pytest.mark.parametrize(
+    ("height", "width"), [(100, 400), (160, 200), (224, 224), (240, 320), (480, 640), (1080, 1920)]
+)
 def test_text_covers_a_small_part_of_the_image(model, height, width):
     item = item_of(model, np.zeros((height, width, 3), np.uint8))
     covered = (drawn(item, hud=True, alpha=0.0) != 0).any(axis=2) | (drawn(item, hud=True) != drawn(item)).any(axis=2)
