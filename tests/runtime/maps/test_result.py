@@ -153,9 +153,8 @@ def test_below_the_threshold_the_camera_keeps_its_pixels_and_above_nothing_chang
 @pytest.mark.parametrize("name", COLORMAPS)
 def test_colours_are_those_of_opencv(name):
     ramp = np.arange(256, dtype=np.uint8).reshape(1, 256)
-    np.testing.assert_array_equal(
-        colors(name), cv2.applyColorMap(ramp, getattr(cv2, f"COLORMAP_{name.upper()}")).reshape(256, 3)
-    )
+    expected = cv2.applyColorMap(ramp, getattr(cv2, f"COLORMAP_{name.upper()}"))
+    np.testing.assert_array_equal(colors(name), expected.reshape(256, 3))
 
 
 def test_what_makes_no_sense_is_refused(models):

@@ -8,6 +8,7 @@ import pytest
 import camrt
 from camrt.errors import SourceError
 from camrt.runtime.frames import Frame, StreamItem
+from camrt.runtime.maps.overlay import OverlayStyle
 from camrt.runtime.record import record
 from camrt.runtime.render.display_settings import DisplaySettings
 from camrt.runtime.stream.hub_viewer import HubViewer
@@ -73,15 +74,9 @@ def test_a_viewer_who_joins_late_sees_the_pixels_of_the_recording(model):
 def test_an_empty_scene_stays_cold_for_the_first_viewer(model):
     images = lively_then_dull()
     _, session = recorded(model, images, DisplaySettings(classes=(1,), normalize="running", colormap="bone", alpha=1.0))
-    alone = model(images[-1]).draw(images[-1], 1, style=camrt_style())
+    alone = model(images[-1]).draw(images[-1], 1, style=OverlayStyle(colormap="bone", alpha=1.0))
     assert np.ptp(alone) == 255
     assert np.ptp(viewed(session)) < 0.7 * np.ptp(alone)
-
-
-def camrt_style():
-    from camrt.runtime.maps.overlay import OverlayStyle
-
-    return OverlayStyle(colormap="bone", alpha=1.0)
 
 
 def test_boxes_events_and_raw_maps_are_those_of_the_drawn_map(model):
