@@ -37,7 +37,7 @@ def add_session_flags(parser: argparse.ArgumentParser, *, several: bool = False)
 
 
 def provider_options(entries: Sequence[str]) -> dict[str, str]:
-    """Return the options of ``--provider-option``. Raises: UsageError: an entry is not ``key=value``, or a duplicate."""
+    """Return the options of ``--provider-option``. Raises: UsageError: an entry is wrong or a duplicate."""
     options: dict[str, str] = {}
     for entry in entries:
         key, equals, value = entry.partition("=")
