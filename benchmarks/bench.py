@@ -15,7 +15,8 @@ import numpy as np
 
 from camrt.benchmarks.interleave import median_ratio
 from camrt.errors import CamrtError
-from camrt.runtime.frames import Frame, Image
+from camrt.images import Image
+from camrt.runtime.frames import Frame
 from camrt.runtime.inference.model import Model
 from camrt.runtime.inference.providers import spin_us
 from camrt.runtime.maps.overlay import OverlayStyle

@@ -4,14 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from camrt.images import Image
 
 if TYPE_CHECKING:
     from camrt.runtime.maps.result import Result
-
-Image = NDArray[np.uint8]
-"""uint8 (H, W, 3), BGR as OpenCV gives it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from typing import Any
 
 from camrt.benchmarks.bench import FramesFromMemory, pipeline, random_images
 from camrt.benchmarks.interleave import median_ratio
-from camrt.runtime.frames import Image, Rendered
+from camrt.images import Image
+from camrt.runtime.frames import Rendered
 from camrt.runtime.inference.model import Model
 
 _WARM_UP_S = 0.3

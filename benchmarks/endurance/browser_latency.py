@@ -20,8 +20,9 @@ import numpy as np
 
 import camrt
 from camrt.errors import CamrtError, MissingExtra
+from camrt.images import Image
 from camrt.runtime.assets import DEMO_MODEL
-from camrt.runtime.frames import Frame, Image
+from camrt.runtime.frames import Frame
 from camrt.runtime.maps.overlay import OverlayStyle
 from camrt.runtime.render.display_settings import View
 from camrt.runtime.render.renderer import Renderer

@@ -12,8 +12,8 @@ from camrt import kernels, model_file
 from camrt.cores import usable_cores
 from camrt.errors import ModelFileError, NoModelFile, ProviderError, UsageError
 from camrt.geometry import fit, place
+from camrt.images import Image
 from camrt.model_file import InputGeometry, ModelInfo
-from camrt.runtime.frames import Image
 from camrt.runtime.inference.providers import PROVIDERS, onnxruntime, reason_of
 from camrt.runtime.inference.session import Opened, open_session
 from camrt.runtime.maps.result import Result

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from camrt import kernels
 from camrt.errors import UsageError
 from camrt.geometry import Placement
-from camrt.runtime.frames import Image
+from camrt.images import Image
 from camrt.runtime.maps.row_pool import RowPool
 
 Normalization = Literal["minmax", "relu_max", "range"]

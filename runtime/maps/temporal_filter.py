@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from camrt.runtime.frames import Frame, Image
+from camrt.images import Image
+from camrt.runtime.frames import Frame
 
 Map = NDArray[np.float32]
 

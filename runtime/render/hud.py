@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import cv2
 
-from camrt.runtime.frames import Image
-from camrt.runtime.maps.boxes import Box
+from camrt.images import Image
+from camrt.kernels import Box
 from camrt.runtime.render.display_settings import KEYS
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX

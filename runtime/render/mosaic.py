@@ -7,7 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from camrt.runtime.frames import Image, Rendered
+from camrt.images import Image
+from camrt.runtime.frames import Rendered
 from camrt.runtime.render.hud import Hud
 from camrt.runtime.render.letterbox import fit_into
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from camrt.runtime.frames import Frame, Image, Rendered
+from camrt.images import Image
+from camrt.runtime.frames import Frame, Rendered
 from camrt.runtime.maps.overlay import OverlayStyle, paint
 from camrt.runtime.maps.result import Map, Result
 from camrt.runtime.maps.row_pool import RowPool

@@ -8,7 +8,8 @@ from typing import Final
 import cv2
 import numpy as np
 
-from camrt.runtime.frames import Image, Rendered
+from camrt.images import Image
+from camrt.runtime.frames import Rendered
 from camrt.runtime.render.mosaic import Mosaic, grid
 from camrt.runtime.serve.broadcast import Channel
 from camrt.runtime.serve.hub import Hub

@@ -153,7 +153,7 @@ def seen(camera: int, shown: Rendered, top: int = TOP) -> Seen:
         lost=frame.lost,
         width=frame.image.shape[1],
         height=frame.image.shape[0],
-        boxes=boxes,
+        boxes=[*boxes],
         stages_ms=dict(shown.stages_ms),
         **said,
     )

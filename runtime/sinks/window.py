@@ -11,7 +11,8 @@ from typing import Final
 import cv2
 
 from camrt.errors import SinkError
-from camrt.runtime.frames import Image, Rendered
+from camrt.images import Image
+from camrt.runtime.frames import Rendered
 
 LARGEST: Final = (1280, 720)
 """Width and height that a window has at most when it opens; the user may make it larger."""

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from camrt.runtime.frames import Frame, Image, Rendered, Sink, Source
+from camrt.images import Image
+from camrt.runtime.frames import Frame, Rendered, Sink, Source
 from camrt.runtime.maps.result import Result
 from camrt.runtime.render.renderer import Renderer
 from camrt.runtime.stream.bounded_queue import BoundedQueue, Closed

@@ -12,7 +12,8 @@ from camrt.cli.common_flags import add_session_flags, add_style_flags, classes_o
 from camrt.errors import SinkError, UsageError
 
 if TYPE_CHECKING:
-    from camrt.runtime.frames import Image, Rendered
+    from camrt.images import Image
+    from camrt.runtime.frames import Rendered
     from camrt.runtime.inference.model import Model
 
 _OUTPUT = Path("camrt-demo")

@@ -9,8 +9,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from camrt.errors import SinkError
+
 if TYPE_CHECKING:
-    from camrt.runtime.frames import Image, Rendered, Sink, Source
+    from camrt.images import Image
+    from camrt.runtime.frames import Rendered, Sink, Source
     from camrt.runtime.render.display_settings import View
     from camrt.runtime.render.renderer import Renderer
     from camrt.runtime.sinks import WindowSink
@@ -113,10 +116,12 @@ def _hold_s(source: "Source", rendered: "Rendered") -> float:
 
 
 def _save_snapshot(picture: "Image", number: int) -> None:
-    import cv2
+    from camrt.runtime.sinks.images import write_image
 
-    path = Path(time.strftime(f"camrt-%Y%m%d-%H%M%S-{number}.png"))
-    if cv2.imwrite(str(path), picture):
-        print(f"wrote {path}", file=sys.stderr)
+    path = Path(time.strftime(f"camrt-%Y%m%d-%H%M%S-{number}.png")).absolute()
+    try:
+        write_image(path, picture)
+    except SinkError as error:
+        print(f"camrt: {error}", file=sys.stderr)
     else:
-        print(f"camrt: cannot write {path.resolve()}; is the folder writable?", file=sys.stderr)
+        print(f"wrote {path.name}", file=sys.stderr)

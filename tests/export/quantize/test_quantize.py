@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import camrt
-from camrt.errors import ExportError, UsageError
+from camrt.errors import ExportError, SourceError, UsageError
 from camrt.export import attach, quantize
 from camrt.export.quantize.calibration import FEWEST, MOST, read_calibration
 from camrt.export.quantize.int8 import METHODS, overflows_here
@@ -242,22 +242,22 @@ def test_a_long_video_is_read_evenly(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("paths", "message"),
+    ("paths", "error", "message"),
     [
-        (["nowhere"], "there is no nowhere"),
-        (["empty"], "no pictures"),
-        (["notes.txt"], "neither as a picture nor as a video"),
-        (["broken.png"], "cannot be read as a picture"),
-        ([], "no pictures"),
+        (["nowhere"], UsageError, "there is no nowhere"),
+        (["empty"], UsageError, "no images in empty"),
+        (["notes.txt"], UsageError, "notes.txt is neither an image nor a video"),
+        (["broken.png"], SourceError, "broken.png cannot be decoded"),
+        ([], UsageError, "no images in an empty list"),
     ],
 )
-def test_what_cannot_calibrate_is_named(paths, message, tmp_path, monkeypatch):
+def test_what_cannot_calibrate_is_named(paths, error, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
     Path("notes.txt").write_text("no video")
     Path("broken.png").write_bytes(b"no picture")
     write_linear(Path("in.onnx"))
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(error, match=message):
         quantize("in.onnx", "out.onnx", calibration=paths)
     assert not Path("out.onnx").exists()
 
