@@ -119,7 +119,7 @@ def test_calibrate_and_source_read_the_same_images_of_a_folder_in_the_same_order
 
 def test_a_folder_without_images_raises_usage_error(tmp_path):
     (tmp_path / "notes.txt").write_text("no image")
-    with pytest.raises(UsageError, match="no images in .*; an image ends in .avif .bmp"):
+    with pytest.raises(UsageError, match=r"no images in .*; an image ends in \.avif \.bmp"):
         find_images([tmp_path])
 
 
