@@ -56,7 +56,7 @@ def test_the_new_file_explains_itself_exactly(write, photos, tmp_path):
     found = []
     for picture in report.pictures:
         result = second(picture)
-        assert result._maps.dtype == np.uint8
+        assert result.maps.dtype == np.uint8
         check = check_identity(second, result)
         assert check.tolerance == 1e-4
         assert check.holds
@@ -68,7 +68,7 @@ def test_the_weights_of_the_maps_stay_as_they_are(photos, tmp_path):
     source, target = write_linear(tmp_path / "float.onnx"), tmp_path / "int8.onnx"
     quantize(source, target, calibration=photos)
     first, second = camrt.load(source, provider="cpu"), camrt.load(target, provider="cpu")
-    assert np.array_equal(first.cam_weights, second.cam_weights)
+    assert np.array_equal(first.decoder.cam_weights, second.decoder.cam_weights)
     assert np.array_equal(first.cam_bias, second.cam_bias)
 
 
@@ -323,13 +323,14 @@ def test_what_makes_no_sense_is_refused(photos, tmp_path):
 
 
 def test_a_processor_whose_sums_overflow_is_known_by_its_flags(monkeypatch, tmp_path, photos):
-    monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    monkeypatch.setattr(Path, "read_text", lambda *_: "flags : sse avx2 fma")
-    assert overflows_here()
-    monkeypatch.setattr(Path, "read_text", lambda *_: "flags : avx2 avx512_vnni")
-    assert not overflows_here()
-    monkeypatch.setattr("platform.machine", lambda: "aarch64")
-    assert not overflows_here()
+    with monkeypatch.context() as patched:
+        patched.setattr("platform.machine", lambda: "x86_64")
+        patched.setattr(Path, "read_text", lambda *_: "flags : sse avx2 fma")
+        assert overflows_here()
+        patched.setattr(Path, "read_text", lambda *_: "flags : avx2 avx512_vnni")
+        assert not overflows_here()
+        patched.setattr("platform.machine", lambda: "aarch64")
+        assert not overflows_here()
     module = sys.modules["camrt.export.quantize.quantize"]  # by attribute it is the public function
     monkeypatch.setattr(module, "overflows_here", lambda: True)
     report = quantize(write_class_maps(tmp_path / "in.onnx"), tmp_path / "out.onnx", calibration=photos)
@@ -424,7 +425,7 @@ def test_a_network_with_channels_last_becomes_integers_too(photos, tmp_path):
     assert report.fidelity.pearson_median > 0.95
     model = camrt.load(tmp_path / "int8.onnx", provider="cpu")
     result = model(report.pictures[0])
-    assert result._maps.dtype == np.uint8
+    assert result.maps.dtype == np.uint8
     assert check_identity(model, result).holds
     assert operators(tmp_path / "int8.onnx").count("Conv") == 2
     assert operators(tmp_path / "int8.onnx").count("QuantizeLinear") >= 2
