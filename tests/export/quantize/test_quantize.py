@@ -69,7 +69,7 @@ def test_the_weights_of_the_maps_stay_as_they_are(photos, tmp_path):
     quantize(source, target, calibration=photos)
     first, second = camrt.load(source, provider="cpu"), camrt.load(target, provider="cpu")
     assert np.array_equal(first.decoder.cam_weights, second.decoder.cam_weights)
-    assert np.array_equal(first.cam_bias, second.cam_bias)
+    assert np.array_equal(first.decoder.cam_bias, second.decoder.cam_bias)
 
 
 def test_the_metadata_and_the_report_say_the_same(photos, tmp_path):
