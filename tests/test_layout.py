@@ -11,12 +11,14 @@ from support import REPOSITORY
 
 ROOMS = ("export", "runtime", "kernels", "benchmarks")
 
+SHARED = ("errors", "file_kind", "files", "geometry", "images", "loading", "model_file")
+
 # Which rooms (and shared modules) the code of a room may import.
 ALLOWED = {
     "kernels": {"kernels"},
-    "runtime": {"runtime", "kernels", "model_file", "file_kind", "errors", "loading", "geometry", "cores", "images"},
-    "benchmarks": {"benchmarks", "runtime", "kernels", "export", "model_file", "errors", "geometry", "cores", "images"},
-    "export": {"export", "model_file", "file_kind", "errors", "loading", "geometry"},
+    "runtime": {"runtime", "kernels", *SHARED, "cores"},
+    "benchmarks": {"benchmarks", "runtime", "kernels", "export", *SHARED, "cores"},
+    "export": {"export", "kernels", *SHARED},
 }
 # The command that trains the demo model needs the scenes it trains on.
 EXCEPTIONS = {("export", "runtime.sources.synthetic")}

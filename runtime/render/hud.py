@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import cv2
 
 from camrt.images import Image
-from camrt.runtime.maps.boxes import Box
+from camrt.kernels import Box
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _WHITE = (255, 255, 255)

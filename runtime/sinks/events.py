@@ -7,10 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from camrt.errors import SinkError
+from camrt.files import refuse_existing, write_error
 from camrt.runtime.frames import StreamItem
 from camrt.runtime.record import record
-from camrt.runtime.sinks.crash_safe_file import CrashSafeFile, failure
-from camrt.runtime.sinks.paths import refuse_existing
+from camrt.runtime.sinks.crash_safe_file import CrashSafeFile
 from camrt.runtime.sinks.rotation import Rotation, Series
 
 _LONGEST_LINE = 2**20  # bytes; five labels and some boxes are far from it
@@ -35,7 +35,7 @@ class EventSink:
             resume: an old file is continued; a last line that was cut off, as by a power failure, is removed.
 
         Raises:
-            UsageError: the file exists.
+            UsageError: the file exists, or is a folder.
             SinkError: nothing can be written there.
         """
         self._path = Path(path)
@@ -115,4 +115,4 @@ def _cut_torn_line(path: Path) -> None:
                 raise SinkError(f"{path} is no log of events and is not continued; choose another name")
             file.truncate(start + end)
     except OSError as error:
-        raise failure(path, error) from error
+        raise write_error(path, error) from error

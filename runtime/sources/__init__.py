@@ -6,12 +6,13 @@ from functools import partial
 from pathlib import Path
 
 from camrt.errors import SourceError, UsageError
+from camrt.images import IMAGE_SUFFIXES, is_image
 from camrt.runtime.frames import Source
 from camrt.runtime.sources import devices
 from camrt.runtime.sources.capture import Capture, open_url, quiet_decoders
 from camrt.runtime.sources.capture_thread import CaptureThread
 from camrt.runtime.sources.images import ImageSource
-from camrt.runtime.sources.paths import IMAGE_SUFFIXES, VIDEO_SUFFIXES, files_in_folder, files_of_glob
+from camrt.runtime.sources.paths import VIDEO_SUFFIXES, files_in_folder, files_of_glob
 from camrt.runtime.sources.reconnecting import ReconnectingSource
 from camrt.runtime.sources.synthetic import Scene, SyntheticSource
 from camrt.runtime.sources.url import SCHEMES, redact
@@ -124,7 +125,7 @@ def _file(path: Path) -> Source:
     suffix = path.suffix.lower()
     if not path.is_file():
         raise SourceError(f"{path} is neither a file nor a folder; a source can be {KINDS}")
-    if suffix in IMAGE_SUFFIXES:
+    if is_image(path):
         return ImageSource([path], name=str(path))
     if suffix in VIDEO_SUFFIXES:
         return VideoSource(path)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from camrt.errors import SinkError, SourceError, UsageError
+from camrt.images import IMAGE_SUFFIXES, natural_order
 from camrt.runtime.frames import Rendered, Sink, Source, StreamItem
 from camrt.runtime.inference.model import Model
 from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
@@ -13,7 +14,7 @@ from camrt.runtime.sinks.images import KEPT_SUFFIXES, write_image
 from camrt.runtime.sinks.opencv_video import CODECS
 from camrt.runtime.sinks.video import VideoSink
 from camrt.runtime.sources.images import ImageSource
-from camrt.runtime.sources.paths import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural_order
+from camrt.runtime.sources.paths import VIDEO_SUFFIXES
 from camrt.runtime.sources.video import VideoSource
 from camrt.runtime.stream.pipeline import Pipeline
 from camrt.runtime.stream.progress import Progress

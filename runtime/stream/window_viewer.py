@@ -5,13 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import cv2
-import numpy as np
-
+from camrt.errors import SinkError
 from camrt.images import Image
 from camrt.runtime.maps.colormaps import COLORMAPS
 from camrt.runtime.render.hud import Hud
 from camrt.runtime.render.mosaic import Mosaic
+from camrt.runtime.sinks.images import write_image
 from camrt.runtime.sinks.window import Window
 from camrt.runtime.stream.hub import Hub
 from camrt.runtime.stream.hub_viewer import HubViewer
@@ -125,7 +124,9 @@ class WindowViewer:
         if self._image is None:
             return
         path = Path(time.strftime(f"camrt-%Y%m%d-%H%M%S-{self._number}.png"))
-        if cv2.imwrite(str(path), np.ascontiguousarray(self._image)):
-            self._tell(f"wrote {path}")
+        try:
+            write_image(path, self._image)
+        except SinkError as error:
+            self._tell(f"camrt: {error}")
         else:
-            self._tell(f"camrt: cannot write {path.resolve()}; is the folder writable?")
+            self._tell(f"wrote {path}")

@@ -103,7 +103,7 @@ def test_without_a_frame_there_is_no_file(tmp_path):
 def test_a_place_where_nothing_can_be_written_is_told_at_once(tmp_path):
     with pytest.raises(SinkError, match="cannot be written: No such file or directory"):
         EventSink(tmp_path / "nowhere" / "events.jsonl")
-    with pytest.raises(SinkError, match="is a folder"):
+    with pytest.raises(UsageError, match="is a folder"):
         EventSink(tmp_path, overwrite=True)
 
 

@@ -146,7 +146,7 @@ def test_a_place_where_nothing_can_be_written_is_told_at_once(tmp_path):
     with pytest.raises(SinkError, match=r"cannot be written: (Permission denied|Read-only)"):
         VideoSink(_unwritable(tmp_path), fps=10)
     (tmp_path / "folder.mp4").mkdir()
-    with pytest.raises(SinkError, match="is a folder"):
+    with pytest.raises(UsageError, match="is a folder"):
         VideoSink(tmp_path / "folder.mp4", fps=10, overwrite=True)
 
 
