@@ -4,10 +4,8 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from camrt.cli.common_flags import add_session_flags, open_model, stop_on_signals
@@ -68,6 +66,7 @@ def add(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run until the sources end, or Ctrl-C, SIGTERM, the key q."""
     from camrt.cli import parse
+    from camrt.runtime.sources import open_sources
     from camrt.runtime.stream.live import LiveSession
     from camrt.runtime.stream.window_viewer import WindowViewer
 
@@ -82,7 +81,9 @@ def run(args: argparse.Namespace) -> int:
     shows_window = args.window or not (args.output or args.events or args.serve is not None)
     notifier = Notifier()
     with ExitStack() as opened:  # closes everything if the session does not start; closing twice does no harm
-        sources = _open_sources(texts, opened)
+        sources = open_sources(texts, tell=_say)
+        for source in sources:
+            opened.callback(source.close)
         live = all(source.live for source in sources)
         session = LiveSession(
             model,
@@ -130,39 +131,6 @@ def run(args: argparse.Namespace) -> int:
         notifier.stopping()
     summaries = [_summary_of(outcome, alone=len(sources) == 1) for outcome in outcomes]
     return _conclude(sources, summaries, files)
-
-
-def _open_sources(texts: Sequence[str], opened: ExitStack) -> "list[Source]":
-    """Open all sources at once, because a source that does not answer takes its time.
-
-    Of several, a camera or stream without a signal is waited for like one that is lost; a single one is an error.
-    """
-    from camrt.runtime.sources import open_source
-
-    patient = len(texts) > 1
-    waiting: list[Future[Source]] = [Future() for _ in texts]
-
-    def open_one(number: int) -> None:
-        try:
-            waiting[number].set_result(open_source(texts[number], patient=patient, tell=_say))
-        except BaseException as error:  # noqa: BLE001 - raised again by `Future.result`
-            waiting[number].set_exception(error)
-
-    # Daemons, and no pool of threads: Python waits at its end for those of a pool, so that Ctrl-C would, too.
-    for number in range(len(texts)):
-        Thread(target=open_one, args=(number,), name=f"open {number}", daemon=True).start()
-    for one in waiting:
-        if one.exception() is None:
-            opened.callback(one.result().close)
-    sources = [one.result() for one in waiting]
-    taken: set[str] = set()
-    for source in sources:
-        name, number = source.name, 1
-        while source.name in taken:
-            number += 1
-            source.name = f"{name} ({number})"
-        taken.add(source.name)
-    return sources
 
 
 def _summary_of(outcome: "Summary | BaseException", *, alone: bool) -> "Summary | None":
