@@ -18,8 +18,8 @@ def add_session_flags(parser: argparse.ArgumentParser, *, several: bool = False)
     provider = parser.add_argument(
         "--provider",
         default="auto",
-        help="auto (default) picks the best provider that works here; or tensorrt, cuda, openvino, coreml, qnn, "
-        "xnnpack, cpu: a named provider is used or reported as an error",
+        help="auto (default) picks the best provider that works here; tensorrt, cuda, openvino, coreml, qnn, xnnpack "
+        "or cpu is used or reported as an error, there is no silent fallback",
     )
     parser.add_argument(
         "--provider-option",
