@@ -74,8 +74,8 @@ def _read_info(
     heads = [head for head, names in model_file.OUTPUTS.items() if set(names) <= set(outputs)]
     if model_file.IMAGE not in inputs or len(inputs) != 1 or not heads:
         raise NoModelFile(
-            f"{path} is an ONNX model (inputs: {', '.join(inputs)}; outputs: {', '.join(outputs)}) but not a model file "
-            f"of camrt, which has an input 'image' and the convolution features as an output. Make one: "
+            f"{path} is an ONNX model (inputs: {', '.join(inputs)}; outputs: {', '.join(outputs)}) but not a model "
+            f"file of camrt, which has an input 'image' and the convolution features as an output. Make one: "
             f"camrt attach {path} -o {path.stem}.cam.onnx"
         )
     try:
@@ -116,7 +116,7 @@ class Model:
         self.provider_options = dict(provider_options)
         """Options of the provider that the caller gave."""
         self.remarks = tuple(opened.remarks)
-        """Reasons why ``auto`` did not pick a better provider, and the operators that the provider leaves to the CPU."""
+        """Reasons why ``auto`` did not pick a better provider, and the operators that are left to the CPU."""
         self.threads = threads
         self.info = info
         self.geometry = info.geometry
@@ -152,8 +152,8 @@ class Model:
         """Threads that may draw while the model runs.
 
         It is 1 if the model runs on the CPU: the model keeps every core busy, and an image shared between threads is
-        done only when its last band has got a core. MobileNetV2 at 1920x1080 on two cores reaches 0.83 of the frame rate
-        without drawing; with two threads, 0.77.
+        done only when its last band has got a core. MobileNetV2 at 1920x1080 on two cores reaches 0.83 of the frame
+        rate without drawing; with two threads, 0.77.
         """
         on_device = self.provider_options.get("device_type", "CPU") != "CPU"  # an option of OpenVINO
         return 1 if self.provider in ("cpu", "xnnpack", "openvino") and not on_device else self.threads

@@ -126,8 +126,8 @@ class Result:
     def boxes(self, class_id: int | None = None, threshold: float = 0.2) -> list[kernels.Box]:
         """Return boxes around the warm regions of a class's map, largest region first.
 
-        The regions are above ``threshold`` of the map's maximum. The first box, of the largest connected region, is that
-        of Zhou et al. 2016, section 3.2.
+        The regions are above ``threshold`` of the map's maximum. The first box, of the largest connected region, is
+        the one of Zhou et al. 2016, section 3.2.
 
         Args:
             class_id: number of the class; None: the one with the highest score.
