@@ -1,4 +1,4 @@
-"""One sink for several cameras."""
+"""Share one sink between several pipelines."""
 
 import threading
 
@@ -6,7 +6,7 @@ from camrt.runtime.frames import Rendered, Sink
 
 
 class SharedSink:
-    """Passes on what several pipelines write, one at a time, and closes when the last of them has closed."""
+    """Forwards the overlays of several pipelines, one at a time; closes the sink when the last pipeline has closed."""
 
     def __init__(self, sink: Sink, users: int) -> None:
         self._sink = sink
@@ -14,12 +14,12 @@ class SharedSink:
         self._lock = threading.Lock()
 
     def write(self, rendered: Rendered) -> None:
-        """Take one overlay. Raises: SinkError."""
+        """Write one overlay. Raises: SinkError."""
         with self._lock:
             self._sink.write(rendered)
 
     def close(self) -> None:
-        """Say that one of them writes no more. Raises: SinkError."""
+        """Close the sink if all other pipelines have closed. Raises: SinkError."""
         with self._lock:
             self._users -= 1
             if self._users == 0:

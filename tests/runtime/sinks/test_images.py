@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from camrt.errors import SinkError, UsageError
-from camrt.runtime.sinks import ImageSink, VideoSink, open_output
-from camrt.runtime.sources.synthetic import Scene, SyntheticSource
+from camrt.runtime.sinks import ImageSink
 from support.needs import environment
 from support.overlays import picture, rendered
 
@@ -172,16 +171,3 @@ except SinkError as error:
     assert (run.stdout, run.stderr) == (f"a.png cannot be written: {os.strerror(27)}\n", "")
     assert listing(tmp_path) == ["a.png"]
     assert (tmp_path / "a.png").read_bytes() == b"precious"
-
-
-def test_an_output_is_a_video_by_its_suffix_or_a_folder_of_pictures(tmp_path):
-    (tmp_path / "folder.mp4").mkdir()
-    kinds = {"a.mp4": VideoSink, "a.AVI": VideoSink, "out": ImageSink, "folder.mp4": ImageSink}
-    source = SyntheticSource(Scene(0), live=False)
-    how = {"rotation": None, "overwrite": False, "tell": lambda _: None}
-    for name, kind in kinds.items():
-        sink = open_output(tmp_path / name, source, **how)
-        assert isinstance(sink, kind)
-        sink.close()
-    with pytest.raises(UsageError, match=r"a video ends in \.mp4 .*; for pictures name a folder"):
-        open_output(tmp_path / "a.png", source, **how)
