@@ -4,20 +4,23 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from camrt.errors import DiskFull
-from camrt.runtime.frames import Rendered, Sink
+from camrt.runtime.frames import Sink
 from camrt.runtime.sinks.video import RESERVE
 
 CHECK_S: Final = 5.0
 """Seconds between two checks for free space."""
 
 
-class PausingSink:
-    """Writes to another sink, and drops overlays while the disk is full; it reports each pause and each resumption."""
+T = TypeVar("T")
 
-    def __init__(self, sink: Sink, path: Path, tell: Callable[[str], None]) -> None:
+
+class PausingSink(Generic[T]):
+    """Writes to another sink, and drops items while the disk is full; it reports each pause and each resumption."""
+
+    def __init__(self, sink: Sink[T], path: Path, tell: Callable[[str], None]) -> None:
         """Wrap a sink.
 
         Args:
@@ -31,12 +34,12 @@ class PausingSink:
         self._full = False
         self._check_at_s = 0.0
 
-    def write(self, rendered: Rendered) -> None:
-        """Write one overlay, or drop it while the disk is full. Raises: SinkError: any other failure."""
+    def write(self, item: T, /) -> None:
+        """Write one item, or drop it while the disk is full. Raises: SinkError: any other failure."""
         if self._full and not self._has_room():
             return
         try:
-            self._sink.write(rendered)
+            self._sink.write(item)
         except DiskFull as error:
             if not self._full:
                 self._tell(f"{error}. Nothing is written to {self._path} until there is space")

@@ -7,12 +7,14 @@ called, so only the outputs that need an extra import it.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from camrt.errors import UsageError
-from camrt.runtime.frames import Sink, Source
+from camrt.runtime.frames import Rendered, Sink, Source, StreamItem
 from camrt.runtime.sinks.opencv_video import CODECS
 from camrt.runtime.sinks.rotation import Rotation
+
+T = TypeVar("T")
 
 Tell = Callable[[str], None]
 """Takes a line for the user."""
@@ -30,7 +32,9 @@ class OutputOptions:
     tell: Tell
 
 
-def open_output(path: Path, source: Source, *, rotation: Rotation | None, overwrite: bool, tell: Tell) -> Sink:
+def open_output(
+    path: Path, source: Source, *, rotation: Rotation | None, overwrite: bool, tell: Tell
+) -> Sink[Rendered]:
     """Open an output: a video, chosen by its suffix, or a folder of images.
 
     Args:
@@ -52,7 +56,9 @@ def open_output(path: Path, source: Source, *, rotation: Rotation | None, overwr
     return _pause_if_live(sink, path, source, tell)
 
 
-def open_events(path: str, source: Source, *, rotation: Rotation | None, overwrite: bool, tell: Tell) -> Sink:
+def open_events(
+    path: str, source: Source, *, rotation: Rotation | None, overwrite: bool, tell: Tell
+) -> Sink[StreamItem]:
     """Open an event log; ``-`` is the standard output.
 
     Args:
@@ -74,19 +80,19 @@ def open_events(path: str, source: Source, *, rotation: Rotation | None, overwri
     return sink if path == "-" else _pause_if_live(sink, Path(path), source, tell)
 
 
-def _pause_if_live(sink: Sink, path: Path, source: Source, tell: Tell) -> Sink:
+def _pause_if_live(sink: Sink[T], path: Path, source: Source, tell: Tell) -> Sink[T]:
     from camrt.runtime.sinks.disk_full import PausingSink
 
     return PausingSink(sink, path, tell) if source.live else sink
 
 
-def _images(path: Path, options: OutputOptions) -> Sink:
+def _images(path: Path, options: OutputOptions) -> Sink[Rendered]:
     from camrt.runtime.sinks.images import ImageSink
 
     return ImageSink(path, overwrite=options.overwrite, live=options.source.live, resume=options.rotation is not None)
 
 
-def _video(path: Path, options: OutputOptions) -> Sink:
+def _video(path: Path, options: OutputOptions) -> Sink[Rendered]:
     from camrt.runtime.sinks.video import VideoSink, h264_problem
 
     sink = VideoSink(
@@ -101,5 +107,8 @@ def _video(path: Path, options: OutputOptions) -> Sink:
     return sink
 
 
-OPENERS: Final[Mapping[str, Callable[[Path, OutputOptions], Sink]]] = {"": _images, **dict.fromkeys(CODECS, _video)}
+OPENERS: Final[Mapping[str, Callable[[Path, OutputOptions], Sink[Rendered]]]] = {
+    "": _images,
+    **dict.fromkeys(CODECS, _video),
+}
 """Opener of each kind of output, by suffix in lower case; the empty suffix is a folder."""

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 import cv2
 
 from camrt.errors import SourceError
-from camrt.runtime.frames import Image
+from camrt.images import Image
 from camrt.runtime.sources.url import diagnose, redact
 
 _SILENT: Final = 0  # LOG_LEVEL_SILENT

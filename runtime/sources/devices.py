@@ -9,7 +9,7 @@ from typing import Any, Final
 import cv2
 
 from camrt.errors import MissingExtra, SourceError, UsageError
-from camrt.runtime.frames import Image
+from camrt.images import Image
 from camrt.runtime.sources.capture import Capture
 from camrt.runtime.sources.v4l2 import device_files
 

@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 
 from camrt.errors import SourceError
-from camrt.runtime.frames import Frame, Image
+from camrt.images import Image
+from camrt.runtime.frames import Frame
 from camrt.runtime.sources.capture_thread import CaptureThread
 
 FIRST_WAIT_S: Final = 0.5

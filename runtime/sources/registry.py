@@ -186,7 +186,8 @@ def _folder(path: Path, text: str) -> PreparedSource:
 
 
 def _file(path: Path) -> PreparedSource:
-    from camrt.runtime.sources.paths import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+    from camrt.images import IMAGE_SUFFIXES
+    from camrt.runtime.sources.paths import VIDEO_SUFFIXES
 
     suffix = path.suffix.lower()
     if not path.is_file():

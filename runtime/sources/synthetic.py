@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from camrt.runtime.frames import Frame, Image
+from camrt.images import Image
+from camrt.runtime.frames import Frame
 
 CLASSES: Final = ("circle", "triangle", "square", "star", "cross", "heart")
 FPS: Final = 30.0

@@ -7,7 +7,8 @@ from typing import Final
 import cv2
 import numpy as np
 
-from camrt.runtime.frames import Frame, Image
+from camrt.images import Image
+from camrt.runtime.frames import Frame
 from camrt.runtime.sources.capture import fps_of, frame_count_of, open_file, shortfall
 
 MOST_DAMAGED: Final = 100

@@ -12,8 +12,7 @@ import pytest
 import camrt
 from camrt.benchmarks.endurance.http_camera import free_port
 from camrt.errors import SourceError
-from camrt.runtime.maps.overlay import OverlayStyle
-from camrt.runtime.render.display_settings import View
+from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
 from camrt.runtime.render.renderer import Renderer
 from camrt.runtime.sources import open_source, reconnecting
 from camrt.runtime.sources.capture_thread import CaptureThread
@@ -124,14 +123,20 @@ def test_a_frame_of_another_size_is_drawn_and_fitted_into_the_video(http, model,
 
     sizes = []
     source = open_source(f"{http}/grows")
-    pipeline = Pipeline(model, source, renderer(), [VideoSink(tmp_path / "out.mp4", fps=None)])
+    pipeline = Pipeline(
+        model,
+        source,
+        SettingsStore(DisplaySettings()),
+        renderer=Renderer(hud=True, provider="cpu", threads=1),
+        recorders=[VideoSink(tmp_path / "out.mp4", fps=None)],
+    )
 
-    def on_frame(rendered):
-        sizes.append(rendered.image.shape)
+    def on_item(item):
+        sizes.append(item.frame.image.shape)
         if sizes.count((96, 72, 3)) == 5:
             pipeline.stop()
 
-    pipeline.run(on_frame)
+    pipeline.run(on_item)
     assert list(dict.fromkeys(sizes)) == [(48, 64, 3), (96, 72, 3)]
     frames, _ = read_video(tmp_path / "out.mp4")
     assert len(frames) == len(sizes)
@@ -283,16 +288,12 @@ def model(tmp_path_factory):
     return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "model.onnx"))
 
 
-def renderer():
-    return Renderer(View(OverlayStyle()), hud=True, provider="cpu", threads=1)
-
-
 def test_a_dead_camera_does_not_stop_another(http, model):
     seen = {"dead": [], "alive": []}
     with silent() as address:
         pipelines = {
-            "dead": Pipeline(model, open_source(address, patient=True), renderer(), []),
-            "alive": Pipeline(model, open_source(f"{http}/endless"), renderer(), []),
+            "dead": Pipeline(model, open_source(address, patient=True), SettingsStore(DisplaySettings())),
+            "alive": Pipeline(model, open_source(f"{http}/endless"), SettingsStore(DisplaySettings())),
         }
         threads = [
             threading.Thread(target=pipeline.run, args=(seen[name].append,)) for name, pipeline in pipelines.items()
@@ -308,27 +309,27 @@ def test_a_dead_camera_does_not_stop_another(http, model):
             thread.join(2)
         assert time.monotonic() - start < 2
         assert not any(thread.is_alive() for thread in threads)
-    assert all(rendered.result is None for rendered in seen["dead"])
-    assert all(rendered.result is not None for rendered in seen["alive"])
+    assert all(item.result is None for item in seen["dead"])
+    assert all(item.result is not None for item in seen["alive"])
 
 
 def test_a_frame_after_a_loss_has_a_result_from_after_the_loss(model):
     seen = []
     with rtsp_camera.serve() as (server, address):
         source = open_source(f"{address}/live")
-        pipeline = Pipeline(model, source, renderer(), [])
+        pipeline = Pipeline(model, source, SettingsStore(DisplaySettings()))
         restarted = threading.Event()
 
-        def on_frame(rendered):
-            seen.append((rendered.frame.index, rendered.result_index, rendered.frame.lost))
+        def on_item(item):
+            seen.append((item.frame.index, item.result_index, item.frame.lost))
             if len(seen) == 10:
                 server.kill()
-            if rendered.frame.lost:
+            if item.frame.lost:
                 restarted.set()
             elif restarted.is_set():
                 pipeline.stop()
 
-        thread = threading.Thread(target=pipeline.run, args=(on_frame,))
+        thread = threading.Thread(target=pipeline.run, args=(on_item,))
         thread.start()
         assert restarted.wait(20)
     with rtsp_camera.serve(port_of(address)):
