@@ -5,7 +5,8 @@ import pytest
 from camrt.errors import UsageError
 from camrt.runtime.sinks import EventSink, ImageSink, VideoSink, open_events, open_output
 from camrt.runtime.sinks.disk_full import PausingSink
-from camrt.runtime.sources.synthetic import Scene, SyntheticSource
+from camrt.runtime.sources.synthetic import SyntheticSource
+from camrt.synthetic_scene import Scene
 
 OPTIONS = {"rotation": None, "overwrite": False, "tell": lambda _: None}
 
