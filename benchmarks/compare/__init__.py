@@ -1,1 +1,1 @@
-"""camrt beside other libraries, providers and camera counts."""
+"""Comparisons of camrt with other libraries, of execution providers, and of numbers of cameras."""
