@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 import camrt
 from camrt.errors import CamrtError, UsageError
-from camrt.runtime.sources.images import read_image
+from camrt.images import list_images, read_image
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +38,7 @@ def read_images(
     """Read images from one folder per class.
 
     Args:
-        folder: contains a folder of ``.jpg`` files for each class.
+        folder: contains a folder of images for each class.
         size: width and height in pixels that the images are resized to.
         max_per_class: images per class, evenly spread over its files; None: all.
 
@@ -50,12 +50,12 @@ def read_images(
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
     images, numbers = [], []
     for number, name in enumerate(names):
-        files = sorted((folder / name).glob("*.jpg"))
+        files = list_images(folder / name)
         for file in files[:: max(1, len(files) // max_per_class)][:max_per_class] if max_per_class else files:
             images.append(cv2.resize(read_image(file), (size, size), interpolation=cv2.INTER_AREA))
             numbers.append(number)
     if not images:
-        raise UsageError(f"no images in {folder}; it must contain one folder of .jpg files per class")
+        raise UsageError(f"no images in {folder}; it must contain one folder of images per class")
     return np.stack(images).astype(np.uint8), np.array(numbers, np.int64), names
 
 

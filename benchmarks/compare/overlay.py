@@ -19,8 +19,8 @@ from camrt.benchmarks.machine import describe_machine, format_machine
 from camrt.benchmarks.report import tables
 from camrt.cores import usable_cores
 from camrt.geometry import place
+from camrt.images import Image
 from camrt.model_file import InputGeometry
-from camrt.runtime.frames import Image
 from camrt.runtime.maps.overlay import OverlayStyle, paint
 from camrt.runtime.maps.row_pool import RowPool
 

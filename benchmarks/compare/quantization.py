@@ -26,11 +26,11 @@ from camrt.benchmarks.machine import describe_machine, format_machine
 from camrt.benchmarks.report import tables
 from camrt.export import attach, quantize
 from camrt.export.graph.graph import Graph, copied
+from camrt.export.graph.write import write_model
 from camrt.export.quantize.backbone import take_apart
 from camrt.export.quantize.calibration import read_calibration
 from camrt.export.quantize.int8 import Quantizer
 from camrt.export.quantize.quantize import read_model_file
-from camrt.export.writing import write_model
 from camrt.runtime.assets import DEMO_MODEL
 from camrt.runtime.evaluation.localization import localize, read_boxes
 from camrt.runtime.inference.model import load

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from camrt.runtime.frames import Image
+from camrt.images import Image
 from camrt.runtime.inference.model import Model
 from camrt.runtime.maps.result import Result
 
