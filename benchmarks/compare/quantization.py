@@ -34,7 +34,7 @@ from camrt.export.quantize.quantize import read_model_file
 from camrt.runtime.assets import DEMO_MODEL
 from camrt.runtime.evaluation.localization import localize, read_boxes
 from camrt.runtime.inference.model import load
-from camrt.runtime.sources.synthetic import FRAMES_PER_ACT, Scene
+from camrt.synthetic_scene import FRAMES_PER_ACT, Scene
 
 RANDOM = ("mobilenet_v2", "resnet50")
 """Networks of torchvision with random weights."""

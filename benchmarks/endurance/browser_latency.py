@@ -23,8 +23,8 @@ from camrt.images import Image
 from camrt.runtime.assets import DEMO_MODEL
 from camrt.runtime.frames import Frame
 from camrt.runtime.render.display_settings import DisplaySettings
-from camrt.runtime.sources import synthetic
 from camrt.runtime.stream.live import LiveSession
+from camrt.synthetic_scene import FPS, Scene
 
 _WARM_UP_S: Final = 3.0
 _BITS: Final = 16
@@ -62,12 +62,11 @@ class NumberedCamera:
     """The synthetic camera with the number of each frame in its upper left corner, most significant bit first."""
 
     def __init__(self, distinct_frames: int = 90) -> None:
-        self._scene = synthetic.SyntheticSource(synthetic.Scene(seed=0))
         # Drawn in advance: drawing would add to the latency.
-        self._images = [synthetic.Scene(seed=0).view(index).image for index in range(distinct_frames)]
+        self._images = [Scene(seed=0).view(index).image for index in range(distinct_frames)]
         self.name = "numbered"
         self.live = True
-        self.fps: float | None = synthetic.FPS
+        self.fps: float | None = FPS
         self.frame_count: int | None = None
         self.problems: list[str] = []
         self.created_ms: dict[int, float] = {}
@@ -80,8 +79,8 @@ class NumberedCamera:
         """Wait until the next frame is due, and return it; None after `close`."""
         now = time.perf_counter()
         self._first_s = now if self._first_s is None else self._first_s
-        self._number = max(self._number + 1, int((now - self._first_s) * synthetic.FPS))
-        if self._closed.wait(max(0.0, self._first_s + self._number / synthetic.FPS - now)):
+        self._number = max(self._number + 1, int((now - self._first_s) * FPS))
+        if self._closed.wait(max(0.0, self._first_s + self._number / FPS - now)):
             return None
         image = self._images[self._number % len(self._images)].copy()
         number = self._number % 2**_BITS
