@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import camrt
-from camrt.benchmarks.compare.torch_libraries import CAM, ClassifierOutputTarget, GradCAM, models, settled
+from camrt.benchmarks.compare.torch_libraries import CAM, ClassifierOutputTarget, GradCAM, models, set_batch_statistics
 from camrt.export import from_torch
 from camrt.export.graph.preprocessing import Preprocessing
 from camrt.export.graph.synthetic_images import synthetic_images
@@ -68,7 +68,7 @@ def case(request, tmp_path_factory):
     name = request.param
     torch.manual_seed(0)
     network = getattr(models, name)(weights=None, num_classes=CLASSES, **OPTIONS.get(name, {}))
-    settled(network, torch.from_numpy(Preprocessing().apply(synthetic_images(WIDTH, HEIGHT))))
+    set_batch_statistics(network, torch.from_numpy(Preprocessing().apply(synthetic_images(WIDTH, HEIGHT))))
     file = tmp_path_factory.mktemp(name) / "model.onnx"
     report = from_torch(network, file, input_size=(WIDTH, HEIGHT))
     note("torchvision", name, report)
