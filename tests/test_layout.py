@@ -62,7 +62,7 @@ def test_importing_camrt_loads_nothing_heavy():
 def test_the_public_names_are_these():
     import camrt
 
-    assert camrt.__all__ == ["CamrtError", "Model", "Result", "__version__", "load"]
+    assert camrt.__all__ == ["CamrtError", "LiveSession", "Model", "Result", "__version__", "load"]
     for name in camrt.__all__:
         assert getattr(camrt, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'lode'"):

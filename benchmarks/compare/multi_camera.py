@@ -9,7 +9,7 @@ from typing import Any
 from camrt.benchmarks.bench import FramesFromMemory, pipeline, random_images
 from camrt.images import Image
 from camrt.interleave import median_ratio
-from camrt.runtime.frames import Rendered
+from camrt.runtime.frames import StreamItem
 from camrt.runtime.inference.model import Model
 
 _WARM_UP_S = 0.3
@@ -58,7 +58,7 @@ def _turn(model: Model, images: Sequence[Image], cameras: int, turn_s: float) ->
     pipelines = [pipeline(model, FramesFromMemory(images, None)) for _ in range(cameras)]
 
     def run(number: int) -> None:
-        def count(_: Rendered) -> None:
+        def count(_: StreamItem) -> None:
             counts[number] += 1
 
         pipelines[number].run(count)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camrt import kernels
-from camrt.benchmarks.machine import describe_machine, in_words
+from camrt.benchmarks.machine import describe_machine, format_machine
 from camrt.benchmarks.report import tables
 from camrt.cores import usable_cores
 from camrt.geometry import place
@@ -130,7 +130,7 @@ def main() -> None:
     if args.json:
         print(json.dumps({"machine": machine, "rounds": args.rounds, "overlay": results}, indent=2))
         return
-    print(in_words(machine))
+    print(format_machine(machine))
     print(f"medians of {args.rounds} interleaved calls; x: theirs / camrt's")
     print(tables.overlay(results))
 

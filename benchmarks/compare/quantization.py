@@ -21,7 +21,7 @@ import onnx
 from onnx import ModelProto, helper, numpy_helper
 
 from camrt.benchmarks.compare import baselines
-from camrt.benchmarks.machine import describe_machine, in_words
+from camrt.benchmarks.machine import describe_machine, format_machine
 from camrt.benchmarks.report import tables
 from camrt.export import attach, quantize
 from camrt.export.graph.graph import Graph, copied
@@ -189,7 +189,7 @@ def tables_of(report: Mapping[str, Any]) -> dict[str, str]:
     return {
         "quantized": fidelity_table(rows),
         "quantized_speed": speed_table(rows),
-        "quantized_machine": f"{in_words(report['machine'])}. {rows[0]['threads']} threads.",
+        "quantized_machine": f"{format_machine(report['machine'])}. {rows[0]['threads']} threads.",
     }
 
 

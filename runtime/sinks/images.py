@@ -68,7 +68,7 @@ class ImageSink:
         except OSError as error:
             raise SinkError(f"folder {folder} cannot be made: {error.strerror}") from error
 
-    def write(self, rendered: Rendered) -> None:
+    def write(self, rendered: Rendered, /) -> None:
         """Write one picture; it appears whole or not at all. While there is no signal there is none to keep.
 
         Raises:

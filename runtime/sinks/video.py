@@ -116,7 +116,7 @@ class VideoSink:
         except OSError as error:
             raise SinkError(f"{path} cannot be written: {error.strerror}") from error
 
-    def write(self, rendered: Rendered) -> None:
+    def write(self, rendered: Rendered, /) -> None:
         """Append one overlay.
 
         Raises:
