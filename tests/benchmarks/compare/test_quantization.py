@@ -13,7 +13,7 @@ from camrt.export import attach
 from camrt.export.graph.preprocessing import Preprocessing
 from camrt.export.graph.synthetic_images import read_images
 from camrt.runtime.assets import DEMO_MODEL
-from camrt.runtime.evaluation.localization import Boxed, localize, read_boxes
+from camrt.runtime.evaluation.localization import BoxedImage, localize, read_boxes
 from support import REPOSITORY
 from support.export_graphs import session
 
@@ -44,8 +44,8 @@ def test_the_scores_are_those_that_the_notes_state(shared_data, boxed, tmp_path)
 def test_a_box_elsewhere_is_missed(boxed):
     model = camrt.load(DEMO_MODEL, provider="cpu")
     image = boxed[0].image
-    far = Boxed(image, [0], [(image.shape[1], image.shape[0], image.shape[1] + 1, image.shape[0] + 1)])
-    everywhere = Boxed(image, [0], [(0, 0, image.shape[1], image.shape[0])])
+    far = BoxedImage(image, [0], [(image.shape[1], image.shape[0], image.shape[1] + 1, image.shape[0] + 1)])
+    everywhere = BoxedImage(image, [0], [(0, 0, image.shape[1], image.shape[0])])
     assert (localize(model, [far]).pointing_game, localize(model, [far]).max_box_acc) == (0, 0)
     assert localize(model, [everywhere]).pointing_game == 1
     assert localize(model, [far, everywhere]).pointing_game == 0.5
