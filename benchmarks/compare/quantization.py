@@ -25,7 +25,7 @@ from camrt.benchmarks.compare_speed import open_pair, speed
 from camrt.benchmarks.machine import describe_machine, in_words
 from camrt.benchmarks.report import tables
 from camrt.export import attach, quantize
-from camrt.export.graph.graph import Graph, copied
+from camrt.export.graph.graph import Graph, copy_model
 from camrt.export.quantize.backbone import take_apart
 from camrt.export.quantize.calibration import read_calibration
 from camrt.export.quantize.int8 import Quantizer
@@ -139,7 +139,7 @@ def _trained(data: Path, folder: Path) -> Iterator[tuple[str, Path, int | None]]
 
 def in_float(model: ModelProto) -> ModelProto:
     """Return a QDQ network without its rounding: weights as they are dequantized, activations cut at their ranges."""
-    graph = Graph(copied(model))
+    graph = Graph(copy_model(model))
     for node in list(graph.proto.node):
         if node.op_type != "DequantizeLinear":
             continue

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from onnx import ModelProto, NodeProto, TensorProto, helper, version_converter
 
 from camrt.errors import ExportError
-from camrt.export.graph.graph import Graph, attribute, copied, opset_of
+from camrt.export.graph.graph import Graph, attribute, copy_model, opset_of
 from camrt.export.head.pooling import reduced_axes
 
 OLDEST_OPSET = 13
@@ -42,12 +42,12 @@ class Parts:
             nodes: what follows it.
             outputs_type: ``TensorProto`` type of the maps.
         """
-        model = copied(body)
+        model = copy_model(body)
         graph = Graph(model)
         held = {tensor.name for tensor in model.graph.initializer}
         held.update(name for node in model.graph.node for name in node.output)
         # What ONNX Runtime called the inside of a function in the body, it would call that of the tail's once more.
-        graph.rename({name: graph.fresh("body") for name in held if name.startswith(INLINED)})
+        graph.rename({name: graph.unique_name("body") for name in held if name.startswith(INLINED)})
         model.graph.node.extend(nodes)
         model.graph.initializer.extend(tensor for name, tensor in self.whole.initializers.items() if name not in held)
         del model.graph.value_info[:]
@@ -69,7 +69,7 @@ def take_apart(model: ModelProto, maps: str) -> Parts:
     """
     if opset_of(model) < OLDEST_OPSET:
         model = version_converter.convert_version(model, OLDEST_OPSET)
-    whole = Graph(copied(model))
+    whole = Graph(copy_model(model))
     _constants_to_initializers(whole)
     whole.infer_shapes()
     inside = {id(node) for node in whole.ancestors(maps)}
@@ -122,7 +122,7 @@ def _means_to_pools(graph: Graph) -> None:
             continue
         output = node.output[0]
         keeps = attribute(node, "keepdims", 1)
-        pooled = output if keeps else graph.fresh("pooled")
+        pooled = output if keeps else graph.unique_name("pooled")
         nodes = [helper.make_node("GlobalAveragePool", [node.input[0]], [pooled])]
         if not keeps:
             nodes.append(helper.make_node("Flatten", [pooled], [output], axis=1))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from camrt.export.graph import session as ort
+from camrt.export.graph.session import open_session, run_session
 from camrt.export.graph.synthetic_images import Pictures
 from camrt.export.quantize.map_similarity import box_iou, peak_distance, pearson, rank_correlation, warm_box
 from camrt.model_file import CAM_WEIGHTS, CLASS_MAPS, FEATURES, SCORES, ModelInfo
@@ -77,13 +77,13 @@ def observe(
     Raises:
         ExportError: it cannot be run.
     """
-    session = ort.open_session(model, "the model file")
+    session = open_session(model, "the model file")
     maps_name = maps_of(info)
     scale, zero_point = info.map_grid or (1.0, 0)
-    weights = ort.run(session, [CAM_WEIGHTS], pictures[:1], "it")[0] if info.head == "linear" else None
+    weights = run_session(session, [CAM_WEIGHTS], pictures[:1], "it")[0] if info.head == "linear" else None
     answers, cams = [], []
     for index, picture in enumerate(pictures):
-        scores, maps = ort.run(session, [SCORES, maps_name], picture[None], "the model file")
+        scores, maps = run_session(session, [SCORES, maps_name], picture[None], "the model file")
         answers.append(int(np.argmax(scores[0])))
         wanted = answers[-1] if classes is None else classes[index]
         values = (maps[0].astype(np.float64) - zero_point) * scale

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from camrt.export.graph import session as ort
 from camrt.export.graph.graph import Graph, attribute
+from camrt.export.graph.session import open_session, run_session
 from camrt.export.quantize.backbone import pixel_nodes
 
 _EXACT: Final = 1e-5
@@ -60,7 +60,7 @@ def fold_preprocessing(body: ModelProto) -> tuple[str, int] | None:
     point = graph.add_initializer("pixel_zero", np.array(zero_point, np.float32))
     del convolution.input[1:]
     convolution.input.extend([kernel, shift])
-    planes, floats = graph.fresh("planes"), graph.fresh("plane_floats")
+    planes, floats = graph.unique_name("planes"), graph.unique_name("plane_floats")
     nodes = [
         helper.make_node("Transpose", [body.graph.input[0].name], [planes], name=_PLANES, perm=[0, 3, 1, 2]),
         helper.make_node("Cast", [planes], [floats], name=_FLOATS, to=TensorProto.FLOAT),
@@ -86,7 +86,7 @@ def _affine_of_pixels(graph: Graph, tensor: str) -> tuple[NDArray[np.float64], N
     for channel in range(3):
         pictures[1 + channel, ..., channel] = 255
     pictures[4] = np.random.default_rng(0).integers(0, 256, pictures.shape[1:])
-    found = ort.run(ort.open_session(front.model, "the preprocessing"), None, pictures, "the preprocessing")[0]
+    found = run_session(open_session(front.model, "the preprocessing"), None, pictures, "the preprocessing")[0]
     found = found.astype(np.float64)
     if found.shape != (5, 3, *sides):
         return None

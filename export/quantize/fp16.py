@@ -5,8 +5,9 @@ import logging
 from onnx import ModelProto, TensorProto
 
 from camrt.errors import ExportError
-from camrt.export.graph import session as ort
-from camrt.export.graph.graph import copied
+from camrt.export.error_text import first_line
+from camrt.export.graph.graph import copy_model
+from camrt.export.graph.session import onnxruntime_version
 from camrt.export.quantize.backbone import Parts, pixel_nodes
 
 
@@ -16,16 +17,16 @@ def to_half(parts: Parts) -> ModelProto:
     Raises:
         ExportError: ONNX Runtime's tool cannot convert it.
     """
-    ort.version()
+    onnxruntime_version()
     from onnxruntime.quantization.onnx_model import ONNXModel
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    body = copied(parts.body)
+    body = copy_model(parts.body)
     logging.getLogger("onnxruntime.transformers.float16").setLevel(logging.ERROR)
     try:
         half = convert_float_to_float16(body, keep_io_types=True, node_block_list=pixel_nodes(body))
     except (AssertionError, ValueError, KeyError, RuntimeError) as error:
-        raise ExportError(f"ONNX Runtime's tool cannot convert the network to 16 bits: {ort.plain(error)}") from error
+        raise ExportError(f"ONNX Runtime's tool cannot convert the network to 16 bits: {first_line(error)}") from error
     ordered = ONNXModel(half)
     ordered.topological_sort()  # the tool appends its casts
     return parts.join(ordered.model, parts.tail, TensorProto.FLOAT)

@@ -16,10 +16,11 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from camrt.errors import ExportError
-from camrt.export.graph import session as ort
-from camrt.export.graph.graph import Graph, copied
+from camrt.export.error_text import first_line
+from camrt.export.graph.graph import Graph, copy_model
+from camrt.export.graph.session import onnxruntime_version
 from camrt.export.graph.synthetic_images import Pictures
-from camrt.export.head.pooling import find_pooled
+from camrt.export.head.pooling import find_pooled_maps
 from camrt.export.quantize.backbone import Parts, pixel_nodes
 from camrt.export.quantize.fold_preprocessing import fold_preprocessing, read_pixels
 from camrt.export.quantize.weight_scales import channel_means, convolution_scales, correct_biases
@@ -84,7 +85,7 @@ class Quantizer:
             ExportError: ONNX Runtime's tools cannot quantize it.
         """
         kept = self._last_nodes() if last_in_float else []
-        body = copied(self._body)
+        body = copy_model(self._body)
         correct_biases(body, self._scales, self._means, self._levels, set(kept))
         with _tools("quantized"):
             quantized = self._with_qdq(body, self._calibrate(method), [*self._pixel_nodes, *kept])
@@ -160,14 +161,14 @@ class Quantizer:
             raise ExportError(f"ONNX Runtime's tools leave {maps!r} in float32, so there is nothing to gain")
         if maps == ASKED_MAP:
             real = next(node for node in graph.consumers(steps[0].output[0]) if node.op_type == "DequantizeLinear")
-            graph.rename({maps: graph.fresh("float_map"), real.output[0]: maps})
+            graph.rename({maps: graph.unique_name("float_map"), real.output[0]: maps})
             graph.prune([helper.make_tensor_value_info(maps, TensorProto.FLOAT, self._parts.whole.shape(maps))])
             model = self._parts.join(graph.model, self._parts.tail)
             return Quantized(model=model, grid=None, float_nodes=float_nodes)
         scale, zero_point = (numpy_helper.to_array(graph.initializers[name]).item() for name in steps[0].input[1:])
         parameters = list(steps[0].input[1:])
         integers = steps[0].output[0]
-        graph.rename({maps: graph.fresh("float_maps"), integers: maps})
+        graph.rename({maps: graph.unique_name("float_maps"), integers: maps})
         graph.prune([helper.make_tensor_value_info(maps, TensorProto.UINT8, ["N", None, None, None])])
         nodes = self._tail(graph, float(scale), int(zero_point), parameters)
         model = self._parts.join(graph.model, nodes, TensorProto.UINT8)
@@ -183,11 +184,11 @@ class Quantizer:
             node.output[0]
             for node in self._parts.tail
             if maps in node.input
-            and (found := find_pooled(whole, node.output[0], (1, 1))) is not None
+            and (found := find_pooled_maps(whole, node.output[0], (1, 1))) is not None
             and (found.tensor, found.layout) == (maps, "nchw")
         }
         nodes = [self._pool(body, pool, scale, zero_point) for pool in sorted(pools)]
-        real = body.fresh("real_maps")
+        real = body.unique_name("real_maps")
         rest = []
         for node in self._parts.tail:
             if node.output[0] in pools:
@@ -207,7 +208,7 @@ class Quantizer:
         axes = body.add_initializer("pool_axes", np.array([2, 3], np.int64))
         offset = body.add_initializer("pool_offset", np.array(-zero_point * cells, np.int32))
         factor = body.add_initializer("pool_scale", np.array(scale / cells, np.float32))
-        wide, total, moved, real = (body.fresh(f"pool_{name}") for name in ("wide", "sum", "moved", "real"))
+        wide, total, moved, real = (body.unique_name(f"pool_{name}") for name in ("wide", "sum", "moved", "real"))
         return [
             helper.make_node("Cast", [maps], [wide], to=TensorProto.INT32),
             helper.make_node("ReduceSum", [wide, axes], [total], keepdims=int(len(whole.shape(pool) or ()) != 2)),
@@ -240,7 +241,7 @@ class _Reader:
 
 def _prepared(parts: Parts) -> ModelProto:
     """Return the body as ONNX Runtime's tools want it: constants folded, shapes known, its maps read by a node."""
-    body = copied(parts.body)
+    body = copy_model(parts.body)
     body.graph.node.append(helper.make_node("GlobalAveragePool", [parts.maps], [_PROBE], name=_PROBE))
     del body.graph.output[:]
     body.graph.output.append(helper.make_tensor_value_info(_PROBE, TensorProto.FLOAT, ["N", None, 1, 1]))
@@ -268,7 +269,7 @@ def _op_types() -> Sequence[str]:
 @contextlib.contextmanager
 def _tools(done: str) -> Iterator[None]:
     """Keep ONNX Runtime's tools from talking, and tell their errors as ours."""
-    ort.version()
+    onnxruntime_version()
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -279,6 +280,6 @@ def _tools(done: str) -> Iterator[None]:
         raise
     except Exception as error:
         # The tools raise whatever their code runs into; a graph that they cannot take is told by all of it.
-        raise ExportError(f"ONNX Runtime's tools cannot have the network {done}: {ort.plain(error)}") from error
+        raise ExportError(f"ONNX Runtime's tools cannot have the network {done}: {first_line(error)}") from error
     finally:
         logging.disable(disabled)

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, helper, numpy_helper
 
-from camrt.export.graph import session as ort
-from camrt.export.graph.graph import Graph, attribute, copied
+from camrt.export.graph.graph import Graph, attribute, copy_model
+from camrt.export.graph.session import open_session, run_session
 from camrt.export.graph.synthetic_images import Pictures
 
 F64 = NDArray[np.float64]
@@ -62,13 +62,13 @@ def convolution_scales(body: ModelProto, levels: int) -> dict[str, F64]:
 
 def channel_means(body: ModelProto, pictures: Pictures) -> dict[str, F64]:
     """Return the mean of each channel of what goes into every convolution, over pictures (N, H, W, 3)."""
-    model = copied(body)
+    model = copy_model(body)
     names = sorted({node.input[0] for node in model.graph.node if node.op_type == "Conv"})
     del model.graph.output[:]
     model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
-    session = ort.open_session(model, "the network")
+    session = open_session(model, "the network")
     sums = [
-        [tensor.mean(axis=(0, 2, 3), dtype=np.float64) for tensor in ort.run(session, names, picture[None], "it")]
+        [tensor.mean(axis=(0, 2, 3), dtype=np.float64) for tensor in run_session(session, names, picture[None], "it")]
         for picture in pictures
     ]
     return {name: np.mean(means, axis=0) for name, means in zip(names, zip(*sums, strict=True), strict=True)}

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from camrt.export.convert import Report
 from camrt.export.from_torch import from_torch
+from camrt.export.report import Report
 from camrt.export.train.gap_cnn import GapCnn
 from camrt.export.train.loop import fit
 from camrt.runtime.sources.synthetic import CLASSES, FRAMES_PER_ACT, Scene

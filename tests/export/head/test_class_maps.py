@@ -11,8 +11,8 @@ from camrt.export import attach
 from camrt.export.graph.graph import Graph
 from camrt.export.graph.network_input import read_input
 from camrt.export.head.class_maps import add_class_maps
-from camrt.export.head.nonlinear import find_tail
-from camrt.export.head.split_points import find_cuts
+from camrt.export.head.nonlinear import find_nonlinear_head
+from camrt.export.head.split_points import find_split_points
 from support.export_graphs import CHANNELS, CLASSES, PLAIN, Net, expected_output, random_pictures, run, session
 
 HIDDEN = 6
@@ -191,13 +191,13 @@ def test_a_size_that_the_part_before_the_map_needs_too_does_not_stop_it(tmp_path
     assert results["class_maps"].std() > 0
 
 
-def test_nodes_in_a_circle_are_refused():
+def test_a_cycle_is_refused():
     net = Net()
     graph = Graph(net.model(net.features()))
     graph.proto.node[-1].input[0] = graph.add_node("Relu", [graph.proto.node[-1].output[0]])
     graph.reindex()
-    with pytest.raises(ExportError, match="runs in a circle at Relu node"):
-        graph.sort()
+    with pytest.raises(ExportError, match="has a cycle at Relu node"):
+        graph.sort_topologically()
 
 
 def tokens_of(net, maps, extra=0):
@@ -236,10 +236,12 @@ def test_for_a_linear_head_it_is_the_map_plus_its_bias(tmp_path):
     graph = Graph(onnx.load(source))
     network_input = read_input(graph, None)
     graph.infer_shapes()
-    *cuts, logits = find_cuts(graph, network_input, output)
-    tail = find_tail(graph, network_input, [cut for cut in cuts if cut.is_map][-1], logits)
-    assert tail.mode == "per_position"
-    maps = add_class_maps(graph, tail)
+    *split_points, logits = find_split_points(graph, network_input, output)
+    head = find_nonlinear_head(
+        graph, network_input, [point for point in split_points if point.is_feature_map][-1], logits
+    )
+    assert head.mode == "per_position"
+    maps = add_class_maps(graph, head)
     graph.prune([onnx.helper.make_empty_tensor_value_info(maps)])
     data = random_pictures(3).transpose(0, 3, 1, 2).astype(np.float32)
     asked = session(graph.model).run(None, {"data": data})[0]

@@ -10,7 +10,7 @@ from onnx import numpy_helper
 import camrt
 from camrt.errors import UsageError
 from camrt.export import attach
-from camrt.export.verify.model import HALF_TOLERANCE
+from camrt.export.verify.checks import HALF_TOLERANCE
 from camrt.runtime.inference.cam_identity import check_identity
 from support.export_graphs import (
     CHANNELS,

@@ -1,5 +1,6 @@
 """Model files in fewer bits: explained as exactly as before, judged by pictures they have not seen."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -330,7 +331,8 @@ def test_a_processor_whose_sums_overflow_is_known_by_its_flags(monkeypatch, tmp_
     assert not overflows_here()
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
     assert not overflows_here()
-    monkeypatch.setattr("camrt.export.quantize.quantize.overflows_here", lambda: True)
+    module = importlib.import_module("camrt.export.quantize.quantize")  # the attribute is the public function
+    monkeypatch.setattr(module, "overflows_here", lambda: True)
     report = quantize(write_class_maps(tmp_path / "in.onnx"), tmp_path / "out.onnx", calibration=photos)
     assert any("no VNNI" in note for note in report.notes)
     weights = [
