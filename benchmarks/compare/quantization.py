@@ -26,9 +26,9 @@ from camrt.benchmarks.machine import describe_machine, in_words
 from camrt.benchmarks.report import tables
 from camrt.export import attach, quantize
 from camrt.export.graph.graph import Graph, copy_model
-from camrt.export.quantize.backbone import take_apart
+from camrt.export.quantize.backbone import split_model
 from camrt.export.quantize.calibration import read_calibration
-from camrt.export.quantize.int8 import Quantizer
+from camrt.export.quantize.int8 import Int8Quantizer
 from camrt.export.quantize.quantize import read_model_file
 from camrt.export.writing import write_model
 from camrt.runtime.assets import DEMO_MODEL
@@ -94,7 +94,7 @@ def _random_row(name: str, pictures: Sequence[Path], folder: Path) -> dict[str, 
     model, info = read_model_file(file)
     assert info.geometry is not None  # read_model_file refuses a file without
     calibrating = read_calibration(pictures, info.geometry).calibrating
-    made = Quantizer(take_apart(model, "features"), calibrating, reduce_range=False).quantize(
+    made = Int8Quantizer(split_model(model, "features"), calibrating, reduce_range=False).quantize(
         "minmax", last_in_float=False
     )
     assert made.grid is not None  # the heads of these networks are linear

@@ -12,11 +12,11 @@ import camrt
 from camrt.errors import ExportError, ModelFileError, UsageError
 from camrt.export.graph.read import read_onnx
 from camrt.export.graph.synthetic_images import Pictures
-from camrt.export.quantize.backbone import take_apart
+from camrt.export.quantize.backbone import split_model
 from camrt.export.quantize.calibration import CalibrationPictures, read_calibration
 from camrt.export.quantize.fidelity import Fidelity, PictureFidelity, by_class, compare, maps_of, observe, summarize
 from camrt.export.quantize.fp16 import to_half
-from camrt.export.quantize.int8 import METHODS, Method, Quantizer, overflows_here
+from camrt.export.quantize.int8 import METHODS, Int8Quantizer, Method, int8_sums_overflow
 from camrt.export.verify.quantized import verify_quantized
 from camrt.export.writing import check_target, write_model
 from camrt.model_file import ASKED_MAP, EXACT, OUTPUTS, ModelInfo
@@ -222,14 +222,14 @@ def _candidates(
             "its maps are an output of the classifier's own beside the scores, so there is no place to part it at; "
             "quantize the classifier, and attach that"
         )
-    parts = take_apart(model, maps_of(info) if info.head in EXACT else ASKED_MAP)
+    split = split_model(model, maps_of(info) if info.head in EXACT else ASKED_MAP)
     common = {"by": f"camrt {camrt.__version__}"}
     facts: dict[str, Any] = {"kind": "fp16", **common}
     if fp16:
-        yield _Candidate(way="16-bit floats", model=to_half(parts), info=replace(info, quantization=facts))
+        yield _Candidate(way="16-bit floats", model=to_half(split), info=replace(info, quantization=facts))
         return
-    narrow = overflows_here()
-    quantizer = Quantizer(parts, pictures.calibrating, reduce_range=narrow)
+    narrow = int8_sums_overflow()
+    quantizer = Int8Quantizer(split, pictures.calibrating, reduce_range=narrow)
     methods: list[Method] = [method] if method else ["minmax", "percentile"]
     for each in methods:
         for last_in_float in (False, True):
