@@ -16,7 +16,7 @@ import camrt
 from camrt.errors import ExportError, UsageError
 from camrt.export import attach, quantize
 from camrt.export.quantize.calibration import FEWEST, MOST, read_calibration
-from camrt.export.quantize.int8 import METHODS, overflows_here
+from camrt.export.quantize.int8 import METHODS, int8_sums_overflow
 from camrt.export.quantize.quantize import PEARSON, TOP1
 from camrt.model_file import InputGeometry, ModelInfo
 from camrt.runtime.inference.cam_identity import check_identity
@@ -326,13 +326,13 @@ def test_what_makes_no_sense_is_refused(photos, tmp_path):
 def test_a_processor_whose_sums_overflow_is_known_by_its_flags(monkeypatch, tmp_path, photos):
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     monkeypatch.setattr(Path, "read_text", lambda *_: "flags : sse avx2 fma")
-    assert overflows_here()
+    assert int8_sums_overflow()
     monkeypatch.setattr(Path, "read_text", lambda *_: "flags : avx2 avx512_vnni")
-    assert not overflows_here()
+    assert not int8_sums_overflow()
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
-    assert not overflows_here()
+    assert not int8_sums_overflow()
     module = importlib.import_module("camrt.export.quantize.quantize")  # the attribute is the public function
-    monkeypatch.setattr(module, "overflows_here", lambda: True)
+    monkeypatch.setattr(module, "int8_sums_overflow", lambda: True)
     report = quantize(write_class_maps(tmp_path / "in.onnx"), tmp_path / "out.onnx", calibration=photos)
     assert any("no VNNI" in note for note in report.notes)
     weights = [
