@@ -8,7 +8,7 @@ from camrt.export.graph.preprocessing import Channels, PreprocessingOptions
 from camrt.export.graph.read import read_classifier
 from camrt.export.options import ConversionOptions
 from camrt.export.report import Report
-from camrt.export.writing import check_target
+from camrt.files import check_target
 from camrt.model_file import Activation, Interpolation, Resize
 
 
@@ -60,6 +60,8 @@ def attach(
         HeadNotFound: no supported head was found.
         ExportError: the classifier cannot be read or converted, or fails its verification; nothing is written.
         UsageError: an option does not fit the classifier, or the target exists.
+        SourceError: an image cannot be read.
+        SinkError: the file cannot be written.
         MissingExtra: ONNX Runtime is not installed.
     """
     source, target = Path(source), Path(target)

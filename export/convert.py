@@ -11,6 +11,7 @@ import camrt
 from camrt.errors import UsageError
 from camrt.export.graph.graph import opset_of
 from camrt.export.graph.synthetic_images import read_images, synthetic_images
+from camrt.export.graph.write import write_model
 from camrt.export.head.find import ClassifierHead, find_head
 from camrt.export.labels import check_labels, read_labels
 from camrt.export.openvino_model_api import KEY_PREFIX, model_info_entries, read_model_info
@@ -19,7 +20,6 @@ from camrt.export.report import Report, list_assumptions
 from camrt.export.rewrite import load_graph, rewrite_graph
 from camrt.export.verify.map_cost import measure_map_cost
 from camrt.export.verify.model import Forward, ModelUnderTest, verify
-from camrt.export.writing import write_model
 from camrt.model_file import CLASS_MAPS, FEATURES, LOGITS, Activation, ModelInfo
 
 

@@ -21,7 +21,7 @@ from camrt.export.graph.read import check_classifier
 from camrt.export.options import ConversionOptions
 from camrt.export.report import Report
 from camrt.export.verify.model import F32
-from camrt.export.writing import check_target
+from camrt.files import check_target
 from camrt.model_file import Activation, Interpolation, Resize
 
 aten = torch.ops.aten
@@ -74,6 +74,8 @@ def from_torch(
         HeadNotFound: no supported head was found.
         ExportError: torch cannot run or export the module, or the file fails its verification; nothing is written.
         UsageError: an option does not fit the module, or the target exists.
+        SourceError: an image cannot be read.
+        SinkError: the file cannot be written.
         MissingExtra: ONNX Runtime is not installed.
     """
     target = Path(target)

@@ -30,8 +30,8 @@ class IdentityCheck:
 
 def check_identity(model: Model, result: Result) -> IdentityCheck:
     """Compare the mean of every class's map with its logit (Zhou et al. 2016, arXiv:1512.04150, section 2)."""
-    means = np.array([result.cam(class_id).mean(dtype=np.float64) for class_id in range(model.classes)])
-    absolute = float(np.abs(means + model.cam_bias - result.logits).max())
+    means = result.cams().mean(axis=(1, 2), dtype=np.float64)
+    absolute = float(np.abs(means + result.decoder.cam_bias - result.logits).max())
     scale = max(float(np.abs(result.logits).max()), float(np.finfo(np.float32).tiny))
     stated = model.info.verification
     tolerance = max(TOLERANCE, float(stated.get("identity_tolerance", 0)))

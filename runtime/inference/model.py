@@ -12,10 +12,11 @@ from camrt import kernels, model_file
 from camrt.cores import usable_cores
 from camrt.errors import ModelFileError, NoModelFile, ProviderError, UsageError
 from camrt.geometry import fit, place
+from camrt.images import Image
 from camrt.model_file import InputGeometry, ModelInfo
-from camrt.runtime.frames import Image
 from camrt.runtime.inference.providers import PROVIDERS, onnxruntime, reason_of
-from camrt.runtime.inference.session import Opened, open_session
+from camrt.runtime.inference.session import OpenedSession, open_session
+from camrt.runtime.maps.decoder import MapDecoder
 from camrt.runtime.maps.result import Result
 
 
@@ -60,7 +61,9 @@ def load(
     return Model(path, opened, threads, info, provider_options or {})
 
 
-def _explain(path: Path, opened: Opened, labels: Sequence[str] | None, geometry: InputGeometry | None) -> ModelInfo:
+def _explain(
+    path: Path, opened: OpenedSession, labels: Sequence[str] | None, geometry: InputGeometry | None
+) -> ModelInfo:
     """Return what the file says of itself, completed by what the caller says, or refuse the file."""
     session = opened.session
     inputs = {node.name: node for node in session.get_inputs()}
@@ -99,7 +102,7 @@ class Model:
     """An opened model file; call it with a frame. Several threads may call it at once."""
 
     def __init__(
-        self, path: Path, opened: Opened, threads: int, info: ModelInfo, provider_options: Mapping[str, str]
+        self, path: Path, opened: OpenedSession, threads: int, info: ModelInfo, provider_options: Mapping[str, str]
     ) -> None:
         assert info.geometry is not None
         assert info.head is not None
@@ -123,14 +126,22 @@ class Model:
         self.map_shape: tuple[int, int, int] = first[self._maps].shape[1:]
         """(C, h, w) of ``features``, or (K, h, w) of ``class_maps``."""
         self._map_type = first[self._maps].dtype
-        self.map_scale, self.map_zero_point = self._grid()
-        """What the numbers of the maps mean, value = (number - zero_point) * scale: (1, 0) but for uint8 maps."""
-        self.cam_weights = first.get(model_file.CAM_WEIGHTS)
-        """float32 (K, C); None where the file has class maps."""
-        self.cam_bias = first.get(model_file.CAM_BIAS, np.zeros(self.classes, np.float32))
-        """float32 (K,)."""
-        self.labels = info.labels or tuple(f"class {number}" for number in range(self.classes))
+        scale, zero_point = self._grid()
+        self.decoder = MapDecoder(
+            labels=info.labels or tuple(f"class {number}" for number in range(self.classes)),
+            cam_weights=first.get(model_file.CAM_WEIGHTS),
+            cam_bias=first.get(model_file.CAM_BIAS, np.zeros(self.classes, np.float32)),
+            scale=scale,
+            zero_point=zero_point,
+            margin=info.map_margin,
+        )
+        """Labels, weights and scale, which every result carries."""
         kernels.warm_up()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Name of each class, in the order of the scores."""
+        return self.decoder.labels
 
     @property
     def spare_threads(self) -> int:
@@ -190,7 +201,7 @@ class Model:
         stages_ms = {"preprocess": (ready - start) * share, "inference": (done - ready) * share}
         return [
             Result(
-                self,
+                self.decoder,
                 scores=outputs[model_file.SCORES][i],
                 logits=outputs[model_file.LOGITS][i],
                 maps=outputs[self._maps][i],

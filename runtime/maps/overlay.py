@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, Literal, get_args
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -11,34 +11,30 @@ from numpy.typing import NDArray
 from camrt import kernels
 from camrt.errors import UsageError
 from camrt.geometry import Placement
-from camrt.runtime.frames import Image
+from camrt.images import Image
+from camrt.runtime.maps.colormaps import COLORMAPS
 from camrt.runtime.maps.row_pool import RowPool
 
 Normalization = Literal["minmax", "relu_max", "range"]
 
-COLORMAPS: Final[dict[str, int]] = {
-    name: getattr(cv2, f"COLORMAP_{name.upper()}")
-    for name in ("turbo", "jet", "inferno", "magma", "viridis", "plasma", "hot", "bone")
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverlayStyle:
-    """How a map is painted on a frame."""
+    """Style of a map that is painted on a frame. The defaults are those of `DisplaySettings`."""
 
     colormap: str = "turbo"
     """One of `COLORMAPS`."""
-    alpha: float = 0.5
+    alpha: float = 0.7
     """Share of the colour in the blend, 0 (frame only) to 1 (colour only)."""
-    alpha_by_value: bool = False
-    """True: the share grows with the heat from 0 to ``alpha``, so that cold areas keep the camera's own pixels."""
+    alpha_by_value: bool = True
+    """True: the share grows with the heat, from 0 to ``alpha``, so that cold areas keep the camera's pixels."""
     threshold: float = 0.0
-    """Heat below this share of the range keeps the camera's own pixels, 0 (none does) to 1."""
+    """Heat below this share of the range keeps the camera's pixels, 0 (none) to 1."""
     normalization: Normalization = "minmax"
-    """``minmax`` stretches each map over the whole colour map; ``relu_max`` paints what speaks for the class, from 0
-    to its maximum; ``range`` goes by ``value_range``, so that two pictures can be compared."""
+    """``minmax`` stretches each map over all colours; ``relu_max`` shows positive evidence, from 0 to the maximum;
+    ``range`` uses ``value_range``, so that two images can be compared."""
     value_range: tuple[float, float] | None = None
-    """Logits per cell that get the first and the last colour, for ``range``."""
+    """Logits per cell of the first and the last colour, for ``range``."""
 
     def __post_init__(self) -> None:
         if self.colormap not in COLORMAPS:
@@ -59,7 +55,7 @@ def colors(colormap: str) -> NDArray[np.uint8]:
     """Return the 256 colours of a colour map, cold to hot: uint8 (256, 3), BGR."""
     # Two explicit axes: OpenCV 5 reads a one-dimensional array as a row.
     ramp = np.arange(256, dtype=np.uint8).reshape(256, 1)
-    return np.ascontiguousarray(cv2.applyColorMap(ramp, COLORMAPS[colormap]).reshape(256, 3))
+    return np.ascontiguousarray(cv2.applyColorMap(ramp, getattr(cv2, f"COLORMAP_{colormap.upper()}")).reshape(256, 3))
 
 
 @lru_cache(maxsize=128)

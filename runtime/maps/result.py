@@ -1,7 +1,7 @@
-"""What the network said of one frame, and where it looked."""
+"""Scores and class activation maps of one frame."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,22 +9,22 @@ from numpy.typing import NDArray
 from camrt import kernels
 from camrt.errors import UsageError
 from camrt.geometry import Placement
-from camrt.runtime.frames import Image
-from camrt.runtime.maps.boxes import Box, boxes_of
+from camrt.images import Image
+from camrt.runtime.maps.decoder import MapDecoder
 from camrt.runtime.maps.overlay import OverlayStyle, paint
-
-if TYPE_CHECKING:
-    from camrt.runtime.inference.model import Model
 
 Map = NDArray[np.float32]
 
 
 class Result:
-    """Scores and class activation maps of one frame. Maps are computed when asked for, not before."""
+    """Scores and class activation maps of one frame. Maps are computed on request.
+
+    A result is plain arrays and a `MapDecoder`. It pickles, crosses processes, and needs no model.
+    """
 
     def __init__(
         self,
-        model: "Model",
+        decoder: MapDecoder,
         *,
         scores: Map,
         logits: Map,
@@ -32,25 +32,42 @@ class Result:
         placement: Placement,
         stages_ms: Mapping[str, float],
     ) -> None:
+        self.decoder = decoder
+        """Labels, weights and scale of the model that gave the result."""
         self.scores = scores
-        """float32 (K,): probabilities, or the logits where the model has no activation."""
+        """float32 (K,): probabilities, or the logits if the model has no activation."""
         self.logits = logits
         """float32 (K,): before the activation."""
+        self.maps = maps
+        """(C, h, w), or (K, h, w) for a head that is not linear: the network's map output, float32 or uint8."""
         self.placement = placement
         """How the network's input lies on the frame."""
         self.stages_ms = stages_ms
         """Milliseconds that ``preprocess`` and ``inference`` took, per frame of the batch."""
-        self._model = model
-        self._maps = maps
+
+    def with_maps(self, maps: Map) -> "Result":
+        """Return a result with the same scores and other maps, for example a mean over time.
+
+        Args:
+            maps: float32, decoded values, of the shape of ``self.maps``.
+        """
+        return Result(
+            replace(self.decoder, scale=1.0, zero_point=0),
+            scores=self.scores,
+            logits=self.logits,
+            maps=maps,
+            placement=self.placement,
+            stages_ms=self.stages_ms,
+        )
 
     def top(self, k: int = 5) -> list[tuple[int, str, float]]:
         """Return the ``k`` best classes, best first: (class_id, label, score). NaN comes last."""
         ranked = np.argsort(-np.nan_to_num(self.scores, nan=-np.inf), kind="stable")[: max(0, k)]
-        return [(int(number), self._model.labels[number], float(self.scores[number])) for number in ranked]
+        return [(int(number), self.label(int(number)), float(self.scores[number])) for number in ranked]
 
     def label(self, class_id: int) -> str:
         """Return the name of a class."""
-        return self._model.labels[class_id]
+        return self.decoder.labels[class_id]
 
     @property
     def class_id(self) -> int:
@@ -65,25 +82,34 @@ class Result:
         Args:
             class_id: number of the class; None: the one with the highest score.
 
-        Returns: float32 (h, w), the whole map, with the cells that cover padding only, where a model has such.
+        Returns: float32 (h, w), the whole map, including any cells that cover only padding.
 
         Raises:
             UsageError: the model has no such class.
         """
-        number = self.class_id if class_id is None else class_id
-        if not 0 <= number < self._model.classes:
-            raise UsageError(f"no class {number}; the model has 0 to {self._model.classes - 1}")
-        scale, zero_point = self._model.map_scale, self._model.map_zero_point
-        if self._model.cam_weights is None:
-            values = (self._maps[number] - np.float64(zero_point)) * scale
-            return np.asarray(values, np.float32)
-        weights = self._model.cam_weights[number]
-        return kernels.weighted_sum(self._maps, weights, scale=scale, zero_point=zero_point)
+        return np.asarray(self.cams([self.class_id if class_id is None else class_id])[0])
+
+    def cams(self, class_ids: Sequence[int] | None = None) -> Map:
+        """Return the class activation maps of several classes in one pass, in logits per cell, not normalised.
+
+        Args:
+            class_ids: numbers of the classes; None: every class.
+
+        Returns: float32 (k, h, w), in the order of ``class_ids``; see `cam`.
+
+        Raises:
+            UsageError: the model has no such class.
+        """
+        classes = self.decoder.classes
+        numbers = np.arange(classes) if class_ids is None else np.asarray(class_ids, np.intp)
+        for number in numbers[(numbers < 0) | (numbers >= classes)]:
+            raise UsageError(f"no class {number}; the model has 0 to {classes - 1}")
+        return self.decoder.cams(self.maps, numbers)
 
     def visible_cam(self, class_id: int | None = None) -> Map:
-        """Return `cam` without the ring of cells that cover padding only: the part that belongs to the picture."""
+        """Return `cam` without the border of cells that cover only padding: the part that belongs to the image."""
         cam = self.cam(class_id)
-        margin = self._model.info.map_margin
+        margin = self.decoder.margin
         return np.ascontiguousarray(cam[margin : cam.shape[0] - margin, margin : cam.shape[1] - margin])
 
     def heatmap(self, class_id: int | None = None) -> Map:
@@ -97,7 +123,7 @@ class Result:
         heat[y0:y1, x0:x1] = kernels.upsample(small, x1 - x0, y1 - y0, map_rect=self._map_rect(small))
         return heat
 
-    def boxes(self, class_id: int | None = None, threshold: float = 0.2) -> list[Box]:
+    def boxes(self, class_id: int | None = None, threshold: float = 0.2) -> list[kernels.Box]:
         """Return boxes around the warm regions of a class's map, largest region first.
 
         As in Zhou et al. 2016, section 3.2: the regions above ``threshold`` of the map's maximum; the first one is
@@ -113,7 +139,7 @@ class Result:
         if not 0.0 <= threshold < 1.0:
             raise UsageError(f"threshold={threshold} must be within [0, 1)")
         small = kernels.normalize(self.visible_cam(class_id), "minmax")
-        return boxes_of(small, self._map_rect(small), self.placement.seen, threshold)
+        return kernels.boxes(small, [threshold], self.placement.seen, self._map_rect(small))[0]
 
     def draw(
         self,

@@ -3,7 +3,7 @@
 import onnx
 import pytest
 
-from camrt.errors import ExportError, UsageError
+from camrt.errors import DiskFull, ExportError, SourceError, UsageError
 from camrt.export import attach
 from camrt.model_file import ModelInfo
 from support.export_graphs import PLAIN, Net, assert_identity, random_pictures, run, session
@@ -59,10 +59,10 @@ def test_given_images_are_used_for_the_verification(classifier, tmp_path, shared
 
 def test_broken_image_is_named(classifier, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no image")
-    with pytest.raises(UsageError, match=r"broken\.png"):
+    with pytest.raises(SourceError, match=r"broken\.png"):
         attach(classifier, tmp_path / "out.onnx", pictures=[tmp_path / "broken.png"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="no pictures"):
+    with pytest.raises(UsageError, match="no images"):
         attach(classifier, tmp_path / "out.onnx", pictures=tmp_path / "empty")
 
 
@@ -117,7 +117,7 @@ def test_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
     net = Net()
     source = net.save(tmp_path / "in.onnx", net.gemm(net.pooled()))
     (tmp_path / "out.onnx").write_text("the old one")
-    with largest_file(1000), pytest.raises(ExportError, match=r"out\.onnx cannot be written"):
+    with largest_file(1000), pytest.raises(DiskFull, match=r"out\.onnx cannot be written"):
         attach(source, tmp_path / "out.onnx", overwrite=True)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["in.onnx", "out.onnx"]
     assert (tmp_path / "out.onnx").read_text() == "the old one"

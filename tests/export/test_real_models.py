@@ -111,8 +111,9 @@ def test_identity_holds_on_every_photo(name, attached, photos):
     model = camrt.load(attached[name], provider="cpu")
     for image, *_ in photos:
         result = model(image)
-        maps = np.stack([result.cam(class_id) for class_id in range(model.classes)])
-        error = np.abs(maps.mean(axis=(1, 2), dtype=np.float64) + model.cam_bias - result.logits).max()
+        error = np.abs(
+            result.cams().mean(axis=(1, 2), dtype=np.float64) + result.decoder.cam_bias - result.logits
+        ).max()
         assert error <= (QUANTIZED_ERROR if name == QUANTIZED else 1e-4 * np.abs(result.logits).max())
 
 

@@ -1,5 +1,8 @@
 """Maps, boxes and overlays lie on the frame where the network looked."""
 
+import pickle
+from dataclasses import FrozenInstanceError
+
 import cv2
 import numpy as np
 import pytest
@@ -7,7 +10,8 @@ import pytest
 import camrt
 from camrt.errors import UsageError
 from camrt.model_file import InputGeometry
-from camrt.runtime.maps.overlay import COLORMAPS, OverlayStyle, colors
+from camrt.runtime.maps.colormaps import COLORMAPS
+from camrt.runtime.maps.overlay import OverlayStyle, colors
 from support.tiny_models import SIZE, stated, write_linear
 
 
@@ -28,11 +32,11 @@ def noise(height, width):
 
 def with_map(result, cam):
     """The result with another map, so that one knows where its heat lies."""
-    model = result._model
-    result._maps = np.zeros((model.map_shape[0], *cam.shape), np.float32)
-    channel = int(np.argmax(model.cam_weights[0]))
-    result._maps[channel] = cam / model.cam_weights[0, channel]
-    return result
+    weights = result.decoder.cam_weights
+    maps = np.zeros((weights.shape[1], *cam.shape), np.float32)
+    channel = int(np.argmax(weights[0]))
+    maps[channel] = cam / weights[0, channel]
+    return result.with_maps(maps)
 
 
 def corner(y, x, side=8):
@@ -101,9 +105,11 @@ def test_a_constant_map_is_cold_has_no_box_and_draws_without_nan(models):
     result = with_map(models["stretch"](frame), np.full((8, 8), 3.0, np.float32))
     assert not result.heatmap(0).any()
     assert result.boxes(0) == []
+    np.testing.assert_array_equal(result.draw(frame, 0), frame)
     cold = colors("turbo")[0].astype(int)
     expected = (frame.astype(int) + cold) / 2
-    assert np.abs(result.draw(frame, 0) - expected).max() <= 1
+    drawn = result.draw(frame, 0, style=OverlayStyle(alpha=0.5, alpha_by_value=False))
+    assert np.abs(drawn - expected).max() <= 1
 
 
 def test_top_is_sorted_and_nan_comes_last(models):
@@ -149,7 +155,8 @@ def test_below_the_threshold_the_camera_keeps_its_pixels_and_above_nothing_chang
 @pytest.mark.parametrize("name", COLORMAPS)
 def test_colours_are_those_of_opencv(name):
     ramp = np.arange(256, dtype=np.uint8).reshape(1, 256)
-    np.testing.assert_array_equal(colors(name), cv2.applyColorMap(ramp, COLORMAPS[name]).reshape(256, 3))
+    expected = cv2.applyColorMap(ramp, getattr(cv2, f"COLORMAP_{name.upper()}"))
+    np.testing.assert_array_equal(colors(name), expected.reshape(256, 3))
 
 
 def test_what_makes_no_sense_is_refused(models):
@@ -175,3 +182,26 @@ def test_what_makes_no_sense_is_refused(models):
     ):
         with pytest.raises(UsageError):
             OverlayStyle(**wrong)
+
+
+def test_cams_of_several_classes_are_those_of_each(models):
+    result = models["stretch"](noise(40, 50))
+    np.testing.assert_array_equal(result.cams([2, 0]), np.stack([result.cam(2), result.cam(0)]))
+    np.testing.assert_array_equal(result.cams(), np.stack([result.cam(k) for k in range(result.decoder.classes)]))
+    assert result.cams([]).shape == (0, *result.cam().shape)
+    with pytest.raises(UsageError, match="no class 4; the model has 0 to 3"):
+        result.cams([1, 4])
+
+
+def test_a_result_pickles(models):
+    frame = noise(40, 50)
+    result = models["letterbox"](frame)
+    back = pickle.loads(pickle.dumps(result))
+    assert back.top() == result.top()
+    assert back.boxes() == result.boxes()
+    np.testing.assert_array_equal(back.draw(frame), result.draw(frame))
+
+
+def test_the_decoder_cannot_be_changed(models):
+    with pytest.raises(FrozenInstanceError):
+        models["stretch"].decoder.scale = 2.0
