@@ -11,7 +11,7 @@ from support import REPOSITORY
 
 ROOMS = ("export", "runtime", "kernels", "benchmarks")
 
-SHARED = ("errors", "file_kind", "files", "geometry", "images", "loading", "model_file")
+SHARED = ("errors", "file_kind", "files", "geometry", "images", "interleave", "loading", "model_file")
 
 # Which rooms (and shared modules) the code of a room may import.
 ALLOWED = {

@@ -28,13 +28,13 @@ from camrt.benchmarks.compare.torch_libraries import (
     settled,
     show_cam_on_image,
 )
-from camrt.benchmarks.interleave import compare, interleave
 from camrt.errors import CamrtError
 from camrt.export import from_torch
 from camrt.export.graph.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from camrt.export.graph.synthetic_images import synthetic_images
 from camrt.geometry import place
 from camrt.images import Image
+from camrt.interleave import compare, interleave
 from camrt.model_file import InputGeometry
 from camrt.runtime.maps.overlay import OverlayStyle, paint
 from camrt.runtime.maps.row_pool import RowPool

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camrt import kernels
-from camrt.benchmarks.interleave import compare, interleave
 from camrt.benchmarks.machine import describe_machine, format_machine
 from camrt.benchmarks.report import tables
 from camrt.cores import usable_cores
 from camrt.geometry import place
 from camrt.images import Image
+from camrt.interleave import compare, interleave
 from camrt.model_file import InputGeometry
 from camrt.runtime.maps.overlay import OverlayStyle, paint
 from camrt.runtime.maps.row_pool import RowPool

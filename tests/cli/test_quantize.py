@@ -41,7 +41,7 @@ def test_the_report_has_the_keys_that_are_promised(quantized, squeezenet):
     assert report["box_iou_median"] > 0.9
     assert report["top1_agreement"] >= 0.9
     assert report["speedup"] > 0
-    assert (report["calibrated_on"], report["judged_on"], report["held_out"]) == (7, 13, True)
+    assert (report["calibrated_on"], report["evaluated_on"], report["held_out"]) == (7, 13, True)
     assert sum(row["pictures"] for row in report["classes"]) == 13
 
 
@@ -92,8 +92,8 @@ def test_the_printed_report_of_a_video(mobilenet, dog_video, tmp_path):
     done = camrt("quantize", mobilenet, "-o", "int8.onnx", "--calibrate", shorter, "--method", "minmax", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("int8.onnx: 8-bit integers, calibrated by minmax")
-    assert "calibrated on 10, judged by others: 20" in done.stdout
-    for word in ("size", "speed", "answers", "maps", "worst"):
+    assert "calibrated on 10, evaluated on 20 (other images)" in done.stdout
+    for word in ("size", "speed", "classes", "maps", "worst"):
         assert re.search(rf"^  {word} ", done.stdout, re.MULTILINE)
     assert "dog.mp4, frame " in done.stdout
 
@@ -101,7 +101,7 @@ def test_the_printed_report_of_a_video(mobilenet, dog_video, tmp_path):
 def test_half_floats_and_classes_without_names(photos, tmp_path):
     write_linear(tmp_path / "in.onnx", info=stated(labels=None))
     printed = succeeds("quantize", "in.onnx", "-o", "half.onnx", "--calibrate", photos, "--fp16", cwd=tmp_path)
-    assert printed.startswith("half.onnx: 16-bit floats\n  pictures   judged by 20\n")
+    assert printed.startswith("half.onnx: 16-bit floats\n  images     evaluated on 20\n")
     assert re.search(r"worst      class \d: ", printed)
 
 
@@ -149,6 +149,17 @@ def test_interrupted_it_leaves_nothing(squeezenet, photos, tmp_path, how):
     assert (status, errors) == (1, "camrt: interrupted\n")
     assert not any((tmp_path / "here").iterdir())
     assert not any(temporary.glob("camrt-*"))
+
+
+def test_the_html_report_needs_no_benchmarks(photos, tmp_path):
+    write_linear(tmp_path / "in.onnx")
+    code = "import sys; sys.modules['camrt.benchmarks'] = None; from camrt.cli import main; sys.exit(main())"
+    flags = ["in.onnx", "-o", "out.onnx", "--calibrate", str(photos), "--html", "report.html"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, "quantize", *flags], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
 def test_help_needs_neither_onnx_nor_torch():

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from camrt.benchmarks.compare import overlay
-from camrt.benchmarks.interleave import interleave
 from camrt.geometry import Placement
 from camrt.runtime.maps.overlay import OverlayStyle, paint
 
@@ -21,15 +20,6 @@ def test_what_is_compared_draws_the_same_picture():
     # Both chains cut the heatmap to 256 levels, the thrifty one before it is resized.
     assert np.abs(own.astype(int) - usual).mean() < 2
     assert np.abs(own.astype(int) - thrifty).mean() < 2
-
-
-def test_alternatives_take_turns_in_changing_order():
-    calls = []
-    seconds = interleave({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=20)
-    assert calls[:2] == ["a", "b"]  # this time is not measured
-    turns = {tuple(calls[i : i + 2]) for i in range(2, 42, 2)}
-    assert turns == {("a", "b"), ("b", "a")}
-    assert {name: len(times) for name, times in seconds.items()} == {"a": 20, "b": 20}
 
 
 @pytest.mark.parametrize("name", overlay.MAPS)
