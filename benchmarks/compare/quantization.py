@@ -34,7 +34,7 @@ from camrt.runtime.assets import DEMO_MODEL
 from camrt.runtime.evaluation.localization import localize, read_boxes
 from camrt.runtime.inference.compare_speed import compare_speed, open_pair
 from camrt.runtime.inference.model import load
-from camrt.runtime.sources.synthetic import FRAMES_PER_ACT, Scene
+from camrt.synthetic_scene import FRAMES_PER_ACT, Scene
 
 RANDOM = ("mobilenet_v2", "resnet50")
 """Networks of torchvision, with random weights."""

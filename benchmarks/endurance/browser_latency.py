@@ -24,8 +24,9 @@ from camrt.images import Image
 from camrt.runtime.assets import DEMO_MODEL
 from camrt.runtime.frames import Frame
 from camrt.runtime.render.display_settings import DisplaySettings
-from camrt.runtime.sources import synthetic
+from camrt.runtime.sources.synthetic import SyntheticSource
 from camrt.runtime.stream.live import LiveSession
+from camrt.synthetic_scene import FPS, Scene
 
 _WARM_UP_S: Final = 3.0
 _BITS: Final = 16
@@ -63,13 +64,11 @@ class NumberedCamera:
     """The synthetic camera with each frame's number on it, most significant bit first, from the upper left."""
 
     def __init__(self, views: int = 90) -> None:
-        self._scene = synthetic.SyntheticSource(synthetic.Scene(seed=0))
-        self._ahead = [
-            synthetic.Scene(seed=0).view(index).image for index in range(views)
-        ]  # drawing would add to the delay
+        self._scene = SyntheticSource(Scene(seed=0))
+        self._ahead = [Scene(seed=0).view(index).image for index in range(views)]  # drawing would add to the delay
         self.name = "numbered"
         self.live = True
-        self.fps: float | None = synthetic.FPS
+        self.fps: float | None = FPS
         self.frame_count: int | None = None
         self.problems: list[str] = []
         self.made_ms: dict[int, float] = {}
@@ -82,8 +81,8 @@ class NumberedCamera:
         """Return the next frame at its time."""
         now = time.perf_counter()
         self._first_s = now if self._first_s is None else self._first_s
-        self._number = max(self._number + 1, int((now - self._first_s) * synthetic.FPS))
-        if self._closed.wait(max(0.0, self._first_s + self._number / synthetic.FPS - now)):
+        self._number = max(self._number + 1, int((now - self._first_s) * FPS))
+        if self._closed.wait(max(0.0, self._first_s + self._number / FPS - now)):
             return None
         image = self._ahead[self._number % len(self._ahead)].copy()
         number = self._number % 2**_BITS

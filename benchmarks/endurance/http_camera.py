@@ -14,7 +14,7 @@ from typing import Final
 
 import cv2
 
-from camrt.runtime.sources.synthetic import Scene
+from camrt.synthetic_scene import Scene
 
 FPS: Final = 15.0
 _FRAMES: Final = 75

@@ -8,7 +8,7 @@ from camrt.errors import DiskFull, SinkError, UsageError
 from camrt.files import hidden_beside, left_beside, refuse_existing
 from camrt.images import Image
 from camrt.runtime.frames import Frame, Rendered
-from camrt.runtime.render.letterbox import fitted
+from camrt.runtime.render.letterbox import letterbox
 from camrt.runtime.sinks.opencv_video import CODECS, OpenCvVideo, is_whole
 from camrt.runtime.sinks.rotation import Rotation, Series
 from camrt.runtime.sources.capture import quiet_decoders
@@ -139,7 +139,7 @@ class VideoSink:
                 height, width = rendered.image.shape[:2]
                 self._size = (width + width % 2, height + height % 2)
                 self._video = self._open(*self._size)
-            self._video.write(fitted(rendered.image, *self._size), time_s)
+            self._video.write(letterbox(rendered.image, *self._size), time_s)
         except DiskFull:
             self._over = self._video is not None
             raise

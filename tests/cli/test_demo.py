@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from camrt.runtime.assets import DEMO_MODEL
-from camrt.runtime.sources.synthetic import CLASSES
+from camrt.synthetic_scene import CLASSES
 from support.command import camrt, interrupt, refusal, started, succeeds
 from support.desktop import desktop, eventually
 

@@ -174,7 +174,7 @@ def test_a_camera_that_sends_rubbish_is_lost_and_comes_back(tmp_path):
 import random, sys, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import cv2
-from camrt.runtime.sources.synthetic import Scene
+from camrt.synthetic_scene import Scene
 whole = [cv2.imencode(".jpg", Scene(seed=0).view(i).image)[1].tobytes() for i in range(20)]
 chance = random.Random(0)
 class Camera(BaseHTTPRequestHandler):

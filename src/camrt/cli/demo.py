@@ -78,9 +78,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _show(args: argparse.Namespace, model: "Model") -> None:
     """Show the synthetic camera in a window until the user closes it."""
-    from camrt.runtime.sources.synthetic import Scene, SyntheticSource
+    from camrt.runtime.sources.synthetic import SyntheticSource
     from camrt.runtime.stream.live import LiveSession
     from camrt.runtime.stream.window_viewer import WindowViewer
+    from camrt.synthetic_scene import Scene
 
     settings = settings_of(args, model, live=True)
     source = SyntheticSource(Scene(seed=0))
@@ -123,8 +124,9 @@ def _write(args: argparse.Namespace, model: "Model") -> bool:
     from camrt.runtime.render.renderer import Renderer
     from camrt.runtime.sinks import VideoSink
     from camrt.runtime.sinks.images import write_image
-    from camrt.runtime.sources.synthetic import FPS, Scene, SyntheticSource
+    from camrt.runtime.sources.synthetic import SyntheticSource
     from camrt.runtime.stream.pipeline import Pipeline
+    from camrt.synthetic_scene import FPS, Scene
 
     settings = SettingsStore(settings_of(args, model, live=False))
     try:
@@ -155,7 +157,7 @@ def _write(args: argparse.Namespace, model: "Model") -> bool:
 
 def _evaluate(args: argparse.Namespace, model: "Model") -> int:
     from camrt.runtime.evaluation.evaluate import evaluate
-    from camrt.runtime.sources.synthetic import views_of
+    from camrt.synthetic_scene import views_of
 
     views = views_of(_TEST_SEEDS, _VIEWS_PER_ACT)
     found = evaluate(model, ((view.image, view.class_id, view.mask) for view in views))

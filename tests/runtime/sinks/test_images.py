@@ -14,7 +14,8 @@ import pytest
 
 from camrt.errors import SinkError, UsageError
 from camrt.runtime.sinks import ImageSink, VideoSink, open_output
-from camrt.runtime.sources.synthetic import Scene, SyntheticSource
+from camrt.runtime.sources.synthetic import SyntheticSource
+from camrt.synthetic_scene import Scene
 from support.needs import environment
 from support.overlays import picture, rendered
 

@@ -6,7 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from camrt.runtime.sources.synthetic import CLASSES, FPS, FRAMES_PER_ACT, Scene, SyntheticSource, views_of
+from camrt.runtime.sources.synthetic import SyntheticSource
+from camrt.synthetic_scene import CLASSES, FPS, FRAMES_PER_ACT, Scene, views_of
 
 SIZE = (160, 120)
 
@@ -117,8 +118,9 @@ def test_a_live_source_stops_at_its_frame_count(scene):
 def test_close_ends_a_waiting_read(scene):
     source = SyntheticSource(scene)
     source.read()
-    closer = threading.Timer(0.005, source.close)
+    closer = threading.Timer(0.1, source.close)
     closer.start()
-    assert source.read() is None
+    while source.read() is not None:  # the next frame is due after 33 ms
+        pass
     closer.join()
     assert source.read() is None

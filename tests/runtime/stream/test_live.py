@@ -17,9 +17,8 @@ from camrt.runtime.stream.pipeline import Summary
 from support.sources import StillSource
 from support.tiny_models import write_linear
 
-SETTINGS = DisplaySettings(
-    classes=(1,), normalize="running", smooth=0.2, boxes=True, colormap="bone", alpha=1.0, alpha_by_value=False
-)
+GREY = {"colormap": "bone", "alpha": 1.0, "alpha_by_value": False}
+SETTINGS = DisplaySettings(classes=(1,), normalize="running", smooth=0.2, boxes=True, **GREY)
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +77,9 @@ def test_an_empty_scene_stays_cold_for_the_first_viewer(model):
     _, session = recorded(
         model,
         images,
-        DisplaySettings(classes=(1,), normalize="running", colormap="bone", alpha=1.0, alpha_by_value=False),
+        DisplaySettings(classes=(1,), normalize="running", **GREY),
     )
-    alone = model(images[-1]).draw(images[-1], 1, style=OverlayStyle(colormap="bone", alpha=1.0, alpha_by_value=False))
+    alone = model(images[-1]).draw(images[-1], 1, style=OverlayStyle(**GREY))
     assert np.ptp(alone) == 255
     assert np.ptp(viewed(session)) < 0.7 * np.ptp(alone)
 
