@@ -20,7 +20,7 @@ from camrt.export.report import Report, list_assumptions
 from camrt.export.rewrite import load_graph, rewrite_graph
 from camrt.export.verify.map_cost import measure_map_cost
 from camrt.export.verify.model import Forward, ModelUnderTest, verify
-from camrt.model_file import CLASS_MAPS, FEATURES, LOGITS, Activation, ModelInfo
+from camrt.model_file import LOGITS, Activation, ModelInfo, maps_output
 
 
 def convert(
@@ -96,7 +96,7 @@ def convert(
     _set_output_shapes(rewritten.model, verification.shapes)
     _set_metadata(rewritten.model, info)
     write_model(rewritten.model, target)
-    channels, height, width = verification.shapes[CLASS_MAPS if head.affine is None else FEATURES][1:]
+    channels, height, width = verification.shapes[maps_output(head.kind)][1:]
     return Report(
         path=str(target),
         head=head.kind,

@@ -26,6 +26,7 @@ from camrt.model_file import (
     OUTPUTS,
     SCORES,
     Activation,
+    maps_output,
 )
 
 RESERVED_NAMES = (ASKED_MAP, IMAGE, SCORES, LOGITS, FEATURES, CAM_WEIGHTS, CAM_BIAS, CLASS_MAPS)
@@ -137,7 +138,7 @@ class _OutputWriter:
             self.graph.add_node("Constant", [], CAM_BIAS, value=numpy_helper.from_array(bias, CAM_BIAS))
         if head.pooled is not None:
             maps = self._channels_first(head.pooled)
-            self._add_output(maps, CLASS_MAPS if head.affine is None else FEATURES, rank=4)
+            self._add_output(maps, maps_output(head.kind), rank=4)
         elif class_maps is not None:
             self._add_output(self._name(class_maps), CLASS_MAPS, rank=4)
         output = self._name(head.output.name)

@@ -75,7 +75,7 @@ def _trained_row(name: str, file: Path, pictures: Sequence[Path], data: Path, of
     row = report.as_dict()
     del row["pictures"], row["classes"], row["path"], row["source"]
     first, second = open_pair(file, target)
-    row = {"name": name, "trained": True, **row, **compare_speed(first, second, report.pictures[0])}
+    row = {"name": name, "trained": True, **row, **compare_speed(first, second, report.images[0])}
     if offset is not None:
         boxed = read_boxes(data / PHOTOS[0], offset)
         row["localization"] = {
@@ -93,8 +93,8 @@ def _random_row(name: str, pictures: Sequence[Path], folder: Path) -> dict[str, 
     baselines.export_network(name, file)
     model, info = read_model_file(file)
     assert info.geometry is not None  # read_model_file refuses a file without
-    calibrating = read_calibration(pictures, info.geometry).calibrating
-    made = Int8Quantizer(split_model(model, "features"), calibrating, reduce_range=False).quantize(
+    images = read_calibration(pictures, info.geometry).calibration
+    made = Int8Quantizer(split_model(model, "features"), images, reduce_range=False).quantize(
         "minmax", last_in_float=False
     )
     assert made.grid is not None  # the heads of these networks are linear
@@ -109,7 +109,7 @@ def _random_row(name: str, pictures: Sequence[Path], folder: Path) -> dict[str, 
         "size_bytes": sizes[1],
         "source_size_bytes": sizes[0],
         "size_ratio": sizes[0] / sizes[1],
-        **compare_speed(first, second, calibrating[0]),
+        **compare_speed(first, second, images[0]),
     }
 
 

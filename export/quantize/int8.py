@@ -19,7 +19,7 @@ from camrt.errors import ExportError
 from camrt.export.error_text import first_line
 from camrt.export.graph.graph import Graph, copy_model
 from camrt.export.graph.session import onnxruntime_version
-from camrt.export.graph.synthetic_images import Pictures
+from camrt.export.graph.synthetic_images import Images
 from camrt.export.head.pooling import find_pooled_maps
 from camrt.export.quantize.backbone import SplitModel, preprocessing_nodes
 from camrt.export.quantize.fold_preprocessing import fold_preprocessing, read_pixels
@@ -53,7 +53,7 @@ class Int8Model:
 class Int8Quantizer:
     """Quantizes one network in several ways; what it measures on the images serves all of them."""
 
-    def __init__(self, split: SplitModel, images: Pictures, *, reduce_range: bool) -> None:
+    def __init__(self, split: SplitModel, images: Images, *, reduce_range: bool) -> None:
         """Prepare the network and measure it.
 
         Args:
@@ -250,7 +250,7 @@ def int8_sums_overflow() -> bool:
 class _ImageReader:
     """Gives ONNX Runtime's calibrators one image after the other."""
 
-    def __init__(self, images: Pictures) -> None:
+    def __init__(self, images: Images) -> None:
         self._images = iter(images)
 
     def get_next(self) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from onnx import ModelProto, helper, numpy_helper
 
 from camrt.export.graph.graph import Graph, attribute, copy_model
 from camrt.export.graph.session import open_session, run_session
-from camrt.export.graph.synthetic_images import Pictures
+from camrt.export.graph.synthetic_images import Images
 
 F64 = NDArray[np.float64]
 Scales = Mapping[str, F64]
@@ -60,7 +60,7 @@ def convolution_scales(backbone: ModelProto, levels: int) -> dict[str, F64]:
     }
 
 
-def channel_means(backbone: ModelProto, images: Pictures) -> dict[str, F64]:
+def channel_means(backbone: ModelProto, images: Images) -> dict[str, F64]:
     """Return the mean of each channel of every convolution's input, over images (N, H, W, 3)."""
     model = copy_model(backbone)
     names = sorted({node.input[0] for node in model.graph.node if node.op_type == "Conv"})

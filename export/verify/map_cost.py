@@ -8,7 +8,7 @@ from onnx import ModelProto
 
 from camrt.export.graph.graph import Graph
 from camrt.export.graph.session import open_session, run_session
-from camrt.export.graph.synthetic_images import Pictures
+from camrt.export.graph.synthetic_images import Images
 from camrt.model_file import LOGITS, SCORES
 
 MAX_ROUNDS = 9
@@ -17,7 +17,7 @@ TIME_LIMIT_S = 3.0
 """After this time no new round starts, except for the minimum."""
 
 
-def measure_map_cost(model: ModelProto, images: Pictures) -> Mapping[str, float]:
+def measure_map_cost(model: ModelProto, images: Images) -> Mapping[str, float]:
     """Time a model file on the first image, whole and without its maps, in turns.
 
     Returns: medians in milliseconds, ``ms`` and ``ms_without_maps``.

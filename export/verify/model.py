@@ -12,7 +12,7 @@ from camrt.export.graph.graph import Graph
 from camrt.export.graph.network_input import NetworkInput
 from camrt.export.graph.preprocessing import Preprocessing
 from camrt.export.graph.session import onnxruntime_version, open_session, run_session
-from camrt.export.graph.synthetic_images import Pictures
+from camrt.export.graph.synthetic_images import Images
 from camrt.export.head.class_maps import single_cell_maps, split_at_feature_map
 from camrt.export.head.find import ClassifierHead
 from camrt.export.head.nonlinear import NonlinearHead
@@ -26,7 +26,7 @@ from camrt.export.verify.checks import (
     rebuild_logits,
     relative_error,
 )
-from camrt.model_file import CLASS_MAPS, EXACT, FEATURES, LOGITS, OUTPUTS, SCORES, Activation
+from camrt.model_file import CLASS_MAPS, EXACT, LOGITS, OUTPUTS, SCORES, Activation, maps_output
 
 F32 = NDArray[np.float32]
 Forward = Callable[[F32], tuple[list[F32], list[F32]]]
@@ -67,7 +67,7 @@ class ModelUnderTest:
     activation: Activation
 
 
-def verify(subject: ModelUnderTest, images: Pictures, kind: str, forward: Forward | None = None) -> Verification:
+def verify(subject: ModelUnderTest, images: Images, kind: str, forward: Forward | None = None) -> Verification:
     """Run the new model and its source on the same images, and compare.
 
     Args:
@@ -102,12 +102,12 @@ def verify(subject: ModelUnderTest, images: Pictures, kind: str, forward: Forwar
     return Verification(record=record, shapes={name: singles[0][name].shape for name in names})
 
 
-def _run(session: Any, names: list[str], images: Pictures) -> dict[str, F32]:
+def _run(session: Any, names: list[str], images: Images) -> dict[str, F32]:
     return dict(zip(names, run_session(session, names, images, "the new graph"), strict=True))
 
 
 def _compare_batch(
-    checks: Checks, subject: ModelUnderTest, session: Any, images: Pictures, outputs: Mapping[str, F32]
+    checks: Checks, subject: ModelUnderTest, session: Any, images: Images, outputs: Mapping[str, F32]
 ) -> None:
     pair = _run(session, [LOGITS], images[[0, -1]])
     # A dynamic quantizer takes its range from the whole batch, so there the images of a batch do affect each other.
@@ -115,7 +115,7 @@ def _compare_batch(
     checks.add_batch(pair[LOGITS], outputs[LOGITS][[0, -1]], np.inf if is_dynamic else None)
 
 
-def _network_inputs(checks: Checks, subject: ModelUnderTest, images: Pictures) -> NDArray[Any]:
+def _network_inputs(checks: Checks, subject: ModelUnderTest, images: Images) -> NDArray[Any]:
     """Return what the new graph's preprocessing gives, after comparing it with NumPy's.
 
     The source then runs on exactly these numbers. With others, a pixel on the edge between two steps of a quantizer
@@ -160,7 +160,7 @@ def _compare_identity(
 ) -> None:
     """Check the CAM identity; ``single`` has the weights and the bias once."""
     logits = outputs[LOGITS].astype(np.float64)
-    maps = outputs[CLASS_MAPS if head.affine is None else FEATURES]
+    maps = outputs[maps_output(head.kind)]
     pooled: F64 = maps.mean(axis=(2, 3), dtype=np.float64)
     bound = 0.0
     if head.affine is not None:
@@ -195,11 +195,11 @@ def _compare_cells(
 
 
 def _compare_torch(
-    checks: Checks, subject: ModelUnderTest, forward: Forward, images: Pictures, outputs: Mapping[str, F32]
+    checks: Checks, subject: ModelUnderTest, forward: Forward, images: Images, outputs: Mapping[str, F32]
 ) -> None:
     head_output = subject.head.output
     index = [output.name for output in subject.source.graph.output].index(head_output.name)
-    maps_name = CLASS_MAPS if subject.head.affine is None else FEATURES
+    maps_name = maps_output(subject.head.kind)
     rows, maps = [], []
     for image in images:
         torch_outputs, pool_inputs = forward(subject.preprocessing.apply(image[None]))

@@ -6,7 +6,7 @@ import numpy as np
 from onnx import ModelProto
 
 from camrt.export.graph.session import onnxruntime_version, open_session, run_session
-from camrt.export.graph.synthetic_images import Pictures
+from camrt.export.graph.synthetic_images import Images
 from camrt.export.verify.checks import (
     HALF_TOLERANCE,
     TOLERANCE,
@@ -15,13 +15,13 @@ from camrt.export.verify.checks import (
     check_valid,
     rebuild_logits,
 )
-from camrt.model_file import CLASS_MAPS, EXACT, FEATURES, LOGITS, OUTPUTS, ModelInfo
+from camrt.model_file import EXACT, LOGITS, OUTPUTS, ModelInfo, maps_output
 
 MAX_IMAGES = 32
 """More images take time and show nothing new."""
 
 
-def verify_quantized(model: ModelProto, info: ModelInfo, images: Pictures) -> dict[str, Any]:
+def verify_quantized(model: ModelProto, info: ModelInfo, images: Images) -> dict[str, Any]:
     """Run a quantized model file and return the record for its metadata.
 
     The identity has the tolerance of a float32 file: the pool adds integers and the linear layer is in float32, so
@@ -42,7 +42,7 @@ def verify_quantized(model: ModelProto, info: ModelInfo, images: Pictures) -> di
     names = list(OUTPUTS[info.head])
     session = open_session(model, "the new graph")
 
-    def run(batch: Pictures) -> dict[str, Any]:
+    def run(batch: Images) -> dict[str, Any]:
         return dict(zip(names, run_session(session, names, batch, "the new graph"), strict=True))
 
     singles = [run(image[None]) for image in images]
@@ -53,7 +53,7 @@ def verify_quantized(model: ModelProto, info: ModelInfo, images: Pictures) -> di
     checks.add_batch(run(images[[0, -1]])[LOGITS], ends)
     if info.head in EXACT:
         logits = np.concatenate([single[LOGITS] for single in singles]).astype(np.float64)
-        maps = np.concatenate([single[FEATURES if info.head == "linear" else CLASS_MAPS] for single in singles])
+        maps = np.concatenate([single[maps_output(info.head)] for single in singles])
         scale, zero_point = info.map_grid or (1.0, 0)
         pooled = (maps.mean(axis=(2, 3), dtype=np.float64) - zero_point) * scale
         rebuilt = rebuild_logits(singles[0], pooled)

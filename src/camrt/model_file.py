@@ -26,7 +26,7 @@ The rest is metadata under ``camrt.*``, described by `ModelInfo`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, get_args
 
@@ -92,6 +92,21 @@ class InputGeometry:
                 f"shorter_side={self.shorter_side} needs resize 'crop' and at least the input's "
                 f"{self.width}x{self.height} pixels"
             )
+
+
+def maps_output(head: Head) -> str:
+    """Return the output from which the class maps are computed."""
+    return FEATURES if head == "linear" else CLASS_MAPS
+
+
+def matching_heads(outputs: Collection[str]) -> list[Head]:
+    """Return the heads that a file with these outputs can have; empty: it is no model file."""
+    return [head for head, names in OUTPUTS.items() if set(names) <= set(outputs)]
+
+
+def class_labels(labels: tuple[str, ...] | None, classes: int) -> tuple[str, ...]:
+    """Return the labels of the classes, or ``class 0``, ``class 1``, ... if the file has none."""
+    return labels or tuple(f"class {number}" for number in range(classes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
