@@ -7,8 +7,7 @@ from typing import Any
 from camrt.export.graph.preprocessing import Preprocessing
 from camrt.export.head.find import ClassifierHead
 from camrt.export.options import ConversionOptions
-from camrt.model_file import Activation
-from camrt.model_file import Head as HeadKind
+from camrt.model_file import Activation, Head
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +16,7 @@ class Report:
 
     path: str
     """The model file."""
-    head: HeadKind
+    head: Head
     classes: int
     features: tuple[int, int, int]
     """(C, h, w) of the maps in the file. C is the number of classes unless the head is "linear"."""
@@ -84,8 +83,8 @@ def list_assumptions(
     return tuple(sentences)
 
 
-_HEAD_NOTES: dict[HeadKind, str] = {
-    "class_maps": "Each channel of the last convolution is assumed to be one class.",
+_HEAD_NOTES: dict[Head, str] = {
+    "pooled_class_maps": "Each channel of the last convolution is assumed to be one class.",
     "per_position": "The head is not linear: the map of a class is the logit that the head gives to each cell by "
     "itself; such maps do not add up to the logit.",
     "tokens": "The head reads one token or their mean: the map of a class is the logit that the head gives to each "

@@ -2,8 +2,8 @@
 
 Two heads are exact: their maps add up to the logits (Zhou et al. 2016, arXiv:1512.04150, section 2):
 
-    linear      scores <- (activation) <- linear layer <- global average pool <- features
-    class_maps  scores <- (activation) <- global average pool <- (Relu) <- 1x1 convolution, one map a class
+    linear             scores <- (activation) <- linear layer <- global average pool <- features
+    pooled_class_maps  scores <- (activation) <- global average pool <- (Relu) <- 1x1 convolution, one map a class
 
 Data movement (Flatten, Reshape, Dropout, Cast, QDQ pairs ...) may come between these steps. The search assumes that it
 keeps the order of the numbers; the identity, checked before the file is written, proves it. Any other head is evaluated
@@ -31,8 +31,7 @@ from camrt.export.head.diagnose import (
 from camrt.export.head.nonlinear import NonlinearHead, find_nonlinear_head
 from camrt.export.head.pooling import PooledMaps, find_pooled_maps
 from camrt.export.head.split_points import SplitPoint, find_split_points
-from camrt.model_file import SALIENCY_MAP, Activation
-from camrt.model_file import Head as HeadKind
+from camrt.model_file import SALIENCY_MAP, Activation, Head
 
 ACTIVATIONS: dict[str, Activation] = {"Softmax": "softmax", "LogSoftmax": "softmax", "Sigmoid": "sigmoid"}
 
@@ -62,7 +61,7 @@ class ClassifierOutput:
 class ClassifierHead:
     """A head and its kind. Tensors have their names in the graph."""
 
-    kind: HeadKind
+    kind: Head
     output: ClassifierOutput
     classes: int | None
     """K; None where only a run shows it."""
@@ -187,7 +186,7 @@ def _exact_head(graph: Graph, network_input: NetworkInput, output: ClassifierOut
     if isinstance(margin, HeadNotFound):
         return margin
     classes = None if shape is None else shape[1]
-    return ClassifierHead(kind="class_maps", output=output, classes=classes, pooled=pooled, map_margin=margin)
+    return ClassifierHead(kind="pooled_class_maps", output=output, classes=classes, pooled=pooled, map_margin=margin)
 
 
 def _saliency_map_head(graph: Graph, output: ClassifierOutput, saliency_map: str) -> ClassifierHead | HeadNotFound:

@@ -82,7 +82,7 @@ def predict(
     assert info.head is not None
     session = open_session(model, "the model file")
     maps_name = maps_output(info.head)
-    scale, zero_point = info.map_grid or (1.0, 0)
+    scale, zero_point = info.quantization_params or (1.0, 0)
     weights = run_session(session, [CAM_WEIGHTS], images[:1], "the model file")[0] if info.head == "linear" else None
     class_ids, class_maps = [], []
     for index, image in enumerate(images):

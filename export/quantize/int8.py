@@ -44,7 +44,7 @@ class Int8Model:
     """A model file in 8 bits, without metadata."""
 
     model: ModelProto
-    grid: tuple[float, int] | None
+    quantization_params: tuple[float, int] | None
     """(scale, zero point) of uint8 maps: value = (number - zero point) * scale; None: the maps are float32."""
     float_nodes: int
     """Nodes of the backbone that compute in float32, without those of the preprocessing."""
@@ -176,25 +176,25 @@ class Int8Quantizer:
             graph.rename({maps: graph.unique_name("float_map"), dequantizer.output[0]: maps})
             graph.prune([helper.make_tensor_value_info(maps, TensorProto.FLOAT, self._split.whole.shape(maps))])
             model = self._split.join(graph.model, self._split.head)
-            return Int8Model(model=model, grid=None, float_nodes=float_nodes)
-        parameters = list(quantizer.input[1:])
-        scale, zero_point = (numpy_helper.to_array(graph.initializers[name]).item() for name in parameters)
-        grid = float(scale), int(zero_point)
+            return Int8Model(model=model, quantization_params=None, float_nodes=float_nodes)
+        tensors = list(quantizer.input[1:])
+        scale, zero_point = (numpy_helper.to_array(graph.initializers[name]).item() for name in tensors)
+        params = float(scale), int(zero_point)
         graph.rename({maps: graph.unique_name("float_maps"), quantizer.output[0]: maps})
         graph.prune([helper.make_tensor_value_info(maps, TensorProto.UINT8, ["N", None, None, None])])
-        head = self._integer_head(graph, grid, parameters)
+        head = self._integer_head(graph, params, tensors)
         model = self._split.join(graph.model, head, TensorProto.UINT8)
-        return Int8Model(model=model, grid=grid, float_nodes=float_nodes)
+        return Int8Model(model=model, quantization_params=params, float_nodes=float_nodes)
 
-    def _integer_head(self, backbone: Graph, grid: tuple[float, int], parameters: list[str]) -> list[NodeProto]:
+    def _integer_head(self, backbone: Graph, params: tuple[float, int], tensors: list[str]) -> list[NodeProto]:
         """Return the head for uint8 maps. Its pool adds integers, so the maps add up to the logits exactly.
 
         Any other node that reads the maps gets their real values.
 
         Args:
             backbone: gets the constants.
-            grid: (scale, zero point) of the maps.
-            parameters: the tensors that hold these.
+            params: (scale, zero point) of the maps.
+            tensors: the tensors that hold these.
         """
         maps, whole = self._split.maps, self._split.whole
         pools = {
@@ -204,7 +204,7 @@ class Int8Quantizer:
             and (pooled := find_pooled_maps(whole, node.output[0], (1, 1))) is not None
             and (pooled.tensor, pooled.layout) == (maps, "nchw")
         }
-        nodes = [node for pool in sorted(pools) for node in self._integer_pool(backbone, pool, grid)]
+        nodes = [node for pool in sorted(pools) for node in self._integer_pool(backbone, pool, params)]
         real_maps = backbone.unique_name("real_maps")
         rest = []
         for node in self._split.head:
@@ -213,13 +213,13 @@ class Int8Quantizer:
             rest.append(NodeProto.FromString(node.SerializeToString()))
             rest[-1].input[:] = [real_maps if name == maps else name for name in node.input]
         if any(real_maps in node.input for node in rest):
-            nodes.append(helper.make_node("DequantizeLinear", [maps, *parameters], [real_maps], name=real_maps))
+            nodes.append(helper.make_node("DequantizeLinear", [maps, *tensors], [real_maps], name=real_maps))
         return [*nodes, *rest]
 
-    def _integer_pool(self, backbone: Graph, pool: str, grid: tuple[float, int]) -> list[NodeProto]:
+    def _integer_pool(self, backbone: Graph, pool: str, params: tuple[float, int]) -> list[NodeProto]:
         """Return nodes that compute the tensor ``pool``, the mean of uint8 maps over rows and columns."""
         maps, whole = self._split.maps, self._split.whole
-        scale, zero_point = grid
+        scale, zero_point = params
         height, width = (whole.shape(maps) or ())[2:]
         if height is None or width is None:
             raise ExportError(f"the size of {maps!r} is known at run time only; use the file as it is")

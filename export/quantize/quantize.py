@@ -254,8 +254,8 @@ def _candidates(
                 "float_nodes": quantized.float_nodes,
                 **version,
             }
-            if quantized.grid is not None:
-                quantization["features"] = dict(zip(("scale", "zero_point"), quantized.grid, strict=True))
+            if (params := quantized.quantization_params) is not None:
+                quantization["features"] = dict(zip(("scale", "zero_point"), params, strict=True))
             configuration = f"8-bit integers, calibrated by {each}"
             if last_in_float:
                 configuration += f", the last {quantized.float_nodes} nodes in float32"

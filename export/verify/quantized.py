@@ -54,7 +54,7 @@ def verify_quantized(model: ModelProto, info: ModelInfo, images: Images) -> dict
     if info.head in EXACT:
         logits = np.concatenate([single[LOGITS] for single in singles]).astype(np.float64)
         maps = np.concatenate([single[maps_output(info.head)] for single in singles])
-        scale, zero_point = info.map_grid or (1.0, 0)
+        scale, zero_point = info.quantization_params or (1.0, 0)
         pooled = (maps.mean(axis=(2, 3), dtype=np.float64) - zero_point) * scale
         rebuilt = rebuild_logits(singles[0], pooled)
         checks.add_identity("the class activation maps do not add up to the logits", rebuilt, logits, TOLERANCE)
