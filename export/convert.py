@@ -146,5 +146,5 @@ def _set_output_shapes(model: ModelProto, shapes: Mapping[str, tuple[int, ...]])
 
 def _set_metadata(model: ModelProto, info: ModelInfo) -> None:
     """Write the metadata. Entries of other tools stay, except OpenVINO's, which describe the source."""
-    kept = {entry.key: entry.value for entry in model.metadata_props if not entry.key.startswith(KEY_PREFIX)}
-    onnx.helper.set_model_props(model, kept | model_info_entries(info) | info.to_metadata())
+    others = {entry.key: entry.value for entry in model.metadata_props if not entry.key.startswith(KEY_PREFIX)}
+    onnx.helper.set_model_props(model, others | model_info_entries(info) | info.to_metadata())

@@ -1,4 +1,4 @@
-"""The text of an error that another library raised, short enough for a message of ours."""
+"""Shorten the errors of other libraries, to quote them in messages."""
 
 
 def first_line(error: BaseException) -> str:

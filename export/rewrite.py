@@ -16,11 +16,11 @@ from camrt.export.head.class_maps import add_class_maps
 from camrt.export.head.find import ClassifierHead
 from camrt.export.head.pooling import PooledMaps
 from camrt.model_file import (
-    ASKED_MAP,
     CAM_BIAS,
     CAM_WEIGHTS,
     CLASS_MAPS,
     FEATURES,
+    HEAD_INPUT,
     IMAGE,
     LOGITS,
     OUTPUTS,
@@ -29,7 +29,7 @@ from camrt.model_file import (
     maps_output,
 )
 
-RESERVED_NAMES = (ASKED_MAP, IMAGE, SCORES, LOGITS, FEATURES, CAM_WEIGHTS, CAM_BIAS, CLASS_MAPS)
+RESERVED_NAMES = (HEAD_INPUT, IMAGE, SCORES, LOGITS, FEATURES, CAM_WEIGHTS, CAM_BIAS, CLASS_MAPS)
 """Names that have a meaning in a model file; the source's tensors of these names are renamed."""
 
 
@@ -85,7 +85,7 @@ def rewrite_graph(
         class_maps = add_class_maps(graph, head.nonlinear)
     names = graph.release_names(RESERVED_NAMES)
     if head.nonlinear is not None:
-        graph.rename({names.get(head.nonlinear.feature_map, head.nonlinear.feature_map): ASKED_MAP})
+        graph.rename({names.get(head.nonlinear.feature_map, head.nonlinear.feature_map): HEAD_INPUT})
     _OutputWriter(graph, names).write(head, activation, class_maps)
     network_input_name = names.get(network_input.name, network_input.name)
     preprocessing.prepend(graph, network_input_name, network_input.elem_type)

@@ -118,8 +118,8 @@ class Affine:
     def rounding_bound(self, pooled: F64) -> float:
         """Return the largest change of a logit that rounding in the QDQ pairs can cause.
 
-        A pair rounds to a multiple of its step, so it changes a number by at most half a step, and logit k by at most
-        that times the sum of |after[k]|. A second pair on the same grid changes nothing.
+        A pair rounds to a multiple of its step, so it changes a number by at most half a step. Logit k changes by at
+        most that times the sum of |after[k]|. A second pair on the same grid changes nothing.
 
         Args:
             pooled: (N, C), the pooled numbers; they give the step of a dynamic pair.

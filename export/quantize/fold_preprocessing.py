@@ -104,8 +104,11 @@ def read_pixels(quantized: ModelProto, tensor: str) -> None:
         if node.op_type == "QuantizeLinear" and node.input[0] == tensor:
             planes = next(node for node in quantized.graph.node if node.name == _PLANES)
             pixels = planes.output[0] = node.output[0]
-            rest = [node for node in quantized.graph.node if node is planes or pixels not in node.output]
-            kept = [node for node in rest if node.name not in (_FLOATS, _PIXELS)]
+            remaining = [
+                node
+                for node in quantized.graph.node
+                if (node is planes or pixels not in node.output) and node.name not in (_FLOATS, _PIXELS)
+            ]
             del quantized.graph.node[:]
-            quantized.graph.node.extend(kept)
+            quantized.graph.node.extend(remaining)
             return

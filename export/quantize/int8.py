@@ -24,7 +24,7 @@ from camrt.export.head.pooling import find_pooled_maps
 from camrt.export.quantize.backbone import SplitModel, preprocessing_nodes
 from camrt.export.quantize.fold_preprocessing import fold_preprocessing, read_pixels
 from camrt.export.quantize.weight_scales import channel_means, convolution_scales, correct_biases
-from camrt.model_file import ASKED_MAP, IMAGE
+from camrt.model_file import HEAD_INPUT, IMAGE
 
 Method = Literal["minmax", "percentile", "entropy"]
 METHODS: Final[dict[Method, str]] = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
@@ -169,7 +169,7 @@ class Int8Quantizer:
                 f"ONNX Runtime's tools leave {maps!r} in float32, so there is nothing to gain; use the file as it is"
             )
         quantizer = quantizers[0]
-        if maps == ASKED_MAP:
+        if maps == HEAD_INPUT:
             dequantizer = next(
                 node for node in graph.consumers(quantizer.output[0]) if node.op_type == "DequantizeLinear"
             )

@@ -54,7 +54,7 @@ OUTPUTS: Final[dict[Head, tuple[str, ...]]] = {
     head: (SCORES, LOGITS, FEATURES, CAM_WEIGHTS, CAM_BIAS) if head == "linear" else (SCORES, LOGITS, CLASS_MAPS)
     for head in get_args(Head)
 }
-ASKED_MAP: Final = "asked_map"
+HEAD_INPUT: Final = "asked_map"
 """Name, inside the graph, of the feature map that the heads "per_position", "tokens" and "masked" read."""
 EXACT: Final[frozenset[Head]] = frozenset({"linear", "pooled_class_maps"})
 """Heads whose maps add up to the logits: the CAM identity holds."""
