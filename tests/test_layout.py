@@ -25,7 +25,6 @@ EXPORTING_BENCHMARKS = ("camrt.benchmarks.compare", "camrt.benchmarks.fruits")
 # The modules outside benchmarks that may import it.
 USERS_OF_BENCHMARKS = {
     "camrt.cli.bench",
-    "camrt.cli.quantize",  # until the speed of a quantized file is measured by the runtime
 }
 
 
