@@ -3,15 +3,9 @@
 import numpy as np
 import pytest
 
-import camrt
 from camrt.errors import UsageError
 from camrt.runtime.evaluation.evaluate import Evaluation, evaluate
-from support.tiny_models import LABELS, write_linear
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "tiny.onnx"))
+from support.tiny_models import LABELS
 
 
 def test_a_frame_is_right_by_its_best_class_and_a_hit_by_the_peak_of_the_true_class(model):

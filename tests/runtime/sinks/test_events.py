@@ -11,19 +11,13 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-import camrt
 from camrt.errors import DiskFull, SinkError, UsageError
 from camrt.runtime.frames import Frame, Rendered
 from camrt.runtime.sinks import EventSink, Rotation
 from support.failing import failing
 from support.needs import environment
 from support.overlays import picture
-from support.tiny_models import LABELS, write_linear
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "model.onnx"))
+from support.tiny_models import LABELS
 
 
 def seen(model, index=3, name="camera 0"):

@@ -9,8 +9,6 @@ from functools import partial
 import numpy as np
 import pytest
 
-import camrt
-from camrt.benchmarks.endurance.http_camera import free_port
 from camrt.errors import SourceError
 from camrt.runtime.maps.overlay import OverlayStyle
 from camrt.runtime.render.display_settings import View
@@ -20,9 +18,8 @@ from camrt.runtime.sources.capture_thread import CaptureThread
 from camrt.runtime.sources.reconnecting import ReconnectingSource, back_off_s
 from camrt.runtime.stream.pipeline import Pipeline
 from support import http_camera, rtsp_camera
-from support.connections import connect
+from support.connections import connect, free_port
 from support.stalling import network
-from support.tiny_models import write_linear
 
 
 @pytest.fixture(scope="module")
@@ -276,11 +273,6 @@ def test_connections_to_a_camera_that_never_answers_do_not_pile_up():
         for _ in range(6):
             assert source.read().lost
             assert sum(thread.name == f"read {source.name}" for thread in threading.enumerate()) <= 1
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "model.onnx"))
 
 
 def renderer():
