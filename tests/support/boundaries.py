@@ -45,10 +45,10 @@ def _audit(event, arguments):
         return
     if event in _PROCESSES:
         _require_process(arguments)
-    elif event == "socket.connect":
-        _require_loopback(arguments[1])
-    elif event == "socket.getaddrinfo":
-        _require_loopback(arguments)
+    elif event == "socket.connect" and isinstance(arguments[1], tuple):  # a text: a socket of this machine
+        _require_loopback(arguments[1][0])
+    elif event == "socket.getaddrinfo" and _address(arguments[0]) is None:
+        _require_loopback(arguments[0])
 
 
 def _require_process(command):
@@ -58,16 +58,17 @@ def _require_process(command):
         _fail(f"starts a process: {words[:300]}", marker)
 
 
-def _require_loopback(address):
-    host = address[0] if isinstance(address, tuple) else None  # a path: a socket of this machine
-    if host in (None, "", "localhost") or _has(_MARKERS):
-        return
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name that has to be looked up
-        loopback = False
-    if not loopback:
+def _require_loopback(host):
+    address = _address(host)
+    if host not in (None, "", "localhost") and not (address and address.is_loopback) and not _has(_MARKERS):
         _fail(f"uses the network: {host}", "process")
+
+
+def _address(host):
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:  # a name, or none at all
+        return None
 
 
 def _has(markers):

@@ -15,6 +15,8 @@ from camrt.runtime.doctor import SUBJECTS, examine
 from camrt.runtime.doctor.finding import OK, PROBLEM, pip
 from support.desktop import desktop
 
+pytestmark = pytest.mark.process
+
 
 def found(*subjects, patience_s=120.0):
     """Return the findings about some subjects, by what they are about; no two are about the same."""
@@ -45,6 +47,7 @@ def test_all_is_well_here(no_display):
         assert len(finding.text.splitlines()) == 1
 
 
+@pytest.mark.window
 def test_a_display_is_tried(tmp_path, monkeypatch, no_display):
     with desktop(tmp_path) as screen:
         monkeypatch.setenv("DISPLAY", screen.display)

@@ -42,6 +42,7 @@ def test_options_need_the_name_of_a_provider_that_has_some(model):
     assert camrt.load(model, provider="cpu", provider_options={}).provider_options == {}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
@@ -55,11 +56,13 @@ def test_an_option_that_is_none_is_wrong_use(model, entries, message):
     assert message in refusal("inspect", model, "--provider", "cuda", *flags, status=2)
 
 
+@pytest.mark.process
 def test_bench_takes_options_for_one_provider_only(model):
     flags = ("--provider", "cpu", "cuda", "--provider-option", "device_id=0")
     assert "--provider names several" in refusal("bench", model, *flags, status=2)
 
 
+@pytest.mark.process
 def test_help_names_every_provider():
     text = " ".join(succeeds("live", "--help").split())
     assert f"auto (default: the best that truly runs), {', '.join(PROVIDERS)};" in text
@@ -80,6 +83,7 @@ def test_a_wheel_that_another_hides_overwrites_nothing(tmp_path, monkeypatch):
     assert wheels_of("onnxruntime") == ["onnxruntime-other 9"]
 
 
+@pytest.mark.process
 def test_what_a_library_needs_is_read_from_it(tmp_path):
     library = Path(_multiarray_umath.__file__)
     assert any(name.startswith("libc.so") for name in needed(library))

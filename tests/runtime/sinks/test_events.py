@@ -208,6 +208,7 @@ sink.close()
 """
 
 
+@pytest.mark.process
 def test_a_full_disk_leaves_whole_lines_only(tmp_path, model):
     run = subprocess.run(
         [sys.executable, "-c", SCRIPT, model.path, "events.jsonl"],
@@ -226,6 +227,7 @@ def test_a_full_disk_leaves_whole_lines_only(tmp_path, model):
     assert all(line.endswith("\n") and strict(line) for line in lines)
 
 
+@pytest.mark.process
 def test_a_reader_that_has_gone_is_an_error_and_no_traceback(model):
     reading, writing = os.pipe()
     os.close(reading)

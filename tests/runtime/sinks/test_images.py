@@ -145,6 +145,7 @@ def test_a_folder_that_was_made_for_nothing_is_taken_back(tmp_path):
     assert listing(tmp_path) == ["mine"]
 
 
+@pytest.mark.process
 def test_a_full_disk_leaves_an_error_and_no_half_picture(tmp_path):
     script = """
 from pathlib import Path

@@ -194,6 +194,7 @@ def noise_within(limit, folder, *arguments):
     return run.stdout
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
 def test_a_limit_on_file_size_leaves_an_error_and_no_half_video(tmp_path, suffix):
     said = noise_within(400_000, tmp_path, f"a{suffix}", "OpenCV")
@@ -201,6 +202,7 @@ def test_a_limit_on_file_size_leaves_an_error_and_no_half_video(tmp_path, suffix
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 def test_with_pyav_a_limit_on_file_size_leaves_an_error_and_the_video_so_far(tmp_path, suffix):
     said = noise_within(1_000_000, tmp_path, f"a{suffix}", "PyAV")
@@ -212,6 +214,7 @@ def test_with_pyav_a_limit_on_file_size_leaves_an_error_and_the_video_so_far(tmp
     assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("how", ["PyAV", "OpenCV"])
 def test_on_a_disk_that_fills_up_the_video_so_far_is_kept(tmp_path, how):
     script = f'"$0" -c "$1" disk/a.mp4 {how} && cp disk/a.mp4 kept.mp4 && ls -A disk'
@@ -295,6 +298,7 @@ os.kill(os.getpid(), 9)
 """
 
 
+@pytest.mark.process
 @pytest.mark.usefixtures("writer")
 @pytest.mark.parametrize("suffix", CODECS)
 @pytest.mark.parametrize("own", [False, True])

@@ -110,6 +110,7 @@ def test_the_synthetic_scene_is_a_source():
     source.close()
 
 
+@pytest.mark.process
 def test_decoders_keep_their_remarks_off_the_terminal(tmp_path, shared_data):
     video = (shared_data / "videos" / "oc_dog.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(video[: len(video) // 8])

@@ -59,6 +59,7 @@ def port_of(address):
     return int(address.rpartition(":")[2])
 
 
+@pytest.mark.rtsp
 def test_a_camera_that_is_restarted_comes_back_with_growing_numbers():
     told = []
     with rtsp_camera.serve() as (server, address):
@@ -89,6 +90,7 @@ def test_a_camera_that_is_restarted_comes_back_with_growing_numbers():
     assert "secret" not in "".join(told) + "".join(frame.lost + frame.name for frame in frames + waiting)
 
 
+@pytest.mark.rtsp
 def test_packets_that_are_late_are_no_loss():
     with rtsp_camera.serve() as (_, address), network(port_of(address)) as between:
         source = open_source(f"rtsp://127.0.0.1:{between.port}/live")
@@ -102,6 +104,7 @@ def test_packets_that_are_late_are_no_loss():
     assert source.losses == 0
 
 
+@pytest.mark.rtsp
 def test_a_network_that_holds_everything_back_is_a_loss_until_it_lets_go():
     with rtsp_camera.serve() as (_, address), network(port_of(address)) as between:
         url = f"rtsp://127.0.0.1:{between.port}/live"
@@ -154,6 +157,7 @@ def test_one_of_several_is_lost_from_the_start_and_shown_black(text):
     assert (source.losses, source.live, source.frame_count, source.fps) == (0, True, None, None)
 
 
+@pytest.mark.rtsp
 def test_one_of_several_that_is_switched_on_later_is_shown():
     port = free_port()
     source = open_source(f"rtsp://127.0.0.1:{port}/live", patient=True)
@@ -304,6 +308,7 @@ def test_a_dead_camera_does_not_stop_another(http, model):
     assert all(rendered.result is not None for rendered in seen["alive"])
 
 
+@pytest.mark.rtsp
 def test_what_is_shown_after_a_loss_was_seen_after_it(model):
     seen = []
     with rtsp_camera.serve() as (server, address):

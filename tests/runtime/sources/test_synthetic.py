@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 
+from camrt.runtime.sources import synthetic
 from camrt.runtime.sources.synthetic import CLASSES, FPS, FRAMES_PER_ACT, Scene, SyntheticSource, views_of
 
 SIZE = (160, 120)
@@ -114,10 +115,11 @@ def test_a_live_source_that_ends_does_not_run_past_its_end(scene):
     assert source.read() is None
 
 
-def test_close_ends_a_read_that_waits(scene):
+def test_close_ends_a_read_that_waits(scene, monkeypatch):
+    monkeypatch.setattr(synthetic, "FPS", 0.001)  # the next frame is a quarter of an hour away
     source = SyntheticSource(scene)
     source.read()
-    closer = threading.Timer(0.005, source.close)
+    closer = threading.Timer(0.05, source.close)
     closer.start()
     assert source.read() is None
     closer.join()

@@ -36,6 +36,7 @@ def test_shows_nothing_of_a_password_whatever_its_characters(password):
     assert shown == "rtsp://cam:554/live"
 
 
+@pytest.mark.process
 def test_tells_refusal_from_an_unknown_host_and_a_server_without_video():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
