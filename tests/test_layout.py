@@ -51,6 +51,7 @@ def _camrt_imports(path):
                 yield node.module
 
 
+@pytest.mark.process
 def test_importing_camrt_loads_nothing_heavy():
     code = "import sys, camrt; print(sorted({'numpy', 'cv2', 'onnxruntime', 'numba', 'torch'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

@@ -26,6 +26,7 @@ def test_a_network_trained_on_real_pictures_is_exported_and_agrees_with_torch(sh
     assert model.labels == tuple(sorted(folder.name for folder in (data / "Training").iterdir()))
 
 
+@pytest.mark.process
 def test_a_folder_without_pictures_is_refused(tmp_path):
     with pytest.raises(UsageError, match="no pictures in"):
         fruits.run(tmp_path, tmp_path / "out.onnx")

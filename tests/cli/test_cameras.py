@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from camrt.cli.cameras import _words
 from camrt.runtime.sources.v4l2 import Camera, Mode
 from support.command import succeeds
 
 
+@pytest.mark.process
 def test_cameras_are_listed_or_it_is_said_what_to_do():
     listed = json.loads(succeeds("cameras", "--json"))
     assert {camera["device"] for camera in listed} <= {str(path) for path in Path("/dev").glob("video*")}

@@ -121,6 +121,7 @@ def interrupted(folder, reached, *arguments):
     return process.returncode, error
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="reads from /proc how far the command is")
 @pytest.mark.parametrize("stage", ["onnx/onnx_cpp2py_export", "onnxruntime_pybind11_state"])
 def test_ctrl_c_in_attach(stage, tmp_path):
@@ -162,6 +163,7 @@ class Slow(torch.nn.Module):
 """
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize("call", [1, 2, 3])
 def test_ctrl_c_in_export(call, tmp_path):

@@ -28,6 +28,7 @@ print(json.dumps(rows))
 """
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_every_library_draws_the_same_map_before_it_is_timed(tmp_path):
     # In a process of its own: once OpenVINO has used the processor's matrix tiles, a signal needs a larger stack than

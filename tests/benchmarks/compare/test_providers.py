@@ -19,6 +19,7 @@ def model(shared_data, tmp_path_factory):
     return target
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_the_recipe_measures_the_cpu_and_says_why_there_is_no_gpu(model):
     changes = {"PYTHON": sys.executable, "ROUNDS": "1", "SECONDS_EACH": "0.05"}

@@ -38,6 +38,7 @@ def test_the_camera_says_when_it_made_each_frame():
     assert all(camera.made_ms[frame.index] == pytest.approx(1e3 * frame.time_s, abs=1000) for frame in frames)
 
 
+@pytest.mark.browser
 @pytest.mark.usefixtures("_browser")
 def test_every_number_that_is_read_was_made():
     found = measure(2.0)
@@ -47,6 +48,7 @@ def test_every_number_that_is_read_was_made():
     assert found["fps"] > 0
 
 
+@pytest.mark.browser
 @pytest.mark.usefixtures("_browser")
 def test_it_prints_json():
     command = [sys.executable, "-m", "camrt.benchmarks.endurance.browser_latency", "--seconds", "1", "--json"]

@@ -11,6 +11,7 @@ from support import REPOSITORY
 DOCUMENT = REPOSITORY / "docs" / "performance.md"
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_after_losses_and_viewers_nothing_is_left_behind():
     found = soak.soak(soak.MODEL, 3.0)
@@ -34,6 +35,7 @@ def test_what_grows_or_stays_away_is_a_failure():
     ]
 
 
+@pytest.mark.process
 def test_viewers_and_cameras_are_measured_and_shown_as_a_table():
     rows = [load.measure(load.MODEL, 1, 3, 2.0), load.measure(load.MODEL, 2, 1, 2.0)]
     assert [(row["cameras"], row["viewers"]) for row in rows] == [(1, 3), (2, 1)]

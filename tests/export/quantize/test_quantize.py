@@ -342,6 +342,7 @@ def test_a_processor_whose_sums_overflow_is_known_by_its_flags(monkeypatch, tmp_
     assert all(np.abs(values).max() <= 64 for values in weights)
 
 
+@pytest.mark.process
 def test_quantizing_needs_no_torch(photos, tmp_path):
     without = "import sys; sys.modules['torch'] = sys.modules['sympy'] = None\n"
     tools = subprocess.run(
