@@ -15,11 +15,11 @@ import numpy as np
 
 from camrt.benchmarks.interleave import median_ratio
 from camrt.errors import CamrtError
-from camrt.runtime.frames import Frame, Image
+from camrt.images import Image
+from camrt.runtime.frames import Frame, StreamItem
 from camrt.runtime.inference.model import Model
 from camrt.runtime.inference.providers import spin_us
-from camrt.runtime.maps.overlay import OverlayStyle
-from camrt.runtime.render.display_settings import View
+from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
 from camrt.runtime.render.renderer import Renderer
 from camrt.runtime.stream.pipeline import Pipeline
 
@@ -80,9 +80,11 @@ def measure(model: Model, width: int, height: int, rounds: int) -> dict[str, Any
     def go_through(frames: int) -> None:
         source = FramesFromMemory(images, frames)
         while (frame := source.read()) is not None:
-            rendered = renderer.render(frame, model(frame.image), frame.index)
+            result = model(frame.image)
+            item = StreamItem(frame, result, frame.index, stages_ms=result.stages_ms)
+            stages_ms = renderer.render(item, DisplaySettings()).item.stages_ms
             for stage in STAGES:
-                samples[stage].append(rendered.stages_ms[stage])
+                samples[stage].append(stages_ms[stage])
 
     draw(2)  # warms up
     block = max(4, round(_BLOCK_S * len(images) / _timed(draw, len(images))[0]))
@@ -116,11 +118,11 @@ def random_images(width: int, height: int) -> list[Image]:
 
 def pipeline(model: Model, source: FramesFromMemory) -> Pipeline:
     """Return the pipeline that `camrt live` runs, without a sink and without writing on the picture."""
-    return Pipeline(model, source, _renderer(model), [])
+    return Pipeline(model, source, SettingsStore(DisplaySettings()), renderer=_renderer(model))
 
 
 def _renderer(model: Model) -> Renderer:
-    return Renderer(View(OverlayStyle()), hud=False, provider=model.provider, threads=model.spare_threads)
+    return Renderer(hud=False, provider=model.provider, threads=model.spare_threads)
 
 
 def memory_mb() -> float:

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from camrt.errors import MissingExtra, SinkError, UsageError
-from camrt.runtime.sinks.paths import hidden_beside, refuse_existing
+from camrt.errors import MissingExtra, UsageError
+from camrt.files import atomic_write, hidden_beside, refuse_existing, write_error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +39,7 @@ def check(path: Path, *, overwrite: bool) -> None:
         beside.touch()
         beside.unlink()
     except OSError as error:
-        raise SinkError(f"{path} cannot be written: {error.strerror}") from error
+        raise write_error(path, error) from error
 
 
 def draw(path: Path, runs: Sequence[Mapping[str, Any]], machine: Mapping[str, Any]) -> None:
@@ -116,11 +116,5 @@ def _legend(axes: "Axes", columns: int) -> None:
 
 
 def _save(figure: "Figure", path: Path) -> None:
-    beside = hidden_beside(path)
-    try:
-        figure.savefig(beside, dpi=130)
-        beside.replace(path)
-    except OSError as error:
-        raise SinkError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        beside.unlink(missing_ok=True)
+    with atomic_write(path) as part:
+        figure.savefig(part, dpi=130)

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from camrt.benchmarks.interleave import compare, interleave
+from camrt.images import Image
 from camrt.model_file import InputGeometry
-from camrt.runtime.frames import Image
 from camrt.runtime.inference.model import Model, load
 
 _TURN = 4

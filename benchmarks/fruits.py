@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 import camrt
 from camrt.errors import CamrtError, UsageError
-from camrt.runtime.sources.images import read_image
+from camrt.images import list_images, read_image
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +36,7 @@ def read_images(folder: Path, size: int, most: int | None = None) -> tuple[Pictu
     """Read the pictures of one folder a class.
 
     Args:
-        folder: holds a folder of ``.jpg`` files for each class.
+        folder: holds a folder of images for each class.
         size: width and height in pixels that the pictures are brought to.
         most: pictures a class, evenly spread over its files; None: all.
 
@@ -48,12 +48,12 @@ def read_images(folder: Path, size: int, most: int | None = None) -> tuple[Pictu
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
     pictures, numbers = [], []
     for number, name in enumerate(names):
-        files = sorted((folder / name).glob("*.jpg"))
+        files = list_images(folder / name)
         for file in files[:: max(1, len(files) // most)][:most] if most else files:
             pictures.append(cv2.resize(read_image(file), (size, size), interpolation=cv2.INTER_AREA))
             numbers.append(number)
     if not pictures:
-        raise UsageError(f"no pictures in {folder}; it should hold one folder of .jpg files a class")
+        raise UsageError(f"no pictures in {folder}; it should hold one folder of images a class")
     return np.stack(pictures).astype(np.uint8), np.array(numbers, np.int64), names
 
 

@@ -1,4 +1,4 @@
-"""On what something was measured."""
+"""Describe the machine of a measurement."""
 
 import importlib.metadata
 import platform
@@ -15,7 +15,7 @@ _PACKAGES = (
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return ``cpu``, ``cores`` (usable by this process) and ``versions`` of what the speed depends on."""
+    """Return ``cpu``, ``cores`` (usable by this process) and ``versions`` of the packages that the speed depends on."""
     versions = {"camrt": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -25,8 +25,8 @@ def describe_machine() -> dict[str, Any]:
     return {"cpu": _cpu(), "cores": usable_cores(), "versions": versions}
 
 
-def in_words(machine: Mapping[str, Any]) -> str:
-    """Return what `describe_machine` returned, on one line."""
+def format_machine(machine: Mapping[str, Any]) -> str:
+    """Return the description of `describe_machine` on one line."""
     versions = ", ".join(f"{package} {version}" for package, version in machine["versions"].items())
     return f"{machine['cpu']}, {machine['cores']} cores; {versions}"
 
@@ -37,8 +37,8 @@ def _cpu() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     # ARM kernels write "Model" (the board) where x86 kernels write "model name".
-    for wanted in ("model name", "Model"):
+    for key in ("model name", "Model"):
         for line in lines:
-            if line.startswith(wanted):
+            if line.startswith(key):
                 return line.split(":", 1)[1].strip()
     return platform.machine()

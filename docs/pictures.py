@@ -19,8 +19,9 @@ from skimage import data
 
 import camrt
 from camrt import export
+from camrt.images import Image
 from camrt.runtime.assets import DEMO_MODEL
-from camrt.runtime.frames import Frame, Image
+from camrt.runtime.frames import Frame
 from camrt.runtime.maps.overlay import OverlayStyle
 from camrt.runtime.render.display_settings import View
 from camrt.runtime.render.renderer import Renderer

@@ -6,7 +6,7 @@ from pathlib import Path
 from camrt.export.convert import Report, Request, convert
 from camrt.export.graph.preprocessing import Channels, Pixels
 from camrt.export.graph.read import read_classifier
-from camrt.export.writing import check_target
+from camrt.files import check_target
 from camrt.model_file import Activation, Interpolation, Resize
 
 
@@ -57,6 +57,8 @@ def attach(
         HeadNotFound: the head is none that a class activation map explains.
         ExportError: the classifier cannot be read or converted, or fails its verification; nothing is written.
         UsageError: what was asked for does not fit the classifier, or the target exists.
+        SourceError: an image cannot be read.
+        SinkError: the file cannot be written.
         MissingExtra: ONNX Runtime is not installed.
     """
     source, target = Path(source), Path(target)

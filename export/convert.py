@@ -14,6 +14,7 @@ from camrt.export import openvino_model_api
 from camrt.export.graph.graph import Graph, opset_of
 from camrt.export.graph.preprocessing import Pixels, Preprocessing
 from camrt.export.graph.synthetic_images import read_images, synthetic_images
+from camrt.export.graph.write import write_model
 from camrt.export.head.class_maps import halves
 from camrt.export.head.find import Head, find_head
 from camrt.export.labels import check_labels, read_labels
@@ -21,7 +22,6 @@ from camrt.export.openvino_model_api import Stated
 from camrt.export.rewrite import operate, prepare
 from camrt.export.verify.map_cost import measure_cost
 from camrt.export.verify.model import Forward, Subject, Verification, verify
-from camrt.export.writing import write_model
 from camrt.model_file import CLASS_MAPS, FEATURES, Activation, InputGeometry, Interpolation, ModelInfo, Resize
 from camrt.model_file import Head as HeadKind
 

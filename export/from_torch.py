@@ -18,7 +18,7 @@ from camrt.export.convert import Report, Request, convert
 from camrt.export.graph.preprocessing import Channels, Pixels
 from camrt.export.graph.read import check_classifier
 from camrt.export.verify.model import F32
-from camrt.export.writing import check_target
+from camrt.files import check_target
 from camrt.model_file import Activation, Interpolation, Resize
 
 aten = torch.ops.aten
@@ -70,6 +70,8 @@ def from_torch(
         HeadNotFound: the head is none that a class activation map explains.
         ExportError: torch cannot run or export the module, or the file fails its verification; nothing is written.
         UsageError: what was asked for does not fit the module, or the target exists.
+        SourceError: an image cannot be read.
+        SinkError: the file cannot be written.
         MissingExtra: ONNX Runtime is not installed.
     """
     target = Path(target)

@@ -1,4 +1,4 @@
-"""The arithmetic on pixels and maps: pure functions on arrays, no I/O, no state. Needs NumPy and Numba."""
+"""Pure functions on pixels and maps: no I/O, no state. Needs NumPy and Numba, and OpenCV for connected components."""
 
 import numpy as np
 
@@ -6,11 +6,14 @@ from camrt.kernels.blend_table import BlendTable, blend_table
 from camrt.kernels.jit import cache_folder, cache_problem
 from camrt.kernels.maps import normalize, weighted_sum
 from camrt.kernels.overlay import overlay
+from camrt.kernels.regions import Box, boxes
 from camrt.kernels.upsample import upsample
 
 __all__ = [
     "BlendTable",
+    "Box",
     "blend_table",
+    "boxes",
     "cache_folder",
     "cache_problem",
     "normalize",
@@ -26,4 +29,5 @@ def warm_up() -> None:
     weighted_sum(np.ones((2, 3, 3), np.uint8), np.ones(2, np.float32))
     cam = weighted_sum(np.ones((2, 3, 3), np.float32), np.ones(2, np.float32))
     upsample(normalize(cam), 4, 4)
+    boxes(np.eye(2, dtype=np.float32), [0.5])
     overlay(np.zeros((4, 4, 3), np.uint8), cam, blend_table(np.zeros((256, 3), np.uint8), 0.5))

@@ -1,79 +1,94 @@
-"""What travels through the pipeline, and the two seams at its ends."""
+"""Items of a stream, and the protocols of its two ends."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
+from camrt.images import Image
+from camrt.runtime.maps.result import Result
 
-if TYPE_CHECKING:
-    from camrt.runtime.maps.result import Result
-
-Image = NDArray[np.uint8]
-"""uint8 (H, W, 3), BGR as OpenCV gives it."""
+T_contra = TypeVar("T_contra", contravariant=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture on its way; nobody writes into ``image``."""
+    """One frame of a source. ``image`` is never modified."""
 
     image: Image
     index: int
-    """Number of the frame in its source, 0 first; a live source counts the frames that were never shown too."""
+    """Number of the frame in its source, 0 first; a live source counts dropped frames too."""
     time_s: float
     """Seconds since the start of a file; for a live source seconds since the epoch at which the frame arrived."""
     name: str
-    """What to call it: the picture's path, or the source's name without credentials."""
+    """Path of the image file, or name of the source without credentials."""
     lost: str = ""
-    """Why there is no picture: the source is lost, and ``image`` is the last that came, or black. It is shown with
-    that said on it, and not classified."""
+    """Reason why the source gives no image; then ``image`` is the last one, or black. Such a frame is shown with the
+    reason and not classified."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamItem:
+    """A frame with the newest result. Every sink and viewer of a stream reads the same items."""
+
+    frame: Frame
+    result: Result | None
+    """The newest result, its maps smoothed by the temporal filter. None: there is no signal (``frame.lost``)."""
+    result_index: int
+    """Number of the classified frame; less than ``frame.index`` if the camera is faster than the model."""
+    classes: tuple[int, ...] = ()
+    """Numbers of the classes that the display settings chose for the item."""
+    value_range: tuple[float, float] | None = None
+    """Running range of the stream's maps, in logits per cell; None: the temporal filter is off."""
+    same_scene: bool = True
+    """False: a scene cut lies between the classified frame and this one, so the maps do not belong to it."""
+    fps: float | None = None
+    """Items per second of this stream; None: too few yet."""
+    stages_ms: Mapping[str, float] = field(default_factory=dict)
+    """Milliseconds that ``preprocess`` and ``inference`` took; ``cam`` and ``overlay`` too if it was drawn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A frame with its overlay, as every sink gets it."""
+    """An item with its overlay drawn."""
 
-    frame: Frame
+    item: StreamItem
     image: Image
-    """The overlay, in a buffer that is overwritten after the sinks return; the frame where nobody looks at it."""
-    result: "Result | None"
-    """The newest result; with ``frame.index != result_index`` it belongs to an earlier frame. None: there is no
-    signal (``frame.lost``), and nothing is explained."""
-    result_index: int
-    """Number of the frame the result belongs to; that of ``frame`` where there is none."""
+    """uint8 (H, W * panels, 3). The buffer is reused after the sinks return; copy it to keep it."""
     classes: tuple[int, ...] = ()
     """Numbers of the classes whose maps stand side by side in ``image``, from left to right."""
-    stages_ms: Mapping[str, float] = field(default_factory=dict)
-    """Milliseconds that ``preprocess``, ``inference``, ``cam`` and ``overlay`` took; the last two if painted."""
+
+    @property
+    def frame(self) -> Frame:
+        """The frame below the overlay."""
+        return self.item.frame
 
 
 class Source(Protocol):
-    """Gives frames until it ends. Only one thread reads; `close` may come from another and ends a read that waits."""
+    """Gives frames until it ends. One thread reads; `close` may come from another and ends a blocked read."""
 
     name: str
-    """What to call it, without credentials."""
+    """Name for users, without credentials."""
     live: bool
-    """True: the newest frame is what counts, older ones may be dropped. False: every frame, in order."""
+    """True: only the newest frame counts, older ones may be dropped. False: every frame, in order."""
     fps: float | None
-    """Nominal frame rate; None where there is none, as for pictures."""
+    """Nominal frame rate; None for sources without one, such as images."""
     frame_count: int | None
-    """How many frames there will be, where that is known beforehand."""
+    """Number of frames, if known beforehand."""
     problems: list[str]
-    """What could not be read and was passed over: one line each, naming the file and the reason."""
+    """One line for each file that could not be read: the file and the reason."""
 
     def read(self) -> Frame | None:
         """Return the next frame, or None at the end. Raises: SourceError."""
 
     def close(self) -> None:
-        """Let go of the device or file; harmless when called twice."""
+        """Release the device or file; harmless when called twice."""
 
 
-class Sink(Protocol):
-    """Takes finished overlays, in order."""
+class Sink(Protocol[T_contra]):
+    """Takes the items of a stream in order: `Rendered` for recorders, `StreamItem` for events and viewers."""
 
-    def write(self, rendered: Rendered) -> None:
-        """Take one overlay. Raises: SinkError."""
+    def write(self, item: T_contra, /) -> None:
+        """Take one item. Raises: SinkError."""
 
     def close(self) -> None:
-        """Finish what was written, so that it can be opened and played. Raises: SinkError."""
+        """Finish the output so that it can be opened and played. Raises: SinkError."""

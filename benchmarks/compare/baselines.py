@@ -34,8 +34,8 @@ from camrt.export import from_torch
 from camrt.export.graph.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from camrt.export.graph.synthetic_images import synthetic_images
 from camrt.geometry import place
+from camrt.images import Image
 from camrt.model_file import InputGeometry
-from camrt.runtime.frames import Image
 from camrt.runtime.maps.overlay import OverlayStyle, paint
 from camrt.runtime.maps.row_pool import RowPool
 

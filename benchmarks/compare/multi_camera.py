@@ -8,7 +8,8 @@ from typing import Any
 
 from camrt.benchmarks.bench import FramesFromMemory, pipeline, random_images
 from camrt.benchmarks.interleave import median_ratio
-from camrt.runtime.frames import Image, Rendered
+from camrt.images import Image
+from camrt.runtime.frames import StreamItem
 from camrt.runtime.inference.model import Model
 
 _WARM_UP_S = 0.3
@@ -57,7 +58,7 @@ def _turn(model: Model, images: Sequence[Image], cameras: int, turn_s: float) ->
     pipelines = [pipeline(model, FramesFromMemory(images, None)) for _ in range(cameras)]
 
     def run(number: int) -> None:
-        def count(_: Rendered) -> None:
+        def count(_: StreamItem) -> None:
             counts[number] += 1
 
         pipelines[number].run(count)

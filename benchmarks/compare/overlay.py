@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from camrt import kernels
 from camrt.benchmarks.interleave import compare, interleave
-from camrt.benchmarks.machine import describe_machine, in_words
+from camrt.benchmarks.machine import describe_machine, format_machine
 from camrt.benchmarks.report import tables
 from camrt.cores import usable_cores
 from camrt.geometry import place
+from camrt.images import Image
 from camrt.model_file import InputGeometry
-from camrt.runtime.frames import Image
 from camrt.runtime.maps.overlay import OverlayStyle, paint
 from camrt.runtime.maps.row_pool import RowPool
 
@@ -130,7 +130,7 @@ def main() -> None:
     if args.json:
         print(json.dumps({"machine": machine, "rounds": args.rounds, "overlay": results}, indent=2))
         return
-    print(in_words(machine))
+    print(format_machine(machine))
     print(f"medians of {args.rounds} interleaved calls; x: theirs / camrt's")
     print(tables.overlay(results))
 

@@ -19,10 +19,10 @@ from camrt import model_file
 from camrt.benchmarks.bench import random_images
 from camrt.benchmarks.compare import multi_camera
 from camrt.benchmarks.interleave import interleave, median_ms, median_ratio
-from camrt.benchmarks.machine import describe_machine, in_words
+from camrt.benchmarks.machine import describe_machine, format_machine
 from camrt.benchmarks.report.tables import table
 from camrt.errors import ProviderError
-from camrt.runtime.frames import Image
+from camrt.images import Image
 from camrt.runtime.inference.model import Model, load
 from camrt.runtime.inference.session import open_session
 
@@ -143,7 +143,7 @@ def main() -> None:
     if args.json is not None:
         kept = {"machine": machine, "frame": args.size, "results": results, "missing": missing}
         args.json.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    print(f"{in_words(machine)}\n\n{_tables(results)}")
+    print(f"{format_machine(machine)}\n\n{_tables(results)}")
     print("".join(f"\n{reason}" for reason in missing.values()))
 
 

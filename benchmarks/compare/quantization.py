@@ -22,15 +22,15 @@ from onnx import ModelProto, helper, numpy_helper
 
 from camrt.benchmarks.compare import baselines
 from camrt.benchmarks.compare_speed import open_pair, speed
-from camrt.benchmarks.machine import describe_machine, in_words
+from camrt.benchmarks.machine import describe_machine, format_machine
 from camrt.benchmarks.report import tables
 from camrt.export import attach, quantize
 from camrt.export.graph.graph import Graph, copied
+from camrt.export.graph.write import write_model
 from camrt.export.quantize.backbone import take_apart
 from camrt.export.quantize.calibration import read_calibration
 from camrt.export.quantize.int8 import Quantizer
 from camrt.export.quantize.quantize import read_model_file
-from camrt.export.writing import write_model
 from camrt.runtime.assets import DEMO_MODEL
 from camrt.runtime.evaluation.localization import localize, read_boxes
 from camrt.runtime.inference.model import load
@@ -189,7 +189,7 @@ def tables_of(report: Mapping[str, Any]) -> dict[str, str]:
     return {
         "quantized": fidelity_table(rows),
         "quantized_speed": speed_table(rows),
-        "quantized_machine": f"{in_words(report['machine'])}. {rows[0]['threads']} threads.",
+        "quantized_machine": f"{format_machine(report['machine'])}. {rows[0]['threads']} threads.",
     }
 
 

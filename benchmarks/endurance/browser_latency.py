@@ -20,19 +20,18 @@ import numpy as np
 
 import camrt
 from camrt.errors import CamrtError, MissingExtra
+from camrt.images import Image
 from camrt.runtime.assets import DEMO_MODEL
-from camrt.runtime.frames import Frame, Image
-from camrt.runtime.maps.overlay import OverlayStyle
-from camrt.runtime.render.display_settings import View
-from camrt.runtime.render.renderer import Renderer
+from camrt.runtime.frames import Frame
+from camrt.runtime.render.display_settings import DisplaySettings
 from camrt.runtime.sources import synthetic
-from camrt.runtime.stream.pipeline import Pipeline
+from camrt.runtime.stream.live import LiveSession
 
 _WARM_UP_S: Final = 3.0
 _BITS: Final = 16
 _BLOCK: Final = 32  # pixels: JPEG blurs what is much smaller
 # The overlay colours the blocks too; with so little of it black stays darker than white.
-_STYLE: Final = OverlayStyle(alpha=0.3)
+_SETTINGS: Final = DisplaySettings(alpha=0.3)
 
 _READ = """
 async ([bits, block, ms]) => {
@@ -116,20 +115,18 @@ def measure(seconds: float) -> dict[str, Any]:
         MissingExtra: playwright is not installed.
         CamrtError: there is no Chromium, or no picture came.
     """
-    from camrt.runtime.serve import Hub, Server
+    from camrt.runtime.serve import Server
     from camrt.runtime.serve.server import Address
 
-    model, view, camera = camrt.load(DEMO_MODEL), View(_STYLE), NumberedCamera()
-    hub = Hub(model, view, [camera.name])
-    renderer = Renderer(view, hud=False, provider=None, threads=model.spare_threads)
-    pipeline = Pipeline(model, camera, renderer, [hub.sink(0)])
-    server = Server(hub, Address("127.0.0.1", 0))
-    thread = threading.Thread(target=pipeline.run)
+    camera = NumberedCamera()
+    session = LiveSession(camrt.load(DEMO_MODEL), [camera], settings=_SETTINGS, watched=True)
+    server = Server(session.hub, Address("127.0.0.1", 0))
+    thread = threading.Thread(target=session.run)
     thread.start()
     try:
         seen = _watch(server.url, seconds)
     finally:
-        pipeline.stop()
+        session.stop()
         thread.join()
         server.stop()
     delays = [at - camera.made_ms[number] for number, at in seen if number in camera.made_ms]

@@ -21,7 +21,7 @@ import numpy as np
 from camrt.benchmarks.endurance.http_camera import camera, free_port
 from camrt.benchmarks.endurance.live_process import live
 from camrt.benchmarks.endurance.viewers import Follower, Viewer, state_of
-from camrt.benchmarks.machine import describe_machine, in_words
+from camrt.benchmarks.machine import describe_machine, format_machine
 from camrt.benchmarks.report import tables
 from camrt.runtime.assets import DEMO_MODEL
 
@@ -95,7 +95,7 @@ def in_table(rows: Sequence[dict[str, Any]]) -> str:
 
 def tables_of(found: Mapping[str, Any]) -> dict[str, str]:
     """Return the table of what was found, by the name of its block in documents."""
-    return {"load": f"{in_table(found['load'])}\n\n{in_words(found['machine'])}."}
+    return {"load": f"{in_table(found['load'])}\n\n{format_machine(found['machine'])}."}
 
 
 def main() -> int:

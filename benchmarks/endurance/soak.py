@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from camrt.benchmarks.endurance.http_camera import camera, free_port
 from camrt.benchmarks.endurance.live_process import Watched, live
 from camrt.benchmarks.endurance.viewers import Viewer, state_of
-from camrt.benchmarks.machine import describe_machine, in_words
+from camrt.benchmarks.machine import describe_machine, format_machine
 from camrt.errors import CamrtError
 from camrt.runtime.assets import DEMO_MODEL
 
@@ -181,7 +181,7 @@ def main() -> int:
     )
     for key in ("memory_mb", "threads", "files"):
         print(f"{key:10} first {found[key]['first']:g}, last {found[key]['last']:g}, most {found[key]['most']:g}")
-    print(in_words(found["machine"]))
+    print(format_machine(found["machine"]))
     for failure in found["failures"]:
         print(f"NOT AS IT SHOULD BE: {failure}")
     return 1 if found["failures"] else 0

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from camrt.benchmarks.machine import in_words
+from camrt.benchmarks.machine import format_machine
 from camrt.benchmarks.report import edge_estimate
 from camrt.errors import CamrtError
 
@@ -24,7 +24,7 @@ Row = Mapping[str, Any]
 def of(report: Mapping[str, Any]) -> dict[str, str]:
     """Return the tables of a report (see `camrt.benchmarks.report.report`), by name."""
     return {
-        "machine": f"{in_words(report['machine'])}. {report['threads']} threads each.",
+        "machine": f"{format_machine(report['machine'])}. {report['threads']} threads each.",
         "live": live(report["live"]),
         "whole_frame": whole_frame(report["whole_frame"]),
         "libraries": libraries(report["libraries"]),

@@ -7,11 +7,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from camrt.errors import UsageError
+from camrt.images import find_images, read_image
 
 Pictures = NDArray[np.uint8]
 """uint8 (N, H, W, 3), BGR."""
-SUFFIXES = {".bmp", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}
 MOST = 32
 """Real pictures that are used at most: more take time and show nothing new."""
 
@@ -20,34 +19,17 @@ def read_images(paths: str | Path | Sequence[str | Path], width: int, height: in
     """Read pictures and stretch them to the network's size.
 
     Args:
-        paths: a folder (its pictures in the order of their names), or picture files.
+        paths: a folder (its images in natural order), or image files.
         width: of the network's input, in pixels.
         height: of the network's input, in pixels.
 
     Raises:
-        UsageError: there is none, or one cannot be read.
+        UsageError: there is none.
+        SourceError: one cannot be read.
     """
-    files = picture_files([Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths])
+    files = find_images([Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths])
     pictures = [cv2.resize(read_image(file), (width, height), interpolation=cv2.INTER_AREA) for file in files[:MOST]]
     return np.stack(pictures).astype(np.uint8)
-
-
-def picture_files(paths: Sequence[Path]) -> list[Path]:
-    """Return the pictures that paths stand for, those of a folder in the order of their names. Raises: UsageError."""
-    files = [file for path in paths for file in (_in_folder(path) if path.is_dir() else [path])]
-    if not files:
-        raise UsageError(f"no pictures ({', '.join(sorted(SUFFIXES))}) in {', '.join(map(str, paths)) or 'pictures'}")
-    return files
-
-
-def read_image(file: Path) -> NDArray[np.uint8]:
-    """Return a picture, uint8 (H, W, 3), BGR. Raises: UsageError."""
-    # Decoding bytes leaves no warning of OpenCV's on the terminal where the file is missing.
-    data = np.fromfile(file, np.uint8) if file.is_file() else np.empty(0, np.uint8)
-    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if picture is None:
-        raise UsageError(f"{file} cannot be read as a picture")
-    return np.asarray(picture, np.uint8)
 
 
 def synthetic_images(width: int, height: int) -> Pictures:
@@ -58,10 +40,6 @@ def synthetic_images(width: int, height: int) -> Pictures:
     ramps = np.stack([_ramp(random, rows, columns) for _ in range(2)])
     blobs = np.stack([_blobs(random, base, rows, columns) for base in (*ramps, *(noise / 4))])
     return np.concatenate([noise, ramps, blobs]).clip(0, 255).astype(np.uint8)
-
-
-def _in_folder(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
 
 
 def _ramp(random: np.random.Generator, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camrt.errors import UsageError
-from camrt.export.graph.synthetic_images import SUFFIXES, Pictures, picture_files, read_image
+from camrt.export.graph.synthetic_images import Pictures
 from camrt.geometry import fit
+from camrt.images import find_images, is_image, read_image
 from camrt.model_file import InputGeometry
 
 MOST: Final = 384
@@ -45,15 +46,16 @@ def read_calibration(
         divide: False where nothing is to be calibrated: then all of them judge.
 
     Raises:
-        UsageError: there is none, or one cannot be read.
+        UsageError: there is none, or a file is neither an image nor a video.
+        SourceError: an image cannot be read.
     """
     given = [Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
     for path in given:
         if not path.exists():
             raise UsageError(f"there is no {path}; calibrate on a folder of pictures, or a video, of what will be seen")
-    videos = [path for path in given if path.is_file() and path.suffix.lower() not in SUFFIXES]
+    videos = [path for path in given if path.is_file() and not is_image(path)]
     others = [path for path in given if path not in videos]
-    files = picture_files(others) if others or not videos else []
+    files = find_images(others) if others or not videos else []
     each = MOST // (len(videos) + bool(files))
     inputs = [_fitted(read_image(file), geometry) for file in _spread(files, each)]
     names = [file.name for file in _spread(files, each)]
@@ -91,7 +93,7 @@ def _sampled(video: Path, most: int, geometry: InputGeometry) -> list[tuple[int,
         if len(kept) > most:
             kept, stride = kept[::2], 2 * stride
     if not kept:
-        raise UsageError(f"{video} cannot be read, neither as a picture nor as a video")
+        raise UsageError(f"{video} is neither an image nor a video that can be read")
     return kept
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,14 @@ from onnx import ModelProto
 
 from camrt.export.graph import session as ort
 from camrt.export.graph.synthetic_images import Pictures
-from camrt.export.quantize.map_similarity import box_iou, peak_distance, pearson, rank_correlation, warm_box
+from camrt.kernels import boxes, normalize
+from camrt.kernels.map_metrics import box_iou, peak_distance, pearson, rank_correlation
 from camrt.model_file import CAM_WEIGHTS, CLASS_MAPS, FEATURES, SCORES, ModelInfo
 
 F64 = NDArray[np.float64]
+
+BOX_THRESHOLD: Final = 0.2
+"""Fraction of the maximum above which a cell belongs to the object (Zhou et al. 2016, section 3.2)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,13 +108,21 @@ def compare(first: Observed, second: Observed, names: Sequence[str], labels: Seq
             other_label=labels[other],
             pearson=pearson(cam, other_cam),
             rank=rank_correlation(cam, other_cam),
-            box_iou=box_iou(warm_box(cam), warm_box(other_cam)),
+            box_iou=_box_iou(cam, other_cam),
             peak_distance=peak_distance(cam, other_cam),
         )
         for name, answer, other, cam, other_cam in zip(
             names, first.answers, second.answers, first.cams, second.cams, strict=True
         )
     ]
+
+
+def _box_iou(cam: F64, other_cam: F64) -> float:
+    """Return the IoU of the boxes of two maps' largest regions; a map without a box matches only another one."""
+    first, second = (boxes(normalize(values.astype(np.float32)), [BOX_THRESHOLD])[0][:1] for values in (cam, other_cam))
+    if not first or not second:
+        return float(first == second)
+    return float(box_iou(first[0][:4], second[0][:4]))
 
 
 def summarize(rows: Sequence[PictureFidelity]) -> Fidelity:

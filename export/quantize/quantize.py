@@ -12,13 +12,14 @@ import camrt
 from camrt.errors import ExportError, ModelFileError, UsageError
 from camrt.export.graph.read import read_onnx
 from camrt.export.graph.synthetic_images import Pictures
+from camrt.export.graph.write import write_model
 from camrt.export.quantize.backbone import take_apart
 from camrt.export.quantize.calibration import CalibrationPictures, read_calibration
 from camrt.export.quantize.fidelity import Fidelity, PictureFidelity, by_class, compare, maps_of, observe, summarize
 from camrt.export.quantize.fp16 import to_half
 from camrt.export.quantize.int8 import METHODS, Method, Quantizer, overflows_here
 from camrt.export.verify.quantized import verify_quantized
-from camrt.export.writing import check_target, write_model
+from camrt.files import check_target
 from camrt.model_file import ASKED_MAP, EXACT, OUTPUTS, ModelInfo
 
 TOP1: Final = 0.98
@@ -128,7 +129,9 @@ def quantize(
     Raises:
         ExportError: the source is no model file or not in float32, cannot be quantized, or the new file fails its
             verification; nothing is written.
-        UsageError: what was asked for makes no sense, no picture can be read, or the target exists.
+        UsageError: an option has a wrong value, there are no images, or the target exists.
+        SourceError: an image cannot be read.
+        SinkError: the file cannot be written.
         MissingExtra: ONNX Runtime is not installed.
     """
     source, target = Path(source), Path(target)

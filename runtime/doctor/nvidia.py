@@ -11,7 +11,7 @@ from typing import Final
 from camrt.errors import CamrtError
 from camrt.runtime.doctor.finding import OK, PROBLEM, WARNING, Finding
 from camrt.runtime.inference.providers import PROVIDERS, onnxruntime
-from camrt.runtime.inference.shared_libraries import needed, preload_cuda, provider_library
+from camrt.runtime.inference.shared_libraries import needed_libraries, preload_cuda, provider_library
 
 JETSON: Final = Path("/etc/nv_tegra_release")
 _PCI: Final = Path("/sys/bus/pci/devices")
@@ -47,7 +47,8 @@ def findings() -> Iterator[Finding]:
         return  # told by the packages
     if PROVIDERS["cuda"] in runtime.get_available_providers():
         preload_cuda(runtime)
-        yield _libraries({*needed(provider_library(runtime, "cuda")), *needed(provider_library(runtime, "tensorrt"))})
+        libraries = (provider_library(runtime, name) for name in ("cuda", "tensorrt"))
+        yield _libraries({name for library in libraries for name in needed_libraries(library)})
 
 
 def _gpu() -> Finding:

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camrt.errors import UsageError
-from camrt.runtime.frames import Image
+from camrt.images import Image
+from camrt.kernels.map_metrics import points_at_mask
 from camrt.runtime.inference.model import Model
 
 
@@ -25,9 +26,6 @@ class Evaluation:
 def evaluate(model: Model, samples: Iterable[tuple[Image, int, NDArray[np.bool_]]]) -> Evaluation:
     """Classify frames and let their maps point at the object.
 
-    The pointing game is that of Zhang et al. 2018 (Top-Down Neural Attention by Excitation Backprop, IJCV 126), section
-    4.1: the peak of the true class's map must lie on the object. Theirs allows 15 pixels beside it; here it is none.
-
     Args:
         model: judged.
         samples: a frame, uint8 (H, W, 3) BGR; its true class; where its object is, bool (H, W).
@@ -38,11 +36,9 @@ def evaluate(model: Model, samples: Iterable[tuple[Image, int, NDArray[np.bool_]
     frames = right = hits = 0
     for image, class_id, mask in samples:
         result = model(image)
-        heatmap = result.heatmap(class_id)
-        peak = np.unravel_index(int(heatmap.argmax()), heatmap.shape)
         frames += 1
         right += result.class_id == class_id
-        hits += bool(mask[peak])
+        hits += points_at_mask(result.heatmap(class_id), mask)
     if frames == 0:
         raise UsageError("nothing to evaluate: there is no sample")
     return Evaluation(frames, right / frames, hits / frames)

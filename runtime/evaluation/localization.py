@@ -5,19 +5,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from camrt.runtime.frames import Image
+from camrt import kernels
+from camrt.images import Image, read_image
+from camrt.kernels.map_metrics import box_iou, max_box_acc, points_at_box
 from camrt.runtime.inference.model import Model
 
 THRESHOLDS = tuple(step / 20 for step in range(20))
 """Fractions of a heatmap's maximum at which its largest region is boxed."""
-RIGHT = 0.5
-"""IoU that a box must have with one of the object's."""
-
-Box = Sequence[float]
-"""(x0, y0, x1, y1) in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +23,8 @@ class Boxed:
     image: Image
     class_ids: Sequence[int]
     """The classes that it may be called; the map is that of the one with the highest score."""
-    boxes: Sequence[Box]
+    boxes: Sequence[Sequence[float]]
+    """(x0, y0, x1, y1) in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,7 @@ def read_boxes(folder: Path, offset: int = 0) -> list[Boxed]:
     entries = json.loads((folder / "boxes.json").read_text(encoding="utf-8"))
     return [
         Boxed(
-            np.asarray(cv2.imread(str(folder / entry["file"])), np.uint8),
+            read_image(folder / entry["file"]),
             [number + offset for number in entry["imagenet_indices"]],
             entry["boxes"],
         )
@@ -55,21 +52,13 @@ def read_boxes(folder: Path, offset: int = 0) -> list[Boxed]:
 
 def localize(model: Model, photos: Iterable[Boxed]) -> Localization:
     """Let the maps of the true classes point at their objects."""
-    points, right = [], []
+    points, ious = [], []
     for photo in photos:
         result = model(photo.image)
         class_id = max(photo.class_ids, key=lambda number: float(result.scores[number]))
-        heatmap = result.heatmap(class_id)
-        y, x = divmod(int(heatmap.argmax()), heatmap.shape[1])
-        points.append(any(x0 <= x < x1 and y0 <= y < y1 for x0, y0, x1, y1 in photo.boxes))
-        found = [result.boxes(class_id, threshold)[:1] for threshold in THRESHOLDS]
-        right.append([any(_iou(box[0], true) >= RIGHT for true in photo.boxes) if box else False for box in found])
-    return Localization(float(np.mean(points)), float(np.mean(right, axis=0).max()))
-
-
-def _iou(first: Box, second: Box) -> float:
-    wide = min(first[2], second[2]) - max(first[0], second[0])
-    high = min(first[3], second[3]) - max(first[1], second[1])
-    shared = max(0.0, wide) * max(0.0, high)
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)]
-    return shared / (sum(areas) - shared)
+        points.append(points_at_box(result.heatmap(class_id), photo.boxes))
+        cam = kernels.normalize(result.visible_cam(class_id))
+        placement = result.placement
+        boxes = kernels.boxes(cam, THRESHOLDS, placement.seen, placement.map_rect(*cam.shape[::-1]))
+        ious.append([max(box_iou(found[0][:4], photo.boxes)) if found else 0.0 for found in boxes])
+    return Localization(float(np.mean(points)), max_box_acc(ious))

@@ -1,4 +1,4 @@
-"""One model for several cameras."""
+"""Share one model among several cameras."""
 
 import statistics
 import threading
@@ -7,19 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from camrt.runtime.frames import Image
+from camrt.images import Image
 from camrt.runtime.inference.model import Model
 from camrt.runtime.maps.result import Result
 
-# What a batch must save of the time a frame takes to be worth it: less is noise.
-_WORTH = 0.97
+# A batch must take at most this share of the time of single frames. A smaller saving is noise.
+_WORTHWHILE_RATIO = 0.97
 _ROUNDS = 7
-# How long those who were in the last batch are waited for: else the one who ran it would go twice for their once.
+# A thread waits this long for the other cameras of the last batch. Without the wait, the camera that starts a batch
+# gets two results while the others get one.
 _GRACE_S = 0.002
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _Request:
     frame: Image
     result: Result | None = None
     error: BaseException | None = None
@@ -30,65 +31,68 @@ class _Waiting:
 
 
 class BatchingModel:
-    """Calls of several threads to one model, in the order they came: what waits while it runs goes in together.
+    """Run calls of several threads in batches, in order of arrival.
 
-    Each camera waits for its result before it asks again, so that each gets the same share, and the model runs on all
-    its threads, for one batch at a time: two runs side by side would take the cores from each other.
+    This is a dynamic batcher like Triton's
+    (https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/batcher.html). Frames that arrive
+    while the model runs form the next batch. The first thread that finds the model idle runs all waiting frames. The
+    model runs one batch at a time on all its threads, because two parallel runs would compete for the cores. Each
+    camera waits for its result before it sends the next frame, so all cameras get an equal share.
     """
 
-    def __init__(self, model: Model, most: int) -> None:
+    def __init__(self, model: Model, max_batch: int) -> None:
         """Share a model.
 
         Args:
-            model: what runs.
-            most: frames in a batch at most; see `fastest_batch`.
+            model: the model to run.
+            max_batch: largest number of frames in a batch; see `fastest_batch`.
         """
         self._model = model
-        self._most = most
+        self._max_batch = max_batch
         self._changed = threading.Condition()
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[_Request] = []
         self._running = False
-        self._last = 1  # frames in the last batch
+        self._last_size = 1  # frames in the last batch
 
     def __call__(self, frame: Image) -> Result:
-        """Classify a frame: uint8 (H, W, 3) BGR. An error of the batch is raised to everyone who is in it."""
-        mine = _Waiting(frame)
+        """Classify a frame: uint8 (H, W, 3) BGR. An error of a batch is raised for each of its frames."""
+        request = _Request(frame)
         with self._changed:
-            self._waiting.append(mine)
+            self._waiting.append(request)
             self._changed.notify_all()
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: mine.done or not self._running)
-                if mine.done:
+                self._changed.wait_for(lambda: request.done or not self._running)
+                if request.done:
                     break
-                self._running = True  # whoever finds it free runs what waits, the own frame with it or a later time
-                self._changed.wait_for(lambda: len(self._waiting) >= self._last, _GRACE_S)
-                batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-                self._last = len(batch)
+                self._running = True  # this thread runs the batch, even if its own frame is in a later one
+                self._changed.wait_for(lambda: len(self._waiting) >= self._last_size, _GRACE_S)
+                batch, self._waiting = self._waiting[: self._max_batch], self._waiting[self._max_batch :]
+                self._last_size = len(batch)
             try:
                 self._run(batch)
             finally:
                 with self._changed:
                     self._running = False
                     self._changed.notify_all()
-        if mine.error is not None:
-            raise mine.error
-        assert mine.result is not None
-        return mine.result
+        if request.error is not None:
+            raise request.error
+        assert request.result is not None
+        return request.result
 
-    def _run(self, batch: list[_Waiting]) -> None:
+    def _run(self, batch: list[_Request]) -> None:
         try:
-            for waiting, result in zip(batch, self._model([one.frame for one in batch]), strict=True):
-                waiting.result = result
-        except BaseException as error:  # noqa: BLE001 - raised in the threads that wait for it
-            for waiting in batch:
-                waiting.error = error
+            for request, result in zip(batch, self._model([request.frame for request in batch]), strict=True):
+                request.result = result
+        except BaseException as error:  # noqa: BLE001 - raised in the threads that wait for a result
+            for request in batch:
+                request.error = error
 
 
 def fastest_batch(model: Model, cameras: int) -> int:
-    """Measure whether ``cameras`` frames in one batch take less time than one by one; takes about a second.
+    """Measure whether ``cameras`` frames run faster in one batch than one by one. Takes about a second.
 
-    Returns: ``cameras`` if they do, by three percent or more, else 1.
+    Returns: ``cameras`` if the batch is at least three percent faster, else 1.
     """
     if cameras == 1:
         return 1
@@ -99,9 +103,9 @@ def fastest_batch(model: Model, cameras: int) -> int:
     for turn in range(_ROUNDS + 1):
         start = time.perf_counter()
         model(frames)
-        together = time.perf_counter()
+        batch_end = time.perf_counter()
         for frame in frames:
             model(frame)
-        if turn:  # the first warms up
-            ratios.append((together - start) / (time.perf_counter() - together))
-    return cameras if statistics.median(ratios) < _WORTH else 1
+        if turn:  # the first turn is a warm-up
+            ratios.append((batch_end - start) / (time.perf_counter() - batch_end))
+    return cameras if statistics.median(ratios) < _WORTHWHILE_RATIO else 1

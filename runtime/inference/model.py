@@ -12,10 +12,10 @@ from camrt import kernels, model_file
 from camrt.cores import usable_cores
 from camrt.errors import ModelFileError, NoModelFile, ProviderError, UsageError
 from camrt.geometry import fit, place
+from camrt.images import Image
 from camrt.model_file import InputGeometry, ModelInfo
-from camrt.runtime.frames import Image
 from camrt.runtime.inference.providers import PROVIDERS, onnxruntime, reason_of
-from camrt.runtime.inference.session import Opened, open_session
+from camrt.runtime.inference.session import OpenedSession, open_session
 from camrt.runtime.maps.decoder import MapDecoder
 from camrt.runtime.maps.result import Result
 
@@ -61,7 +61,9 @@ def load(
     return Model(path, opened, threads, info, provider_options or {})
 
 
-def _explain(path: Path, opened: Opened, labels: Sequence[str] | None, geometry: InputGeometry | None) -> ModelInfo:
+def _explain(
+    path: Path, opened: OpenedSession, labels: Sequence[str] | None, geometry: InputGeometry | None
+) -> ModelInfo:
     """Return what the file says of itself, completed by what the caller says, or refuse the file."""
     session = opened.session
     inputs = {node.name: node for node in session.get_inputs()}
@@ -100,7 +102,7 @@ class Model:
     """An opened model file; call it with a frame. Several threads may call it at once."""
 
     def __init__(
-        self, path: Path, opened: Opened, threads: int, info: ModelInfo, provider_options: Mapping[str, str]
+        self, path: Path, opened: OpenedSession, threads: int, info: ModelInfo, provider_options: Mapping[str, str]
     ) -> None:
         assert info.geometry is not None
         assert info.head is not None

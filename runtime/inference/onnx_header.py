@@ -1,7 +1,7 @@
-"""The few things of an ONNX file that must be known before ONNX Runtime opens it, read without onnx.
+"""Parse the parts of an ONNX file that camrt must check before ONNX Runtime opens it, without the onnx package.
 
-An ONNX file is one protobuf message. What is walked here is its wire format
-(https://protobuf.dev/programming-guides/encoding); the field numbers are those of onnx.proto3.
+An ONNX file is one protobuf message. This module walks its wire format
+(https://protobuf.dev/programming-guides/encoding) with the field numbers of onnx.proto3.
 """
 
 import mmap
@@ -17,8 +17,8 @@ Buffer: TypeAlias = bytes | mmap.mmap
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _GRAPH, _OUTPUT, _OUTPUT_NAME = 7, 12, 1
 _EXTERNAL_DATA, _DATA_LOCATION, _TENSOR_NAME = 13, 14, 8
-# For each kind of message, the fields in which tensors are to be looked for, and the kind of these.
-_INSIDE: Final[dict[str, dict[int, str]]] = {
+# For each kind of message: the fields that may contain tensors, and the kind of message in each field.
+_TENSOR_FIELDS: Final[dict[str, dict[int, str]]] = {
     "model": {_GRAPH: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
@@ -27,24 +27,24 @@ _INSIDE: Final[dict[str, dict[int, str]]] = {
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
     "sparse": {1: "tensor", 2: "tensor"},
 }
-_DEEPEST: Final = 100
-"""Messages within messages, the limit of protobuf itself."""
+_MAX_DEPTH: Final = 100
+"""Most levels of nested messages; protobuf has the same limit."""
 
 
-def refuse_before_opening(path: Path) -> None:
-    """Refuse a file that ONNX Runtime must not open: it is no ONNX, too large, or its weights are in other files.
+def check_before_opening(path: Path) -> None:
+    """Reject a file that ONNX Runtime must not open: not ONNX, too large, or with weights in other files.
 
-    A model file holds its weights itself. ONNX Runtime reads them from wherever the file says, up to 1.23 even outside
-    the model's folder, so nothing but the file's own bytes is trusted.
+    A model file holds its own weights. ONNX Runtime reads external weights from any path in the file, up to 1.23 even
+    outside the model's folder. So camrt trusts only the bytes of the file itself.
 
     Raises:
-        ModelFileError: as above; the message says which. `NoModelFile` where it may be a classifier yet.
+        ModelFileError: the file must not be opened; the message says why. `NoModelFile` if it may be a classifier.
     """
     size = path.stat().st_size
     if size > PROTOBUF_LIMIT:
         raise ModelFileError(
-            f"{path} has {size / 2**30:.1f} GiB; a model file, as every file of protobuf, has at most 2: attach a "
-            "smaller network, or one with half-precision weights"
+            f"{path} has {size / 2**30:.1f} GiB; a model file, as any protobuf file, has at most 2. Attach a smaller "
+            "network, or one with half-precision weights"
         )
     if (kind := what_it_is_instead(path)) is not None:
         raise ModelFileError(f"{path} ({size} bytes) is not a model: {kind}")
@@ -55,18 +55,18 @@ def refuse_before_opening(path: Path) -> None:
         raise ModelFileError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise ModelFileError(
-            f"{path} ({size} bytes) is not a model, or not a whole one: it may be cut short or encrypted ({error}). "
-            "Copy it again, or make it anew with camrt attach"
+            f"{path} ({size} bytes) is not a model, or not a complete one: it may be cut short or encrypted "
+            f"({error}). Copy it again, or create it again with camrt attach"
         ) from error
     if tensor is not None:
         raise NoModelFile(
-            f"{path} keeps the weights {tensor!r} in another file, which a model file of camrt never does, so it is "
-            f"not opened. Make one: camrt attach {path} -o {path.stem}.cam.onnx"
+            f"{path} keeps the weights {tensor!r} in another file, so it is not opened: a model file of camrt holds "
+            f"its own weights. Create one: camrt attach {path} -o {path.stem}.cam.onnx"
         )
 
 
 def output_names(data: bytes) -> list[str]:
-    """Return the names of an ONNX model's outputs. Raises: ValueError: the bytes are no protobuf message."""
+    """Return the names of an ONNX model's outputs. Raises: ValueError: the bytes are not a protobuf message."""
     return [
         _text(data, begin, end, _OUTPUT_NAME)
         for number, _, start, stop in _fields(data, 0, len(data))
@@ -77,10 +77,10 @@ def output_names(data: bytes) -> list[str]:
 
 
 def with_outputs(data: bytes, keep: set[str]) -> bytes:
-    """Return an ONNX model without those outputs of its graph that are not in ``keep``; nodes stay as they are.
+    """Return an ONNX model with only the graph outputs in ``keep``; nodes do not change.
 
     Raises:
-        ValueError: the bytes are no protobuf message.
+        ValueError: the bytes are not a protobuf message.
     """
     parts = []
     for number, first, start, stop in _fields(data, 0, len(data)):
@@ -97,23 +97,23 @@ def with_outputs(data: bytes, keep: set[str]) -> bytes:
 
 
 def _external_tensors(data: Buffer, start: int, stop: int, kind: str, depth: int) -> Iterator[str]:
-    """Yield the names of the tensors in a message whose values are in other files."""
-    if depth > _DEEPEST:
-        raise ValueError(f"messages are nested more than {_DEEPEST} deep")
+    """Yield the names of the tensors in a message that have their values in other files."""
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"messages are nested more than {_MAX_DEPTH} deep")
     if kind == "tensor":
         for number, _, begin, end in _fields(data, start, stop):
             if number == _EXTERNAL_DATA or (number == _DATA_LOCATION and any(data[begin:end])):
                 yield _text(data, start, stop, _TENSOR_NAME)
                 return
         return
-    inside = _INSIDE[kind]
+    fields = _TENSOR_FIELDS[kind]
     for number, _, begin, end in _fields(data, start, stop):
-        if number in inside:
-            yield from _external_tensors(data, begin, end, inside[number], depth + 1)
+        if number in fields:
+            yield from _external_tensors(data, begin, end, fields[number], depth + 1)
 
 
 def _fields(data: Buffer, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield the number of each field of a message, where it begins, and where its value begins and ends."""
+    """Yield for each field of a message: its number, its first byte, and the begin and end of its value."""
     at = start
     while at < stop:
         first = at
@@ -129,7 +129,7 @@ def _fields(data: Buffer, start: int, stop: int) -> Iterator[tuple[int, int, int
             at += 8 if kind == _FIXED64 else 4
         else:
             raise ValueError(f"no protobuf field at byte {first}")
-        # Protobuf would take the lower 32 bits of a longer key, and so another field than the one seen here.
+        # Protobuf takes the lower 32 bits of a longer key, so it would see another field than this function.
         if at > stop or not 1 << 3 <= key < 1 << 32:
             raise ValueError(f"the field at byte {first} is cut short or has no number")
         yield key >> 3, first, begin, at
@@ -148,17 +148,17 @@ def _varint(data: Buffer, at: int, stop: int) -> tuple[int, int]:
 
 
 def _to_varint(value: int) -> bytes:
-    written = bytearray()
+    encoded = bytearray()
     while value >= 0x80:
-        written.append(value & 0x7F | 0x80)
+        encoded.append(value & 0x7F | 0x80)
         value >>= 7
-    return bytes(written) + bytes([value])
+    return bytes(encoded) + bytes([value])
 
 
 def _text(data: Buffer, start: int, stop: int, field: int) -> str:
-    """Return the last value of a text field of a message; empty where it is not there."""
-    found = ""
+    """Return the last value of a text field of a message; empty if the message does not have it."""
+    text = ""
     for number, _, begin, end in _fields(data, start, stop):
         if number == field:
-            found = bytes(data[begin:end]).decode("utf-8", "replace")
-    return found
+            text = bytes(data[begin:end]).decode("utf-8", "replace")
+    return text

@@ -1,4 +1,4 @@
-"""Open a model with an execution provider of ONNX Runtime that truly runs it."""
+"""Open a model file with an execution provider of ONNX Runtime that really runs it."""
 
 import contextlib
 import io
@@ -13,7 +13,7 @@ import numpy as np
 
 from camrt import model_file
 from camrt.errors import ModelFileError, ProviderError, UsageError
-from camrt.runtime.inference.onnx_header import output_names, refuse_before_opening, with_outputs
+from camrt.runtime.inference.onnx_header import check_before_opening, output_names, with_outputs
 from camrt.runtime.inference.providers import (
     AUTO,
     PROVIDERS,
@@ -27,47 +27,47 @@ from camrt.runtime.inference.providers import (
 from camrt.runtime.inference.shared_libraries import preload_cuda
 
 _OPTIONS: Final[dict[str, dict[str, str]]] = {
-    # EXHAUSTIVE, the default, tries every algorithm again for each new batch size: 0.3-1.3 s each.
+    # EXHAUSTIVE, the default, re-tunes for each new batch size: 0.3-1.3 s per size.
     "cuda": {"cudnn_conv_algo_search": "HEURISTIC"},
 }
-# Providers that compute on the processor with threads of their own, and the option that says how many.
+# Providers that compute on the processor with their own threads, and the option for the number of threads.
 _THREAD_OPTION: Final = {"openvino": "num_of_threads", "xnnpack": "intra_op_num_threads"}
-# OpenVINO refuses a graph with outputs that no node computes: "cam_weights node not found in graph cache".
+# OpenVINO rejects a graph with outputs that no node computes: "cam_weights node not found in graph cache".
 _WITHOUT_CONSTANT_OUTPUTS: Final = ("openvino",)
 _CONSTANTS: Final = {model_file.CAM_WEIGHTS, model_file.CAM_BIAS}
-# What a classifier's time goes to, by a part of the operator's name: QLinearConv and FusedMatMul are among them.
-_WORK: Final = ("Conv", "MatMul", "Gemm")
+# Parts of the names of expensive operators; they match QLinearConv and FusedMatMul, too.
+_EXPENSIVE: Final = ("Conv", "MatMul", "Gemm")
 _SILENT, _ERRORS = 4, 3  # severities of ONNX Runtime's log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
-    """A session, and what there is to say of it."""
+class OpenedSession:
+    """A session of ONNX Runtime, its provider, and remarks for the user."""
 
     session: Any
     """The ``InferenceSession``."""
     provider: str
-    """What truly runs it, a key of `PROVIDERS`."""
+    """The provider that runs it, a key of `PROVIDERS`."""
     constants: dict[str, Any] = field(default_factory=dict)
-    """Outputs of the file that the session lacks, for they never change: float32 arrays by name."""
+    """Constant outputs of the file that the session does not compute: float32 arrays by name."""
     remarks: Sequence[str] = ()
-    """Why ``auto`` passed better providers over, and what of the model the provider leaves to the CPU."""
+    """Why ``auto`` skipped better providers, and which part of the model the provider leaves to the CPU."""
 
 
-def open_session(path: Path, provider: str, threads: int, options: Mapping[str, str] | None = None) -> Opened:
-    """Open a model with a provider that truly runs it.
+def open_session(path: Path, provider: str, threads: int, options: Mapping[str, str] | None = None) -> OpenedSession:
+    """Open a model file with a provider that really runs it.
 
     Args:
         path: the ONNX file.
         provider: ``auto``, or a key of `PROVIDERS`.
         threads: threads of one operator on the CPU.
-        options: of the provider, as ONNX Runtime names them; they count before those that camrt sets itself.
+        options: options of the provider, as ONNX Runtime names them. They override those that camrt sets.
 
     Raises:
         MissingExtra: ONNX Runtime is not installed.
-        ModelFileError: the file is not a model that ONNX Runtime can load, or needs others beside it.
-        ProviderError: the provider was asked for by name and cannot run here, or not with these options.
-        UsageError: there is no provider of that name, or the options are nobody's.
+        ModelFileError: ONNX Runtime cannot load the file, or the file needs other files.
+        ProviderError: the named provider cannot run here, or not with these options.
+        UsageError: the provider is unknown, or does not take these options.
     """
     runtime = onnxruntime()
     options = options or {}
@@ -75,34 +75,34 @@ def open_session(path: Path, provider: str, threads: int, options: Mapping[str, 
         raise UsageError(f"no provider {provider!r}; known: auto, {', '.join(PROVIDERS)}")
     _check_options(provider, options)
     available = runtime.get_available_providers()
-    refuse_before_opening(path)
+    check_before_opening(path)
     if provider != "auto":
         if PROVIDERS[provider] not in available:
             raise ProviderError(f"provider {provider!r} cannot run: {why_not_built_in(provider, available)}")
         return _open(runtime, path, provider, threads, options)
-    passed_over: list[str] = []
+    skipped: list[str] = []
     for name in AUTO:
         if PROVIDERS[name] in available:
             try:
-                opened = _open(runtime, path, name, threads, options)
+                candidate = _open(runtime, path, name, threads, options)
             except ProviderError as error:
-                passed_over.append(str(error))
+                skipped.append(str(error))
             else:
-                return replace(opened, remarks=[*passed_over, *opened.remarks])
+                return replace(candidate, remarks=[*skipped, *candidate.remarks])
     raise ProviderError(f"no provider of this ONNX Runtime runs {path}; it has {', '.join(available)}")
 
 
 def _check_options(provider: str, options: Mapping[str, str]) -> None:
-    given = ", ".join(options)
+    names = ", ".join(options)
     if options and provider == "auto":
-        raise UsageError(f"provider options ({given}) are one provider's: name it, 'auto' may take any")
+        raise UsageError(f"provider options ({names}) need an explicit --provider; they cannot be used with 'auto'")
     if options and provider == "cpu":
-        raise UsageError(f"the provider 'cpu' has no options; leave out {given}")
+        raise UsageError(f"the provider 'cpu' has no options; leave out {names}")
     if (threads := _THREAD_OPTION.get(provider)) in options:
-        raise UsageError(f"{threads} is what the number of threads (--threads) sets; say it there")
+        raise UsageError(f"camrt sets {threads} from the number of threads; use --threads instead")
 
 
-def _open(runtime: ModuleType, path: Path, provider: str, threads: int, options: Mapping[str, str]) -> Opened:
+def _open(runtime: ModuleType, path: Path, provider: str, threads: int, options: Mapping[str, str]) -> OpenedSession:
     if provider in ("cuda", "tensorrt"):
         preload_cuda(runtime)
     model: str | bytes = str(path)
@@ -113,30 +113,30 @@ def _open(runtime: ModuleType, path: Path, provider: str, threads: int, options:
             model, constants = _without_constants(runtime, path)
         session = create(model)
     except Exception as error:  # ONNX Runtime's own errors share no root but Exception
-        raise _refusal(runtime, path, provider, error) from error
-    if PROVIDERS[provider] not in session.get_providers():  # ONNX Runtime fell back without a word
+        raise _open_error(runtime, path, provider, error) from error
+    if PROVIDERS[provider] not in session.get_providers():  # ONNX Runtime fell back silently
         reason = why_not_loaded(runtime, provider) or logged_error(partial(create, model, log_severity=_ERRORS))
-        raise ProviderError(f"provider {provider!r} cannot run: {reason or 'no device answers; is its driver there?'}")
+        raise ProviderError(f"provider {provider!r} cannot run: {reason or 'no device found; check its driver'}")
     session.disable_fallback()
-    session._model_bytes = None  # kept for that fallback, which is disabled
-    remarks = [] if provider == "cpu" else _left_to_the_cpu(session, path, provider)
-    return Opened(session=session, provider=provider, constants=constants, remarks=remarks)
+    session._model_bytes = None  # only the disabled fallback needs them
+    remarks = [] if provider == "cpu" else _cpu_share(session, path, provider)
+    return OpenedSession(session=session, provider=provider, constants=constants, remarks=remarks)
 
 
-def _refusal(runtime: ModuleType, path: Path, provider: str, error: BaseException) -> Exception:
-    error = error.__cause__ or error  # up to 1.22 it tries the CPU first, whatever it is told, and fails a second time
+def _open_error(runtime: ModuleType, path: Path, provider: str, error: BaseException) -> Exception:
+    error = error.__cause__ or error  # up to 1.22 ONNX Runtime retries on the CPU in any case and fails again
     if provider == "cpu":
         return ModelFileError(
             f"{path} ({path.stat().st_size} bytes) is not a model that ONNX Runtime {runtime.__version__} can load: "
-            f"{reason_of(error)} Copy it again, or make it anew with camrt attach"
+            f"{reason_of(error)} Copy it again, or create it again with camrt attach"
         )
     if reason := why_not_loaded(runtime, provider):
         return ProviderError(f"provider {provider!r} cannot run: {reason}")
     reason = reason_of(error)
     if "fallback to CPU EP has been explicitly disabled" in reason:
         reason = (
-            f"a part of it, or all, would be computed by the CPU, and ONNX Runtime {runtime.__version__} cannot tell "
-            "how much; 1.24 and newer can"
+            f"the CPU would compute a part of it, or all. ONNX Runtime {runtime.__version__} does not report how much; "
+            "1.24 and newer do"
         )
     return ProviderError(f"provider {provider!r} cannot run {path}: {reason}")
 
@@ -157,50 +157,50 @@ def _create(
         settings.add_session_config_entry("session.intra_op.spin_duration_us", str(spin))
     else:
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    settings.add_session_config_entry("session.load_model_format", "ONNX")  # the one that was looked into
-    # What goes wrong is raised; ONNX Runtime's two logs would say it a second and third time.
+    settings.add_session_config_entry("session.load_model_format", "ONNX")  # the format that `onnx_header` checks
+    # Errors are raised; ONNX Runtime's two logs would repeat them.
     settings.log_severity_level = log_severity
     runtime.set_default_logger_severity(log_severity)
-    ours = dict(_OPTIONS.get(provider, {}))
+    defaults = dict(_OPTIONS.get(provider, {}))
     if provider in _THREAD_OPTION:
-        ours[_THREAD_OPTION[provider]] = str(threads)
-    wanted: list[Any] = [(PROVIDERS[provider], ours | dict(options))]
+        defaults[_THREAD_OPTION[provider]] = str(threads)
+    providers: list[Any] = [(PROVIDERS[provider], defaults | dict(options))]
     if provider != "cpu":
         if hasattr(runtime.InferenceSession, "get_provider_graph_assignment_info"):  # since 1.24
             settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-            wanted.append(PROVIDERS["cpu"])
-        else:  # then all that can be known is whether it takes everything
+            providers.append(PROVIDERS["cpu"])
+        else:  # older versions only report whether the provider takes the whole model
             settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     with contextlib.redirect_stdout(io.StringIO()):  # up to 1.22 it prints that it tries the CPU
-        return runtime.InferenceSession(model, settings, providers=wanted, enable_fallback=0)
+        return runtime.InferenceSession(model, settings, providers=providers, enable_fallback=0)
 
 
-def _left_to_the_cpu(session: Any, path: Path, provider: str) -> list[str]:
-    """Return a remark where a provider leaves work to the CPU; what costs little is not worth one.
+def _cpu_share(session: Any, path: Path, provider: str) -> list[str]:
+    """Return a remark if a provider leaves expensive operators to the CPU.
 
     Raises:
-        ProviderError: it leaves all the work.
+        ProviderError: it leaves all of them to the CPU.
     """
     if not hasattr(session, "get_provider_graph_assignment_info"):
         return []
-    taken = left = 0
+    own = on_cpu = 0
     for part in session.get_provider_graph_assignment_info():
-        work = sum(any(name in node.op_type for name in _WORK) for node in part.get_nodes())
+        count = sum(any(name in node.op_type for name in _EXPENSIVE) for node in part.get_nodes())
         if part.ep_name == PROVIDERS[provider]:
-            taken += work
+            own += count
         else:
-            left += work
-    if left and not taken:
+            on_cpu += count
+    if on_cpu and not own:
         raise ProviderError(
-            f"provider {provider!r} cannot run {path}: of its {left} convolutions and matrix products it takes none, "
-            "the CPU would compute them all; is that device there (camrt doctor)?"
+            f"provider {provider!r} cannot run {path}: it takes none of the {on_cpu} convolutions and matrix products, "
+            "so the CPU would compute them all. Check the device with camrt doctor"
         )
-    remark = f"provider {provider!r} leaves {left} of {taken + left} convolutions and matrix products to the CPU"
-    return [remark] if left else []
+    remark = f"provider {provider!r} leaves {on_cpu} of {own + on_cpu} convolutions and matrix products to the CPU"
+    return [remark] if on_cpu else []
 
 
 def _without_constants(runtime: ModuleType, path: Path) -> tuple[str | bytes, dict[str, Any]]:
-    """Return a model without those outputs that never change, and their values, computed on the CPU."""
+    """Return a model without its constant outputs, and their values, computed on the CPU."""
     data = path.read_bytes()
     outputs = set(output_names(data))
     if not outputs & _CONSTANTS:

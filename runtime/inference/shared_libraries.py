@@ -1,4 +1,4 @@
-"""Shared libraries that a provider of ONNX Runtime needs, and the wheels that brought a package."""
+"""Shared libraries that a provider of ONNX Runtime needs, and the wheels that installed a package."""
 
 import contextlib
 import ctypes
@@ -11,27 +11,27 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-_NEEDED: Final = re.compile(r"^\s*(\S+) => (.*)$", re.MULTILINE)
-_PATIENCE_S: Final = 20
+_LDD_LINE: Final = re.compile(r"^\s*(\S+) => (.*)$", re.MULTILINE)
+_LDD_TIMEOUT_S: Final = 20
 
 
 def wheels_of(package: str) -> list[str]:
-    """Return the installed distributions that brought the package that is imported, each as ``name version``.
+    """Return the distributions that installed the importable package, each as ``name version``.
 
-    Where there are two, the one that was installed later has overwritten the other's files.
+    If there are two, the later installation has overwritten files of the earlier one.
     """
-    found: dict[Path, set[str]] = {}  # one that comes later on the path is hidden and harms nobody
+    owners: dict[Path, set[str]] = {}  # by file: a copy later on sys.path is hidden and overwrites nothing
     for distribution in importlib.metadata.distributions():
         for file in distribution.files or []:
             if str(file) == f"{package}/__init__.py":
-                found.setdefault(Path(str(file.locate())), set()).add(f"{distribution.name} {distribution.version}")
-    return sorted(next(iter(found.values()), ()))
+                owners.setdefault(Path(str(file.locate())), set()).add(f"{distribution.name} {distribution.version}")
+    return sorted(next(iter(owners.values()), ()))
 
 
 def preload_cuda(runtime: ModuleType) -> None:
-    """Load the CUDA and cuDNN wheels in ``site-packages``, where the loader of the system does not look.
+    """Load the CUDA and cuDNN wheels in ``site-packages``, where the system's loader does not search.
 
-    What is missing is not said here, though ONNX Runtime would print it: `missing` tells it.
+    ONNX Runtime prints missing libraries. The output is dropped, because `missing_libraries` reports them.
     """
     if hasattr(runtime, "preload_dlls"):  # since 1.21
         with contextlib.redirect_stdout(io.StringIO()):
@@ -39,29 +39,29 @@ def preload_cuda(runtime: ModuleType) -> None:
 
 
 def provider_library(runtime: ModuleType, provider: str) -> Path:
-    """Return where the shared library of a provider would be; CUDA, TensorRT and OpenVINO have one on Linux."""
+    """Return the path of a provider's shared library; on Linux CUDA, TensorRT and OpenVINO have one."""
     return Path(str(runtime.__file__)).parent / "capi" / f"libonnxruntime_providers_{provider}.so"
 
 
-def missing(library: Path) -> list[str]:
-    """Return the libraries that a shared library needs and that cannot be loaded, as far as the system tells."""
-    lost = []
-    for name, found in needed(library).items():
-        if not found:
+def missing_libraries(library: Path) -> list[str]:
+    """Return the dependencies of a shared library that cannot be loaded; empty without ``ldd``."""
+    missing = []
+    for name, is_found in needed_libraries(library).items():
+        if not is_found:
             try:
-                ctypes.CDLL(name)  # one that is loaded already was found elsewhere
+                ctypes.CDLL(name)  # a library that is loaded already may come from a folder that ldd does not search
             except OSError:
-                lost.append(name)
-    return lost
+                missing.append(name)
+    return missing
 
 
-def needed(library: Path) -> dict[str, bool]:
-    """Return what a shared library needs, and whether the system's loader finds it; empty where there is no ``ldd``."""
+def needed_libraries(library: Path) -> dict[str, bool]:
+    """Return the dependencies of a shared library and whether the system's loader finds them; empty without ``ldd``."""
     english = os.environ | {"LC_ALL": "C"}
     try:
-        told = subprocess.run(
-            ["ldd", library], env=english, capture_output=True, text=True, timeout=_PATIENCE_S, check=False
+        ldd = subprocess.run(
+            ["ldd", library], env=english, capture_output=True, text=True, timeout=_LDD_TIMEOUT_S, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return {}
-    return {name: "not found" not in where for name, where in _NEEDED.findall(told.stdout)}
+    return {name: "not found" not in path for name, path in _LDD_LINE.findall(ldd.stdout)}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, Literal, get_args
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -11,15 +11,11 @@ from numpy.typing import NDArray
 from camrt import kernels
 from camrt.errors import UsageError
 from camrt.geometry import Placement
-from camrt.runtime.frames import Image
+from camrt.images import Image
+from camrt.runtime.maps.colormaps import COLORMAPS
 from camrt.runtime.maps.row_pool import RowPool
 
 Normalization = Literal["minmax", "relu_max", "range"]
-
-COLORMAPS: Final[dict[str, int]] = {
-    name: getattr(cv2, f"COLORMAP_{name.upper()}")
-    for name in ("turbo", "jet", "inferno", "magma", "viridis", "plasma", "hot", "bone")
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +55,7 @@ def colors(colormap: str) -> NDArray[np.uint8]:
     """Return the 256 colours of a colour map, cold to hot: uint8 (256, 3), BGR."""
     # Two explicit axes: OpenCV 5 reads a one-dimensional array as a row.
     ramp = np.arange(256, dtype=np.uint8).reshape(256, 1)
-    return np.ascontiguousarray(cv2.applyColorMap(ramp, COLORMAPS[colormap]).reshape(256, 3))
+    return np.ascontiguousarray(cv2.applyColorMap(ramp, getattr(cv2, f"COLORMAP_{colormap.upper()}")).reshape(256, 3))
 
 
 @lru_cache(maxsize=128)

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from camrt import kernels
 from camrt.errors import UsageError
 from camrt.geometry import Placement
-from camrt.runtime.frames import Image
-from camrt.runtime.maps.boxes import Box, boxes_of
+from camrt.images import Image
 from camrt.runtime.maps.decoder import MapDecoder
 from camrt.runtime.maps.overlay import OverlayStyle, paint
 
@@ -124,7 +123,7 @@ class Result:
         heat[y0:y1, x0:x1] = kernels.upsample(small, x1 - x0, y1 - y0, map_rect=self._map_rect(small))
         return heat
 
-    def boxes(self, class_id: int | None = None, threshold: float = 0.2) -> list[Box]:
+    def boxes(self, class_id: int | None = None, threshold: float = 0.2) -> list[kernels.Box]:
         """Return boxes around the warm regions of a class's map, largest region first.
 
         As in Zhou et al. 2016, section 3.2: the regions above ``threshold`` of the map's maximum; the first one is
@@ -140,7 +139,7 @@ class Result:
         if not 0.0 <= threshold < 1.0:
             raise UsageError(f"threshold={threshold} must be within [0, 1)")
         small = kernels.normalize(self.visible_cam(class_id), "minmax")
-        return boxes_of(small, self._map_rect(small), self.placement.seen, threshold)
+        return kernels.boxes(small, [threshold], self.placement.seen, self._map_rect(small))[0]
 
     def draw(
         self,

@@ -1,107 +1,115 @@
-"""Maps that stay calm from frame to frame: smoothed over time, and coloured over a range that is remembered."""
+"""Temporal filter of a stream's maps: smoothing, running value range, scene cuts."""
 
-from dataclasses import dataclass
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from camrt.runtime.frames import Frame, Image
-
-Map = NDArray[np.float32]
+from camrt.runtime.maps.result import Map, Result
 
 RANGE_HALF_LIFE_S: Final = 20.0
-"""In so many seconds the range comes half the way back to what there is to see: it takes minutes of an empty scene
-until its noise has all the colours."""
+"""In this time the range shrinks half the way to the present maps: after minutes of an empty scene its noise reaches
+all colours."""
 _CUT: Final = 40.0
-"""Grey levels that a picture changes by, on average, where another scene begins; a hand does less."""
-_THUMB: Final = (16, 9)
-_UNSEEN_S: Final = 1.0
-"""Where nobody looked for so long, nobody knows which frame was the first of another scene."""
+"""Mean change in grey levels between two frames that counts as a scene cut; a moving hand changes less."""
+_THUMBNAIL: Final = (16, 9)
 
 
-@dataclass(slots=True)
-class _Smoothed:
-    cam: Map
-    result_index: int
-    time_s: float
+class SceneDetector:
+    """Numbers the scenes of a stream. It sees every frame that the source gives, in order."""
+
+    def __init__(self) -> None:
+        self._thumbnail: NDArray[np.float32] | None = None
+        self._scene = 0
+
+    def observe(self, image: NDArray[np.uint8]) -> int:
+        """Return the number of the scene that a frame belongs to.
+
+        Args:
+            image: uint8 (H, W, 3), the next frame of the stream.
+        """
+        thumbnail = _thumbnail(image)
+        if self._thumbnail is not None and float(np.abs(thumbnail - self._thumbnail).mean()) > _CUT:
+            self._scene += 1
+        self._thumbnail = thumbnail
+        return self._scene
+
+    def interrupt(self) -> None:
+        """Begin a new scene with the next frame: the signal was lost, and the camera may have moved."""
+        if self._thumbnail is not None:
+            self._thumbnail = None
+            self._scene += 1
 
 
 class TemporalFilter:
-    """Remembers the maps of one stream.
+    """Filters the maps of one stream over time. It sees every result once, whether anyone watches or not.
 
-    A smoothed map is the mean of those before it, weighted by ``0.5 ** (age / half_life)``. The range reaches out to
-    a new extreme at once and comes back slowly; it is one for all classes, so that a class of which there is nothing
-    to see stays cold beside one that is there. Where another scene begins all of it begins anew, but the range.
+    The smoothed map is the mean of the maps so far, each weighted by ``0.5 ** (age / half_life)``. A class activation
+    map is linear in the network's map output, so the output itself is smoothed: any class can then be decoded, also
+    one that nobody has chosen before. The range is that of the drawn classes together, so that a class without
+    evidence stays cold beside one with it. It widens at once and shrinks slowly.
     """
 
     def __init__(self) -> None:
-        self._maps: dict[int, _Smoothed] = {}
+        self._scene = 0
+        self._maps: Map | None = None
+        self._time_s = 0.0
         self._range: tuple[float, float] | None = None
-        self._range_of = (-1, 0.0)  # number of the result it was last moved by, and its time
-        self._thumb: NDArray[np.float32] | None = None
-        self._looked_at = (0, 0.0)  # number and time of that frame
-        self._scene_since = 0
+        self._range_time_s = 0.0
 
-    def is_of_this_scene(self, frame: Frame, result_index: int) -> bool:
-        """Look at the frame that is to be shown and tell whether a result belongs to the scene on it.
+    def smooth(self, result: Result, scene: int, time_s: float, half_life_s: float) -> Result:
+        """Return the result with smoothed maps.
 
         Args:
-            frame: the next of the stream.
-            result_index: number of the frame that was classified.
+            result: the newest of the stream.
+            scene: number of the scene of the classified frame; a new one starts the mean again.
+            time_s: time of the classified frame, in seconds.
+            half_life_s: time in which the weight of a map halves, in seconds; 0 smooths nothing.
         """
-        thumb = _thumbnail(frame.image)
-        if self._thumb is not None and float(np.abs(thumb - self._thumb).mean()) > _CUT:
-            # What is drawn all the time is bare until the model has surely seen the new scene. After a long while any
-            # frame since then is taken to be of it: the classified one is a few before this, the cut is anywhere.
-            index, time_s = self._looked_at
-            self._scene_since = frame.index if frame.time_s - time_s < _UNSEEN_S else index + 1
-            self._maps.clear()
-        self._thumb = thumb
-        self._looked_at = (frame.index, frame.time_s)
-        return result_index >= self._scene_since
+        before = self._maps if scene == self._scene else None
+        self._scene = scene
+        if half_life_s == 0.0:
+            self._maps = None
+            return result
+        maps = result.decoder.decoded(result.maps)
+        if before is not None and before.shape == maps.shape:
+            # A clock may jump back: a result older than the one before counts as equally old.
+            keep = 0.5 ** (max(0.0, time_s - self._time_s) / half_life_s)
+            flat = cv2.addWeighted(_rows(before), keep, _rows(maps), 1.0 - keep, 0.0)
+            maps = np.asarray(flat, np.float32).reshape(maps.shape)
+        self._maps, self._time_s = maps, time_s
+        return result.with_maps(maps)
 
-    def smooth(self, class_id: int, cam: Map, result_index: int, time_s: float, half_life_s: float) -> Map:
-        """Return the smoothed map of a class.
+    def update_range(self, cams: Map, time_s: float) -> tuple[float, float]:
+        """Return the range of the stream after it has taken in the maps of one result.
 
         Args:
-            class_id: whose.
-            cam: float32 (h, w), the newest.
-            result_index: number of the frame it belongs to; the same one again changes nothing.
-            time_s: when that is shown, in seconds.
-            half_life_s: in this time the weight of a map halves; 0 smooths nothing.
-        """
-        before = self._maps.get(class_id)
-        if before is not None and before.result_index == result_index:
-            return before.cam
-        if before is not None and half_life_s > 0.0 and before.cam.shape == cam.shape:
-            # Clocks jump: what seems to be older than what was before it is as old.
-            keep = np.float32(0.5 ** (max(0.0, time_s - before.time_s) / half_life_s))
-            cam = keep * before.cam + (np.float32(1.0) - keep) * cam
-        self._maps[class_id] = _Smoothed(cam, result_index, time_s)
-        return cam
+            cams: float32 (k, h, w), the maps of the drawn classes, in logits per cell.
+            time_s: time of the classified frame, in seconds.
 
-    def widen(self, cam: Map, result_index: int, time_s: float) -> tuple[float, float]:
-        """Return the range of the stream, in logits per cell, after it has taken in a map."""
-        low, high = float(cam.min()), float(cam.max())
+        Returns: (low, high) in logits per cell, low < high.
+        """
+        low, high = float(cams.min()), float(cams.max())
         if not (np.isfinite(low) and np.isfinite(high)):
             return self._range or (0.0, 1.0)
         if self._range is not None:
             old_low, old_high = self._range
-            moved_by, moved_s = self._range_of
-            passed_s = max(0.0, time_s - moved_s) if result_index != moved_by else 0.0
-            keep = 0.5 ** (passed_s / RANGE_HALF_LIFE_S)
+            keep = 0.5 ** (max(0.0, time_s - self._range_time_s) / RANGE_HALF_LIFE_S)
             low = min(low, low + keep * (old_low - low))
             high = max(high, high + keep * (old_high - high))
-        if result_index != self._range_of[0]:
-            self._range_of = (result_index, time_s)
+        self._range_time_s = time_s
         self._range = (low, max(high, float(np.nextafter(np.float32(low), np.float32(np.inf)))))
         return self._range
 
 
-def _thumbnail(image: Image) -> NDArray[np.float32]:
-    """Return a picture so small that only the scene is in it: float32 (9, 16), grey levels."""
-    step_y, step_x = (max(1, side // 64) for side in image.shape[:2])  # every pixel would cost more than it tells
-    small = cv2.resize(np.ascontiguousarray(image[::step_y, ::step_x]), _THUMB, interpolation=cv2.INTER_AREA)
+def _rows(maps: Map) -> Map:
+    """Return maps as a matrix, for OpenCV: (C, h, w) -> (C, h * w)."""
+    return maps.reshape(maps.shape[0], -1)
+
+
+def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return an image so small that only the scene is left: float32 (9, 16), grey levels."""
+    step_y, step_x = (max(1, side // 64) for side in image.shape[:2])  # a sparse grid: one pixel in 480 at 1080p
+    small = cv2.resize(np.ascontiguousarray(image[::step_y, ::step_x]), _THUMBNAIL, interpolation=cv2.INTER_AREA)
     return np.asarray(small.mean(axis=2), np.float32)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from camrt.errors import UsageError
-from camrt.runtime.frames import Image
+from camrt.images import Image
 from camrt.runtime.render.letterbox import fit_into
 
 

@@ -1,71 +1,155 @@
-"""What the person at the window has chosen to see; keys change it while frames are drawn."""
+"""Display settings: how maps are drawn on frames."""
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
 
-from camrt.runtime.maps.overlay import COLORMAPS, OverlayStyle
+from camrt.errors import UsageError
+from camrt.runtime.maps.colormaps import COLORMAPS
 
-if TYPE_CHECKING:
-    from camrt.runtime.maps.result import Result
+NORMALIZATIONS: Final = ("shared", "minmax", "relu_max", "running")
+SMOOTH_LIVE_S: Final = 0.2
+"""Half-life of the smoothing of live streams by default, in seconds."""
 
-KEYS = {
-    "q": "quit",
-    "space": "pause",
-    "c": "next class",
-    "m": "next colour map",
-    "s": "save a snapshot",
-    "?": "show or hide this list",
-}
-
-# How many of the best classes the key `c` goes through.
-_RANKS = 5
+Kind = Literal["classes", "share", "seconds", "flag", "choice"]
 
 
-@dataclass(slots=True)
-class View:
-    """The choices; the drawing thread reads them for each frame, the keys set them in between."""
+def _setting(default: Any, kind: Kind, label: str, help_text: str, choices: tuple[str, ...] = ()) -> Any:
+    """Describe a setting once; flags, TOML keys, API fields and the controls of the page come from it."""
+    return field(default=default, metadata={"kind": kind, "label": label, "help": help_text, "choices": choices})
 
-    style: OverlayStyle
-    classes: tuple[int, ...] = ()
-    """Numbers of the classes to explain side by side; empty: the class of rank `rank`."""
-    rank: int = 0
-    """0 explains the best class, 1 the second best, and so on."""
-    smooth_s: float = 0.0
-    """Half-life of the mean over time that is drawn, in seconds; 0: each map by itself."""
-    running_range: bool = False
-    """True: colours stand for the same numbers from frame to frame, over a remembered range; see `TemporalFilter`."""
-    fade: bool = False
-    """True: the opacity is that of the style times the score, so that what is not believed is not painted."""
-    boxes: bool = False
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisplaySettings:
+    """One consistent set of display settings. A change replaces the whole object (`SettingsStore`).
+
+    Each field is a flag ``--name`` of the command line, a key of the TOML file, a field of the API and a control of
+    the page.
+    """
+
+    classes: tuple[int, ...] = _setting(
+        (), "classes", "Classes", "draw the maps of these classes side by side; default: the class with the best score"
+    )
+    """Numbers of the classes whose maps are drawn side by side; empty: the class with the best score."""
+    colormap: str = _setting(
+        "turbo", "choice", "Colours", f"colour map: {', '.join(COLORMAPS)} (default turbo)", tuple(COLORMAPS)
+    )
+    """One of `COLORMAPS`."""
+    alpha: float = _setting(0.5, "share", "Opacity", "opacity of the heat, 0 to 1 (default 0.5)")
+    """Share of the colour in the blend, 0 (frame only) to 1 (colour only)."""
+    alpha_by_value: bool = _setting(
+        False, "flag", "Opacity grows with the heat", "let the opacity grow with the heat; cold areas keep their pixels"
+    )
+    """True: the opacity grows with the heat, from 0 to ``alpha``, so that cold areas keep the camera's pixels."""
+    threshold: float = _setting(
+        0.0, "share", "Threshold", "leave pixels unchanged where the heat is below this share, 0 to 1 (default 0)"
+    )
+    """Heat below this share of the range keeps the camera's pixels, 0 (none) to 1."""
+    boxes: bool = _setting(False, "flag", "Boxes", "draw boxes around the warm regions")
     """Draw boxes around the warm regions of each map."""
-    paused: bool = False
-    help: bool = False
-    quit: bool = False
-    snapshot: bool = False
-    """A snapshot was asked for and not taken yet."""
+    normalize: str = _setting(
+        "shared",
+        "choice",
+        "Value range",
+        "shared (default): one range for all maps of a frame; minmax: each map its own; relu_max: 0 to its maximum; "
+        "running (default of live streams): a range over time; or LOW,HIGH in logits per cell",
+        NORMALIZATIONS,
+    )
+    """One of `NORMALIZATIONS`, or ``LOW,HIGH``: logits per cell of the coldest and the hottest colour."""
+    smooth: float = _setting(
+        0.0,
+        "seconds",
+        "Smoothing",
+        f"half-life of the mean over time, in seconds (default: live streams {SMOOTH_LIVE_S:g}, else 0)",
+    )
+    """Half-life of the mean of the maps over time, in seconds; 0 draws each map by itself."""
+    fade: bool = _setting(False, "flag", "Opacity follows the score", "scale the opacity by the class score")
+    """True: the opacity is multiplied by the class's score."""
 
-    def explained(self, result: "Result") -> tuple[int, ...]:
-        """Return the numbers of the classes whose maps are shown of a result, from left to right."""
-        return self.classes or (result.top(self.rank + 1)[-1][0],)
+    def __post_init__(self) -> None:
+        if self.colormap not in COLORMAPS:
+            raise UsageError(f"no colour map {self.colormap!r}; known: {', '.join(COLORMAPS)}")
+        for name in ("alpha", "threshold"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise UsageError(f"{name}={getattr(self, name)} must be within [0, 1]")
+        if not 0.0 <= self.smooth < math.inf:
+            raise UsageError(f"smooth={self.smooth:g} must be a half-life in seconds, 0 or more")
+        self.fixed_range()
 
-    def take(self, other: "View") -> None:
-        """Take over what another one draws; its pause and the like stay with it."""
-        self.style, self.classes, self.boxes = other.style, other.classes, other.boxes
-        self.smooth_s, self.running_range, self.fade = other.smooth_s, other.running_range, other.fade
+    @classmethod
+    def defaults(cls, *, live: bool) -> "DisplaySettings":
+        """Return the defaults: those of live streams are calm over time, those of files treat each frame alone."""
+        return cls(normalize="running", smooth=SMOOTH_LIVE_S) if live else cls()
 
-    def press(self, key: str) -> None:
-        """Do what a key of `KEYS` stands for; other keys do nothing."""
-        if key in ("q", "esc"):
-            self.quit = True
-        elif key == "space":
-            self.paused = not self.paused
-        elif key == "c":
-            self.rank = (self.rank + 1) % _RANKS
-        elif key == "m":
-            names = list(COLORMAPS)
-            following = names[(names.index(self.style.colormap) + 1) % len(names)]
-            self.style = replace(self.style, colormap=following)
-        elif key == "s":
-            self.snapshot = True
-        elif key == "?":
-            self.help = not self.help
+    def fixed_range(self) -> tuple[float, float] | None:
+        """Return the range that ``normalize`` fixes, in logits per cell; None for a name of `NORMALIZATIONS`.
+
+        Raises:
+            UsageError: it is neither.
+        """
+        if self.normalize in NORMALIZATIONS:
+            return None
+        try:
+            low, high = (float(number) for number in self.normalize.split(","))
+        except ValueError:
+            raise UsageError(
+                f"normalize={self.normalize!r}: write {', '.join(NORMALIZATIONS)}, or two numbers, as in "
+                "--normalize=-2,10"
+            ) from None
+        if not -math.inf < low < high < math.inf:
+            raise UsageError(f"normalize={self.normalize!r} must be two finite numbers, the first less than the second")
+        return low, high
+
+    def check(self, classes: int, *, probabilities: bool) -> None:
+        """Check the settings against a model.
+
+        Args:
+            classes: number of classes of the model.
+            probabilities: the model's scores are probabilities, not logits.
+
+        Raises:
+            UsageError: a setting does not fit the model.
+        """
+        for number in self.classes:
+            if not 0 <= number < classes:
+                raise UsageError(f"no class {number}; the model has 0 to {classes - 1}")
+        if self.fade and not probabilities:
+            raise UsageError("fade needs scores from 0 to 1; the scores of this model are logits")
+
+
+class SettingsStore:
+    """The current display settings of a session. Any thread may read or update them."""
+
+    def __init__(self, initial: DisplaySettings, check: Callable[[DisplaySettings], None] | None = None) -> None:
+        """Keep the initial settings.
+
+        Args:
+            initial: the settings to start with.
+            check: raises UsageError for settings that do not fit the model; None: all do.
+        """
+        self._check = check or (lambda settings: None)
+        self._check(initial)
+        self._lock = threading.Lock()
+        self._current = initial
+        self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def current(self) -> DisplaySettings:
+        """The settings of now; read them once a frame."""
+        return self._current
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` after each change, in the thread that made it."""
+        self._listeners.append(listener)
+
+    def update(self, **changes: Any) -> DisplaySettings:
+        """Replace some settings, all of them or none; returns the new settings. Raises: UsageError."""
+        with self._lock:
+            wanted = replace(self._current, **changes)
+            self._check(wanted)
+            self._current = wanted
+        for listener in self._listeners:
+            listener()
+        return wanted

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from camrt.runtime.frames import Image
+from camrt.images import Image
 
 
 def fit_into(image: Image, place: Image) -> None:

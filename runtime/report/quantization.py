@@ -11,7 +11,7 @@ import numpy as np
 from camrt.export.quantize.fidelity import PictureFidelity, badness, by_class
 from camrt.export.quantize.quantize import QuantizationReport
 from camrt.geometry import place
-from camrt.runtime.frames import Image
+from camrt.images import Image
 from camrt.runtime.inference.model import Model
 from camrt.runtime.maps.overlay import OverlayStyle, paint
 

@@ -1,9 +1,9 @@
-"""The live picture in a browser. Needs the extra ``serve``: FastAPI and Uvicorn.
+"""Live view in a browser. Needs the extra ``serve``: FastAPI and Uvicorn.
 
-    pipelines --Hub--> Publisher --Channel--> viewers
+    pipelines --Hub--> Publisher --Broadcast--> viewers
 
-A `Hub` keeps the newest result of each camera, the `Publisher` draws and encodes it once for all who watch, and the
-`Server` brings it to them.
+The hub keeps the newest item of each stream. The publisher draws and encodes it once for all viewers. The server
+sends it to them.
 """
 
 from importlib.util import find_spec
@@ -14,7 +14,6 @@ for _name in ("fastapi", "uvicorn"):
     if find_spec(_name) is None:
         raise MissingExtra(f"the browser view needs {_name}, which is not installed: pip install 'camrt[serve]'")
 
-from camrt.runtime.serve.hub import Hub  # noqa: E402 - needs the extra
-from camrt.runtime.serve.server import Server  # noqa: E402
+from camrt.runtime.serve.server import Server  # noqa: E402 - needs the extra
 
-__all__ = ["Hub", "Server"]
+__all__ = ["Server"]

@@ -42,7 +42,7 @@ _ENTER: Final = (
 )
 
 
-class Guard:
+class AccessControl:
     """Lets a request through to ``app``, or answers it.
 
     A page of somebody else must not reach this server by the browser of somebody who may: not by a name that leads here

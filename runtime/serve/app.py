@@ -1,4 +1,4 @@
-"""The routes: the page, the streams, the API."""
+"""Routes of the server: page, streams, API."""
 
 import io
 import json
@@ -10,15 +10,18 @@ import numpy as np
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
 
 from camrt import __version__
 from camrt.errors import UsageError
-from camrt.runtime.frames import Rendered
+from camrt.runtime.frames import StreamItem
+from camrt.runtime.record import TOP
+from camrt.runtime.render.renderer import Renderer
 from camrt.runtime.serve import schemas, stream
-from camrt.runtime.serve.hub import Camera, Hub
 from camrt.runtime.serve.metrics import CONTENT_TYPE, metrics
-from camrt.runtime.serve.publisher import Publisher, jpeg
+from camrt.runtime.serve.publisher import Publisher, jpeg, shown_now
 from camrt.runtime.serve.settings import Change, Settings, change, settings_of
+from camrt.runtime.stream.hub import Hub
 
 _PAGE: Final = Path(__file__).parent / "page"
 _PAGES: Final = {"/": "index.html", "/api": "api.html"}
@@ -28,11 +31,11 @@ Number = Annotated[int, Query(ge=0, description="Number of the camera, 0 first."
 
 
 def make_app(hub: Hub, publisher: Publisher) -> FastAPI:
-    """Return the application, without the guard that belongs before it."""
+    """Return the application, without the access control in front of it."""
     app = FastAPI(
         title="camrt",
         version=__version__,
-        description="What the cameras of this camrt see, and where the classifier looks.",
+        description="Results of the cameras of this camrt, and where the classifier looks.",
         docs_url=None,  # FastAPI's own pages load their scripts from elsewhere
         redoc_url=None,
     )
@@ -42,8 +45,8 @@ def make_app(hub: Hub, publisher: Publisher) -> FastAPI:
 
     async def refuse_input(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        # What came is not told back: JSON, as Python reads it, holds numbers and characters that cannot be sent. The
-        # name of a field can, escaped.
+        # The input is not repeated: Python's JSON reader accepts numbers and characters that cannot be sent back.
+        # Field names are sent, escaped.
         reasons = [{key: one[key] for key in ("type", "loc", "msg")} for one in error.errors()]
         return Response(json.dumps({"detail": reasons}), 422, media_type="application/json")
 
@@ -56,7 +59,7 @@ def make_app(hub: Hub, publisher: Publisher) -> FastAPI:
 
 
 def _add_page(app: FastAPI) -> None:
-    """Serve the files of the page, read once: nothing in a request names a file."""
+    """Serve the files of the page, read once: no request names a file."""
     paths = {name: path for path, name in _PAGES.items()}
     for file in sorted(_PAGE.iterdir()):
         _add_file(app, paths.get(file.name, f"/{file.name}"), file)
@@ -73,33 +76,38 @@ def _add_file(app: FastAPI, path: str, file: Path) -> None:
 
 def _add_streams(app: FastAPI, hub: Hub, publisher: Publisher) -> None:
     @app.get("/stream", tags=["streams"], response_class=Response)
-    async def pictures(camera: int | Literal["all"] = 0) -> Response:
-        """JPEG pictures as they come: multipart/x-mixed-replace; each has its frame's number as a comment."""
+    async def images(camera: int | Literal["all"] = 0) -> Response:
+        """JPEG images as they come: multipart/x-mixed-replace; each has its frame's number as a comment."""
         if camera == "all":
-            return stream.pictures(publisher.mosaic)
-        hub.camera(camera)
-        return stream.pictures(publisher.pictures[camera])
+            return stream.images(publisher.mosaic)
+        hub.stream(camera)
+        return stream.images(publisher.images[camera])
 
     @app.get("/events", tags=["streams"], response_class=Response)
     async def events() -> Response:
-        """Server-sent events, each with an Event as JSON: what is on the newest pictures of all cameras."""
+        """Server-sent events, each an Event as JSON: the results on the newest images of all cameras."""
         return stream.events(publisher.events)
 
-    @app.get("/metrics", tags=["watching over it"], response_class=Response)
+    @app.get("/metrics", tags=["monitoring"], response_class=Response)
     def prometheus() -> Response:
         """Counters in the text format of Prometheus."""
         return Response(metrics(hub, publisher.viewers), media_type=CONTENT_TYPE)
 
-    @app.get("/healthz", tags=["watching over it"])
-    def health() -> dict[str, str]:
-        """Answer while the process works; needs no token. Whether cameras have a signal is in the metrics."""
-        return {"status": "ok"}
+    @app.get("/healthz", tags=["monitoring"])
+    def health() -> Response:
+        """Answer 200 while every camera with a signal gives frames, else 503 with the names; needs no token.
+
+        A camera without a signal is not an error here: it is reconnected. The metrics tell about it.
+        """
+        stalled = [one.name for one in hub.streams if one.status().state == "stalled"]
+        status = {"status": "stalled", "cameras": stalled} if stalled else {"status": "ok"}
+        return JSONResponse(status, 503 if stalled else 200)
 
 
 def _add_api(app: FastAPI, hub: Hub, publisher: Publisher) -> None:
     @app.get("/api/state", tags=["api"])
     def state() -> schemas.State:
-        """Model, settings, and how each camera does."""
+        """Model, settings, and the state of each camera."""
         return schemas.state(hub, publisher.viewers)
 
     @app.get("/api/labels", tags=["api"])
@@ -108,45 +116,48 @@ def _add_api(app: FastAPI, hub: Hub, publisher: Publisher) -> None:
         return list(hub.model.labels)
 
     @app.get("/api/result", tags=["api"])
-    def result(camera: Number = 0, top: Annotated[int, Query(ge=1, le=_MOST_TOP)] = schemas.TOP) -> schemas.Seen:
-        """What is seen now."""
-        return schemas.seen(camera, _shown(hub.camera(camera)), top)
+    def result(camera: Number = 0, top: Annotated[int, Query(ge=1, le=_MOST_TOP)] = TOP) -> schemas.Seen:
+        """The newest result."""
+        return schemas.seen(camera, *_shown(hub, camera), top)
 
     @app.get("/api/snapshot.jpg", tags=["api"], response_class=Response)
     def snapshot(camera: Number = 0) -> Response:
-        """The picture as it is shown now, in its own size."""
-        taken = hub.camera(camera).draw(lambda drawn: (drawn.frame.index, jpeg(drawn.image, drawn.frame.index)))
-        if taken is None:
-            raise HTTPException(404, "no frame has come yet")
-        name = f"camrt-{camera}-{taken[0]}.jpg"
-        return Response(taken[1], media_type="image/jpeg", headers=_download(name))
+        """The image as it is shown now, in its own size."""
+        item, _ = _shown(hub, camera)
+        renderer = Renderer(hud=False, provider=None, threads=1)
+        image = jpeg(renderer.render(item, hub.settings.current).image, item.frame.index)
+        renderer.close()
+        name = f"camrt-{camera}-{item.frame.index}.jpg"
+        return Response(image, media_type="image/jpeg", headers=_download(name))
 
     @app.get("/api/map.npy", tags=["api"], response_class=Response)
     def raw_map(camera: Number = 0, class_id: Annotated[int | None, Query(ge=0)] = None) -> Response:
-        """The class activation map, float32 (h, w) in logits per cell, as a NumPy file; of the best one by default."""
-        shown = _shown(hub.camera(camera))
-        if shown.result is None:
-            raise HTTPException(404, f"there is no map while there is no signal: {shown.frame.lost}")
+        """The drawn class activation map, of the best class by default, as a NumPy file.
+
+        float32 (h, w) in logits per cell, smoothed over time and not normalised.
+        """
+        item, _ = _shown(hub, camera)
+        if item.result is None:
+            raise HTTPException(404, f"there is no map while there is no signal: {item.frame.lost}")
         file = io.BytesIO()
-        np.save(file, shown.result.cam(class_id), allow_pickle=False)
-        name = f"camrt-{camera}-{shown.result_index}.npy"
+        np.save(file, item.result.cam(class_id), allow_pickle=False)
+        name = f"camrt-{camera}-{item.result_index}.npy"
         return Response(file.getvalue(), media_type="application/octet-stream", headers=_download(name))
 
-    @app.get("/api/settings", tags=["api"])
-    def settings() -> Settings:
-        """What is drawn."""
-        return settings_of(hub.view)
+    @app.get("/api/settings", tags=["api"], response_model=Settings)
+    def settings() -> BaseModel:
+        """The display settings."""
+        return settings_of(hub)
 
-    @app.patch("/api/settings", tags=["api"])
-    def change_settings(wanted: Change) -> Settings:
-        """Change what is drawn, for all viewers; what is left out stays."""
-        change(hub.view, hub.model, wanted)
-        hub.tell()
-        return settings_of(hub.view)
+    @app.patch("/api/settings", tags=["api"], response_model=Settings)
+    def change_settings(wanted: Change) -> BaseModel:  # type: ignore[valid-type] # made by pydantic.create_model
+        """Change display settings, for all viewers and recorders; omitted fields stay."""
+        change(hub, wanted)
+        return settings_of(hub)
 
 
-def _shown(camera: Camera) -> Rendered:
-    shown = camera.described()
+def _shown(hub: Hub, camera: int) -> tuple[StreamItem, tuple[int, ...]]:
+    shown = shown_now(hub, camera)
     if shown is None:
         raise HTTPException(404, "no frame has come yet")
     return shown

@@ -1,24 +1,24 @@
-"""From the thread that publishes to the viewers, who live in the server's event loop."""
+"""Broadcast of messages from the publishing thread to subscribers in the server's event loop."""
 
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-class Viewer:
-    """Somebody who watches a channel. Only the event loop touches it."""
+class Subscriber:
+    """One subscriber of a broadcast. Only the event loop touches it."""
 
     def __init__(self) -> None:
         self._news = asyncio.Event()
         self._newest: bytes | None = None
 
-    def give(self, message: bytes | None) -> None:
-        """Replace what was not taken yet; None only wakes `take`."""
+    def put(self, message: bytes | None) -> None:
+        """Replace a message that was not taken yet; None only wakes `take`."""
         self._newest = message or self._newest
         self._news.set()
 
     async def take(self, timeout_s: float) -> bytes | None:
-        """Wait for the newest message, and return it; None after ``timeout_s``, or when woken without one."""
+        """Wait for the newest message and return it; None after ``timeout_s``, or when woken without one."""
         try:
             await asyncio.wait_for(self._news.wait(), timeout_s)
         except TimeoutError:
@@ -28,55 +28,55 @@ class Viewer:
         return message
 
 
-class Channel:
-    """Messages that many watch; each viewer gets the newest when it is ready for it, and holds no other."""
+class Broadcast:
+    """Messages for many subscribers. A slow subscriber skips messages; at most one is buffered for it."""
 
-    def __init__(self, most: int, arrived: Callable[[], None]) -> None:
-        """Make a channel that nobody watches.
+    def __init__(self, most: int, on_arrival: Callable[[], None]) -> None:
+        """Make a broadcast without subscribers.
 
         Args:
-            most: viewers at once.
-            arrived: called when a viewer comes, who is to get a message soon.
+            most: most subscribers at once.
+            on_arrival: called when a subscriber comes, so that it gets a message soon.
         """
         self.most = most
         self.closed = False
         self.fresh = False
-        """A viewer came who has got nothing yet; whoever publishes sets it back."""
-        self._arrived = arrived
-        self._viewers: set[Viewer] = set()
+        """A subscriber has come that has got no message yet; the publisher resets it."""
+        self._on_arrival = on_arrival
+        self._subscribers: set[Subscriber] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def watched(self) -> int:
-        """How many watch."""
-        return len(self._viewers)
+        """Number of subscribers."""
+        return len(self._subscribers)
 
     @contextmanager
-    def watch(self) -> Iterator[Viewer]:
-        """Be a viewer, in the event loop; the caller has looked whether there is room."""
+    def subscribe(self) -> Iterator[Subscriber]:
+        """Subscribe, in the event loop; the caller has checked that there is room."""
         self._loop = asyncio.get_running_loop()
-        viewer = Viewer()
-        self._viewers.add(viewer)
+        subscriber = Subscriber()
+        self._subscribers.add(subscriber)
         self.fresh = True
-        self._arrived()
+        self._on_arrival()
         try:
-            yield viewer
+            yield subscriber
         finally:
-            self._viewers.remove(viewer)
+            self._subscribers.remove(subscriber)
 
     def publish(self, message: bytes) -> None:
-        """Give a message to all viewers, from any thread."""
+        """Send a message to all subscribers, from any thread."""
         self._in_loop(message)
 
     def close(self) -> None:
-        """Let the viewers go, from any thread."""
+        """Release all subscribers, from any thread."""
         self.closed = True
         self._in_loop(None)
 
     def _in_loop(self, message: bytes | None) -> None:
-        def give() -> None:
-            for viewer in self._viewers:
-                viewer.give(message)
+        def put() -> None:
+            for subscriber in self._subscribers:
+                subscriber.put(message)
 
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(give)
+            self._loop.call_soon_threadsafe(put)

@@ -1,8 +1,8 @@
-"""The counters in the text format of Prometheus, version 0.0.4."""
+"""Counters in the text format of Prometheus, version 0.0.4."""
 
 from collections.abc import Iterable, Iterator
 
-from camrt.runtime.serve.hub import Hub
+from camrt.runtime.stream.hub import Hub
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -10,30 +10,33 @@ _Sample = tuple[dict[str, str], float]
 
 
 def metrics(hub: Hub, viewers: int) -> str:
-    """Return all metrics, a family after the other."""
+    """Return all metrics, family by family."""
     every = [
-        ({"camera": str(number), "name": camera.name}, camera.numbers()) for number, camera in enumerate(hub.cameras)
+        ({"camera": str(number), "name": stream.name}, stream.status()) for number, stream in enumerate(hub.streams)
     ]
     labels = hub.model.labels
     lines = [
         *_family(
-            "camrt_up", "gauge", "1 while a camera has a signal.", ((c, float(n.state == "live")) for c, n in every)
+            "camrt_up", "gauge", "1 while a camera gives frames.", ((c, float(n.state == "live")) for c, n in every)
         ),
         *_family("camrt_frames_total", "counter", "Frames drawn.", ((c, n.frames) for c, n in every)),
         *_family("camrt_classified_total", "counter", "Frames classified.", ((c, n.classified) for c, n in every)),
         *_family(
             "camrt_dropped_frames_total",
             "counter",
-            "Frames of a live source that nobody had time for.",
+            "Frames of a live source that were dropped to stay live.",
             ((c, n.dropped) for c, n in every),
         ),
         *_family(
-            "camrt_reconnects_total", "counter", "How often a signal came back.", ((c, n.reconnects) for c, n in every)
+            "camrt_reconnects_total",
+            "counter",
+            "Times that a signal came back.",
+            ((c, n.reconnects) for c, n in every),
         ),
         *_family(
             "camrt_frame_age_seconds",
             "gauge",
-            "Seconds since the newest frame was drawn.",
+            "Seconds since the newest frame.",
             ((c, n.age_s) for c, n in every if n.age_s is not None),
         ),
         *_family(
@@ -45,7 +48,7 @@ def metrics(hub: Hub, viewers: int) -> str:
         *_family(
             "camrt_stage_seconds",
             "gauge",
-            "Seconds that each stage took for the newest frame.",
+            "Seconds of each stage for the newest frame.",
             ((c | {"stage": stage}, ms / 1e3) for c, n in every for stage, ms in n.stages_ms.items()),
         ),
         *_family(
@@ -54,7 +57,7 @@ def metrics(hub: Hub, viewers: int) -> str:
             "Classified frames by their best class.",
             ((c | {"class": labels[k]}, count) for c, n in every for k, count in sorted(n.classes.items())),
         ),
-        *_family("camrt_viewers", "gauge", "Who watches pictures.", [({}, viewers)]),
+        *_family("camrt_viewers", "gauge", "Viewers of images.", [({}, viewers)]),
     ]
     return "\n".join(lines) + "\n"
 

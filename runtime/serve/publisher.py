@@ -1,42 +1,44 @@
-"""Draws and encodes for those who watch: once for all of them, and only while there are any."""
+"""Publisher of images and events for browsers."""
 
 import threading
 import time
-from functools import partial
 from typing import Final
 
 import cv2
 import numpy as np
 
-from camrt.runtime.frames import Image, Rendered
+from camrt.images import Image
+from camrt.runtime.frames import Rendered, StreamItem
 from camrt.runtime.render.mosaic import Mosaic, grid
-from camrt.runtime.serve.broadcast import Channel
-from camrt.runtime.serve.hub import Hub
+from camrt.runtime.render.renderer import shown_classes
+from camrt.runtime.serve.broadcast import Broadcast
 from camrt.runtime.serve.schemas import event
+from camrt.runtime.stream.hub import Hub
+from camrt.runtime.stream.hub_viewer import HubViewer
 
 NEXT_PART: Final = b"\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n"
-"""Between two pictures. It follows each at once: Chromium shows a picture only when it has read the head of the next
-(crbug.com/527446). So there can be nothing in it about the picture, no length and no number."""
+"""Separator between two images. It follows each image at once, because Chromium shows an image only after it has read
+the header of the next part (crbug.com/527446). So it cannot hold the length or number of an image."""
 VIEWERS: Final = 32
-"""Who may watch one camera at once; as many may follow the numbers. The server's connections are limited, too."""
+"""Most viewers of one camera, and most followers of the events. The server limits its connections, too."""
 
 _QUALITY: Final = 80
 _WIDEST: Final = 1920
-"""Pixels: what is wider is made smaller for the stream, which no screen would show; a snapshot keeps its size."""
+"""Pixels: wider images are shrunk for the stream, since few screens show more; a snapshot keeps its size."""
 _TILE_WIDTH: Final = 640
 _SHORTEST_S: Final = 1 / 60
-"""Between two pictures: a file that is read faster need not be watched faster."""
+"""Seconds between two images, at least: a file that is read faster is not shown faster."""
 _MOSAIC_S: Final = 1 / 31
-"""Between two mosaics; a little less than a camera's 30 frames a second."""
-_PATIENCE_S: Final = 0.5
+"""Seconds between two mosaics, at least; a little less than the period of 30 fps."""
+_POLL_S: Final = 0.5
 
 
 def jpeg(image: Image, frame: int | None = None) -> bytes:
-    """Encode a picture.
+    """Encode an image as JPEG.
 
     Args:
         image: uint8 (H, W, 3) BGR.
-        frame: number that is written into it, as the comment ``frame N``.
+        frame: number to write into it, as the comment ``frame N``.
     """
     data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
     if frame is None:
@@ -46,89 +48,102 @@ def jpeg(image: Image, frame: int | None = None) -> bytes:
 
 
 class Publisher:
-    """A thread that publishes pictures on ``pictures`` and what there is to say of them on ``events``."""
+    """A thread that publishes images and events. It draws and encodes once for all viewers, while there are any."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self.pictures = [Channel(VIEWERS, hub.tell) for _ in hub.cameras]
-        """One channel a camera."""
-        self.mosaic = Channel(VIEWERS, hub.tell) if len(hub.cameras) > 1 else self.pictures[0]
-        """All cameras in one picture."""
-        self.events = Channel(VIEWERS, hub.tell)
-        self._last: list[tuple[Rendered | None, object]] = [(None, None)] * len(hub.cameras)
-        self._drawn: list[Rendered | None] = [None] * len(hub.cameras)
-        columns, rows = grid(len(hub.cameras))
+        self.images = [Broadcast(VIEWERS, hub.notify) for _ in hub.streams]
+        """One broadcast for each camera."""
+        self.mosaic = Broadcast(VIEWERS, hub.notify) if len(hub.streams) > 1 else self.images[0]
+        """All cameras in one image."""
+        self.events = Broadcast(VIEWERS, hub.notify)
+        self._viewer = HubViewer(hub, hud=False)
+        self._drawn: list[Rendered | None] = [None] * len(hub.streams)
+        columns, rows = grid(len(hub.streams))
         width = min(_TILE_WIDTH, _WIDEST // columns)
-        self._sheet = Mosaic([camera.name for camera in hub.cameras], (columns * width, rows * (width * 3 // 4)))
-        self._stale = set(range(len(hub.cameras)))  # whose place shows what was
-        self._sheet_s = 0.0  # when the mosaic was last made
+        self._mosaic = Mosaic([stream.name for stream in hub.streams], (columns * width, rows * (width * 3 // 4)))
+        self._stale = set(range(len(hub.streams)))  # cameras whose place in the mosaic shows an older image
+        self._mosaic_s = 0.0  # time of the last mosaic
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="camrt-publisher", daemon=True)
         self._thread.start()
 
     @property
     def viewers(self) -> int:
-        """Who watches pictures, all cameras together."""
-        channels = {id(channel): channel for channel in [*self.pictures, self.mosaic]}
-        return sum(channel.watched for channel in channels.values())
+        """Number of viewers of images, all cameras together."""
+        broadcasts = {id(broadcast): broadcast for broadcast in [*self.images, self.mosaic]}
+        return sum(broadcast.watched for broadcast in broadcasts.values())
 
     def close(self) -> None:
-        """Let all viewers go and end the thread."""
+        """Disconnect all viewers and end the thread."""
         self._closed = True
-        for channel in (*self.pictures, self.mosaic, self.events):
-            channel.close()
-        self._hub.tell()
+        for broadcast in (*self.images, self.mosaic, self.events):
+            broadcast.close()
+        self._hub.notify()
         self._thread.join()
+        self._viewer.close()
 
     def _run(self) -> None:
         seen = 0
         while not self._closed:
-            seen = self._hub.wait(seen, _PATIENCE_S)
+            seen = self._hub.wait(seen, _POLL_S)
             if self.viewers or self.events.watched:
                 start = time.monotonic()
                 self._publish()
                 time.sleep(max(0.0, _SHORTEST_S - (time.monotonic() - start)))
 
     def _publish(self) -> None:
-        changed = [self._changed(number) for number in range(len(self._hub.cameras))]
-        for number, channel in enumerate(self.pictures):
-            if channel.watched and (changed[number] or channel.fresh):
-                channel.fresh = False
-                part = self._hub.cameras[number].draw(partial(self._encode, number))
-                if part is not None:
-                    channel.publish(part)
-        self._stale |= {number for number, one in enumerate(changed) if one}
-        if self.mosaic is not self.pictures[0] and self.mosaic.watched and (self._stale or self.mosaic.fresh):
-            now_s = time.monotonic()
-            if now_s - self._sheet_s >= _MOSAIC_S:  # cameras do not keep step: each would make it anew
-                self._sheet_s = now_s
-                self.mosaic.fresh = False
-                for number in self._stale:
-                    self._hub.cameras[number].draw(partial(self._place, number))
-                self._stale.clear()
-                self.mosaic.publish(jpeg(self._sheet.copy()) + NEXT_PART)
+        for number, broadcast in enumerate(self.images):
+            changed = self._viewer.changed(number)
+            if changed:
+                self._stale.add(number)
+            if broadcast.watched and (changed or broadcast.fresh):
+                broadcast.fresh = False
+                if (rendered := self._draw(number)) is not None:
+                    broadcast.publish(_encode(rendered))
+        if self.mosaic is not self.images[0] and self.mosaic.watched and (self._stale or self.mosaic.fresh):
+            self._publish_mosaic()
         if self.events.watched:
             self.events.fresh = False
-            self.events.publish(b"data: " + event(self._hub, self._drawn, self.viewers) + b"\n\n")
+            self.events.publish(b"data: " + event(self._hub, self._described(), self.viewers) + b"\n\n")
 
-    def _changed(self, number: int) -> bool:
-        """Return whether a camera would be drawn otherwise than it was."""
-        view, camera = self._hub.view, self._hub.cameras[number]
-        now = camera.shown, (view.style, view.classes, view.rank, view.boxes)
-        before, self._last[number] = self._last[number], now
-        changed = now[0] is not before[0] or now[1] != before[1]
-        if changed:
-            self._drawn[number] = camera.described()
-        return changed
+    def _publish_mosaic(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._mosaic_s < _MOSAIC_S:  # cameras are not in step: each would publish a mosaic of its own
+            return
+        self._mosaic_s = now_s
+        self.mosaic.fresh = False
+        for number in self._stale:
+            if (rendered := self._draw(number)) is not None:
+                self._mosaic.put(number, rendered.image)
+        self._stale.clear()
+        self.mosaic.publish(jpeg(self._mosaic.image) + NEXT_PART)
 
-    def _encode(self, number: int, drawn: Rendered) -> bytes:
-        self._drawn[number] = drawn
-        image = drawn.image
-        if image.shape[1] > _WIDEST:
-            size = (_WIDEST, max(1, round(image.shape[0] * _WIDEST / image.shape[1])))
-            image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-        return jpeg(image, drawn.frame.index) + NEXT_PART
+    def _draw(self, number: int) -> Rendered | None:
+        self._drawn[number] = self._viewer.draw(number)
+        return self._drawn[number]
 
-    def _place(self, number: int, drawn: Rendered) -> None:
-        self._drawn[number] = drawn
-        self._sheet.put(number, drawn)
+    def _described(self) -> list[tuple[StreamItem, tuple[int, ...]] | None]:
+        """Return for each camera the item and the classes that its image shows; None: no item came yet."""
+        return [
+            (drawn.item, drawn.classes)
+            if drawn is not None and (broadcast.watched or self.mosaic.watched)
+            else shown_now(self._hub, number)
+            for number, (drawn, broadcast) in enumerate(zip(self._drawn, self.images, strict=True))
+        ]
+
+
+def shown_now(hub: Hub, number: int) -> tuple[StreamItem, tuple[int, ...]] | None:
+    """Return the newest item of a stream and the classes that the settings choose now; None: no item came yet."""
+    item = hub.stream(number).newest
+    if item is None:
+        return None
+    return item, () if item.result is None else shown_classes(item.result, hub.settings.current)
+
+
+def _encode(rendered: Rendered) -> bytes:
+    image = rendered.image
+    if image.shape[1] > _WIDEST:
+        size = (_WIDEST, max(1, round(image.shape[0] * _WIDEST / image.shape[1])))
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return jpeg(image, rendered.frame.index) + NEXT_PART

@@ -1,27 +1,25 @@
-"""What the API answers, as it stands in the OpenAPI page."""
+"""Response models of the API, as the OpenAPI page describes them."""
 
-import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from camrt import __version__
-from camrt.runtime.frames import Rendered
-from camrt.runtime.maps.overlay import COLORMAPS
-from camrt.runtime.serve.hub import Hub, Numbers
-from camrt.runtime.serve.settings import MOST_CLASSES, Settings, settings_of
+from camrt.runtime.frames import StreamItem
+from camrt.runtime.maps.colormaps import COLORMAPS
+from camrt.runtime.record import TOP, record
+from camrt.runtime.serve.settings import MOST_CLASSES, Control, Settings, controls, settings_of
+from camrt.runtime.stream.hub import Hub, StreamStatus
 
-TOP = 5
 
-
-class Answer(BaseModel):
-    """What is told as JSON; the OpenAPI page explains each field by what stands below it."""
+class Response(BaseModel):
+    """A JSON response. The OpenAPI page explains each field by its docstring."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
 
-class Score(Answer):
+class Score(Response):
     """A class and its score."""
 
     class_id: int
@@ -30,70 +28,75 @@ class Score(Answer):
     """Null: the network gave no finite number."""
 
 
-class Seen(Answer):
-    """What was seen on one frame."""
+class Seen(Response):
+    """Result of one frame; the same record as a line of the event log, with the number of its camera."""
 
     camera: int
     frame: int
     """Number of the frame in its source."""
     result_frame: int
-    """Number of the frame that was classified; an earlier one where the camera is faster than the model."""
+    """Number of the classified frame; an earlier one if the camera is faster than the model."""
     time: float | None
     """Seconds since the epoch at which the frame arrived; in a file, seconds since its start."""
+    source: str
+    """Name of the source, or path of the image."""
     lost: str
-    """Why there is no signal; empty while there is one."""
+    """Reason why there is no signal; empty while there is one."""
     width: int
     height: int
-    explained: list[Score]
-    """Classes whose maps are shown, side by side from left to right."""
     top: list[Score]
     """Best classes, best first."""
+    explained: list[Score]
+    """Classes whose maps are shown, side by side from left to right."""
     boxes: list[tuple[int, int, int, int, float]]
-    """Around the warm regions of the first class that is shown: x0, y0, x1, y1 in pixels, and the peak, 0 to 1."""
-    stages_ms: dict[str, float]
-    """Milliseconds that each stage took."""
+    """Around the warm regions of the first shown class: x0, y0, x1, y1 in pixels, and the peak, 0 to 1."""
+    stages_ms: dict[str, float | None]
+    """Milliseconds of each stage."""
 
 
-class CameraState(Answer):
-    """How a camera does."""
+class CameraState(Response):
+    """State and numbers of a camera."""
 
     camera: int
     name: str
-    state: Literal["waiting", "live", "lost", "ended"]
+    state: Literal["waiting", "live", "stalled", "lost", "ended"]
     age_s: float | None
-    """Seconds since its newest frame was drawn."""
+    """Seconds since its newest frame."""
     frames: int
     classified: int
     dropped: int
-    """Frames of a live source that nobody had time for."""
+    """Frames of a live source that were dropped to stay live."""
     reconnects: int
     fps: dict[str, float]
     """Frames per second: drawn, classified."""
     stages_ms: dict[str, float]
+    """Milliseconds of each stage for the newest frame."""
 
 
-class State(Answer):
-    """Everything but the results."""
+class State(Response):
+    """Model, settings and cameras."""
 
     version: str
     model: str
     provider: str
     threads: int
     classes: int
-    """How many the model knows."""
+    """Number of classes of the model."""
     most_classes: int
-    """How many can be shown side by side."""
+    """Most classes that can be shown side by side."""
     colormaps: list[str]
+    controls: list[Control]
+    """The display settings, for the controls of the page."""
     viewers: int
-    settings: Settings
+    settings: Settings  # type: ignore[valid-type] # made by pydantic.create_model
     cameras: list[CameraState]
 
 
-class Event(Answer):
-    """What is sent with each picture."""
+class Event(Response):
+    """Message that is sent with each image."""
 
     viewers: int
-    settings: Settings
+    settings: Settings  # type: ignore[valid-type] # made by pydantic.create_model
     cameras: list[CameraState]
     seen: list[Seen]
 
@@ -109,67 +112,40 @@ def state(hub: Hub, viewers: int) -> State:
         classes=model.classes,
         most_classes=MOST_CLASSES,
         colormaps=list(COLORMAPS),
+        controls=controls(),
         viewers=viewers,
-        settings=settings_of(hub.view),
-        cameras=[camera_state(number, camera.numbers()) for number, camera in enumerate(hub.cameras)],
+        settings=settings_of(hub),
+        cameras=_cameras(hub),
     )
 
 
-def camera_state(number: int, numbers: Numbers) -> CameraState:
-    """Return the state of camera ``number``."""
+def seen(camera: int, item: StreamItem, classes: Sequence[int], top: int = TOP) -> Seen:
+    """Return the result of an item, with the shown classes and the ``top`` best ones."""
+    described: dict[str, Any] = record(item, classes, top)
+    return Seen(camera=camera, **described)
+
+
+def event(hub: Hub, shown: Sequence[tuple[StreamItem, tuple[int, ...]] | None], viewers: int) -> bytes:
+    """Return an `Event` as JSON on one line; ``shown`` is the item and the classes of each camera's image."""
+    everything = [seen(number, *one) for number, one in enumerate(shown) if one is not None]
+    message = Event(viewers=viewers, settings=settings_of(hub), cameras=_cameras(hub), seen=everything)
+    return message.model_dump_json().encode()
+
+
+def _cameras(hub: Hub) -> list[CameraState]:
+    return [_camera(number, stream.status()) for number, stream in enumerate(hub.streams)]
+
+
+def _camera(number: int, status: StreamStatus) -> CameraState:
     return CameraState(
         camera=number,
-        name=numbers.name,
-        state=numbers.state,
-        age_s=numbers.age_s,
-        frames=numbers.frames,
-        classified=numbers.classified,
-        dropped=numbers.dropped,
-        reconnects=numbers.reconnects,
-        fps=dict(numbers.fps),
-        stages_ms=dict(numbers.stages_ms),
+        name=status.name,
+        state=status.state,
+        age_s=status.age_s,
+        frames=status.frames,
+        classified=status.classified,
+        dropped=status.dropped,
+        reconnects=status.reconnects,
+        fps=dict(status.fps),
+        stages_ms=dict(status.stages_ms),
     )
-
-
-def seen(camera: int, shown: Rendered, top: int = TOP) -> Seen:
-    """Return what was seen on a frame, with the ``top`` best classes."""
-    frame, result = shown.frame, shown.result
-    said: dict[str, list[Score]] = {"explained": [], "top": []}
-    boxes = []
-    if result is not None:
-        said["top"] = [
-            Score(class_id=class_id, label=label, score=_finite(score)) for class_id, label, score in result.top(top)
-        ]
-        said["explained"] = [
-            Score(class_id=number, label=result.label(number), score=_finite(float(result.scores[number])))
-            for number in shown.classes
-        ]
-        boxes = result.boxes(shown.classes[0])
-    return Seen(
-        camera=camera,
-        frame=frame.index,
-        result_frame=shown.result_index,
-        time=_finite(frame.time_s),
-        lost=frame.lost,
-        width=frame.image.shape[1],
-        height=frame.image.shape[0],
-        boxes=boxes,
-        stages_ms=dict(shown.stages_ms),
-        **said,
-    )
-
-
-def event(hub: Hub, shown: Sequence[Rendered | None], viewers: int) -> bytes:
-    """Return an `Event` as JSON on one line; ``shown`` is what each camera's picture shows."""
-    cameras = [camera_state(number, camera.numbers()) for number, camera in enumerate(hub.cameras)]
-    everything = [seen(number, one) for number, one in enumerate(shown) if one is not None]
-    return (
-        Event(viewers=viewers, settings=settings_of(hub.view), cameras=cameras, seen=everything)
-        .model_dump_json()
-        .encode()
-    )
-
-
-def _finite(value: float) -> float | None:
-    """Return ``value``; None, JSON's null, for NaN and infinity, which JSON has no word for."""
-    return value if math.isfinite(value) else None

@@ -13,11 +13,11 @@ from typing import Any, Final
 import uvicorn
 
 from camrt.errors import SinkError, UsageError
-from camrt.runtime.serve.access import Guard
+from camrt.runtime.serve.access import AccessControl
 from camrt.runtime.serve.app import make_app
-from camrt.runtime.serve.hub import Hub
 from camrt.runtime.serve.publisher import Publisher
 from camrt.runtime.serve.timeouts import Connection
+from camrt.runtime.stream.hub import Hub
 
 LOOPBACK: Final = "127.0.0.1"
 _HEAD: Final = 16 * 1024
@@ -90,14 +90,14 @@ class Server:
         self.url = f"http{'s' if context else ''}://{host}:{bound[1]}{path}"
         """What to open in a browser, with the token."""
         self._publisher = Publisher(hub)
-        guard = Guard(
+        guarded = AccessControl(
             make_app(hub, self._publisher),
             names=frozenset({"localhost", address.host.lower(), hostname, f"{hostname}.local"}),
             token=self.token,
             cookie=f"camrt-{bound[1]}",  # the cookies of a host are for all its ports
             secure=context is not None,
         )
-        self._uvicorn = uvicorn.Server(_config(guard, context))
+        self._uvicorn = uvicorn.Server(_config(guarded, context))
         self._thread = threading.Thread(target=self._run, name="camrt-serve", daemon=True)
         self._thread.start()
         while not self._uvicorn.started and self._thread.is_alive():

@@ -1,4 +1,4 @@
-"""A response that goes on for as long as somebody watches."""
+"""Responses without an end: images and events for as long as a viewer stays."""
 
 import asyncio
 from typing import Final
@@ -6,59 +6,59 @@ from typing import Final
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from camrt.runtime.serve.broadcast import Channel, Viewer
+from camrt.runtime.serve.broadcast import Broadcast, Subscriber
 from camrt.runtime.serve.publisher import NEXT_PART
 
 _IDLE_S: Final = 5.0
-"""After so long without news something is said, so that a connection that broke is noticed."""
+"""Seconds without a message after which a comment is sent, so that a broken connection is noticed."""
 
 
 class LiveResponse(Response):
-    """Sends the messages of a channel; to a viewer that is slow only those that it has time for."""
+    """Sends the messages of a broadcast; a slow viewer skips messages."""
 
-    def __init__(self, channel: Channel, *, media_type: str, opening: bytes, idle: bytes) -> None:
+    def __init__(self, broadcast: Broadcast, *, media_type: str, opening: bytes, idle: bytes) -> None:
         super().__init__(media_type=media_type)
-        self._channel = channel
+        self._broadcast = broadcast
         self._opening = opening
         self._idle = idle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the viewer has gone or the channel is closed."""
-        if self._channel.watched >= self._channel.most:
-            refused = {"Retry-After": "10", "Connection": "close"}  # nor may waiting take a connection from others
-            full = PlainTextResponse(f"{self._channel.most} are watching already.\n", 503, refused)
+        """Send until the viewer leaves or the broadcast is closed."""
+        if self._broadcast.watched >= self._broadcast.most:
+            refused = {"Retry-After": "10", "Connection": "close"}  # a waiting viewer would occupy a connection
+            full = PlainTextResponse(f"{self._broadcast.most} viewers are connected already.\n", 503, refused)
             await full(scope, receive, send)
             return
         headers = [(b"content-type", str(self.media_type).encode())]
-        with self._channel.watch() as viewer:
+        with self._broadcast.subscribe() as subscriber:
             gone = asyncio.ensure_future(_gone(receive))
-            gone.add_done_callback(lambda _: viewer.give(None))
+            gone.add_done_callback(lambda _: subscriber.put(None))
             try:
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
                 await send({"type": "http.response.body", "body": self._opening, "more_body": True})
-                await self._send_news(viewer, gone, send)
+                await self._send_news(subscriber, gone, send)
             finally:
                 gone.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _send_news(self, viewer: Viewer, gone: "asyncio.Future[None]", send: Send) -> None:
-        while not (gone.done() or self._channel.closed):
-            # Waits until the last message is out: only then is it known which is the newest.
+    async def _send_news(self, subscriber: Subscriber, gone: "asyncio.Future[None]", send: Send) -> None:
+        while not (gone.done() or self._broadcast.closed):
+            # Wait until the last message is sent: only then is the newest one known.
             await send({"type": "http.response.body", "body": b"", "more_body": True})
-            message = await viewer.take(_IDLE_S)
+            message = await subscriber.take(_IDLE_S)
             if message or self._idle:
                 await send({"type": "http.response.body", "body": message or self._idle, "more_body": True})
 
 
-def pictures(channel: Channel) -> LiveResponse:
-    """Return a stream of JPEG pictures, as an ``<img>`` shows it."""
+def images(broadcast: Broadcast) -> LiveResponse:
+    """Return a stream of JPEG images, as an ``<img>`` element shows it."""
     kind = "multipart/x-mixed-replace; boundary=frame"
-    return LiveResponse(channel, media_type=kind, opening=NEXT_PART, idle=b"")
+    return LiveResponse(broadcast, media_type=kind, opening=NEXT_PART, idle=b"")
 
 
-def events(channel: Channel) -> LiveResponse:
+def events(broadcast: Broadcast) -> LiveResponse:
     """Return a stream of server-sent events."""
-    return LiveResponse(channel, media_type="text/event-stream", opening=b"retry: 2000\n\n", idle=b": \n\n")
+    return LiveResponse(broadcast, media_type="text/event-stream", opening=b"retry: 2000\n\n", idle=b": \n\n")
 
 
 async def _gone(receive: Receive) -> None:

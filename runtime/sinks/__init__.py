@@ -4,21 +4,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from camrt.errors import UsageError
-from camrt.runtime.frames import Sink, Source
+from camrt.runtime.frames import Rendered, Sink, Source, StreamItem
 from camrt.runtime.sinks.disk_full import PausingSink
 from camrt.runtime.sinks.events import EventSink
 from camrt.runtime.sinks.images import ImageSink
 from camrt.runtime.sinks.opencv_video import CODECS
 from camrt.runtime.sinks.rotation import Rotation
 from camrt.runtime.sinks.video import VideoSink, why_not_h264
-from camrt.runtime.sinks.window import WindowSink, window_available
+from camrt.runtime.sinks.window import Window, window_available
 
 __all__ = [
     "EventSink",
     "ImageSink",
     "Rotation",
     "VideoSink",
-    "WindowSink",
+    "Window",
     "open_events",
     "open_output",
     "window_available",
@@ -29,7 +29,7 @@ _EVENTS_OF_A_CAMERA = Rotation(size=100_000_000, keep=500_000_000)
 
 def open_output(
     path: Path, source: Source, *, rotation: Rotation | None, overwrite: bool, tell: Callable[[str], None]
-) -> Sink:
+) -> Sink[Rendered]:
     """Open what a user calls an output: a video, known by its suffix, or a folder of pictures.
 
     Args:
@@ -44,7 +44,7 @@ def open_output(
         UsageError: the suffix is that of something else, or the file exists.
         SinkError: nothing can be written there.
     """
-    sink: Sink
+    sink: Sink[Rendered]
     if path.suffix.lower() in CODECS and not path.is_dir():
         sink = VideoSink(path, fps=source.fps, overwrite=overwrite, live=source.live, rotation=rotation)
         if remark := why_not_h264(path):
@@ -58,7 +58,7 @@ def open_output(
 
 def open_events(
     path: str, source: Source, *, rotation: Rotation | None, overwrite: bool, tell: Callable[[str], None]
-) -> Sink:
+) -> Sink[StreamItem]:
     """Open a log of events; ``-`` is the standard output.
 
     Args:

@@ -1,6 +1,5 @@
 """A file that grows for hours and must be good at any moment."""
 
-import errno
 import os
 import time
 from contextlib import suppress
@@ -8,13 +7,12 @@ from io import SEEK_CUR, SEEK_END, SEEK_SET, FileIO
 from pathlib import Path
 from typing import Final
 
-from camrt.errors import DiskFull, SinkError
+from camrt.errors import DiskFull
+from camrt.files import write_error
 
 SYNC_S: Final = 1.0
 """What is written reaches the system at once, and the disk itself at most so often, in seconds: a file survives the end
 of its process without loss, and that of its computer but for about a second."""
-
-_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class CrashSafeFile:
@@ -38,7 +36,7 @@ class CrashSafeFile:
         try:
             self._file = FileIO(path, "ab" if append else "wb")
         except OSError as error:
-            raise failure(path, error) from error
+            raise write_error(path, error) from error
         self.whole = self._file.tell() if append else 0
         """Bytes that are whole."""
         self._at = self.whole
@@ -59,7 +57,7 @@ class CrashSafeFile:
                     self._file.seek(max(self._at, self.whole))
                 written = self._file.write(rest)
             except OSError as error:
-                raise failure(self._path, error) from error
+                raise write_error(self._path, error) from error
             if written != len(rest):
                 raise DiskFull(f"{self._path} cannot be written: the disk is full")
         self._at += len(data)
@@ -101,15 +99,9 @@ class CrashSafeFile:
                 for offset, data in self._patches:
                     os.pwrite(self._file.fileno(), data, offset)
         except OSError as error:
-            raise failure(self._path, error) from error
+            raise write_error(self._path, error) from error
         finally:
             self._file.close()
 
     def _end(self) -> int:
         return os.fstat(self._file.fileno()).st_size if self._regular else self._at
-
-
-def failure(path: Path, error: OSError) -> SinkError:
-    """Return the error to raise where ``path`` cannot be written."""
-    kind = DiskFull if error.errno in _NO_ROOM else SinkError
-    return kind(f"{path} cannot be written: {error.strerror}")

@@ -4,20 +4,23 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from camrt.errors import DiskFull
-from camrt.runtime.frames import Rendered, Sink
+from camrt.runtime.frames import Sink
 from camrt.runtime.sinks.video import RESERVE
 
 LOOK_S: Final = 5.0
 """How often it is looked whether there is room again, in seconds."""
 
 
-class PausingSink:
+T = TypeVar("T")
+
+
+class PausingSink(Generic[T]):
     """Writes into another sink; while there is no room, overlays go by unwritten. Both is told, once each time."""
 
-    def __init__(self, sink: Sink, path: Path, tell: Callable[[str], None]) -> None:
+    def __init__(self, sink: Sink[T], path: Path, tell: Callable[[str], None]) -> None:
         """Wrap a sink.
 
         Args:
@@ -31,12 +34,12 @@ class PausingSink:
         self._full = False
         self._look_at_s = 0.0
 
-    def write(self, rendered: Rendered) -> None:
-        """Write one overlay where there is room. Raises: SinkError: there is room, and it fails still."""
+    def write(self, item: T, /) -> None:
+        """Write one item if there is room. Raises: SinkError: there is room, and it fails still."""
         if self._full and not self._is_room():
             return
         try:
-            self._sink.write(rendered)
+            self._sink.write(item)
         except DiskFull as error:
             if not self._full:
                 self._tell(f"{error}. Nothing is written to {self._path} until there is room")

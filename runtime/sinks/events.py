@@ -1,20 +1,18 @@
 """A log of what was seen: one JSON object a line."""
 
 import json
-import math
 import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from camrt.errors import SinkError
-from camrt.runtime.frames import Rendered
-from camrt.runtime.sinks.crash_safe_file import CrashSafeFile, failure
-from camrt.runtime.sinks.paths import refuse_existing
+from camrt.files import refuse_existing, write_error
+from camrt.runtime.frames import StreamItem
+from camrt.runtime.record import record
+from camrt.runtime.sinks.crash_safe_file import CrashSafeFile
 from camrt.runtime.sinks.rotation import Rotation, Series
 
-TOP = 5
 _LONGEST_LINE = 2**20  # bytes; five labels and some boxes are far from it
 
 
@@ -37,7 +35,7 @@ class EventSink:
             resume: an old file is continued; a last line that was cut off, as by a power failure, is removed.
 
         Raises:
-            UsageError: the file exists.
+            UsageError: the file exists, or is a folder.
             SinkError: nothing can be written there.
         """
         self._path = Path(path)
@@ -55,14 +53,14 @@ class EventSink:
         if not self._path.is_file():  # a pipe has no size, and whoever reads it wants it to stay
             self._rotation = None
 
-    def write(self, rendered: Rendered) -> None:
+    def write(self, item: StreamItem, /) -> None:
         """Append one line. What cannot be written whole is taken back.
 
         Raises:
             DiskFull: there is no room for it.
             SinkError: it cannot be written, or nobody reads the standard output any more.
         """
-        line = json.dumps(_event(rendered), allow_nan=False).encode() + b"\n"
+        line = json.dumps(record(item), allow_nan=False).encode() + b"\n"
         if self._printed:
             self._print(line.decode())
             return
@@ -105,33 +103,6 @@ class EventSink:
             raise SinkError(f"the events cannot be written to the standard output: {error.strerror}") from error
 
 
-def _event(rendered: Rendered) -> dict[str, Any]:
-    """Return what is told of one overlay; ``result_frame`` is the one that was classified, boxes its top class's.
-
-    While there is no signal it is why.
-    """
-    frame = rendered.frame
-    if rendered.result is None:
-        return {"frame": frame.index, "time": _number(frame.time_s), "source": frame.name, "lost": frame.lost}
-    return {
-        "frame": frame.index,
-        "time": _number(frame.time_s),
-        "source": frame.name,
-        "result_frame": rendered.result_index,
-        "top": [
-            {"label": label, "class_id": class_id, "score": _number(score)}
-            for class_id, label, score in rendered.result.top(TOP)
-        ],
-        "boxes": [[*(int(side) for side in box[:4]), _number(box[4])] for box in rendered.result.boxes()],
-        "stages_ms": {stage: _number(milliseconds) for stage, milliseconds in rendered.stages_ms.items()},
-    }
-
-
-def _number(value: float) -> float | None:
-    """Return ``value`` to six decimals; None, JSON's null, for NaN and infinity, which JSON has no word for."""
-    return round(float(value), 6) if math.isfinite(value) else None
-
-
 def _cut_torn_line(path: Path) -> None:
     """Remove what follows the last line break. Raises: SinkError: it is something else, or cannot be changed."""
     try:
@@ -144,4 +115,4 @@ def _cut_torn_line(path: Path) -> None:
                 raise SinkError(f"{path} is no log of events and is not continued; choose another name")
             file.truncate(start + end)
     except OSError as error:
-        raise failure(path, error) from error
+        raise write_error(path, error) from error

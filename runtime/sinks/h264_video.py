@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from camrt.errors import SinkError
-from camrt.runtime.frames import Image
+from camrt.images import Image
 from camrt.runtime.sinks.crash_safe_file import CrashSafeFile
 
 FRAGMENT_S: Final = 0.5

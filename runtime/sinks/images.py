@@ -8,10 +8,10 @@ from typing import Final
 import cv2
 
 from camrt.errors import SinkError
-from camrt.runtime.frames import Frame, Image, Rendered
-from camrt.runtime.sinks.crash_safe_file import failure
-from camrt.runtime.sinks.paths import hidden_beside, numbered, refuse_existing
-from camrt.runtime.sources.paths import IMAGE_SUFFIXES
+from camrt.files import atomic_write, refuse_existing, write_error
+from camrt.images import Image, is_image
+from camrt.runtime.frames import Frame, Rendered
+from camrt.runtime.sinks.rotation import numbered
 
 KEPT_SUFFIXES: Final = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -26,17 +26,12 @@ def write_image(path: Path, image: Image) -> None:
     Raises:
         DiskFull, SinkError: it cannot be encoded or written.
     """
-    part = hidden_beside(path)
     try:
         _, data = cv2.imencode(path.suffix.lower(), image)
-        part.write_bytes(data.tobytes())
-        part.replace(path)
     except cv2.error as error:
         raise SinkError(f"{path} cannot be encoded: {error.err}") from error
-    except OSError as error:
-        raise failure(path, error) from error
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic_write(path) as part:
+        part.write_bytes(data.tobytes())
 
 
 class ImageSink:
@@ -73,7 +68,7 @@ class ImageSink:
         except OSError as error:
             raise SinkError(f"folder {folder} cannot be made: {error.strerror}") from error
 
-    def write(self, rendered: Rendered) -> None:
+    def write(self, rendered: Rendered, /) -> None:
         """Write one picture; it appears whole or not at all. While there is no signal there is none to keep.
 
         Raises:
@@ -97,13 +92,12 @@ class ImageSink:
 
     def _target(self, frame: Frame) -> Path:
         source = Path(frame.name)
-        suffix = source.suffix.lower()
-        if self._live or suffix not in IMAGE_SUFFIXES:
+        if self._live or not is_image(source):
             stem = re.sub(r"[^0-9A-Za-z_-]+", "_", source.stem)
             if self._first is None:
                 self._first = _next_number(self._folder, stem)
             return self._folder / f"{stem}_{self._first + frame.index:06d}.jpg"
-        suffix = source.suffix if suffix in KEPT_SUFFIXES else ".png"
+        suffix = source.suffix if source.suffix.lower() in KEPT_SUFFIXES else ".png"
         target, number = self._folder / f"{source.stem}{suffix}", 1
         while target in self._names:
             number += 1
@@ -118,4 +112,4 @@ def _next_number(folder: Path, stem: str) -> int:
     try:
         return max((number + 1 for number, _ in numbered(folder, name)), default=0)
     except OSError as error:
-        raise failure(folder, error) from error
+        raise write_error(folder, error) from error

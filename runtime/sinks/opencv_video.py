@@ -7,7 +7,7 @@ from typing import Final
 import cv2
 
 from camrt.errors import DiskFull, SinkError
-from camrt.runtime.frames import Image
+from camrt.images import Image
 from camrt.runtime.sources.capture import frame_count_of
 
 CODECS: Final = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}

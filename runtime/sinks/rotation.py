@@ -5,8 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from camrt.runtime.sinks.crash_safe_file import failure
-from camrt.runtime.sinks.paths import numbered
+from camrt.files import write_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +51,18 @@ class Series:
             file.rename(self._path.with_name(f"{self._path.stem}.{number:06d}{self._path.suffix}"))
             self._last = number
         except OSError as error:
-            raise failure(file, error) from error
+            raise write_error(file, error) from error
 
     def _older(self) -> list[tuple[int, Path]]:
         """Return what is there, oldest first. An eight-digit date is no number of ours."""
         name = re.compile(rf"{re.escape(self._path.stem)}\.(\d{{6}}|[1-9]\d{{6}}){re.escape(self._path.suffix)}")
         return numbered(self._path.parent, name)
+
+
+def numbered(folder: Path, name: re.Pattern[str]) -> list[tuple[int, Path]]:
+    """Return the entries of a folder that match a pattern, lowest number first; the number is its first group."""
+    matches = ((name.fullmatch(entry.name), entry) for entry in folder.iterdir())
+    return sorted((int(match[1]), entry) for match, entry in matches if match)
 
 
 def _remove_oldest(files: list[Path], keep: int) -> None:

@@ -1,22 +1,25 @@
 """One sink for several cameras."""
 
 import threading
+from typing import Generic, TypeVar
 
-from camrt.runtime.frames import Rendered, Sink
+from camrt.runtime.frames import Sink
+
+T = TypeVar("T")
 
 
-class SharedSink:
+class SharedSink(Generic[T]):
     """Passes on what several pipelines write, one at a time, and closes when the last of them has closed."""
 
-    def __init__(self, sink: Sink, users: int) -> None:
+    def __init__(self, sink: Sink[T], users: int) -> None:
         self._sink = sink
         self._users = users
         self._lock = threading.Lock()
 
-    def write(self, rendered: Rendered) -> None:
-        """Take one overlay. Raises: SinkError."""
+    def write(self, item: T, /) -> None:
+        """Take one item. Raises: SinkError."""
         with self._lock:
-            self._sink.write(rendered)
+            self._sink.write(item)
 
     def close(self) -> None:
         """Say that one of them writes no more. Raises: SinkError."""

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from camrt.errors import DiskFull, SinkError, UsageError
-from camrt.runtime.frames import Frame, Image, Rendered
+from camrt.files import hidden_beside, left_beside, refuse_existing
+from camrt.images import Image
+from camrt.runtime.frames import Frame, Rendered
 from camrt.runtime.render.letterbox import fitted
 from camrt.runtime.sinks.opencv_video import CODECS, OpenCvVideo, is_whole
-from camrt.runtime.sinks.paths import hidden_beside, left_beside, refuse_existing
 from camrt.runtime.sinks.rotation import Rotation, Series
 from camrt.runtime.sources.capture import quiet_decoders
 
@@ -115,7 +116,7 @@ class VideoSink:
         except OSError as error:
             raise SinkError(f"{path} cannot be written: {error.strerror}") from error
 
-    def write(self, rendered: Rendered) -> None:
+    def write(self, rendered: Rendered, /) -> None:
         """Append one overlay.
 
         Raises:

@@ -11,7 +11,7 @@ from typing import Final
 import cv2
 
 from camrt.errors import SinkError
-from camrt.runtime.frames import Image, Rendered
+from camrt.images import Image
 
 LARGEST: Final = (1280, 720)
 """Width and height that a window has at most when it opens; the user may make it larger."""
@@ -71,26 +71,25 @@ def _display_answers(xcb: ctypes.CDLL) -> bool:
     return answers
 
 
-class WindowSink:
-    """Shows every overlay in a window and hands the keys that are pressed in it to a function.
+class Window:
+    """Shows images in a window and hands the keys that are pressed in it to a function.
 
-    All of it, from the constructor to `close`, belongs on the main thread: the desktop's toolkits insist. When the
-    user is done (q, Esc, or the window's own button) ``closed`` becomes True, and the caller is to stop; overlays
-    that still come are let go.
+    Everything, from the constructor to `close`, belongs to the main thread: desktop toolkits require it. When the user
+    is done (q, Esc, or the close button) ``closed`` becomes True; later images are ignored.
     """
 
     closed: bool
     """The user has closed the window, or `close` was called."""
 
     def __init__(self, title: str, on_key: Callable[[str], None]) -> None:
-        """Find out whether there can be a window; it opens with the first overlay.
+        """Check that a window can be opened; it opens with the first image.
 
         Args:
-            title: what stands above it.
-            on_key: gets each key as its character, the space bar as ``space``; all but q and Esc, which close.
+            title: text of the title bar.
+            on_key: gets each key as its character, the space bar as ``space``; q and Esc close instead.
 
         Raises:
-            SinkError: there can be none.
+            SinkError: no window can be opened.
         """
         if reason := window_available():
             raise SinkError(f"no window can be opened: {reason}. Write to files instead: --output, --events")
@@ -99,12 +98,8 @@ class WindowSink:
         self._on_key = on_key
         self._open = False
 
-    def write(self, rendered: Rendered) -> None:
-        """Show one overlay, and see to the keys."""
-        self.show(rendered.image)
-
     def show(self, image: Image) -> None:
-        """Show a picture, uint8 (H, W, 3) BGR, and see to the keys."""
+        """Show an image, uint8 (H, W, 3) BGR, and handle the keys."""
         if self.closed:
             return
         if not self._open:
@@ -117,13 +112,13 @@ class WindowSink:
         self.poll()
 
     def poll(self, wait_ms: int = 1) -> None:
-        """See to the keys and let the window redraw itself; for times when no overlay comes, as in a pause.
+        """Handle the keys and let the window redraw itself; needed also while no image comes.
 
         Args:
-            wait_ms: how long to wait for the first key, in milliseconds.
+            wait_ms: time to wait for the first key, in milliseconds.
         """
         while self._open and not self.closed and (code := cv2.waitKeyEx(wait_ms)) != -1:
-            # Above 16 bits are shift and the like; 0xff.. are arrows and other keys without a character.
+            # Bits above 16 are modifiers; 0xff.. are arrows and other keys without a character.
             key = chr(code & 0xFFFF)
             if key in ("q", "Q", ESCAPE):
                 self.close()

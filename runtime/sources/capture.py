@@ -1,4 +1,4 @@
-"""`cv2.VideoCapture`, opened the way each kind of source needs it."""
+"""Open `cv2.VideoCapture` for streams and files, and read what their headers state."""
 
 import os
 import time
@@ -8,41 +8,41 @@ from typing import Any, Final, Protocol
 import cv2
 
 from camrt.errors import SourceError
-from camrt.runtime.frames import Image
-from camrt.runtime.sources.url import redact, why_not
+from camrt.images import Image
+from camrt.runtime.sources.url import diagnose, redact
 
 _SILENT: Final = 0  # LOG_LEVEL_SILENT
 FASTEST_FPS: Final = 1000.0
-"""A header that states more than this holds a clock's rate (90000 is common), not a frame rate."""
+"""A higher rate in a header is the rate of a clock (90000 is common), not a frame rate."""
 
 
 class Capture(Protocol):
-    """What a source needs of `cv2.VideoCapture`, and of what stands in for it."""
+    """The methods of `cv2.VideoCapture` that a source calls."""
 
     def read(self) -> tuple[bool, Any]:
-        """Wait for the next picture, uint8 (H, W, 3) BGR; False: there is none, it ended or was lost."""
+        """Wait for the next image, uint8 (H, W, 3) BGR. False: the stream ended or was lost."""
 
     def get(self, propId: int, /) -> float:  # noqa: N803 - OpenCV's name
-        """Return a property by its number in OpenCV; 0 where it has none."""
+        """Return the property with this OpenCV number; 0 if it is not known."""
 
     def release(self) -> None:
-        """Let go of the device or connection."""
+        """Release the device or connection."""
 
 
 def quiet_decoders() -> None:
-    """Keep OpenCV's and FFmpeg's own remarks off the terminal: what matters is told by errors and ``problems``.
+    """Silence the log of OpenCV and FFmpeg; errors and ``problems`` report what the user needs.
 
-    ``OPENCV_LOG_LEVEL`` and ``OPENCV_FFMPEG_LOGLEVEL`` still bring them back.
+    The environment variables ``OPENCV_LOG_LEVEL`` and ``OPENCV_FFMPEG_LOGLEVEL`` turn the log on again.
     """
     if "OPENCV_LOG_LEVEL" not in os.environ:
-        # Up to OpenCV 4.12 it is the one, from 4.13 on the other.
+        # The function has different names up to OpenCV 4.12 and from 4.13 on.
         set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
         set_level(_SILENT)
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET; read when the first video is opened
 
 
-class _Jpegs:
-    """A stream of JPEGs, decoded here: OpenCV's FFmpeg would scale every picture to the size of the first."""
+class _JpegStream:
+    """A stream of JPEGs, decoded here: FFmpeg in OpenCV would scale every image to the size of the first."""
 
     def __init__(self, capture: cv2.VideoCapture, read_timeout_s: float) -> None:
         self._capture = capture
@@ -52,48 +52,53 @@ class _Jpegs:
 
     def read(self) -> tuple[bool, Image | None]:
         until_s = time.monotonic() + self._read_timeout_s
-        while time.monotonic() < until_s:  # pictures may come all the while, and none of them be whole
+        while time.monotonic() < until_s:  # images may keep arriving and all be damaged
             more, data = self._capture.read()
             if not more:
                 break
             image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-            if image is not None:  # a picture that arrived damaged is passed over
+            if image is not None:  # a damaged image is skipped
                 return True, image  # type: ignore[return-value]
         return False, None
 
 
 def open_url(url: str, open_timeout_s: float, read_timeout_s: float) -> Capture:
-    """Open a network stream, and fail after ``open_timeout_s`` rather than wait for ever.
+    """Open a network stream; give up after ``open_timeout_s`` seconds.
+
+    Args:
+        url: the address, with its credentials.
+        open_timeout_s: seconds after which opening fails.
+        read_timeout_s: seconds after which a read fails.
 
     Raises:
-        SourceError: it does not answer, or is not a video. Neither the message nor its cause holds the credentials.
+        SourceError: the address does not answer or gives no video. Neither the message nor its cause holds credentials.
     """
-    # One decoder thread: FFmpeg's default, one a core, holds back one frame for each thread but the first. Its options
-    # nobuffer and low_delay are left alone: the first came out 0.2 s later here, not sooner, the second made no
-    # difference on RTSP and dropped a quarter of a video's frames over HTTP. RTSP goes over TCP where the camera can
-    # (OpenCV's default since 4.5.5, opencv#21558); OPENCV_FFMPEG_CAPTURE_OPTIONS is there for a camera that differs.
+    # One decoder thread: FFmpeg's default is one per core, and every thread but the first delays the stream by one
+    # frame. FFmpeg's options nobuffer and low_delay are not set: with nobuffer frames came 0.2 s later, not sooner;
+    # low_delay made no difference on RTSP and dropped a quarter of a video's frames over HTTP. RTSP uses TCP if the
+    # camera can (OpenCV's default since 4.5.5, opencv#21558); set OPENCV_FFMPEG_CAPTURE_OPTIONS for other cameras.
     parameters = [
         *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(open_timeout_s * 1000)),
         *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(read_timeout_s * 1000)),
         *(cv2.CAP_PROP_N_THREADS, 1),
     ]
-    asked_s = time.monotonic()
+    start_s = time.monotonic()
     capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, parameters)
     if not capture.isOpened():
-        in_vain = time.monotonic() - asked_s >= 0.9 * open_timeout_s
-        reason = f"no answer within {open_timeout_s:g} s" if in_vain else why_not(url)
+        timed_out = time.monotonic() - start_s >= 0.9 * open_timeout_s
+        reason = f"no answer within {open_timeout_s:g} s" if timed_out else diagnose(url)
         raise SourceError(f"{redact(url)} cannot be opened: {reason}")
     stream = frame_count_of(capture) is None
     if stream and _codec_of(capture) == "MJPG" and capture.set(cv2.CAP_PROP_FORMAT, -1):  # undecoded
-        return _Jpegs(capture, read_timeout_s)
+        return _JpegStream(capture, read_timeout_s)
     return capture
 
 
 def open_file(path: Path) -> cv2.VideoCapture:
-    """Open a video file, turned upright as its header asks.
+    """Open a video file; frames are rotated as its header says.
 
     Raises:
-        SourceError: it is empty, truncated, or no video.
+        SourceError: the file cannot be read, is empty or truncated, or is not a video.
     """
     try:
         size = path.stat().st_size
@@ -103,57 +108,63 @@ def open_file(path: Path) -> cv2.VideoCapture:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
     if size == 0:
         raise SourceError(f"{path} is empty (0 bytes); copy or record it again")
-    # Absolute: FFmpeg takes what stands before a colon for a protocol.
+    # Absolute, because FFmpeg takes the text before a colon for a protocol.
     capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
     if not capture.isOpened():
-        raise SourceError(f"{path} cannot be opened as a video ({size} bytes): it is truncated, or it is not one")
-    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # the default has changed between versions
+        raise SourceError(f"{path} cannot be opened as a video ({size} bytes): it is truncated or not a video")
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # the default differs between OpenCV versions
     return capture
 
 
-def gives(capture: Capture) -> str:
-    """Return what a camera or stream gives, as in ``MJPG 1280x720 at 30 fps``, as far as it says so."""
+def mode_of(capture: Capture) -> str:
+    """Return codec, size and frame rate of a camera or stream: ``MJPG 1280x720 at 30 fps``. Unknown parts are left out.
+
+    Sizes are in pixels.
+    """
     width, height = (round(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
     fps = fps_of(capture)
     return f"{_codec_of(capture)} {width}x{height}{'' if fps is None else f' at {fps:g} fps'}".strip()
 
 
 def _codec_of(capture: Capture) -> str:
-    """Return the four letters of a codec, upper case; empty where there are none."""
+    """Return the four letters of a codec, upper case; empty if the capture states none."""
     letters = (int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF).to_bytes(4, "little")
     return letters.decode("ascii", "replace").strip(" \0").upper() if letters.isascii() else ""
 
 
 def fps_of(capture: Capture) -> float | None:
-    """Return the nominal frame rate; None where the header has none or nonsense: 0, negative, NaN, a clock's rate."""
+    """Return the nominal frame rate; None if the header has none or an impossible one.
+
+    Impossible are 0, negative numbers, NaN and the rate of a clock (above `FASTEST_FPS`).
+    """
     fps = capture.get(cv2.CAP_PROP_FPS)
     return fps if 0.0 < fps <= FASTEST_FPS else None
 
 
 def frame_count_of(capture: Capture) -> int | None:
-    """Return how many frames the header promises; None where it does not: 0, negative or NaN, as for streams."""
+    """Return the number of frames that the header states; None if it is 0, negative or NaN, as for streams."""
     count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     return round(count) if 0 < count < 2**31 else None
 
 
-def shortfall(name: str, frames: int, last_s: float, promised: int | None, fps: float | None) -> str | None:
-    """Tell whether a video ended before its header said it would.
+def shortfall(name: str, frames: int, last_s: float, expected: int | None, fps: float | None) -> str | None:
+    """Report a video that ended earlier than its header states.
 
-    Containers without a count of frames have it estimated from duration and rate, which is a few frames off, or far
-    off where the rate varies. So both the count and the time must fall short, by more than two frames and 2 %.
+    A container without a frame count gets an estimate from its duration and rate. The estimate is a few frames off, or
+    far off if the rate varies. So both the count and the time must fall short, by more than two frames and 2 %.
 
     Args:
-        name: what the line shall call the video.
-        frames: how many frames were read.
-        last_s: time of the last one, in seconds.
-        promised: how many frames the header promised.
+        name: name of the video in the report.
+        frames: number of frames that were read.
+        last_s: time of the last frame, in seconds.
+        expected: number of frames in the header.
         fps: nominal frame rate.
 
-    Returns: a line for ``problems``, or None.
+    Returns: a line for ``problems``; None if the video is complete.
     """
-    if promised is None:
+    if expected is None:
         return None
-    least = promised - max(2.0, 0.02 * promised)
+    least = expected - max(2.0, 0.02 * expected)
     if frames >= least or (fps is not None and last_s * fps >= least):
         return None
-    return f"{name} stops after frame {frames} of {promised}: truncated or damaged?"
+    return f"{name} stops after frame {frames} of {expected}: truncated or damaged?"

@@ -1,4 +1,4 @@
-"""One connection to a camera or network stream: the newest frame, whatever the pace of the reader."""
+"""Read one connection to a camera or network stream in a thread, and keep its newest frame."""
 
 import threading
 import time
@@ -10,22 +10,22 @@ import numpy as np
 
 from camrt.errors import SourceError
 from camrt.runtime.frames import Frame
-from camrt.runtime.sources.capture import Capture, fps_of, frame_count_of, gives, shortfall
+from camrt.runtime.sources.capture import Capture, fps_of, frame_count_of, mode_of, shortfall
 
 PATIENCE_S: Final = 5.0
-"""How much longer than its own time-out OpenCV is waited for: it looks up host names without one."""
-# Most reads end within it, and the device is free when `close` returns; one that waits is left behind.
+"""Seconds to wait for OpenCV beyond its own time-out, because it looks up host names without a time-out."""
+# Most reads end within this time, so the device is free when `close` returns. A longer read ends in the background.
 _JOIN_S = 0.5
 
 
 class CaptureThread:
-    """A camera or network stream, until it is lost.
+    """One connection to a camera or network stream, until it is lost.
 
-    A `cv2.VideoCapture` that waits for a frame can neither be interrupted nor released. So a thread of its own opens
-    it, reads it and releases it, and `wait` and `read` wait for that thread: `close` ends their wait at once, and the
-    thread ends when OpenCV's own time-out lets it go.
+    A `cv2.VideoCapture` that waits for a frame can be neither interrupted nor released. So this class opens, reads and
+    releases it in a thread of its own, and `wait` and `read` wait for that thread. `close` ends their wait at once. The
+    thread ends later, at OpenCV's own time-out.
 
-    Over HTTP comes what is no stream but a file. It is known by its number of frames, and gives every frame in order.
+    An HTTP address may be a video file. A file states its number of frames, and `read` returns each of them in order.
     """
 
     def __init__(
@@ -35,31 +35,31 @@ class CaptureThread:
         *,
         open_timeout_s: float,
         read_timeout_s: float,
-        asked: str = "",
+        requested_mode: str = "",
     ) -> None:
-        """Begin to open it; `wait` or `read` say what came of that.
+        """Start the thread, which opens the connection; `wait` and `read` raise its errors.
 
         Args:
-            name: what to call it, without credentials.
-            open_capture: opens it; it runs in the thread, and raises SourceError.
-            open_timeout_s: after how many seconds OpenCV gives up opening.
-            read_timeout_s: after how many seconds OpenCV gives up waiting for a frame.
-            asked: what the camera was asked to give, worded as ``gives`` is.
+            name: name of the source, without credentials.
+            open_capture: opens the connection in the thread; raises SourceError.
+            open_timeout_s: seconds after which OpenCV gives up opening.
+            read_timeout_s: seconds after which OpenCV gives up waiting for a frame.
+            requested_mode: the mode that the camera was set to, in the format of ``mode``.
         """
         self.name = name
         self.live = True
         self.fps: float | None = None
         self.frame_count: int | None = None
         self.problems: list[str] = []
-        self.gives = ""
-        """Codec, size and rate, as in ``MJPG 1280x720 at 30 fps``; empty until it is open."""
+        self.mode = ""
+        """Codec, size and frame rate: ``MJPG 1280x720 at 30 fps``; empty until the connection is open."""
         self.ended = False
-        """The thread is done: nothing more will come, and the device is free."""
+        """The thread has ended: no more frames will come, and the device is free."""
         self._open_capture = open_capture
         self._open_timeout_s = open_timeout_s
         self._read_timeout_s = read_timeout_s
-        self._asked = asked
-        self._news = threading.Condition()  # guards what follows, and ``ended``
+        self._requested_mode = requested_mode
+        self._changed = threading.Condition()  # guards the attributes below and ``ended``
         self._closed = False
         self._error: SourceError | None = None
         self._newest: Frame | None = None
@@ -68,55 +68,56 @@ class CaptureThread:
 
     @property
     def silence_s(self) -> float:
-        """How long to wait for a frame before it is certain that OpenCV does not even give up, in seconds."""
+        """Seconds without a frame after which OpenCV's own time-out has certainly failed."""
         return self._read_timeout_s + PATIENCE_S
 
     def wait(self, timeout_s: float | None = None) -> None:
-        """Wait until the first frame is there: only then is it known what this is, and that it works.
+        """Wait for the first frame: it shows that the source works, and whether it is live.
 
         Args:
-            timeout_s: return after so many seconds all the same; None: what opening and reading may take.
+            timeout_s: return after this many seconds without a frame; None: wait as long as opening and reading may
+                take.
 
         Raises:
-            SourceError: it cannot be opened, or, without ``timeout_s``, did not answer.
+            SourceError: the connection cannot be opened; or, with ``timeout_s=None``, it did not answer in time.
         """
         patience_s = self._open_timeout_s + self.silence_s if timeout_s is None else timeout_s
-        with self._news:
-            came = self._news.wait_for(lambda: self.ended or self._newest is not None, patience_s)
+        with self._changed:
+            in_time = self._changed.wait_for(lambda: self.ended or self._newest is not None, patience_s)
             if self._newest is None and self._error is not None:
                 raise self._error
-        if not came and timeout_s is None:
+        if not in_time and timeout_s is None:
             raise SourceError(f"{self.name} did not answer for {patience_s:g} s")
 
     def read(self, timeout_s: float | None = None) -> Frame | None:
         """Wait for a frame that was not read yet.
 
         Args:
-            timeout_s: how many seconds at most; None: until it is certain that OpenCV will not even give up.
+            timeout_s: seconds to wait at most; None: `silence_s`.
 
-        Returns: the frame; None at the end (``ended``), after `close`, or when none came within ``timeout_s``.
+        Returns: the frame; None at the end (``ended``), after `close`, or if no frame came within ``timeout_s``.
 
         Raises:
-            SourceError: it could not be opened, or was lost.
+            SourceError: the connection could not be opened, or was lost; or, with ``timeout_s=None``, no frame came.
         """
         patience_s = self.silence_s if timeout_s is None else timeout_s
-        with self._news:
-            came = self._news.wait_for(lambda: self._closed or self.ended or self._newest is not None, patience_s)
+        with self._changed:
+            in_time = self._changed.wait_for(lambda: self._closed or self.ended or self._newest is not None, patience_s)
             frame, self._newest = self._newest, None
-            self._news.notify_all()  # a file waits until its frame was taken
+            self._changed.notify_all()  # the thread of a file waits until its frame was read
             if frame is None and self._error is not None and not self._closed:
                 raise self._error
-        if not came and timeout_s is None:
+        if not in_time and timeout_s is None:
             raise SourceError(f"{self.name} gave no frame for {patience_s:g} s")
         return frame
 
     def close(self) -> None:
-        """End the waits, and let go of the device as soon as OpenCV does."""
-        with self._news:
-            again, self._closed = self._closed, True
+        """End the waits, and release the device as soon as OpenCV returns."""
+        with self._changed:
+            was_closed, self._closed = self._closed, True
             self._newest = None
-            self._news.notify_all()
-        if not again:
+            self._changed.notify_all()
+        if not was_closed:
             self._thread.join(_JOIN_S)
 
     def _run(self) -> None:
@@ -129,41 +130,41 @@ class CaptureThread:
                 capture.release()
         except SourceError as error:
             self._error = error
-        except Exception as error:  # noqa: BLE001 - whatever it was must not look like the end of a stream
+        except Exception as error:  # noqa: BLE001 - no failure may look like the end of a stream
             self._error = SourceError(f"{self.name} failed: {type(error).__name__}: {error}")
         finally:
-            with self._news:
+            with self._changed:
                 self.ended = True
-                self._news.notify_all()
+                self._changed.notify_all()
 
     def _describe(self, capture: Capture) -> None:
         self.fps = fps_of(capture)
         self.frame_count = frame_count_of(capture)
         self.live = self.frame_count is None
-        self.gives = gives(capture)
-        if self._asked and self._asked != self.gives:
-            self.gives += f", asked for {self._asked}"
+        self.mode = mode_of(capture)
+        if self._requested_mode and self._requested_mode != self.mode:
+            self.mode += f" (requested: {self._requested_mode})"
 
     def _read_all(self, capture: Capture) -> None:
         frames, time_s = 0, 0.0
         while not self._closed:
-            asked_s = time.monotonic()
+            start_s = time.monotonic()
             more, image = capture.read()
             if not more:
-                self._judge_end(frames, time_s, waited_s=time.monotonic() - asked_s)
+                self._classify_end(frames, time_s, waited_s=time.monotonic() - start_s)
                 return
             time_s = time.time() if self.live else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
             frame = Frame(np.asarray(image, np.uint8), frames, time_s, self.name)
             frames += 1
-            with self._news:
-                self._news.wait_for(lambda: self.live or self._newest is None or self._closed)
+            with self._changed:
+                self._changed.wait_for(lambda: self.live or self._newest is None or self._closed)
                 if self._closed:
                     return
                 self._newest = frame
-                self._news.notify_all()
+                self._changed.notify_all()
 
-    def _judge_end(self, frames: int, time_s: float, waited_s: float) -> None:
-        """Tell an end from a loss; OpenCV says of both only that there is no frame."""
+    def _classify_end(self, frames: int, time_s: float, waited_s: float) -> None:
+        """Return at the end of a file; raise SourceError for a loss. OpenCV reports both as a missing frame."""
         if frames == 0:
             raise SourceError(f"{self.name} was opened but gave no frame; is it in use elsewhere, or not a video?")
         if not self.live:
@@ -171,5 +172,5 @@ class CaptureThread:
             self.problems += [] if missing is None else [missing]
         elif waited_s >= 0.9 * self._read_timeout_s:
             raise SourceError(f"{self.name} was lost: no frame for {waited_s:.0f} s after {frames} frames")
-        else:  # a server that ends its stream closes the connection; a device that is pulled out does so too
+        else:  # the server closed the connection, or the device was pulled out
             raise SourceError(f"{self.name} was lost: it ended after {frames} frames")

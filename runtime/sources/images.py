@@ -3,38 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from camrt.errors import SourceError
-from camrt.runtime.frames import Frame, Image
-
-
-def read_image(path: Path) -> Image:
-    """Read a picture of any kind as a classifier's training saw it.
-
-    Turned upright by its EXIF orientation; grey and palette become colour; 16 bits become 8 (the upper ones); an
-    alpha channel is dropped, not blended, as by Pillow's ``convert("RGB")`` (in a TIFF OpenCV blends it with black).
-
-    Returns: uint8 (H, W, 3) BGR.
-
-    Raises:
-        SourceError: it is not there, empty, truncated, or no picture.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
-    if not data:
-        raise SourceError(f"{path} is empty (0 bytes)")
-    try:
-        # From memory, for imread fills what is missing of a truncated JPEG with grey and says nothing.
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise SourceError(f"{path} cannot be decoded: {error.err}") from error
-    if image is None:
-        raise SourceError(f"{path} cannot be decoded ({len(data)} bytes): it is truncated, or of a kind OpenCV lacks")
-    return np.asarray(image, np.uint8)
+from camrt.images import read_image
+from camrt.runtime.frames import Frame
 
 
 class ImageSource:

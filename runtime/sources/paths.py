@@ -1,26 +1,19 @@
 """Which files a folder or a glob stands for, and in what order."""
 
 import glob
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from camrt.errors import SourceError
+from camrt.images import is_image, list_files, list_images, natural_order
 
 # ruff: noqa: SIM905 - a list of nineteen suffixes takes nineteen lines
 
-IMAGE_SUFFIXES: Final = frozenset(".jpg .jpeg .jpe .png .bmp .webp .tif .tiff .ppm .pgm .pbm .jp2 .avif".split())
 # An animated GIF is a video: FFmpeg reads every frame of it, imdecode the first one, and that only since OpenCV 4.11.
 VIDEO_SUFFIXES: Final = frozenset(
     ".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .ts .m2ts .wmv .flv .3gp .ogv .mjpg .mjpeg .h264 .hevc .gif".split()
 )
-
-
-def natural_order(path: Path) -> tuple[list[tuple[bool, int, str]], str]:
-    """Return a key that sorts ``img2`` before ``img10``, and otherwise by letters whatever their case."""
-    parts = re.split(r"([0-9]+)", str(path))
-    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part.casefold()) for part in parts], str(path)
 
 
 def files_in_folder(folder: Path) -> tuple[list[Path], list[str]]:
@@ -31,12 +24,9 @@ def files_in_folder(folder: Path) -> tuple[list[Path], list[str]]:
     Raises:
         SourceError: the folder cannot be listed or has no picture.
     """
-    try:
-        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-    except OSError as error:
-        raise SourceError(f"folder {folder} cannot be listed: {error.strerror}") from error
-    pictures, videos = _sorted_kinds(entries)
+    pictures, videos = list_images(folder), list_files(folder, VIDEO_SUFFIXES)
     if not pictures:
+        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
         found = f"it has {len(videos)} videos, which are sources of their own" if videos else f"{len(entries)} entries"
         deeper = f"; for those in its folders say '{folder}/**/*.jpg'" if any(e.is_dir() for e in entries) else ""
         raise SourceError(f"there is no picture in folder {folder} ({found}){deeper}")
@@ -52,18 +42,12 @@ def files_of_glob(pattern: str) -> tuple[list[Path], list[Path], list[str]]:
         SourceError: it matches no picture and no video.
     """
     matches = [Path(match) for match in glob.glob(pattern, recursive=True)]  # noqa: PTH207 - Path cannot glob "/a/*"
-    pictures, videos = _sorted_kinds(matches)
+    files = sorted((path for path in matches if path.is_file()), key=natural_order)
+    pictures = [path for path in files if is_image(path)]
+    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
     if not pictures and not videos:
         raise SourceError(f"{pattern} matches {len(matches) or 'no'} files, and no picture or video among them")
     return pictures, videos, _passed_over(videos) if pictures else []
-
-
-def _sorted_kinds(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    files = sorted((path for path in paths if path.is_file()), key=natural_order)
-    return (
-        [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES],
-        [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES],
-    )
 
 
 def _passed_over(videos: Iterable[Path]) -> list[str]:

@@ -1,7 +1,7 @@
-"""A synthetic camera: one object of a known class and a known outline moves over a cluttered, changing background.
+"""Synthetic camera: one object of a known class and outline moves over a cluttered, changing background.
 
-Everything follows from a seed and the number of the frame, so a scene can be seen again, and so that a model can be
-judged on scenes that it was not trained on.
+The seed and the frame number determine every pixel. So a scene can be repeated, and a model can be evaluated on scenes
+that it was not trained on.
 """
 
 import threading
@@ -15,12 +15,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from camrt.runtime.frames import Frame, Image
+from camrt.images import Image
+from camrt.runtime.frames import Frame
 
 CLASSES: Final = ("circle", "triangle", "square", "star", "cross", "heart")
 FPS: Final = 30.0
 FRAMES_PER_ACT: Final = 75
-"""After so many frames the next object comes, in front of another background."""
+"""Frames of one act: one object in front of one background. The next act has another object and background."""
 
 _DISTRACTORS: Final = 10
 _LETTERS: Final = "ACEFGHJKLMNPRSTUVWYZ23457"
@@ -28,23 +29,23 @@ _LETTERS: Final = "ACEFGHJKLMNPRSTUVWYZ23457"
 
 @dataclass(frozen=True, slots=True)
 class SyntheticFrame:
-    """One frame of a scene, and the truth about it."""
+    """One frame of a scene with its ground truth."""
 
     image: Image
     """uint8 (H, W, 3) BGR."""
     class_id: int
     """Index into `CLASSES`."""
     mask: NDArray[np.bool_]
-    """(H, W): where the object is."""
+    """(H, W), True on the pixels of the object."""
 
 
 class Scene:
-    """What the synthetic camera looks at.
+    """The scene in front of the synthetic camera.
 
     Args:
-        seed: everything about the scene follows from it.
-        width: of the frames, in pixels.
-        height: of the frames, in pixels.
+        seed: determines everything in the scene.
+        width: width of the frames, in pixels.
+        height: height of the frames, in pixels.
     """
 
     def __init__(self, seed: int, width: int = 640, height: int = 480) -> None:
@@ -54,12 +55,12 @@ class Scene:
         self._act = lru_cache(maxsize=2)(self._make_act)
 
     def view(self, index: int) -> SyntheticFrame:
-        """Render frame ``index``, 0 or greater; frames may be asked for in any order."""
+        """Render frame ``index``, 0 or greater; any order is possible."""
         number, moment = divmod(index, FRAMES_PER_ACT)
         return self._act(number).view(moment / FPS)
 
     def _make_act(self, number: int) -> "_Act":
-        # Each round goes through all classes, in an order of its own.
+        # Each round shows every class once, in random order.
         round_number, place = divmod(number, len(CLASSES))
         order = np.random.default_rng((self._seed, 0, round_number)).permutation(len(CLASSES))
         random = np.random.default_rng((self._seed, 1, number))
@@ -85,7 +86,7 @@ class _Act:
         self._edge = random.integers(0, 256, 3).tolist() if random.random() < 0.5 else None
         self._stripes = random.uniform(0.0, 0.5), random.uniform(0.02, 0.08), random.uniform(0, np.pi)
         self._noise = _noise(random, width, height)
-        # A colour too close to what is behind cannot be seen by anybody.
+        # An object whose colour is close to the background would be invisible.
         behind = self._background(0.0).reshape(-1, 3).mean(axis=0)
         if np.abs(self._color - behind).max() < 90:
             self._color = np.where(behind > 127, self._color * 0.25, 255 - (255 - self._color) * 0.25)
@@ -99,7 +100,7 @@ class _Act:
         angle = self._angle + self._spin * time_s
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         outline = self._outline @ turn.T * radius + np.array([x, y]) * self._height
-        points = np.rint(outline * 16).astype(np.int32)  # in sixteenths of a pixel: it moves smoothly
+        points = np.rint(outline * 16).astype(np.int32)  # in sixteenths of a pixel, for smooth motion
         cover = np.zeros((self._height, self._width), np.uint8)
         cv2.fillPoly(cover, [points], 255, cv2.LINE_AA, 4)
         opacity = cover[..., np.newaxis] * np.float32(1 / 255)
@@ -119,7 +120,7 @@ class _Act:
         return np.asarray(cv2.addWeighted(parts[0], share, parts[1], 1 - share, 0.0), np.uint8)
 
     def _surface(self, angle: float) -> NDArray[np.float32]:
-        """Return the object's colour with stripes that turn with it: (H, W, 3)."""
+        """Return the object's colour with stripes that turn with it: float32 (H, W, 3)."""
         depth, period, tilt = self._stripes
         across = np.arange(self._width, dtype=np.float32) * np.float32(np.cos(angle + tilt))
         down = np.arange(self._height, dtype=np.float32) * np.float32(np.sin(angle + tilt))
@@ -143,7 +144,7 @@ class _Orbit:
 
 
 class _Distractor:
-    """Something that belongs to no class: a line, an arc, an angle or a letter."""
+    """A shape that belongs to no class: a line, an arc, an angle or a letter."""
 
     def __init__(self, random: np.random.Generator, aspect: float) -> None:
         self._kind = int(random.integers(4))
@@ -182,12 +183,12 @@ def _away(x: float, y: float, length: float, degrees: float) -> tuple[int, int]:
 
 
 def _texture(random: np.random.Generator, width: int, height: int) -> Image:
-    """Return coloured noise of several grains, a third larger than the frame, so that a window can drift over it."""
+    """Return coloured noise of several grain sizes, a third larger than the frame: a window drifts over it."""
     size = (width * 4 // 3, height * 4 // 3)
     total = np.zeros((size[1], size[0], 3), np.float32)
     for cells, weight in ((3, 1.0), (9, random.uniform(0.2, 0.8)), (40, random.uniform(0.0, 0.5))):
         size_in_cells = (cells, cells * 4 // 3)
-        # More light than colour, as most places are; the colour map of an overlay needs that, too.
+        # More contrast in brightness than in colour, as in real scenes; an overlay's colour map needs it, too.
         grain = random.uniform(-1, 1, (*size_in_cells, 1)) + 0.5 * random.uniform(-1, 1, (*size_in_cells, 3))
         total += weight * cv2.resize(grain.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
     low, high = total.min(), total.max()
@@ -195,13 +196,13 @@ def _texture(random: np.random.Generator, width: int, height: int) -> Image:
 
 
 def _noise(random: np.random.Generator, width: int, height: int) -> Image:
-    """Return what a small sensor adds: up to some 20 levels, the same in each frame of an act."""
+    """Return the noise of a small sensor: up to 20 grey levels, the same in each frame of an act; uint8 (H, W, 3)."""
     grain = random.exponential(random.uniform(1, 5), (height, width, 1)).clip(0, 20)
     return np.repeat(grain, 3, axis=2).astype(np.uint8)
 
 
 def _outline(name: str) -> NDArray[np.float64]:
-    """Return the corners of a shape around the origin, within a circle of radius 1: (n, 2)."""
+    """Return the corners of a shape around the origin, within a circle of radius 1: float64 (n, 2)."""
     if name == "cross":
         arm = 0.32
         corner = np.array([[arm, arm], [1.0, arm], [1.0, -arm], [arm, -arm]])
@@ -219,7 +220,7 @@ def _outline(name: str) -> NDArray[np.float64]:
 
 
 def views_of(seeds: Iterable[int], views_per_act: int) -> Iterator[SyntheticFrame]:
-    """Render some frames of each class of some scenes, evenly spread over each act."""
+    """Render ``views_per_act`` frames of each class for each seed, evenly spread over each act."""
     for seed in seeds:
         scene = Scene(seed)
         for act in range(len(CLASSES)):
@@ -228,19 +229,20 @@ def views_of(seeds: Iterable[int], views_per_act: int) -> Iterator[SyntheticFram
 
 
 class SyntheticSource:
-    """A scene as a camera: 30 frames a second.
+    """A scene as a camera, 30 frames per second.
 
     Args:
-        scene: what it looks at.
-        frames: how many there are; None: it never ends.
-        live: True: frames come at the camera's pace, and whoever is late misses some. False: as fast as they are
-            taken, and none is missed.
+        scene: the scene.
+        frames: number of frames; None: no end.
+        live: True: frames come at the camera's pace, and a slow reader misses some. False: `read` returns every frame
+            without waiting.
+        name: name of the source.
     """
 
     fps: float | None = FPS
 
-    def __init__(self, scene: Scene, *, frames: int | None = None, live: bool = True) -> None:
-        self.name = "synthetic"
+    def __init__(self, scene: Scene, *, frames: int | None = None, live: bool = True, name: str = "synthetic") -> None:
+        self.name = name
         self.live = live
         self.frame_count = frames
         self.problems: list[str] = []
@@ -250,7 +252,7 @@ class SyntheticSource:
         self._closed = threading.Event()
 
     def read(self) -> Frame | None:
-        """Return the next frame, at its time where the source is live; None at the end."""
+        """Return the next frame, or None at the end; a live source waits until the frame is due."""
         if self.live:
             self._wait()
         if self._closed.is_set() or (self.frame_count is not None and self._next >= self.frame_count):
@@ -261,7 +263,7 @@ class SyntheticSource:
         return Frame(self._scene.view(index).image, index, time_s, self.name)
 
     def close(self) -> None:
-        """End the source, and a read that waits for its frame's time."""
+        """End the source, and a read that waits."""
         self._closed.set()
 
     def _wait(self) -> None:
@@ -269,5 +271,5 @@ class SyntheticSource:
         if self._first_s is None:
             self._first_s = now
         late = now - self._first_s - self._next / FPS
-        self._next += max(0, int(late * FPS))  # as a camera does: what nobody fetched is gone
+        self._next += max(0, int(late * FPS))  # a camera drops frames that nothing reads
         self._closed.wait(max(0.0, -late))

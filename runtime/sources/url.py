@@ -1,4 +1,4 @@
-"""Network addresses: what may be shown of them, and why one does not answer."""
+"""Network addresses: remove credentials, and find out why an address gives no video."""
 
 import re
 import socket
@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 SCHEMES: Final = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "http": 80, "https": 443}
-"""What can be read, and its usual port."""
+"""Schemes that FFmpeg reads, each with its default port."""
 
 _SECRETS = re.compile(
     r"\b(user(?:name)?|usr|login|pass(?:word|wd)?|pwd|psw|(?:access_?|auth_?)?token|auth|api_?key|key|secret|sig(?:nature)?)"
@@ -16,10 +16,10 @@ _SECRETS = re.compile(
 
 
 def redact(url: str) -> str:
-    """Return an address without what opens the camera: user, password, and parameters that carry such.
+    """Return an address without credentials: user, password and parameters such as ``token=``.
 
-    A password that holds ``@``, ``/`` or ``?`` should be percent-encoded; where it is not, everything up to the last
-    ``@`` is cut, at the price of a name that may lack its host.
+    A password with ``@``, ``/`` or ``?`` should be percent-encoded. If it is not, everything up to the last ``@`` is
+    removed, and the result may lack the host.
     """
     scheme, _, rest = url.partition("://")
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
@@ -28,8 +28,15 @@ def redact(url: str) -> str:
     return scheme + "://" + _SECRETS.sub(r"\1=***", rest)
 
 
-def why_not(url: str, timeout_s: float = 2.0) -> str:
-    """Find out why an address could not be opened, which OpenCV does not tell, and say it in half a sentence."""
+def diagnose(url: str, timeout_s: float = 2.0) -> str:
+    """Return the reason why an address could not be opened; OpenCV does not report it.
+
+    Args:
+        url: the address.
+        timeout_s: seconds to wait for a connection.
+
+    Returns: half a sentence, lower case.
+    """
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or SCHEMES[parts.scheme.lower()]
@@ -39,8 +46,8 @@ def why_not(url: str, timeout_s: float = 2.0) -> str:
         socket.create_connection((host, port), timeout=timeout_s).close()
     except TimeoutError:
         return f"port {port} did not answer within {timeout_s:g} s"
-    except (socket.gaierror, UnicodeError):  # the second of a name that cannot be one, as with two dots in a row
-        return "the host's name is not known"
+    except (socket.gaierror, UnicodeError):  # UnicodeError: the name is malformed, for example two dots in a row
+        return "the host name is unknown"
     except OSError as error:
         return (error.strerror or str(error)).lower()
     return "the server answered, but gave no video; check the path, the user and the password"

@@ -1,4 +1,4 @@
-"""A video file: every frame, in order."""
+"""Read every frame of a video file, in order."""
 
 import threading
 from pathlib import Path
@@ -7,28 +7,33 @@ from typing import Final
 import cv2
 import numpy as np
 
-from camrt.runtime.frames import Frame, Image
+from camrt.images import Image
+from camrt.runtime.frames import Frame
 from camrt.runtime.sources.capture import fps_of, frame_count_of, open_file, shortfall
 
 MOST_DAMAGED: Final = 100
-"""So many failures in a row are the end of the video; fewer are a damaged place, behind which it goes on."""
+"""This many failures in a row are the end of the video. After fewer, reading goes on behind the damaged place."""
 
 
 class VideoSource:
     """Every frame of a video file, in order and upright.
 
-    Where a video changes its size on the way, OpenCV scales to the size of the first frame.
+    If the frame size changes within a video, OpenCV scales all frames to the size of the first.
     """
 
     live = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, name: str = "") -> None:
         """Open a video file.
 
+        Args:
+            path: the file.
+            name: name of the source; empty: the path.
+
         Raises:
-            SourceError: it is not there, empty, truncated, or no video.
+            SourceError: the file does not exist, is empty or truncated, or is not a video.
         """
-        self.name = str(path)
+        self.name = name or str(path)
         self._capture = open_file(path)
         self.fps = fps_of(self._capture)
         self.frame_count = frame_count_of(self._capture)
@@ -36,10 +41,10 @@ class VideoSource:
         self._frames = 0
         self._time_s = 0.0
         self._closed = False
-        self._reading = threading.Lock()  # a capture that is released while it reads takes the process with it
+        self._reading = threading.Lock()  # releasing a capture during a read crashes the process
 
     def read(self) -> Frame | None:
-        """Return the next frame, or None at the end; damaged places and an early end are told in ``problems``."""
+        """Return the next frame, or None at the end. ``problems`` lists damaged places and an early end."""
         with self._reading:
             if self._closed:
                 return None
@@ -53,7 +58,7 @@ class VideoSource:
             return Frame(image, self._frames - 1, self._time_s, self.name)
 
     def close(self) -> None:
-        """Let go of the file, as soon as the frame that is being read is done."""
+        """Release the file as soon as the current read is done."""
         with self._reading:
             self._release()
 
@@ -63,7 +68,7 @@ class VideoSource:
             if more:
                 if failures:
                     self.problems.append(
-                        f"{self.name}: {failures} damaged frames after {self._time_s:.2f} s were passed over"
+                        f"{self.name}: {failures} damaged frames after {self._time_s:.2f} s were skipped"
                     )
                 self._time_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
                 return np.asarray(image, np.uint8)

@@ -5,15 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from camrt.errors import SinkError, SourceError, UsageError
-from camrt.runtime.frames import Rendered, Sink, Source
+from camrt.images import IMAGE_SUFFIXES, natural_order
+from camrt.runtime.frames import Rendered, Sink, Source, StreamItem
 from camrt.runtime.inference.model import Model
-from camrt.runtime.render.display_settings import View
+from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
 from camrt.runtime.render.renderer import Renderer
 from camrt.runtime.sinks.images import KEPT_SUFFIXES, write_image
 from camrt.runtime.sinks.opencv_video import CODECS
 from camrt.runtime.sinks.video import VideoSink
 from camrt.runtime.sources.images import ImageSource
-from camrt.runtime.sources.paths import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural_order
+from camrt.runtime.sources.paths import VIDEO_SUFFIXES
 from camrt.runtime.sources.video import VideoSource
 from camrt.runtime.stream.pipeline import Pipeline
 from camrt.runtime.stream.progress import Progress
@@ -106,9 +107,9 @@ def _expand(given: Path, output: Path) -> Iterator[tuple[Path, Path]]:
 class Annotator:
     """Carries out the jobs of `plan`. A file that cannot be read is passed over and named."""
 
-    def __init__(self, model: Model, view: View, *, hud: bool, overwrite: bool) -> None:
+    def __init__(self, model: Model, settings: DisplaySettings, *, hud: bool, overwrite: bool) -> None:
         self._model = model
-        self._view = view
+        self._settings = SettingsStore(settings)
         self._hud = hud
         self._overwrite = overwrite
         self._running: Pipeline | None = None
@@ -163,19 +164,19 @@ class Annotator:
             problems.append(f"{target} stops after frame {drawn} of {source.frame_count or 'an unknown number'}")
         return problems
 
-    def _draw(self, source: Source, sink: Sink, unit: str) -> list[str]:
-        renderer = Renderer(self._view, hud=self._hud, provider=None, threads=self._model.spare_threads)
+    def _draw(self, source: Source, sink: Sink[Rendered], unit: str) -> list[str]:
+        renderer = Renderer(hud=self._hud, provider=None, threads=self._model.spare_threads)
         progress = Progress(source.frame_count, unit)
-        self._running = Pipeline(self._model, source, renderer, [sink])
+        self._running = Pipeline(self._model, source, self._settings, renderer=renderer, recorders=[sink])
         if self.stopped:  # asked for while this was being opened
             self._running.stop()
 
-        def on_frame(_: Rendered) -> None:
+        def on_item(_: StreamItem) -> None:
             self.frames += 1
             progress.step()
 
         try:
-            self._running.run(on_frame)
+            self._running.run(on_item)
         except SourceError as error:
             return list(dict.fromkeys([*source.problems, str(error)]))
         finally:
@@ -190,7 +191,7 @@ class _PicturesByPlan:
         self._targets = targets
         self._written = written
 
-    def write(self, rendered: Rendered) -> None:
+    def write(self, rendered: Rendered, /) -> None:
         target = self._targets[Path(rendered.frame.name)]
         _make_folder(target.parent)
         write_image(target, rendered.image)

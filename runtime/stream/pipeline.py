@@ -1,8 +1,8 @@
-"""The way of a frame: source, inference and drawing side by side, each in a thread of its own.
+"""Pipeline of one stream: source, inference and sinks side by side, each in a thread of its own.
 
-    source --BoundedQueue--> inference --BoundedQueue--> drawing (the calling thread) --> sinks
+    source --queue--> inference, temporal filter --queue--> stream items (the calling thread) --> sinks
 
-A live source hands over the newest frame only; any other hands over every frame, in order.
+The queues of a live source keep only the newest frame; those of any other source keep every frame, in order.
 """
 
 import threading
@@ -10,75 +10,103 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from camrt.runtime.frames import Frame, Image, Rendered, Sink, Source
-from camrt.runtime.maps.result import Result
-from camrt.runtime.render.renderer import Renderer
-from camrt.runtime.stream.bounded_queue import BoundedQueue, Closed
+import numpy as np
 
-# Frames that wait between two stages when none may be lost: enough to even out a slow one now and then.
+from camrt.images import Image
+from camrt.runtime.frames import Frame, Rendered, Sink, Source, StreamItem
+from camrt.runtime.maps.result import Result
+from camrt.runtime.maps.temporal_filter import SceneDetector, TemporalFilter
+from camrt.runtime.render.display_settings import SettingsStore
+from camrt.runtime.render.renderer import Renderer, shown_classes
+from camrt.runtime.stream.bounded_queue import BoundedQueue, Closed
+from camrt.runtime.stream.rate import RateMeter
+
+# Frames between two stages when none may be dropped: enough to even out a slow frame now and then.
 _DEPTH = 2
-# How long the drawing thread waits before it looks whether it was asked to stop.
-_PATIENCE_S = 0.1
-# A watched file that is later than this was paused: it goes on from there, and does not rush to catch up.
+# Time between two checks of the stop flag while no frame comes.
+_POLL_S = 0.1
+# A paced file that is later than this was paused: it continues from there without catching up.
 _LATE_S = 0.5
-# A read that does not end after its source was closed is left behind: the thread is a daemon.
+# A read that does not end after its source was closed is abandoned: its thread is a daemon.
 _JOIN_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What came of a run."""
+    """Outcome of a run."""
 
     frames: int
-    """Frames that were drawn and given to the sinks; what was shown while there was no signal is not counted."""
+    """Items with a result that the sinks took; frames without a signal are not counted."""
     dropped: int
-    """Frames of a live source that nobody had time for."""
+    """Frames of a live source that were dropped to stay live."""
     seconds: float
     stopped: bool
     """True: ended by `Pipeline.stop`, not by the end of the source."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Inferred:
+class _Seen:
+    """A frame and the number of its scene."""
+
     frame: Frame
+    scene: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Inferred:
+    """A classified frame with its filtered maps."""
+
+    seen: _Seen
     result: Result | None
-    """None: the frame says that the source is lost."""
+    """None: the source is lost."""
+    value_range: tuple[float, float] | None = None
 
 
 class Pipeline:
-    """Runs one source through a model into sinks, until the source ends, something fails or `stop` is called.
+    """Runs one source through a model into sinks, until the source ends, something fails, or `stop` is called.
 
     Args:
-        model: classifies a frame; a `Model`, or one that several pipelines share.
+        model: classifies a frame: a `Model`, or one that several pipelines share.
         source: gives frames; closed at the end.
-        renderer: draws; closed at the end.
-        sinks: take the finished pictures, in this order; all are closed at the end, whatever happens.
-        every_camera_frame: for live sources: draw each frame of the camera with the newest map, so that a slow model
-            still gives a smooth picture; False draws only the frames that were classified, each with its own map.
-        paced: draw a file's frames at its frame rate, for someone who watches.
+        settings: display settings; read once for each frame.
+        renderer: draws for the recorders; closed at the end. None: there are no recorders.
+        recorders: take the drawn overlays, in this order; closed at the end, whatever happens.
+        listeners: take the items without an image, after the recorders; closed at the end, whatever happens.
+        every_camera_frame: for live sources: emit each frame of the camera with the newest map, so that a slow model
+            still gives a smooth image; False emits only classified frames, each with its own map.
+        paced: emit a file's frames at its frame rate, for someone who watches.
+        frames: stop after this many items with a result; None: no limit.
     """
 
     def __init__(
         self,
         model: Callable[[Image], Result],
         source: Source,
-        renderer: Renderer,
-        sinks: Sequence[Sink],
+        settings: SettingsStore,
         *,
+        renderer: Renderer | None = None,
+        recorders: Sequence[Sink[Rendered]] = (),
+        listeners: Sequence[Sink[StreamItem]] = (),
         every_camera_frame: bool = True,
         paced: bool = False,
+        frames: int | None = None,
     ) -> None:
         self._model = model
         self._source = source
+        self._settings = settings
         self._renderer = renderer
-        self._sinks = sinks
+        self._recorders = recorders
+        self._listeners = listeners
         self._paced = paced and not source.live
+        self._limit = frames
         live = source.live
-        self._to_infer: BoundedQueue[Frame] = BoundedQueue(1 if live else _DEPTH, drop_oldest=live)
-        self._to_draw: BoundedQueue[_Inferred] = BoundedQueue(1 if live else _DEPTH, drop_oldest=live)
-        self._to_show: BoundedQueue[Frame] | None = (
-            BoundedQueue(1, drop_oldest=True) if live and every_camera_frame else None
-        )
+        self._scenes = SceneDetector()
+        self._filter = TemporalFilter()
+        self._to_infer: BoundedQueue[_Seen] = BoundedQueue(1 if live else _DEPTH, drop_oldest=live)
+        self._to_emit: BoundedQueue[_Inferred] = BoundedQueue(1 if live else _DEPTH, drop_oldest=live)
+        shown_apart = live and every_camera_frame
+        self._to_show: BoundedQueue[_Seen] | None = BoundedQueue(1, drop_oldest=True) if shown_apart else None
+        self._rate = RateMeter()
         self._stop = threading.Event()
         self._errors: list[BaseException] = []
         self._dropped = 0
@@ -87,19 +115,14 @@ class Pipeline:
         """End the run soon; may be called from any thread or a signal handler, and more than once."""
         self._stop.set()
 
-    def run(
-        self,
-        on_frame: Callable[[Rendered], None] | None = None,
-        on_silence: Callable[[], None] | None = None,
-    ) -> Summary:
-        """Run in this thread until the end.
+    def run(self, on_item: Callable[[StreamItem], None] | None = None) -> Summary:
+        """Run until the end. The recorders and listeners are called in this thread.
 
         Args:
-            on_frame: called after the sinks have taken a picture.
-            on_silence: called again and again while none comes, some times a second.
+            on_item: called after the sinks have taken an item.
 
         Raises:
-            CamrtError: the first thing that failed, after every sink was closed.
+            CamrtError: the first failure, after every sink was closed.
         """
         start = time.perf_counter()
         threads = [
@@ -110,7 +133,7 @@ class Pipeline:
         try:
             for thread in threads:
                 thread.start()
-            frames = self._draw(on_frame, on_silence)
+            frames = self._emit_all(on_item)
         except BaseException as error:  # noqa: BLE001 - kept and raised when everything is closed
             self._errors.append(error)
         finally:
@@ -136,10 +159,15 @@ class Pipeline:
                 frame = self._source.read()
                 if frame is None:
                     break
+                if frame.lost:
+                    self._scenes.interrupt()
+                    seen = _Seen(frame, -1)
+                else:
+                    seen = _Seen(frame, self._scenes.observe(frame.image))
                 if self._to_show is not None:
-                    self._to_show.put(frame)
+                    self._to_show.put(seen)
                 if self._to_show is None or not frame.lost:
-                    self._to_infer.put(frame)
+                    self._to_infer.put(seen)
         finally:
             self._to_infer.close()
             if self._to_show is not None:
@@ -148,83 +176,110 @@ class Pipeline:
     def _infer(self) -> None:
         try:
             while True:
-                frame = self._to_infer.get()
-                if frame is not None:
-                    self._to_draw.put(_Inferred(frame, None if frame.lost else self._model(frame.image)))
+                seen = self._to_infer.get()
+                if seen is not None:
+                    self._to_emit.put(_Inferred(seen, None) if seen.frame.lost else self._classify(seen))
         finally:
-            self._to_draw.close()
+            self._to_emit.close()
 
-    def _draw(self, on_frame: Callable[[Rendered], None] | None, on_silence: Callable[[], None] | None) -> int:
-        frames = 0
+    def _classify(self, seen: _Seen) -> _Inferred:
+        """Classify a frame and filter its maps over time."""
+        settings = self._settings.current
+        time_s = seen.frame.time_s
+        result = self._filter.smooth(self._model(seen.frame.image), seen.scene, time_s, settings.smooth)
+        if settings.normalize != "running" and settings.smooth == 0.0:
+            return _Inferred(seen, result)
+        cams = np.stack([result.visible_cam(class_id) for class_id in shown_classes(result, settings)])
+        return _Inferred(seen, result, self._filter.update_range(cams, time_s))
+
+    def _emit_all(self, on_item: Callable[[StreamItem], None] | None) -> int:
+        """Pair frames with results and give them to the sinks; returns the number of items with a result."""
+        emitted = 0
         newest: _Inferred | None = None
-        shown = -1  # number of the last frame that was drawn
-        lost_at = -1  # what was seen before the signal was lost says nothing about what came back
+        last = -1  # number of the last frame that was emitted
+        lost_at = -1  # a result from before the signal was lost does not belong to the frames after it
         shift_s: float | None = None  # from a frame's time to the clock's
-        while not self._stop.is_set():
+        while not self._stop.is_set() and emitted != self._limit:
             try:
                 if self._to_show is None:
-                    newest = self._to_draw.get(_PATIENCE_S)
-                    frame = None if newest is None else newest.frame
+                    newest = self._to_emit.get(_POLL_S)
+                    seen = None if newest is None else newest.seen
                 else:
-                    frame = self._to_show.get(_PATIENCE_S)
-                    if frame is not None and not frame.lost:
+                    seen = self._to_show.get(_POLL_S)
+                    if seen is not None and not seen.frame.lost:
                         newest = self._newest(newest)
             except Closed:
                 break
-            if frame is None:
-                if on_silence is not None:
-                    on_silence()
+            if seen is None:
                 continue
-            if frame.lost:
-                lost_at = frame.index
-                self._give(self._renderer.render_lost(frame), on_frame)
+            if seen.frame.lost:
+                lost_at = seen.frame.index
+                self._emit(StreamItem(seen.frame, None, seen.frame.index), on_item)
                 continue
-            if newest is None or newest.result is None or newest.frame.index < lost_at:
+            if newest is None or newest.result is None or newest.seen.frame.index < lost_at:
                 continue
-            if newest.frame.index > frame.index:  # it was overtaken while this thread waited for a core
-                frame = newest.frame
-            if frame.index <= shown:
-                continue
-            if frame.image.shape != newest.frame.image.shape:
+            if newest.seen.frame.index > seen.frame.index:  # the result overtook the frame: this thread had no core
+                seen = newest.seen
+            if seen.frame.index <= last or seen.frame.image.shape != newest.seen.frame.image.shape:
                 continue
             if self._paced:
                 now_s = time.perf_counter()
-                if shift_s is None or now_s - frame.time_s - shift_s > _LATE_S:
-                    shift_s = now_s - frame.time_s
-                self._stop.wait(max(0.0, frame.time_s + shift_s - now_s))
-            self._give(self._renderer.render(frame, newest.result, newest.frame.index), on_frame)
-            shown = frame.index
-            frames += 1
-        return frames
+                if shift_s is None or now_s - seen.frame.time_s - shift_s > _LATE_S:
+                    shift_s = now_s - seen.frame.time_s
+                self._stop.wait(max(0.0, seen.frame.time_s + shift_s - now_s))
+            self._rate.count()
+            item = StreamItem(
+                seen.frame,
+                newest.result,
+                newest.seen.frame.index,
+                classes=shown_classes(newest.result, self._settings.current),
+                value_range=newest.value_range,
+                same_scene=seen.scene == newest.seen.scene,
+                fps=self._rate.rate(),
+                stages_ms=newest.result.stages_ms,
+            )
+            last = seen.frame.index
+            emitted += 1
+            self._emit(item, on_item)
+        return emitted
 
-    def _give(self, rendered: Rendered, on_frame: Callable[[Rendered], None] | None) -> None:
-        for sink in self._sinks:
-            sink.write(rendered)
-        if on_frame is not None:
-            on_frame(rendered)
+    def _emit(self, item: StreamItem, on_item: Callable[[StreamItem], None] | None) -> None:
+        if self._renderer is not None:
+            rendered = self._renderer.render(item, self._settings.current)
+            for recorder in self._recorders:
+                recorder.write(rendered)
+            item = rendered.item  # with the times of drawing
+        for listener in self._listeners:
+            listener.write(item)
+        if on_item is not None:
+            on_item(item)
 
     def _newest(self, held: _Inferred | None) -> _Inferred | None:
         """Return the newest result; waits only for the very first one."""
         try:
-            newest = self._to_draw.get(0.0) or held
+            newest = self._to_emit.get(0.0) or held
             while newest is None and not self._stop.is_set():
-                newest = self._to_draw.get(_PATIENCE_S)
+                newest = self._to_emit.get(_POLL_S)
         except Closed:
             return held
         return newest
 
     def _close(self, threads: Sequence[threading.Thread]) -> None:
         self._stop.set()
-        for handover in (self._to_infer, self._to_draw, self._to_show):
-            if handover is not None:
-                handover.close(discard=True)
-                if handover is not self._to_draw:
-                    self._dropped = max(self._dropped, handover.dropped)
-        closers: list[Callable[[], None]] = [self._source.close, *(sink.close for sink in self._sinks)]
-        for close in [*closers, self._renderer.close]:
+        for queue in (self._to_infer, self._to_emit, self._to_show):
+            if queue is not None:
+                queue.close(discard=True)
+                if queue is not self._to_emit:
+                    self._dropped = max(self._dropped, queue.dropped)
+        closers = [self._source.close]
+        closers += [recorder.close for recorder in self._recorders]
+        closers += [listener.close for listener in self._listeners]
+        if self._renderer is not None:
+            closers.append(self._renderer.close)
+        for close in closers:
             try:
                 close()
-            except BaseException as error:  # noqa: BLE001 - every other one is still to be closed
+            except BaseException as error:  # noqa: BLE001 - the others are still to be closed
                 self._errors.append(error)
         for thread in threads:
             thread.join(_JOIN_S)

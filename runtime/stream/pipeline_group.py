@@ -1,9 +1,9 @@
-"""Several cameras at once: a pipeline each, and none that fails takes another with it."""
+"""Group of pipelines: several streams at once, each independent of the others."""
 
 import threading
 from collections.abc import Callable, Sequence
 
-from camrt.runtime.frames import Rendered
+from camrt.runtime.frames import StreamItem
 from camrt.runtime.stream.pipeline import Pipeline, Summary
 
 
@@ -21,23 +21,23 @@ class PipelineGroup:
 
     def run(
         self,
-        on_frame: Callable[[int, Rendered], None],
+        on_item: Callable[[int, StreamItem], None],
         meanwhile: Callable[[], None],
         on_failure: Callable[[int, BaseException], None],
     ) -> list[Summary | BaseException]:
         """Run until the last has ended.
 
         Args:
-            on_frame: gets the number of the camera, 0 the first, and each picture that its sinks have taken, in the
-                camera's thread.
-            meanwhile: called in this thread, again and again, as a window has to be; it is to wait a little itself.
-            on_failure: gets the number of a camera that failed, and with what, in the camera's thread.
+            on_item: gets the number of the stream, 0 first, and each item that its sinks have taken, in the stream's
+                thread.
+            meanwhile: called in this thread, again and again, as a window needs it; it waits a little itself.
+            on_failure: gets the number of a stream that failed, and its error, in the stream's thread.
 
-        Returns: what came of each camera, in their order: its summary, or what it failed with.
+        Returns: the outcome of each stream, in their order: its summary, or its error.
         """
         threads = [
             threading.Thread(
-                target=self._run, args=(number, on_frame, on_failure), name=f"camrt-camera-{number}", daemon=True
+                target=self._run, args=(number, on_item, on_failure), name=f"camrt-stream-{number}", daemon=True
             )
             for number in range(len(self._pipelines))
         ]
@@ -57,11 +57,11 @@ class PipelineGroup:
     def _run(
         self,
         number: int,
-        on_frame: Callable[[int, Rendered], None],
+        on_item: Callable[[int, StreamItem], None],
         on_failure: Callable[[int, BaseException], None],
     ) -> None:
         try:
-            self._outcomes[number] = self._pipelines[number].run(lambda rendered: on_frame(number, rendered))
-        except BaseException as error:  # noqa: BLE001 - returned by `run`; the other cameras go on
+            self._outcomes[number] = self._pipelines[number].run(lambda item: on_item(number, item))
+        except BaseException as error:  # noqa: BLE001 - returned by `run`; the other streams go on
             self._outcomes[number] = error
             on_failure(number, error)

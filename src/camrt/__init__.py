@@ -1,7 +1,7 @@
-"""See, live and on the device, where an image classifier is looking.
+"""See, live and on the device, where an image classifier looks.
 
-``camrt.load`` opens a model file; ``camrt.export`` (extra ``export``) makes one. Names load on first use, so
-``import camrt`` costs nothing and needs no ONNX Runtime.
+``camrt.load`` opens a model file, ``camrt.LiveSession`` runs it on streams, and ``camrt.export`` (extra ``export``)
+makes one. Names load on first use, so ``import camrt`` costs nothing and needs no ONNX Runtime.
 """
 
 from importlib import import_module
@@ -12,11 +12,13 @@ from camrt.errors import CamrtError
 if TYPE_CHECKING:
     from camrt.runtime.inference.model import Model, load
     from camrt.runtime.maps.result import Result
+    from camrt.runtime.stream.live import LiveSession
 
 __version__ = "0.1.0"
-__all__ = ["CamrtError", "Model", "Result", "__version__", "load"]
+__all__ = ["CamrtError", "LiveSession", "Model", "Result", "__version__", "load"]
 
-_HOMES = {
+_MODULES = {
+    "LiveSession": "camrt.runtime.stream.live",
     "Model": "camrt.runtime.inference.model",
     "load": "camrt.runtime.inference.model",
     "Result": "camrt.runtime.maps.result",
@@ -24,9 +26,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'camrt' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""``camrt bench``: the table and the keys that scripts read. How fast it is is nobody's test."""
+"""``camrt bench``: the table and the JSON keys that scripts read. No test asserts a speed."""
 
 import importlib.metadata
 import json
@@ -18,26 +18,26 @@ QUICK = ["--rounds", "2", "--size", "160x120"]
 
 
 @pytest.fixture(scope="module")
-def measured(mobilenet):
-    """Everything that the command prints: every combination of two threads and two sizes."""
+def report(mobilenet):
+    """The JSON report of every combination of two numbers of threads and two sizes."""
     flags = ["--rounds", "2", "--size", "160x120", "33x40", "--threads", "2", "1"]
     return json.loads(succeeds("bench", mobilenet, *flags, "--json"))
 
 
 @pytest.fixture(scope="module")
-def run(measured):
-    return measured["runs"][0]
+def run(report):
+    return report["runs"][0]
 
 
-def test_lists_are_measured_in_every_combination(measured):
-    assert measured["rounds"] == 2
-    assert [(run["threads"], run["frame"]) for run in measured["runs"]] == [
+def test_every_combination_of_lists_is_measured(report):
+    assert report["rounds"] == 2
+    assert [(run["threads"], run["frame"]) for run in report["runs"]] == [
         *((2, [160, 120]), (2, [33, 40]), (1, [160, 120]), (1, [33, 40])),
     ]
 
 
-def test_a_run_has_the_keys_that_scripts_read(measured, mobilenet):
-    for run in measured["runs"]:
+def test_run_has_the_keys_that_scripts_read(report, mobilenet):
+    for run in report["runs"]:
         assert (run["model"], run["provider"]) == (mobilenet.name, "cpu")
         assert set(run["stages"]) == {"preprocess", "inference", "cam", "overlay"}
         for times in run["stages"].values():
@@ -52,7 +52,7 @@ def onnxruntime_is_new():
     return (int(major), int(minor)) >= (1, 26)
 
 
-def test_the_numbers_fit_together(run):
+def test_numbers_of_a_run_are_consistent(run):
     # Two rounds: the median of two ratios lies between those of the extremes.
     assert run["ratio"] == pytest.approx(run["fps"]["overlay"] / run["fps"]["inference_only"], rel=0.5)
     assert run["frames_per_block"] >= 4
@@ -62,15 +62,15 @@ def test_the_numbers_fit_together(run):
         assert 0 < cores < usable_cores() + 0.5
 
 
-def test_it_says_on_what_it_was_measured(measured):
-    machine = measured["machine"]
+def test_report_describes_the_machine(report):
+    machine = report["machine"]
     assert machine["cpu"]
     assert machine["cores"] == usable_cores()
     assert machine["versions"]["camrt"] == __version__
     assert {"python", "numpy", "numba"} <= set(machine["versions"])
 
 
-def test_a_single_run_is_shown_stage_by_stage(mobilenet):
+def test_single_run_is_printed_stage_by_stage(mobilenet):
     lines = succeeds("bench", mobilenet, *QUICK, "--threads", "1").splitlines()
     assert lines[1] == f"{mobilenet.name} on cpu, 1 threads, frames 160x120 from memory"
     first_words = [line.split()[0] for line in lines if line.strip()]
@@ -79,7 +79,7 @@ def test_a_single_run_is_shown_stage_by_stage(mobilenet):
     ]
 
 
-def test_several_runs_are_a_table_and_a_chart(mobilenet, squeezenet, tmp_path):
+def test_several_runs_are_printed_as_a_table_and_drawn_as_a_chart(mobilenet, squeezenet, tmp_path):
     chart = tmp_path / "speed.png"
     lines = succeeds("bench", mobilenet, squeezenet, *QUICK, "--rounds", "1", "--chart", chart).splitlines()
     assert [line.split()[:4] for line in lines[-2:]] == [
@@ -94,7 +94,7 @@ def test_several_runs_are_a_table_and_a_chart(mobilenet, squeezenet, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["speed.png"]
 
 
-def test_a_chart_as_svg_keeps_its_words(mobilenet, tmp_path):
+def test_svg_chart_contains_its_labels_as_text(mobilenet, tmp_path):
     chart = tmp_path / "speed.svg"
     chart.write_text("old")
     succeeds("bench", mobilenet, *QUICK, "--rounds", "1", "--chart", chart, "--overwrite", "--json")
@@ -103,7 +103,7 @@ def test_a_chart_as_svg_keeps_its_words(mobilenet, tmp_path):
         assert word in text
 
 
-def test_a_chart_takes_the_name_of_a_model_as_it_is(mobilenet, tmp_path):
+def test_dollar_signs_in_a_model_name_are_no_formula_in_a_chart(mobilenet, tmp_path):
     model, chart = tmp_path / "a$^$_b.onnx", tmp_path / "speed.svg"  # "$" begins a formula in matplotlib
     model.symlink_to(mobilenet)
     succeeds("bench", model, *QUICK, "--rounds", "1", "--chart", chart)
@@ -111,27 +111,27 @@ def test_a_chart_takes_the_name_of_a_model_as_it_is(mobilenet, tmp_path):
 
 
 @pytest.mark.parametrize("size", ["0x10", "wide", "10x20x30", "-4x4"])
-def test_a_size_that_is_none_is_wrong_use(mobilenet, size):
+def test_malformed_size_is_a_usage_error(mobilenet, size):
     done = camrt("bench", mobilenet, f"--size={size}")
     assert done.returncode == 2
     assert "is not WIDTHxHEIGHT" in done.stderr
 
 
-def test_no_round_is_wrong_use(mobilenet):
-    assert refusal("bench", mobilenet, "--rounds", "0", status=2) == "--rounds 0: at least one"
+def test_zero_rounds_are_a_usage_error(mobilenet):
+    assert refusal("bench", mobilenet, "--rounds", "0", status=2) == "--rounds 0: at least 1 is needed"
 
 
-def test_what_cannot_be_drawn_or_run_is_refused_before_anything_is_measured(mobilenet, tmp_path):
+def test_chart_and_session_errors_are_raised_before_anything_is_measured(mobilenet, tmp_path):
     forever = ["--rounds", "1000000"]
-    taken = tmp_path / "taken.png"
-    taken.write_text("kept")
-    assert "exists" in refusal("bench", mobilenet, *forever, "--chart", taken, status=2)
-    assert taken.read_text() == "kept"
+    existing = tmp_path / "existing.png"
+    existing.write_text("old")
+    assert "exists" in refusal("bench", mobilenet, *forever, "--chart", existing, status=2)
+    assert existing.read_text() == "old"
     assert ".png or .svg" in refusal("bench", mobilenet, *forever, "--chart", tmp_path / "speed.pdf", status=2)
-    for folder in ("gone", taken.name):
+    for folder in ("gone", existing.name):
         chart = tmp_path / folder / "speed.png"
         assert "cannot be written" in refusal("bench", mobilenet, *forever, "--chart", chart, status=1)
     assert "threads=0" in refusal("bench", mobilenet, *forever, "--threads", "1", "0", status=2)
     assert "no provider 'gpu'" in refusal("bench", mobilenet, *forever, "--provider", "cpu", "gpu", status=2)
     assert "no model file" in refusal("bench", mobilenet, tmp_path / "gone.onnx", *forever, status=1)
-    assert [path.name for path in tmp_path.iterdir()] == ["taken.png"]
+    assert [path.name for path in tmp_path.iterdir()] == ["existing.png"]

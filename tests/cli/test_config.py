@@ -1,4 +1,4 @@
-"""``camrt live --config``: what the flags say, from a file; flags win, and what is wrong is named with its place."""
+"""``camrt live --config``: a file sets the flags, the command line overrides it, and errors name file and key."""
 
 import argparse
 from pathlib import Path
@@ -14,7 +14,7 @@ from support.videos import read_video
 
 @pytest.fixture
 def parsed(tmp_path):
-    """A function that parses the command line with a file of settings."""
+    """Return a function that parses the command line with a file of settings."""
 
     def parse_with(text, *flags):
         (tmp_path / "camrt.toml").write_text(text)
@@ -38,7 +38,7 @@ provider-option = ["device_id=1"]
 """
 
 
-def test_a_file_says_what_the_flags_would(parsed):
+def test_file_sets_the_same_values_as_flags(parsed):
     flags = ["model.onnx", "--source", "rtsp://camera/live", "-o", "seen.mp4", "-o", "pictures"]
     flags += ["--events", "seen.jsonl", "--rotate", "500M", "--alpha", "1", "--alpha-by-value"]
     flags += ["--classes", "tabby,golden retriever", "--normalize=-2,10", "--threads", "2"]
@@ -49,25 +49,25 @@ def test_a_file_says_what_the_flags_would(parsed):
     assert {name: type(value) for name, value in by_file.items() if name == "model"} == {"model": type(Path())}
 
 
-def test_flags_win_over_the_file(parsed):
+def test_flags_override_the_file(parsed):
     args = parsed(FILE, "other.onnx", "--alpha", "0.25", "-o", "own.mp4", "-o", "own2.mp4", "--source", "0")
     assert (args.model, args.alpha, args.source) == (Path("other.onnx"), 0.25, ["0"])
     assert args.output == [Path("own.mp4"), Path("own2.mp4")]
     assert (args.rotate, args.provider_option, args.threads) == (500_000_000, ["device_id=1"], 2)
-    assert parse(["live", "m.onnx"]).output == []  # nothing of a file is left in the next parser
+    assert parse(["live", "m.onnx"]).output == []  # the next parser has no values of the file
 
 
-def test_a_flag_that_may_be_repeated_may_stand_alone(parsed):
+def test_repeatable_flag_accepts_a_single_value(parsed):
     assert parsed('model = "m"\noutput = "seen.mp4"').output == [Path("seen.mp4")]
 
 
-def test_the_name_of_the_flag_may_be_shortened_and_joined(tmp_path):
+def test_config_flag_can_be_abbreviated_and_joined(tmp_path):
     (tmp_path / "c.toml").write_text('model = "m.onnx"')
     for flags in (["--conf", str(tmp_path / "c.toml")], [f"--config={tmp_path / 'c.toml'}"]):
         assert parse(["live", *flags]).model == Path("m.onnx")
 
 
-def test_every_flag_of_live_can_stand_in_a_file(parsed):
+def test_every_flag_of_live_can_be_set_in_a_file(parsed):
     live = _parser()._subparsers._group_actions[0].choices["live"]
     examples = {str: '"x"', int: "3", float: "0.25", Path: '"x"', None: '"x"'}
     for action in live._actions:
@@ -83,20 +83,20 @@ def test_every_flag_of_live_can_stand_in_a_file(parsed):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("alpa = 0.5", "there is no setting 'alpa'; did you mean 'alpha'?"),
         ("alpha_by_value = true", "there is no setting 'alpha_by_value'; did you mean 'alpha-by-value'?"),
-        ("zzz = 1", "there is no setting 'zzz'; known are alpha, alpha-by-value, boxes, certfile, "),
+        ("zzz = 1", "there is no setting 'zzz'; known settings: alpha, alpha-by-value, boxes, certfile, "),
         ("[overlay]\nalpha = 0.5", "there is no setting 'overlay'"),
-        ('alpha = "0.5"', "alpha is text in quotes, and should be a number"),
-        ("threads = 2.0", "threads is a number, and should be a whole number"),
-        ("threads = true", "threads is true or false, and should be a whole number"),
-        ('sync = "yes"', "sync is text in quotes, and should be true or false"),
-        ("source = 0", "source is a whole number, and should be text in quotes"),
+        ('alpha = "0.5"', "alpha is text in quotes, but must be a number"),
+        ("threads = 2.0", "threads is a number, but must be a whole number"),
+        ("threads = true", "threads is true or false, but must be a whole number"),
+        ('sync = "yes"', "sync is text in quotes, but must be true or false"),
+        ("source = 0", "source is a whole number, but must be text in quotes"),
         ("source = [0]", "source is "),
-        ("output = [1, 2]", "output is a whole number, and should be text in quotes"),
-        ("events = 1979-05-27", "events is a date or time, and should be text in quotes"),
+        ("output = [1, 2]", "output is a whole number, but must be text in quotes"),
+        ("events = 1979-05-27", "events is a date or time, but must be text in quotes"),
         ('rotate = "much"', "rotate: 'much' is no size; write bytes, or 100k, 500M, 2G"),
         (
             'source = "rtsp://me:${CAMRT_NO_SUCH}@camera"',
@@ -106,25 +106,25 @@ def test_every_flag_of_live_can_stand_in_a_file(parsed):
         ("alpha = 1\nalpha = 2", "is not TOML: Cannot overwrite a value (at "),
     ],
 )
-def test_what_is_wrong_is_named_with_file_and_key(parsed, tmp_path, text, said):
+def test_error_names_file_and_key(parsed, tmp_path, text, message):
     with pytest.raises(UsageError) as raised:
         parsed(text, "model.onnx")
     assert str(raised.value).startswith(str(tmp_path / "camrt.toml"))
-    assert said in str(raised.value)
+    assert message in str(raised.value)
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path):
+def test_error_names_an_unreadable_file(tmp_path):
     (tmp_path / "latin.toml").write_bytes(b'classes = "caf\xe9"')
-    for name, said in (
+    for name, message in (
         ("none.toml", "cannot be read: No such file"),
         ("", "cannot be read: Is a dir"),
         ("latin.toml", "is not TOML"),
     ):
-        with pytest.raises(UsageError, match=said):
+        with pytest.raises(UsageError, match=message):
             parse(["live", "--config", str(tmp_path / name)])
 
 
-def test_a_secret_comes_from_the_service_or_the_environment(parsed, tmp_path, monkeypatch):
+def test_secret_comes_from_the_service_or_the_environment(parsed, tmp_path, monkeypatch):
     text = 'model = "m"\nsource = "rtsp://me:${camera}@host/live"'
     monkeypatch.setenv("camera", "from%20environment")
     assert parsed(text).source == ["rtsp://me:from%20environment@host/live"]
@@ -133,7 +133,7 @@ def test_a_secret_comes_from_the_service_or_the_environment(parsed, tmp_path, mo
     assert parsed(text).source == ["rtsp://me:from%20service@host/live"]
 
 
-def test_a_model_is_needed_still(tmp_path, capsys):
+def test_model_is_required_without_a_model_in_the_file(tmp_path, capsys):
     (tmp_path / "c.toml").write_text("alpha = 0.5")
     with pytest.raises(SystemExit):
         parse(["live", "--config", str(tmp_path / "c.toml")])
@@ -143,13 +143,13 @@ def test_a_model_is_needed_still(tmp_path, capsys):
     assert "argument --config: expected one argument" in capsys.readouterr().err
 
 
-def test_other_commands_have_no_file():
+def test_other_commands_have_no_config_flag():
     with pytest.raises(SystemExit):
         parse(["inspect", "m.onnx", "--config", "c.toml"])
 
 
 @pytest.mark.process
-def test_the_command_line_runs_by_a_file_alone(mobilenet, dog_video, tmp_path):
+def test_live_runs_with_settings_from_a_file_only(mobilenet, dog_video, tmp_path):
     (tmp_path / "camrt.toml").write_text(
         f'model = "{mobilenet}"\nsource = "{dog_video}"\noutput = ["seen.mp4"]\nevents = "seen.jsonl"\nframes = 12\n'
     )
@@ -159,12 +159,12 @@ def test_the_command_line_runs_by_a_file_alone(mobilenet, dog_video, tmp_path):
 
 
 @pytest.mark.process
-def test_a_wrong_file_is_wrong_use_and_one_line(tmp_path):
+def test_wrong_file_is_a_usage_error_in_one_line(tmp_path):
     (tmp_path / "camrt.toml").write_text("alpa = 0.5")
-    said = refusal("live", "m.onnx", "--config", "camrt.toml", status=2, cwd=tmp_path)
-    assert said == "camrt.toml: there is no setting 'alpa'; did you mean 'alpha'?"
+    message = refusal("live", "m.onnx", "--config", "camrt.toml", status=2, cwd=tmp_path)
+    assert message == "camrt.toml: there is no setting 'alpa'; did you mean 'alpha'?"
 
 
-def test_the_parser_is_argparses_own_where_there_is_no_file():
+def test_parser_without_a_file_is_an_argparse_parser():
     assert isinstance(_parser(), argparse.ArgumentParser)
     assert parse(["live", "m.onnx", "--alpha", "0.3"]).config is None

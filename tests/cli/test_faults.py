@@ -218,7 +218,7 @@ server.serve_forever()
         finally:
             camera.kill()
     events = read_events(tmp_path / "e.jsonl")
-    assert any("lost" in event for event in events)
+    assert any(event["lost"] for event in events)
     assert sum("top" in event for event in events) > 50
 
 

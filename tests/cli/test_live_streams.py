@@ -43,7 +43,7 @@ def test_an_http_stream_that_its_server_ends_is_asked_for_again(mobilenet, http,
     done = camrt("live", mobilenet, *flags, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     events = read_events(tmp_path / "e.jsonl")
-    assert sum("lost" in event for event in events) > 0
+    assert sum(bool(event["lost"]) for event in events) > 0
     assert sum("top" in event for event in events) == http_camera.FRAMES + 1
 
 
@@ -81,7 +81,7 @@ def test_a_camera_that_is_switched_off_and_on_is_drawn_again(mobilenet, tmp_path
     assert f"{address}/live was lost: " in said
     assert f"{address}/live is back after " in said
     told = read_events(events)
-    lost = [event for event in told if "lost" in event]
+    lost = [event for event in told if event["lost"]]
     assert all("trying" in event["lost"] for event in lost)
     assert [event["frame"] for event in told] == sorted({event["frame"] for event in told})
     frames, _ = read_video(tmp_path / "out.mp4")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from camrt.errors import ExportError, UsageError
+from camrt.errors import ExportError, SourceError, UsageError
 from camrt.export import attach
 from camrt.export.graph.preprocessing import Preprocessing
 from camrt.model_file import ModelInfo
@@ -295,10 +295,10 @@ def test_real_pictures_are_used_where_given(classifier, tmp_path, shared_data):
 
 def test_a_broken_picture_is_named(classifier, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(UsageError, match=r"broken\.png"):
+    with pytest.raises(SourceError, match=r"broken\.png"):
         attach(classifier, tmp_path / "out.onnx", pictures=[tmp_path / "broken.png"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="no pictures"):
+    with pytest.raises(UsageError, match="no images"):
         attach(classifier, tmp_path / "out.onnx", pictures=tmp_path / "empty")
 
 

@@ -115,6 +115,7 @@ def test_model_info_is_written_where_it_fits(options, expected, tmp_path):
     assert info == {f"model_info {key}": value for key, value in expected.items()}
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_the_model_api_says_of_a_photo_what_we_say(shared_data, tmp_path):
     """In a process of its own: what OpenVINO does to the processor's state outlives it."""

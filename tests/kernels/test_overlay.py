@@ -12,7 +12,8 @@ from hypothesis.extra import numpy as hnp
 
 from camrt import kernels
 from camrt.kernels.reference import overlay_reference, upsample_reference
-from camrt.runtime.maps.overlay import COLORMAPS, colors
+from camrt.runtime.maps.colormaps import COLORMAPS
+from camrt.runtime.maps.overlay import colors
 
 MAPS = hnp.arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.floats(-1e3, 1e3, width=32))
 SIDES = st.integers(1, 70)

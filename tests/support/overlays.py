@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from camrt.runtime.frames import Frame, Rendered
+from camrt.runtime.frames import Frame, Rendered, StreamItem
 
 
 def picture(height=48, width=64, *, shade=0):
@@ -17,4 +17,4 @@ def picture(height=48, width=64, *, shade=0):
 def rendered(index=0, *, name="camera 0", image=None, result=None):
     """An overlay; most sinks do not look at its result."""
     image = picture(shade=index * 10 % 256) if image is None else image
-    return Rendered(Frame(image, index, index / 10, name), image, result, index)
+    return Rendered(StreamItem(Frame(image, index, index / 10, name), result, index), image)

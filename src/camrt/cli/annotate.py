@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from camrt.cli.common_flags import add_session_flags, add_style_flags, classes_of, open_model, stop_on_signals, style_of
+from camrt.cli.common_flags import add_session_flags, open_model, stop_on_signals
+from camrt.cli.display_flags import add_display_flags, settings_of
 
 
 def add(commands: Any) -> None:
@@ -23,20 +24,19 @@ def add(commands: Any) -> None:
         "--output", "-o", required=True, type=Path, metavar="OUT", help="folder; for one picture or video also a file"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
-    add_style_flags(parser)
+    add_display_flags(parser)
     add_session_flags(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Annotate everything; returns 1 where something had to be passed over."""
-    from camrt.runtime.render.display_settings import View
     from camrt.runtime.stream.annotate import Annotator, plan
 
     jobs = plan(args.inputs, args.output, overwrite=args.overwrite)
     model = open_model(args.model, args.provider, args.threads, args.provider_option)
-    view = View(style_of(args), classes_of(args, model), boxes=args.boxes)
-    annotator = Annotator(model, view, hud=not args.no_hud, overwrite=args.overwrite)
+    settings = settings_of(args, model, live=False)
+    annotator = Annotator(model, settings, hud=not args.no_hud, overwrite=args.overwrite)
     stop_on_signals(annotator.stop)
     problems = annotator.run(jobs)
     done = len(annotator.written)

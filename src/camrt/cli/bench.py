@@ -1,4 +1,4 @@
-"""``camrt bench``: how fast model files are on this device."""
+"""``camrt bench``: measure the speed of model files on this device."""
 
 import argparse
 import itertools
@@ -16,21 +16,26 @@ def add(commands: Any) -> None:
     """Register the command."""
     parser = commands.add_parser(
         "bench",
-        help="measure model files on this device",
+        help="measure the speed of model files on this device",
         description="Measure model files on this device: each stage, and frame rates with and without the overlay. "
-        "Where flags are given several values, every combination of them is measured.",
+        "If a flag has several values, every combination is measured.",
         epilog="example: camrt bench model.onnx --size 640x480 1920x1080 --threads 1 2 --chart speed.png",
     )
     parser.add_argument(
-        "models", nargs="+", type=Path, metavar="MODEL", help="file made by camrt attach or export; or several"
+        "models", nargs="+", type=Path, metavar="MODEL", help="one or more files made by camrt attach or export"
     )
     parser.add_argument(
-        "--size", nargs="+", default=[(640, 480)], type=size, metavar="WxH", help="of the frames (default 640x480)"
+        "--size",
+        nargs="+",
+        default=[(640, 480)],
+        type=size,
+        metavar="WxH",
+        help="measure frames of these sizes in pixels (default 640x480)",
     )
     add_session_flags(parser, several=True)
-    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="interleaved rounds (default 7)")
+    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="run N interleaved rounds (default 7)")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--chart", type=Path, metavar="FILE", help="draw the numbers: a .png or .svg file")
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="draw the results as a .png or .svg file")
     parser.add_argument("--overwrite", action="store_true", help="replace the chart if it exists")
     parser.set_defaults(run=run)
 
@@ -38,33 +43,33 @@ def add(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
     if args.rounds < 1:
-        raise UsageError(f"--rounds {args.rounds}: at least one")
+        raise UsageError(f"--rounds {args.rounds}: at least 1 is needed")
     from camrt.benchmarks import chart
     from camrt.benchmarks.bench import measure, startup_seconds
-    from camrt.benchmarks.machine import describe_machine, in_words
+    from camrt.benchmarks.machine import describe_machine, format_machine
     from camrt.runtime.inference.model import load
 
     if args.chart is not None:
         chart.check(args.chart, overwrite=args.overwrite)
     options = provider_options(args.provider_option)
     if options and len(args.provider) > 1:
-        raise UsageError("--provider-option is for one provider, but --provider names several; measure one at a time")
+        raise UsageError("--provider-option works with one provider at a time, but --provider names several")
     sessions = list(itertools.product(args.models, args.provider, args.threads))
-    for session in sessions[1:]:  # what cannot run is said before anything is measured
+    for session in sessions[1:]:  # errors of later sessions are raised before anything is measured
         load(*session, provider_options=options)
     runs = []
     for path, provider, threads in sessions:
         model = open_model(path, provider, threads, args.provider_option)
         startup_s = startup_seconds(model)
         runs += [measure(model, width, height, args.rounds) | {"startup_s": startup_s} for width, height in args.size]
-        del model  # its memory is not the next one's
+        del model  # frees its memory before the next one is measured
     machine = describe_machine()
     if args.json:
         print(json.dumps({"machine": machine, "rounds": args.rounds, "runs": runs}, indent=2))
     else:
-        print(in_words(machine))
+        print(format_machine(machine))
         print(_details(runs[0], args.rounds) if len(runs) == 1 else _overview(runs, args.rounds))
-    if args.chart is not None:  # after the numbers: a full disk does not cost them
+    if args.chart is not None:  # after the numbers are printed, so that a full disk does not lose them
         chart.draw(args.chart, runs, machine)
     return 0
 

@@ -1,4 +1,4 @@
-"""``camrt cameras``: the cameras of this machine, and what each can give."""
+"""``camrt cameras``: list the cameras of this machine and their modes."""
 
 import argparse
 import json
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from camrt.errors import SourceError
 
 if TYPE_CHECKING:
-    from camrt.runtime.sources.v4l2 import Camera, Mode
+    from camrt.runtime.sources.v4l2 import Mode, V4l2Device
 
 _NONE = (
-    "no camera was found (/dev/video*). Plug one in; where the system shows one all the same, camrt doctor says what "
-    "is wrong. Cameras with an address (rtsp://, http://) and the Raspberry Pi's (picamera2) are not listed"
+    "no camera was found (/dev/video*). Plug one in. If the system shows a camera that is missing here, run camrt "
+    "doctor. Network cameras (rtsp://, http://) and the Raspberry Pi camera (picamera2) are never listed"
 )
 
 
@@ -31,23 +31,23 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """List them. Raises: SourceError: this system is not Linux."""
+    """Print the list. Raises: SourceError: this system is not Linux."""
     from camrt.runtime.sources import v4l2
 
     if sys.platform != "linux":
         raise SourceError("cameras are listed on Linux only; try camrt live --source 0, then 1, ...")
-    cameras = v4l2.cameras()
+    cameras = v4l2.list_cameras()
     if args.json:
         print(json.dumps([asdict(camera) for camera in cameras], indent=2))
     else:
-        print("\n".join(map(_words, cameras)) or _NONE)
+        print("\n".join(map(_describe, cameras)) or _NONE)
     return 0
 
 
-def _words(camera: "Camera") -> str:
+def _describe(camera: "V4l2Device") -> str:
     lines = [f"{camera.number}  {camera.name} ({camera.device})"]
     if camera.problem:
-        lines.append(f"   its modes are not known: {camera.problem}; camrt doctor says what to do")
+        lines.append(f"   its modes are unknown: {camera.problem}; run camrt doctor for the fix")
     lines += [f"   {mode.format}  {_size(mode):<24}  {_rates(mode.fps)}".rstrip() for mode in camera.modes]
     return "\n".join(lines)
 

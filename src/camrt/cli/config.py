@@ -1,4 +1,4 @@
-"""A command's settings in a file: what its flags say, in TOML, under the names of the flags."""
+"""Settings of a command in a TOML file, with the names of its flags."""
 
 import argparse
 import difflib
@@ -11,7 +11,7 @@ from typing import Any
 
 from camrt.errors import UsageError
 
-_NOT_IN_A_FILE = ("help", "config")
+_FLAGS_ONLY = ("help", "config")
 _TOML_NAMES: dict[type, str] = {
     bool: "true or false",
     int: "a whole number",
@@ -24,7 +24,7 @@ _SECRET = re.compile(r"\$\{([A-Za-z0-9_.-]+)\}")
 
 
 class ConfigurableParser(argparse.ArgumentParser):
-    """A parser whose ``--config FILE`` gives its other flags the values that the command line does not."""
+    """A parser with ``--config FILE``: the file sets the flags that the command line does not set."""
 
     def add_config_flag(self) -> None:
         """Add ``--config``."""
@@ -32,90 +32,90 @@ class ConfigurableParser(argparse.ArgumentParser):
             "--config",
             type=Path,
             metavar="FILE",
-            help="read settings from a TOML file, under the names of these flags; flags win over it",
+            help="read settings from a TOML file with the names of these flags; flags override it",
         )
 
     def parse_known_args(  # type: ignore[override] # mypy wants all of its overloads repeated
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
-        """Parse, with what the file says as defaults. Raises: UsageError: the file is wrong."""
+        """Parse with the file's settings as defaults. Raises: UsageError: the file is wrong."""
         if any(action.dest == "config" for action in self._actions):
             finder = argparse.ArgumentParser(add_help=False, exit_on_error=False)
             finder.add_argument("--config", type=Path)
             try:
-                found = finder.parse_known_args(args)[0].config
-            except argparse.ArgumentError:  # without a file behind it, which is told below
-                found = None
-            if found is not None:
-                self._take(read_config(found, self._actions))
+                path = finder.parse_known_args(args)[0].config
+            except argparse.ArgumentError:  # --config without a file: the real parser below reports it
+                path = None
+            if path is not None:
+                self._apply_settings(read_config(path, self._actions))
         return super().parse_known_args(args, namespace)
 
-    def _take(self, values: dict[str, Any]) -> None:
+    def _apply_settings(self, values: dict[str, Any]) -> None:
         for action in self._actions:
             if action.dest in values:
                 value = values[action.dest]
-                action.default = _Replaced(value) if isinstance(value, list) else value
+                action.default = _ReplaceableList(value) if isinstance(value, list) else value
                 action.required = False
                 if not action.option_strings:
                     action.nargs = "?"
 
 
-class _Replaced(list[Any]):
-    """What a file says for a repeatable flag, which the command line replaces."""
+class _ReplaceableList(list[Any]):
+    """Values of a repeatable flag in a file. Values on the command line replace them."""
 
     def __copy__(self) -> list[Any]:
-        # argparse copies a default before it appends to it.
+        # argparse copies a default before it appends the values of the command line.
         return []
 
 
 def read_config(path: Path, actions: Sequence[argparse.Action]) -> dict[str, Any]:
     """Read a file of settings.
 
-    ``${NAME}`` in a text stands for a secret: the file of that name in ``$CREDENTIALS_DIRECTORY``, where systemd puts
-    what ``LoadCredential=`` names, or else the environment variable.
+    ``${NAME}`` in a text stands for a secret: the content of the file NAME in ``$CREDENTIALS_DIRECTORY``, where systemd
+    stores the files of ``LoadCredential=``, or else the environment variable NAME.
 
     Args:
         path: the TOML file.
-        actions: what the command's parser knows.
+        actions: flags and arguments of the command's parser.
 
-    Returns: the values under the parser's names of them, of the types that the flags would give.
+    Returns: the values by the parser's ``dest``, of the same types as from the command line.
 
     Raises:
-        UsageError: the file cannot be read, or something in it is not known, or of another type than the flag's.
+        UsageError: the file cannot be read, a setting is unknown, or a value has another type than its flag.
     """
     try:
         text = path.read_text(encoding="utf-8")
         settings = tomllib.loads(text)
     except OSError as error:
         raise UsageError(f"the settings in {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:  # of UTF-8 and of TOML
+    except ValueError as error:  # invalid UTF-8 or invalid TOML
         raise UsageError(f"{path} is not TOML: {error}") from error
-    known = {_key(action): action for action in actions if action.dest not in _NOT_IN_A_FILE}
+    by_key = {_key(action): action for action in actions if action.dest not in _FLAGS_ONLY}
     values = {}
     for key, value in settings.items():
-        if key not in known:
-            raise UsageError(f"{path}: there is no setting {key!r}; {_alternatives(key, list(known))}")
-        values[known[key].dest] = _value(path, key, known[key], value)
+        if key not in by_key:
+            raise UsageError(f"{path}: there is no setting {key!r}; {_alternatives(key, list(by_key))}")
+        values[by_key[key].dest] = _value(path, key, by_key[key], value)
     return values
 
 
 def _key(action: argparse.Action) -> str:
-    """Return what a setting is called in a file: its long flag, or its name where it is none."""
+    """Return the name of a setting in a file: its long flag, or the name of a positional argument."""
     flags = [flag for flag in action.option_strings if flag.startswith("--")]
     return flags[0].removeprefix("--") if flags else action.dest
 
 
-def _alternatives(key: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(key.replace("_", "-"), known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+def _alternatives(key: str, keys: Sequence[str]) -> str:
+    similar = difflib.get_close_matches(key.replace("_", "-"), keys, n=1)
+    return f"did you mean {similar[0]!r}?" if similar else f"known settings: {', '.join(sorted(keys))}"
 
 
 def _value(path: Path, key: str, action: argparse.Action, value: Any) -> Any:
     if action.nargs == 0:  # a switch
         return _typed(path, key, bool, value)
     if isinstance(action, argparse._AppendAction) or action.nargs == "+":
-        several = value if isinstance(value, list) else [value]
-        return [_item(path, key, action, item) for item in several]
+        items = value if isinstance(value, list) else [value]
+        return [_item(path, key, action, item) for item in items]
     return _item(path, key, action, value)
 
 
@@ -124,26 +124,26 @@ def _item(path: Path, key: str, action: argparse.Action, value: Any) -> Any:
     if action.type is int or action.type is float:
         result = action.type(_typed(path, key, action.type, value))
     else:
-        result = _reveal(path, key, _typed(path, key, str, value))
+        result = _insert_secrets(path, key, _typed(path, key, str, value))
         try:
             if callable(action.type):
                 result = action.type(result)
         except (argparse.ArgumentTypeError, ValueError) as error:
             raise UsageError(f"{path}: {key}: {error}") from error
     if action.choices is not None and result not in action.choices:
-        raise UsageError(f"{path}: {key} = {value!r}; it can be {', '.join(map(repr, action.choices))}")
+        raise UsageError(f"{path}: {key} = {value!r}; allowed are {', '.join(map(repr, action.choices))}")
     return result
 
 
 def _typed(path: Path, key: str, kind: type, value: Any) -> Any:
-    fits = type(value) is kind or (kind is float and type(value) is int)  # to Python true is an int
+    fits = type(value) is kind or (kind is float and type(value) is int)  # isinstance(True, int) holds in Python
     if not fits:
-        found = _TOML_NAMES.get(type(value), "a date or time")
-        raise UsageError(f"{path}: {key} is {found}, and should be {_TOML_NAMES[kind]}")
+        actual = _TOML_NAMES.get(type(value), "a date or time")
+        raise UsageError(f"{path}: {key} is {actual}, but must be {_TOML_NAMES[kind]}")
     return value
 
 
-def _reveal(path: Path, key: str, text: str) -> str:
+def _insert_secrets(path: Path, key: str, text: str) -> str:
     def secret(match: re.Match[str]) -> str:
         name = match[1]
         folder = os.environ.get("CREDENTIALS_DIRECTORY")
@@ -151,7 +151,7 @@ def _reveal(path: Path, key: str, text: str) -> str:
             return Path(folder, name).read_text(encoding="utf-8").strip()
         if name not in os.environ:
             raise UsageError(
-                f"{path}: {key}: ${{{name}}} is neither a credential of the service nor in the environment"
+                f"{path}: {key}: ${{{name}}} is neither a credential of the service nor an environment variable"
             )
         return os.environ[name]
 

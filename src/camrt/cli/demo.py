@@ -3,22 +3,24 @@
 import argparse
 import json
 import sys
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from camrt.cli import live
-from camrt.cli.common_flags import add_session_flags, add_style_flags, classes_of, open_model, stop_on_signals, style_of
+from camrt.cli.common_flags import add_session_flags, open_model, stop_on_signals
+from camrt.cli.display_flags import add_display_flags, settings_of
 from camrt.errors import SinkError, UsageError
 
 if TYPE_CHECKING:
-    from camrt.runtime.frames import Image, Rendered
+    from camrt.images import Image
+    from camrt.runtime.frames import Rendered
     from camrt.runtime.inference.model import Model
 
 _OUTPUT = Path("camrt-demo")
 _FRAMES = 450  # each class once
-# Scenes that are only for judging: the demo shows scene 0, and training begins at a million.
-_JUDGED_SEEDS = range(1, 31)
+# Scenes for evaluation only: the demo shows scene 0, and training starts at one million.
+_TEST_SEEDS = range(1, 31)
 _VIEWS_PER_ACT = 3
 _TILES = 12
 _TILE = (320, 240)
@@ -47,14 +49,13 @@ def add(commands: Any) -> None:
         "--frames", type=int, metavar="N", help=f"stop after N frames (default {_FRAMES}; a window stays until q)"
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    add_style_flags(parser)
+    add_display_flags(parser)
     add_session_flags(parser)
     parser.set_defaults(run=run, model=None)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show or write the overlays, then judge the model."""
-    from camrt.cli import parse
+    """Show or write the overlays, then evaluate the model."""
     from camrt.runtime.assets import DEMO_MODEL
     from camrt.runtime.sinks import window_available
 
@@ -65,30 +66,67 @@ def run(args: argparse.Namespace) -> int:
     if args.output is None:
         reason = window_available()
         if reason is None:
-            # Whatever else `camrt live` can do is left as it is there.
-            watch = parse(["live", str(args.model), "--source", "synthetic", "--window"])
-            shared = {key: value for key, value in vars(args).items() if key not in ("run", "output", "words")}
-            live.run(argparse.Namespace(**vars(watch) | shared))
-            return _judge(args, model)
+            _show(args, model)
+            return _evaluate(args, model)
         print(f"no window: {reason}", file=sys.stderr)
         args.output = _OUTPUT
     if not _write(args, model):
-        print("camrt: stopped before the model was judged", file=sys.stderr)
+        print("camrt: stopped before the model was evaluated", file=sys.stderr)
         return 1
-    return _judge(args, model)
+    return _evaluate(args, model)
+
+
+def _show(args: argparse.Namespace, model: "Model") -> None:
+    """Show the synthetic camera in a window until the user closes it."""
+    from camrt.runtime.sources.synthetic import Scene, SyntheticSource
+    from camrt.runtime.stream.live import LiveSession
+    from camrt.runtime.stream.window_viewer import WindowViewer
+
+    settings = settings_of(args, model, live=True)
+    source = SyntheticSource(Scene(seed=0))
+    session = LiveSession(model, [source], settings=settings, watched=True, frames=args.frames)
+    window = WindowViewer(session.hub, hud=not args.no_hud, tell=lambda line: print(line, file=sys.stderr))
+
+    def meanwhile() -> None:
+        window.update()
+        if window.closed:
+            session.stop()
+
+    stop_on_signals(session.stop)
+    try:
+        (outcome,) = session.run(meanwhile=meanwhile)
+    finally:
+        window.close()
+    if isinstance(outcome, BaseException):
+        raise outcome
+
+
+class _Tiles:
+    """A sink that keeps some overlays for the contact sheet."""
+
+    def __init__(self, indices: Collection[int]) -> None:
+        self._indices = indices
+        self.images: list[Image] = []
+
+    def write(self, rendered: "Rendered", /) -> None:
+        if rendered.frame.index in self._indices:
+            self.images.append(rendered.image.copy())
+
+    def close(self) -> None:
+        """Keep the images."""
 
 
 def _write(args: argparse.Namespace, model: "Model") -> bool:
     """Write the video and the contact sheet; returns False if the user stopped it."""
     from camrt.runtime.render.contact_sheet import contact_sheet
-    from camrt.runtime.render.display_settings import View
+    from camrt.runtime.render.display_settings import SettingsStore
     from camrt.runtime.render.renderer import Renderer
     from camrt.runtime.sinks import VideoSink
     from camrt.runtime.sinks.images import write_image
     from camrt.runtime.sources.synthetic import FPS, Scene, SyntheticSource
     from camrt.runtime.stream.pipeline import Pipeline
 
-    view = View(style_of(args), classes_of(args, model), boxes=args.boxes)
+    settings = SettingsStore(settings_of(args, model, live=False))
     try:
         args.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -96,37 +134,36 @@ def _write(args: argparse.Namespace, model: "Model") -> bool:
     video, sheet = args.output / "demo.mp4", args.output / "demo.png"
     frames = args.frames or _FRAMES
     source = SyntheticSource(Scene(seed=0), frames=frames, live=False)
-    renderer = Renderer(view, hud=not args.no_hud, provider=model.provider, threads=model.spare_threads)
-    pipeline = Pipeline(model, source, renderer, [VideoSink(video, fps=FPS, overwrite=True)])
     # Spread over the run, each in the middle of its part.
-    chosen = {(2 * tile + 1) * frames // (2 * _TILES) for tile in range(_TILES)}
-    tiles: list[Image] = []
-
-    def on_frame(rendered: "Rendered") -> None:
-        if rendered.frame.index in chosen:
-            tiles.append(rendered.image.copy())
-
+    tiles = _Tiles({(2 * tile + 1) * frames // (2 * _TILES) for tile in range(_TILES)})
+    pipeline = Pipeline(
+        model,
+        source,
+        settings,
+        renderer=Renderer(hud=not args.no_hud, provider=model.provider, threads=model.spare_threads),
+        recorders=[VideoSink(video, fps=FPS, overwrite=True), tiles],
+    )
     stop_on_signals(pipeline.stop)
-    summary = pipeline.run(on_frame)
+    summary = pipeline.run()
     print(f"{summary.frames} frames in {summary.seconds:.1f} s on {model.provider}", file=sys.stderr)
     print(f"wrote {video}", file=sys.stderr)
-    if tiles:
-        write_image(sheet, contact_sheet(tiles, 4, _TILE))
+    if tiles.images:
+        write_image(sheet, contact_sheet(tiles.images, 4, _TILE))
         print(f"wrote {sheet}", file=sys.stderr)
     return not summary.stopped
 
 
-def _judge(args: argparse.Namespace, model: "Model") -> int:
+def _evaluate(args: argparse.Namespace, model: "Model") -> int:
     from camrt.runtime.evaluation.evaluate import evaluate
     from camrt.runtime.sources.synthetic import views_of
 
-    views = views_of(_JUDGED_SEEDS, _VIEWS_PER_ACT)
+    views = views_of(_TEST_SEEDS, _VIEWS_PER_ACT)
     found = evaluate(model, ((view.image, view.class_id, view.mask) for view in views))
     if args.json:
         output = None if args.output is None else str(args.output)
         print(json.dumps({**asdict(found), "output": output}))
     else:
-        print(f"on {found.frames} frames of {len(_JUDGED_SEEDS)} scenes that it was not trained on:")
+        print(f"on {found.frames} frames of {len(_TEST_SEEDS)} scenes that it was not trained on:")
         print(f"  the class is right on        {found.accuracy:6.1%}")
         print(f"  the map's peak is inside on  {found.pointing_game:6.1%}   (pointing game)")
     return 0

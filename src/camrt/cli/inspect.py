@@ -118,14 +118,9 @@ def _picture(path: str, width: int, height: int) -> Any:
         import numpy as np
 
         return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    from camrt.runtime.sources import open_source
+    from camrt.images import read_image
 
-    source = open_source(path)
-    frame = source.read()
-    source.close()
-    if frame is None:
-        raise UsageError(f"{path} holds no picture")
-    return frame.image
+    return read_image(Path(path))
 
 
 def _print(report: dict[str, Any], *, every_label: bool) -> None:

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     """Do the work and show the report. Raises: CamrtError."""
     from camrt.benchmarks.compare_speed import open_pair, speed
     from camrt.export import quantize
-    from camrt.export.writing import check_target, write_whole
+    from camrt.files import check_target, write_file
     from camrt.runtime.report.quantization import page
     from camrt.runtime.sources.capture import quiet_decoders
 
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     first, second = open_pair(args.model, args.out)
     measured = speed(first, second, report.pictures[0])
     if args.html is not None:
-        write_whole(page(report, measured, first, second).encode(), args.html)
+        write_file(args.html, page(report, measured, first, second).encode())
     if args.json:
         print(json.dumps({**report.as_dict(), **measured}, indent=2, ensure_ascii=False))
     else:

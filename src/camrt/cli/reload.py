@@ -1,33 +1,28 @@
-"""SIGHUP: the file of settings is read again while a stream is drawn."""
+"""Reload of the settings file on SIGHUP, while a stream runs."""
 
 import argparse
 import signal
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from camrt.cli.common_flags import view_of
+from camrt.cli.display_flags import names, settings_of
 from camrt.errors import UsageError
 
 if TYPE_CHECKING:
     from camrt.runtime.inference.model import Model
-    from camrt.runtime.render.display_settings import View
-
-_AT_ONCE: Final = (
-    *("classes", "colormap", "alpha", "alpha_by_value", "threshold", "boxes", "normalize", "smooth", "fade"),
-)
-"""What can change between two frames; all else takes a restart."""
+    from camrt.runtime.render.display_settings import SettingsStore
 
 
 class Reloader:
-    """Applies to a view what has changed in the file that ``--config`` names.
+    """Applies the changed display settings of the file that ``--config`` names. Other settings need a restart.
 
     Args:
-        args: what the run was started with.
-        parse: reads command line and file again. Raises: UsageError.
+        args: arguments that the run was started with.
+        parse: parses command line and file again. Raises: UsageError.
         model: knows the classes.
-        view: what is drawn.
-        live: what is drawn is a live stream.
+        settings: the settings of the session.
         tell: takes a line for the user.
+        live: the defaults are those of live streams.
     """
 
     def __init__(
@@ -35,7 +30,7 @@ class Reloader:
         args: argparse.Namespace,
         parse: Callable[[], argparse.Namespace],
         model: "Model",
-        view: "View",
+        settings: "SettingsStore",
         tell: Callable[[str], None],
         *,
         live: bool,
@@ -43,40 +38,40 @@ class Reloader:
         self._args = args
         self._parse = parse
         self._model = model
-        self._view = view
+        self._settings = settings
         self._tell = tell
         self._live = live
-        self._asked = False
-        if args.config is not None:  # without a file SIGHUP means that the terminal has gone
-            signal.signal(signal.SIGHUP, self._ask)
+        self._requested = False
+        if args.config is not None:  # without a file SIGHUP keeps its meaning: the terminal was closed
+            signal.signal(signal.SIGHUP, self._request)
 
-    def _ask(self, *_: object) -> None:
-        self._asked = True
+    def _request(self, *_: object) -> None:
+        self._requested = True
 
     def apply(self) -> None:
-        """Do what was asked for; between two frames, so that none is drawn half in the old style."""
-        if not self._asked:
+        """Reload the file if SIGHUP has come."""
+        if not self._requested:
             return
-        self._asked = False
+        self._requested = False
         path = self._args.config
         try:
             fresh = self._parse()
-            wanted = view_of(fresh, self._model, live=self._live)
+            wanted = settings_of(fresh, self._model, live=self._live)
         except UsageError as error:
-            self._tell(f"nothing is changed: {error}")
+            self._tell(f"no setting was changed: {error}")
             return
-        except SystemExit:  # argparse has said what is missing
-            self._tell(f"nothing is changed: {path} leaves out what a start needs")
+        except SystemExit:  # argparse has printed the missing argument
+            self._tell(f"no setting was changed: {path} lacks an argument that a start needs")
             return
         changed = [name for name, value in vars(fresh).items() if value != getattr(self._args, name)]
-        now = [name for name in changed if name in _AT_ONCE]
-        if now:
-            self._view.take(wanted)
-        said = [f"{_flag(name)} is {getattr(fresh, name)} now" for name in now]
-        if later := [_flag(name) for name in changed if name not in _AT_ONCE]:
-            said.append(f"a restart is needed for {', '.join(later)}")
-        self._tell(f"{path} was read again: {'; '.join(said) or 'it has not changed'}")
-        for name in now:
+        at_once = [name for name in changed if name in names()]
+        if at_once:
+            self._settings.update(**{name: getattr(wanted, name) for name in at_once})
+        lines = [f"{_flag(name)} is now {getattr(wanted, name)}" for name in at_once]
+        if later := [_flag(name) for name in changed if name not in names()]:
+            lines.append(f"restart to apply {', '.join(later)}")
+        self._tell(f"{path} was reloaded: {'; '.join(lines) or 'no change'}")
+        for name in at_once:
             setattr(self._args, name, getattr(fresh, name))
 
 

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import camrt
-from camrt.errors import ExportError, UsageError
+from camrt.errors import ExportError, SourceError, UsageError
 from camrt.export import attach, quantize
 from camrt.export.quantize.calibration import FEWEST, MOST, read_calibration
 from camrt.export.quantize.int8 import METHODS, overflows_here
@@ -56,7 +56,7 @@ def test_the_new_file_explains_itself_exactly(write, photos, tmp_path):
     found = []
     for picture in report.pictures:
         result = second(picture)
-        assert result._maps.dtype == np.uint8
+        assert result.maps.dtype == np.uint8
         check = check_identity(second, result)
         assert check.tolerance == 1e-4
         assert check.holds
@@ -68,8 +68,8 @@ def test_the_weights_of_the_maps_stay_as_they_are(photos, tmp_path):
     source, target = write_linear(tmp_path / "float.onnx"), tmp_path / "int8.onnx"
     quantize(source, target, calibration=photos)
     first, second = camrt.load(source, provider="cpu"), camrt.load(target, provider="cpu")
-    assert np.array_equal(first.cam_weights, second.cam_weights)
-    assert np.array_equal(first.cam_bias, second.cam_bias)
+    assert np.array_equal(first.decoder.cam_weights, second.decoder.cam_weights)
+    assert np.array_equal(first.decoder.cam_bias, second.decoder.cam_bias)
 
 
 def test_the_metadata_and_the_report_say_the_same(photos, tmp_path):
@@ -242,22 +242,22 @@ def test_a_long_video_is_read_evenly(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("paths", "message"),
+    ("paths", "error", "message"),
     [
-        (["nowhere"], "there is no nowhere"),
-        (["empty"], "no pictures"),
-        (["notes.txt"], "neither as a picture nor as a video"),
-        (["broken.png"], "cannot be read as a picture"),
-        ([], "no pictures"),
+        (["nowhere"], UsageError, "there is no nowhere"),
+        (["empty"], UsageError, "no images in empty"),
+        (["notes.txt"], UsageError, "notes.txt is neither an image nor a video"),
+        (["broken.png"], SourceError, "broken.png cannot be decoded"),
+        ([], UsageError, "no images in an empty list"),
     ],
 )
-def test_what_cannot_calibrate_is_named(paths, message, tmp_path, monkeypatch):
+def test_what_cannot_calibrate_is_named(paths, error, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
     Path("notes.txt").write_text("no video")
     Path("broken.png").write_bytes(b"no picture")
     write_linear(Path("in.onnx"))
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(error, match=message):
         quantize("in.onnx", "out.onnx", calibration=paths)
     assert not Path("out.onnx").exists()
 
@@ -323,14 +323,16 @@ def test_what_makes_no_sense_is_refused(photos, tmp_path):
 
 
 def test_a_processor_whose_sums_overflow_is_known_by_its_flags(monkeypatch, tmp_path, photos):
-    monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    monkeypatch.setattr(Path, "read_text", lambda *_: "flags : sse avx2 fma")
-    assert overflows_here()
-    monkeypatch.setattr(Path, "read_text", lambda *_: "flags : avx2 avx512_vnni")
-    assert not overflows_here()
-    monkeypatch.setattr("platform.machine", lambda: "aarch64")
-    assert not overflows_here()
-    monkeypatch.setattr("camrt.export.quantize.quantize.overflows_here", lambda: True)
+    with monkeypatch.context() as patched:
+        patched.setattr("platform.machine", lambda: "x86_64")
+        patched.setattr(Path, "read_text", lambda *_: "flags : sse avx2 fma")
+        assert overflows_here()
+        patched.setattr(Path, "read_text", lambda *_: "flags : avx2 avx512_vnni")
+        assert not overflows_here()
+        patched.setattr("platform.machine", lambda: "aarch64")
+        assert not overflows_here()
+    module = sys.modules["camrt.export.quantize.quantize"]  # by attribute it is the public function
+    monkeypatch.setattr(module, "overflows_here", lambda: True)
     report = quantize(write_class_maps(tmp_path / "in.onnx"), tmp_path / "out.onnx", calibration=photos)
     assert any("no VNNI" in note for note in report.notes)
     weights = [
@@ -424,7 +426,7 @@ def test_a_network_with_channels_last_becomes_integers_too(photos, tmp_path):
     assert report.fidelity.pearson_median > 0.95
     model = camrt.load(tmp_path / "int8.onnx", provider="cpu")
     result = model(report.pictures[0])
-    assert result._maps.dtype == np.uint8
+    assert result.maps.dtype == np.uint8
     assert check_identity(model, result).holds
     assert operators(tmp_path / "int8.onnx").count("Conv") == 2
     assert operators(tmp_path / "int8.onnx").count("QuantizeLinear") >= 2

@@ -1,4 +1,4 @@
-"""A provider is taken or refused, with the reason and what mends it: with the wheel that the tests are run with."""
+"""A named provider is used or reported as an error with a fix, with the wheel of the test environment."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from numpy._core import _multiarray_umath
 import camrt
 from camrt.errors import ProviderError, UsageError
 from camrt.runtime.inference.providers import PROVIDERS, logged_error, onnxruntime, reason_of
-from camrt.runtime.inference.shared_libraries import missing, needed, wheels_of
+from camrt.runtime.inference.shared_libraries import missing_libraries, needed_libraries, wheels_of
 from support.command import refusal, succeeds
 from support.tiny_models import write_linear
 
@@ -20,24 +20,25 @@ def model(tmp_path):
 
 
 @pytest.mark.parametrize("provider", [name for name in PROVIDERS if name != "cpu"])
-def test_a_provider_that_the_wheel_lacks_is_refused(model, provider):
+def test_provider_that_the_wheel_lacks_is_an_error(model, provider):
     with pytest.raises(ProviderError, match=f"provider '{provider}' cannot run: onnxruntime [0-9.]+ has only .*CPU"):
         camrt.load(model, provider=provider)
 
 
 @pytest.mark.parametrize(("provider", "extra"), [("cuda", "gpu"), ("tensorrt", "gpu"), ("openvino", "openvino")])
-def test_the_extra_that_has_it_is_named_with_what_must_go_first(model, provider, extra):
-    with pytest.raises(ProviderError) as caught:
+def test_error_names_the_extra_to_install_and_the_wheel_to_remove(model, provider, extra):
+    with pytest.raises(ProviderError) as error:
         camrt.load(model, provider=provider)
-    assert f"pip uninstall -y onnxruntime, then pip install 'camrt[{extra}]'" in str(caught.value)
+    assert f"pip uninstall -y onnxruntime, then pip install 'camrt[{extra}]'" in str(error.value)
 
 
-def test_options_need_the_name_of_a_provider_that_has_some(model):
-    with pytest.raises(UsageError, match=r"options \(device_id\) are one provider's: name it, 'auto' may take any"):
+def test_options_need_a_named_provider_that_has_options(model):
+    message = r"provider options \(device_id\) need an explicit --provider; they cannot be used with 'auto'"
+    with pytest.raises(UsageError, match=message):
         camrt.load(model, provider_options={"device_id": "0"})
     with pytest.raises(UsageError, match="'cpu' has no options; leave out device_id"):
         camrt.load(model, provider="cpu", provider_options={"device_id": "0"})
-    with pytest.raises(UsageError, match="num_of_threads is what the number of threads"):
+    with pytest.raises(UsageError, match="camrt sets num_of_threads from the number of threads; use --threads instead"):
         camrt.load(model, provider="openvino", provider_options={"num_of_threads": "1"})
     assert camrt.load(model, provider="cpu", provider_options={}).provider_options == {}
 
@@ -51,30 +52,32 @@ def test_options_need_the_name_of_a_provider_that_has_some(model):
         (["a=1", "a=2"], "--provider-option a is given twice"),
     ],
 )
-def test_an_option_that_is_none_is_wrong_use(model, entries, message):
+def test_malformed_option_is_a_usage_error(model, entries, message):
     flags = [part for entry in entries for part in ("--provider-option", entry)]
     assert message in refusal("inspect", model, "--provider", "cuda", *flags, status=2)
 
 
 @pytest.mark.process
-def test_bench_takes_options_for_one_provider_only(model):
+def test_bench_accepts_options_for_one_provider_only(model):
     flags = ("--provider", "cpu", "cuda", "--provider-option", "device_id=0")
-    assert "--provider names several" in refusal("bench", model, *flags, status=2)
+    assert "--provider-option works with one provider at a time" in refusal("bench", model, *flags, status=2)
 
 
 @pytest.mark.process
 def test_help_names_every_provider():
     text = " ".join(succeeds("live", "--help").split())
-    assert f"auto (default: the best that truly runs), {', '.join(PROVIDERS)};" in text
+    *others, last = PROVIDERS
+    expected = f"auto (default) picks the best provider that works here; {', '.join(others)} or {last} is used or"
+    assert expected in text
 
 
-def test_the_wheel_that_owns_onnxruntime_is_found():
+def test_wheel_that_installed_onnxruntime_is_found():
     (wheel,) = wheels_of("onnxruntime")
     assert wheel == f"onnxruntime {onnxruntime().__version__}"
     assert wheels_of("no_such_package") == []
 
 
-def test_a_wheel_that_another_hides_overwrites_nothing(tmp_path, monkeypatch):
+def test_wheel_later_on_the_path_is_not_reported(tmp_path, monkeypatch):
     information = tmp_path / "onnxruntime_other-9.dist-info"
     information.mkdir()
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: onnxruntime-other\nVersion: 9\n")
@@ -84,27 +87,27 @@ def test_a_wheel_that_another_hides_overwrites_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.process
-def test_what_a_library_needs_is_read_from_it(tmp_path):
+def test_dependencies_of_a_library_are_listed(tmp_path):
     library = Path(_multiarray_umath.__file__)
-    assert any(name.startswith("libc.so") for name in needed(library))
-    assert missing(library) == []
+    assert any(name.startswith("libc.so") for name in needed_libraries(library))
+    assert missing_libraries(library) == []
     (tmp_path / "none.so").write_bytes(b"\x7fELF\x02\x01" + bytes(10))
-    assert needed(tmp_path / "none.so") == needed(tmp_path / "nowhere.so") == {}
+    assert needed_libraries(tmp_path / "none.so") == needed_libraries(tmp_path / "nowhere.so") == {}
 
 
-def test_errors_of_onnxruntime_come_without_its_source():
-    said = (
+def test_reason_has_no_source_locations_of_onnxruntime():
+    text = (
         "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: /onnxruntime/core/a.cc:136 "
         "ns::A::A(std::unique_ptr<B>&, C&) /onnxruntime/core/b.cc:28 auto ns::F(G&&, H<I ...>&&) [with bool t = false; "
         "H<I> = J] [OpenVINO-EP] Exception while Reading network: Exception from src/c.cpp:27:\n"
         "cam_weights not found\n\n"
     )
-    assert reason_of(RuntimeError(said)) == "Exception while Reading network: cam_weights not found"
+    assert reason_of(RuntimeError(text)) == "Exception while Reading network: cam_weights not found"
     assert reason_of(ValueError()) == "ValueError"
     assert reason_of(RuntimeError("x" * 1000)) == "x" * 300 + "..."
 
 
-def test_the_log_of_onnxruntime_is_heard_and_not_seen(capfd):
+def test_error_in_the_log_is_returned_and_not_printed(capfd):
     runtime = onnxruntime()
 
     def attempt():

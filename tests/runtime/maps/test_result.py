@@ -10,7 +10,8 @@ import pytest
 import camrt
 from camrt.errors import UsageError
 from camrt.model_file import InputGeometry
-from camrt.runtime.maps.overlay import COLORMAPS, OverlayStyle, colors
+from camrt.runtime.maps.colormaps import COLORMAPS
+from camrt.runtime.maps.overlay import OverlayStyle, colors
 from support.tiny_models import SIZE, stated, write_linear
 
 
@@ -152,7 +153,8 @@ def test_below_the_threshold_the_camera_keeps_its_pixels_and_above_nothing_chang
 @pytest.mark.parametrize("name", COLORMAPS)
 def test_colours_are_those_of_opencv(name):
     ramp = np.arange(256, dtype=np.uint8).reshape(1, 256)
-    np.testing.assert_array_equal(colors(name), cv2.applyColorMap(ramp, COLORMAPS[name]).reshape(256, 3))
+    expected = cv2.applyColorMap(ramp, getattr(cv2, f"COLORMAP_{name.upper()}"))
+    np.testing.assert_array_equal(colors(name), expected.reshape(256, 3))
 
 
 def test_what_makes_no_sense_is_refused(models):

@@ -1,5 +1,6 @@
 """Several cameras in one view: each is told apart, a lost one harms no other, and who does not look pays nothing."""
 
+import json
 import threading
 from itertools import islice
 from pathlib import Path
@@ -10,18 +11,21 @@ import pytest
 
 import camrt
 from camrt.errors import SinkError, UsageError
-from camrt.runtime.frames import Frame, Rendered
-from camrt.runtime.maps.overlay import OverlayStyle
-from camrt.runtime.render.display_settings import View
-from camrt.runtime.serve import Hub, Server
+from camrt.runtime.frames import Frame, StreamItem
+from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
+from camrt.runtime.render.renderer import Renderer
+from camrt.runtime.serve import Server, publisher
 from camrt.runtime.serve.server import Address
+from camrt.runtime.stream import hub as hub_module
+from camrt.runtime.stream.hub import Hub
 from support.chromium import chromium, picture, visitor
 from support.desktop import eventually
 from support.serving import Served, events, pictures
+from support.sources import StillSource
 from support.tiny_models import LABELS, stated, write_linear
 
 NAMES = ('the "door"', "yard\\left\nhere")
-GREY = OverlayStyle(alpha=0.0)
+GREY = DisplaySettings(alpha=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +37,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def hub(model):
-    return Hub(model, View(GREY), NAMES)
+    return Hub(model, SettingsStore(GREY), [StillSource(name) for name in NAMES])
 
 
 @pytest.fixture
@@ -49,20 +53,20 @@ def served(hub):
 def seen(model, level, index, *, size=(48, 64)):
     """What a pipeline gives of a grey frame."""
     frame = Frame(np.full((*size, 3), level, np.uint8), index, index / 10, "grey")
-    return Rendered(frame, frame.image, model(frame.image), index)
+    return StreamItem(frame, model(frame.image), index)
 
 
 def lost(level, index):
     frame = Frame(np.full((48, 64, 3), level, np.uint8), index, index / 10, "grey", lost="the cable came off")
-    return Rendered(frame, frame.image, None, index)
+    return StreamItem(frame, None, index)
 
 
 def test_each_camera_is_told_apart(model, hub, served):
     assert served.ask("/api/result")[0].status == 404
     assert served.ask("/api/snapshot.jpg?camera=1")[0].status == 404
     assert [camera["state"] for camera in served.get("/api/state")["cameras"]] == ["waiting", "waiting"]
-    hub.sink(0).write(seen(model, 50, 7))
-    hub.sink(1).write(seen(model, 200, 3, size=(32, 64)))
+    hub.streams[0].write(seen(model, 50, 7))
+    hub.streams[1].write(seen(model, 200, 3, size=(32, 64)))
     for number, (level, index, height) in enumerate(((50, 7, 48), (200, 3, 32))):
         told = served.get(f"/api/result?camera={number}")
         assert (told["camera"], told["frame"], told["height"]) == (number, index, height)
@@ -76,8 +80,8 @@ def test_each_camera_is_told_apart(model, hub, served):
 def test_all_cameras_are_on_the_mosaic_each_in_its_shape(model, hub, served):
     connection = served.connect()
     connection.request("GET", "/stream?camera=all")
-    hub.sink(0).write(seen(model, 50, 0))
-    hub.sink(1).write(seen(model, 200, 0, size=(16, 64)))
+    hub.streams[0].write(seen(model, 50, 0))
+    hub.streams[1].write(seen(model, 200, 0, size=(16, 64)))
     response = connection.getresponse()
     shown = (cv2.imdecode(np.frombuffer(part[1], np.uint8), cv2.IMREAD_COLOR) for part in pictures(response))
     image = next(image for image in islice(shown, 5) if image[240, 960].mean() > 100)
@@ -91,9 +95,9 @@ def test_all_cameras_are_on_the_mosaic_each_in_its_shape(model, hub, served):
 
 def test_a_lost_camera_is_shown_dark_and_counted_when_it_comes_back(model, hub, served):
     for index in (0, 1, 4):  # nobody had time for two
-        hub.sink(0).write(seen(model, 200, index))
-    hub.sink(0).write(lost(200, 4))
-    hub.sink(1).write(seen(model, 100, 0))
+        hub.streams[0].write(seen(model, 200, index))
+    hub.streams[0].write(lost(200, 4))
+    hub.streams[1].write(seen(model, 100, 0))
     first, second = served.get("/api/state")["cameras"]
     assert (first["state"], first["dropped"], first["frames"], second["state"]) == ("lost", 2, 3, "live")
     assert (served.metric("camrt_up"), served.metric("camrt_reconnects_total")) == (1, 0)
@@ -102,30 +106,51 @@ def test_a_lost_camera_is_shown_dark_and_counted_when_it_comes_back(model, hub, 
     assert served.ask("/api/map.npy")[0].status == 404
     image = cv2.imdecode(np.frombuffer(served.ask("/api/snapshot.jpg")[1], np.uint8), cv2.IMREAD_COLOR)
     assert np.median(image) < 120
-    hub.sink(0).write(seen(model, 200, 9))
+    hub.streams[0].write(seen(model, 200, 9))
     assert (served.metric("camrt_up"), served.metric("camrt_reconnects_total")) == (2, 1)
     assert served.get("/api/state")["cameras"][0]["dropped"] == 2  # what passed without a signal was not dropped
-    hub.sink(0).close()
+    hub.streams[0].close()
     assert served.get("/api/state")["cameras"][0]["state"] == "ended"
     assert served.ask("/api/snapshot.jpg")[0].status == 200
 
 
 def test_a_snapshot_has_its_map_whatever_the_scene_was_when_somebody_last_looked(model, hub, served):
-    hub.view.style, hub.view.running_range = OverlayStyle(alpha=1.0), True
+    hub.settings.update(alpha=1.0, normalize="running")
     for level, index in ((20, 0), (200, 9000)):
-        rendered = seen(model, level, index)
-        hub.sink(0).write(Rendered(rendered.frame, rendered.image, rendered.result, max(0, index - 1)))
-        hub.view.paused = index > 0
+        hub.streams[0].write(seen(model, level, index))
+        hub.pause(index > 0)
         for _ in range(2):
             jpeg = served.ask("/api/snapshot.jpg")[1]
             image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
             assert np.ptp(image.mean(axis=(0, 1))) > 20  # the frames are grey
 
 
+def test_a_live_source_without_frames_has_stalled_and_the_health_check_fails(model, hub, served, monkeypatch):
+    assert served.ask("/healthz")[0].status == 200
+    hub.streams[0].write(seen(model, 50, 0))
+    hub.streams[1].write(lost(50, 0))
+    assert served.ask("/healthz")[0].status == 200
+    monkeypatch.setattr(hub_module, "STALLED_S", 0.0)
+    response, body = served.ask("/healthz")
+    assert response.status == 503
+    assert json.loads(body) == {"status": "stalled", "cameras": [NAMES[0]]}
+    assert [camera["state"] for camera in served.get("/api/state")["cameras"]] == ["stalled", "lost"]
+    assert served.metric("camrt_up") == 0
+    hub.streams[0].close()
+    assert served.ask("/healthz")[0].status == 200  # it has ended
+
+
+def test_a_file_without_new_frames_has_not_stalled(model, monkeypatch):
+    hub = Hub(model, SettingsStore(GREY), [StillSource("photo.png", live=False)])
+    hub.streams[0].write(seen(model, 50, 0))
+    monkeypatch.setattr(hub_module, "STALLED_S", 0.0)
+    assert hub.streams[0].status().state == "live"
+
+
 def test_metrics_hold_any_name(model, hub, served):
     for camera in (0, 1):
         for level in (0, 255):
-            hub.sink(camera).write(seen(model, level, level))
+            hub.streams[camera].write(seen(model, level, level))
     text = served.ask("/metrics")[1].decode()
     assert 'camrt_frames_total{camera="0",name="the \\"door\\""} 2' in text
     assert 'camrt_frames_total{camera="1",name="yard\\\\left\\nhere"} 2' in text
@@ -134,9 +159,9 @@ def test_metrics_hold_any_name(model, hub, served):
 
 
 def test_numbers_that_json_has_no_word_for_are_null(model, hub, served):
-    rendered = seen(model, 10, 0)
-    rendered.result.scores[:] = np.nan
-    hub.sink(0).write(rendered)
+    item = seen(model, 10, 0)
+    item.result.scores[:] = np.nan
+    hub.streams[0].write(item)
     assert [row["score"] for row in served.get("/api/result")["top"]] == [None] * 4
     connection = served.connect()
     connection.request("GET", "/events")
@@ -146,11 +171,10 @@ def test_numbers_that_json_has_no_word_for_are_null(model, hub, served):
 
 
 def test_nothing_is_drawn_while_nobody_watches(model, hub, served, monkeypatch):
-    drawn = []
-    for camera in hub.cameras:
-        monkeypatch.setattr(camera, "draw", lambda use, draw=camera.draw: drawn.append(1) or draw(use))
+    drawn, render = [], Renderer.render
+    monkeypatch.setattr(Renderer, "render", lambda *arguments: drawn.append(1) or render(*arguments))
     for index in range(20):
-        hub.sink(0).write(seen(model, index, index))
+        hub.streams[0].write(seen(model, index, index))
     connection = served.connect()
     connection.request("GET", "/events")
     told = events(connection.getresponse())
@@ -166,14 +190,13 @@ def test_nothing_is_drawn_while_nobody_watches(model, hub, served, monkeypatch):
 
 
 def test_one_picture_is_encoded_once_for_all_who_watch(model, hub, served, monkeypatch):
-    encoded = []
-    draw = hub.cameras[0].draw
-    monkeypatch.setattr(hub.cameras[0], "draw", lambda use: draw(lambda shown: encoded.append(1) or use(shown)))
+    encoded, encode = [], publisher.jpeg
+    monkeypatch.setattr(publisher, "jpeg", lambda *arguments: encoded.append(1) or encode(*arguments))
     connections = [served.connect() for _ in range(4)]
     for connection in connections:
         connection.request("GET", "/stream")
     assert eventually(lambda: served.metric("camrt_viewers") == 4)
-    hub.sink(0).write(seen(model, 90, 5))
+    hub.streams[0].write(seen(model, 90, 5))
     parts = [next(pictures(connection.getresponse())) for connection in connections]
     for connection in connections:
         connection.close()
@@ -184,7 +207,7 @@ def test_one_picture_is_encoded_once_for_all_who_watch(model, hub, served, monke
 
 def test_a_viewer_that_vanishes_is_noticed_while_the_picture_stands_still(model, hub, served):
     """The kernel asks after it: nothing is written that it could fail to take."""
-    hub.sink(0).write(seen(model, 90, 5))
+    hub.streams[0].write(seen(model, 90, 5))
     connection = served.connect()
     connection.request("GET", "/stream")
     assert next(pictures(connection.getresponse()))[0] == 5
@@ -206,8 +229,8 @@ def timer(port, peer):
 
 @pytest.mark.browser
 def test_the_page_shows_all_cameras_and_each_alone(model, hub, served):
-    hub.sink(0).write(seen(model, 50, 0))
-    hub.sink(1).write(lost(200, 0))
+    hub.streams[0].write(seen(model, 50, 0))
+    hub.streams[1].write(lost(200, 0))
     with chromium() as browser, visitor(browser, served.url) as page:
         assert eventually(lambda: picture(page).shape == (480, 1280, 3))
         assert "no signal" in page.locator("#captions").inner_text()
@@ -226,7 +249,7 @@ def test_the_page_shows_all_cameras_and_each_alone(model, hub, served):
 
 def test_what_is_wrong_is_refused_before_anything_listens(hub, tmp_path):
     with pytest.raises(UsageError, match="no camera 2; there are 0 to 1"):
-        hub.camera(2)
+        hub.stream(2)
     assert Address.parse("8080") == Address("127.0.0.1", 8080)
     assert Address.parse("[::1]:0") == Address("::1", 0)
     assert Address.parse("somewhere:1") == Address("somewhere", 1)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from camrt.errors import DiskFull, SinkError, UsageError
-from camrt.runtime.frames import Frame, Rendered
+from camrt.runtime.frames import Frame, StreamItem
 from camrt.runtime.sinks import EventSink, Rotation
 from support.failing import failing
 from support.needs import environment
@@ -24,7 +24,8 @@ def seen(model, index=3, name="camera 0"):
     """A classified frame, as the pipeline hands it on."""
     frame = Frame(picture(), index, 0.125, name)
     stages = {"preprocess": 0.5, "inference": 2.25, "cam": 0.125, "overlay": 0.25}
-    return Rendered(frame, picture(), model(frame.image), index - 1, stages_ms=stages)
+    result = model(frame.image)
+    return StreamItem(frame, result, index - 1, classes=(result.class_id,), stages_ms=stages)
 
 
 def strict(line):
@@ -34,17 +35,17 @@ def strict(line):
 
 def test_a_line_says_what_was_seen_and_when(tmp_path, model):
     sink = EventSink(tmp_path / "events.jsonl")
-    rendered = seen(model)
-    sink.write(rendered)
+    item = seen(model)
+    sink.write(item)
     event = strict((tmp_path / "events.jsonl").read_text())  # before close: others follow the file
     assert (event["frame"], event["time"], event["source"], event["result_frame"]) == (3, 0.125, "camera 0", 2)
     assert event["stages_ms"] == {"preprocess": 0.5, "inference": 2.25, "cam": 0.125, "overlay": 0.25}
-    best = rendered.result.top(len(LABELS))
+    best = item.result.top(len(LABELS))
     assert [(top["class_id"], top["label"]) for top in event["top"]] == [
         (class_id, label) for class_id, label, _ in best
     ]
     assert [top["score"] for top in event["top"]] == pytest.approx([score for *_, score in best], abs=1e-6)
-    assert event["boxes"] == [pytest.approx(box, abs=1e-6) for box in rendered.result.boxes()]
+    assert event["boxes"] == [pytest.approx(box, abs=1e-6) for box in item.result.boxes()]
     sink.close()
 
 
@@ -60,10 +61,10 @@ def test_there_is_one_line_a_frame(tmp_path, model):
 
 
 def test_what_is_no_number_is_null(tmp_path, model):
-    rendered = seen(model)
-    rendered.result.scores[:] = [np.nan, np.inf, -np.inf, 0.5]
+    item = seen(model)
+    item.result.scores[:] = [np.nan, np.inf, -np.inf, 0.5]
     sink = EventSink(tmp_path / "events.jsonl")
-    sink.write(rendered)
+    sink.write(item)
     sink.close()
     event = strict((tmp_path / "events.jsonl").read_text())
     assert {top["class_id"]: top["score"] for top in event["top"]} == {0: None, 1: None, 2: None, 3: 0.5}
@@ -96,20 +97,27 @@ def test_without_a_frame_there_is_no_file(tmp_path):
 def test_a_place_where_nothing_can_be_written_is_told_at_once(tmp_path):
     with pytest.raises(SinkError, match="cannot be written: No such file or directory"):
         EventSink(tmp_path / "nowhere" / "events.jsonl")
-    with pytest.raises(SinkError, match="is a folder"):
+    with pytest.raises(UsageError, match="is a folder"):
         EventSink(tmp_path, overwrite=True)
 
 
 def test_without_a_signal_a_line_says_why(tmp_path):
     frame = Frame(picture(), 7, 1000.5, "camera 0", lost="no frame for 5 s; trying again in 2 s")
     sink = EventSink(tmp_path / "events.jsonl")
-    sink.write(Rendered(frame, picture(), None, 7))
+    sink.write(StreamItem(frame, None, 7))
     sink.close()
     assert strict((tmp_path / "events.jsonl").read_text()) == {
         "frame": 7,
+        "result_frame": 7,
         "time": 1000.5,
         "source": "camera 0",
         "lost": "no frame for 5 s; trying again in 2 s",
+        "width": 64,
+        "height": 48,
+        "top": [],
+        "explained": [],
+        "boxes": [],
+        "stages_ms": {},
     }
 
 
@@ -138,7 +146,7 @@ def test_a_log_that_rotates_loses_no_line_and_keeps_so_much(tmp_path, model):
 @pytest.mark.parametrize("call", ["rename", "fsync"])
 def test_a_log_that_cannot_be_set_aside_loses_no_line(tmp_path, model, monkeypatch, call):
     path = tmp_path / "events.jsonl"
-    sink = EventSink(path, rotation=Rotation(size=2000, keep=10**6))
+    sink = EventSink(path, rotation=Rotation(size=4000, keep=10**6))
     written = 0
     with failing(monkeypatch, call, errno.ENOSPC):
         with suppress(DiskFull):
@@ -193,7 +201,7 @@ SCRIPT = """
 import sys
 import camrt
 from camrt.errors import SinkError
-from camrt.runtime.frames import Frame, Rendered
+from camrt.runtime.frames import Frame, StreamItem
 from camrt.runtime.sinks import EventSink
 from support.overlays import picture
 model = camrt.load(sys.argv[1])
@@ -201,7 +209,7 @@ sink = EventSink(sys.argv[2])
 frame = Frame(picture(), 0, 0.0, "camera 0")
 try:
     for index in range(2000):
-        sink.write(Rendered(frame, frame.image, model(frame.image), index))
+        sink.write(StreamItem(frame, model(frame.image), index))
 except SinkError as error:
     print(error, file=sys.stderr)
 sink.close()

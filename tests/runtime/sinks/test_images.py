@@ -51,7 +51,8 @@ def test_a_picture_is_named_after_its_frame(tmp_path, name, written):
 def test_what_is_shown_without_a_signal_is_no_picture_to_keep(tmp_path):
     sink = ImageSink(tmp_path / "out")
     shown = rendered(7, name="camera 0", image=picture())
-    sink.write(replace(shown, frame=replace(shown.frame, lost="unplugged; trying again in 4 s")))
+    lost = replace(shown.frame, lost="unplugged; trying again in 4 s")
+    sink.write(replace(shown, item=replace(shown.item, frame=lost)))
     sink.close()
     assert listing(tmp_path) == []
 

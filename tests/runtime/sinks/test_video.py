@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from camrt.errors import DiskFull, SinkError, UsageError
-from camrt.runtime.frames import Frame, Rendered
+from camrt.runtime.frames import Frame, Rendered, StreamItem
 from camrt.runtime.sinks import Rotation, VideoSink
 from camrt.runtime.sinks.opencv_video import CODECS
 from camrt.runtime.sources import open_source
@@ -146,7 +146,7 @@ def test_a_place_where_nothing_can_be_written_is_told_at_once(tmp_path):
     with pytest.raises(SinkError, match=r"cannot be written: (Permission denied|Read-only)"):
         VideoSink(_unwritable(tmp_path), fps=10)
     (tmp_path / "folder.mp4").mkdir()
-    with pytest.raises(SinkError, match="is a folder"):
+    with pytest.raises(UsageError, match="is a folder"):
         VideoSink(tmp_path / "folder.mp4", fps=10, overwrite=True)
 
 
@@ -252,7 +252,7 @@ def test_a_live_video_shows_each_frame_as_long_as_it_was_live(tmp_path):
     sink = VideoSink(tmp_path / "a.mp4", fps=25, live=True)
     stamps = [1000.0, 1000.04, 1000.5, 1002.5, 1002.5, 1002.0, 9999.0, 9999.5]
     for index, stamp in enumerate(stamps):
-        sink.write(Rendered(Frame(picture(), index, stamp, "camera 0"), picture(), None, index))
+        sink.write(Rendered(StreamItem(Frame(picture(), index, stamp, "camera 0"), None, index), picture()))
     sink.close()
     with av.open(tmp_path / "a.mp4") as video:
         times = [frame.time for frame in video.decode(video=0)]
@@ -459,7 +459,7 @@ def test_a_video_that_can_never_be_set_aside_gets_its_name_in_the_end(tmp_path, 
 def test_a_live_video_goes_on_in_a_new_file_after_an_hour(tmp_path):
     sink = VideoSink(tmp_path / "a.mp4", fps=25, live=True)
     for index in range(130):  # a frame each half minute
-        sink.write(Rendered(Frame(picture(), index, 30.0 * index, "camera 0"), picture(), None, index))
+        sink.write(Rendered(StreamItem(Frame(picture(), index, 30.0 * index, "camera 0"), None, index), picture()))
     sink.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.000001.mp4", "a.mp4"]
     lengths = [len(read_video(tmp_path / name)[0]) for name in ("a.000001.mp4", "a.mp4")]

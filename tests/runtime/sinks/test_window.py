@@ -17,10 +17,10 @@ from support.overlays import picture
 pytestmark = pytest.mark.window
 
 SHOW = """
-from camrt.runtime.sinks import WindowSink
+from camrt.runtime.sinks import Window
 from support.overlays import picture, rendered
 
-window = WindowSink("camrt", lambda key: print(key, flush=True))
+window = Window("camrt", lambda key: print(key, flush=True))
 index = 0
 while not window.closed:
     window.write(rendered(index, image=picture({height}, {width}, shade=90)))
@@ -108,9 +108,9 @@ def no_window(changes):
     settings = {key: value for key, value in environment().items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
     script = """
 from camrt.errors import SinkError
-from camrt.runtime.sinks import WindowSink
+from camrt.runtime.sinks import Window
 try:
-    WindowSink("camrt", print)
+    Window("camrt", print)
 except SinkError as error:
     print(error)
 """

@@ -1,4 +1,4 @@
-"""One connection to a network camera: the newest frame, what ends it, and no wait without an end."""
+"""One connection to a network camera: newest frame, loss, end, and bounded waits."""
 
 import signal
 import socket
@@ -38,7 +38,7 @@ def read_all(source):
 
 
 def read_until_lost(source):
-    """Return what came, and why no more does."""
+    """Return the frames, and the reason of the loss."""
     frames = []
     try:
         while True:
@@ -47,12 +47,12 @@ def read_until_lost(source):
         return frames, str(error)
 
 
-def test_a_camera_over_http_is_live_and_lost_when_its_stream_ends(http):
+def test_an_http_camera_is_live_and_lost_when_its_stream_ends(http):
     before = time.time()
     source = connect(f"{http}/short")
     frames, reason = read_until_lost(source)
     source.close()
-    assert (source.live, source.frame_count, source.gives) == (True, None, "MJPG 64x48 at 25 fps")
+    assert (source.live, source.frame_count, source.mode) == (True, None, "MJPG 64x48 at 25 fps")
     assert reason == f"{http}/short was lost: it ended after 30 frames"
     assert len(frames) > 1
     assert frames[-1].index < http_camera.FRAMES
@@ -71,7 +71,7 @@ def test_a_slow_reader_gets_the_newest_frame(http):
     assert second.index - first.index > 5
 
 
-def test_a_file_over_http_gives_every_frame_in_order(http):
+def test_an_http_file_gives_every_frame_in_order(http):
     source = open_source(f"{http}/video.mp4")
     assert (source.live, source.frame_count, source.fps) == (False, 336, pytest.approx(29.97, abs=0.01))
     frames = read_all(source)
@@ -81,7 +81,7 @@ def test_a_file_over_http_gives_every_frame_in_order(http):
     assert source.problems == []
 
 
-def test_a_picture_that_arrives_damaged_is_passed_over(http):
+def test_a_damaged_jpeg_is_skipped(http):
     source = connect(f"{http}/damaged")
     frames = [source.read() for _ in range(5)]
     source.close()
@@ -89,7 +89,7 @@ def test_a_picture_that_arrives_damaged_is_passed_over(http):
         assert frame.image.mean() == pytest.approx(http_camera.STEP * (2 * frame.index % http_camera.FRAMES), abs=4)
 
 
-def test_each_picture_has_its_own_size(http):
+def test_each_jpeg_keeps_its_own_size(http):
     source = connect(f"{http}/grows")
     frames = [source.read()]
     while frames[-1].image.shape == (48, 64, 3):
@@ -98,14 +98,14 @@ def test_each_picture_has_its_own_size(http):
     assert frames[-1].image.shape == (96, 72, 3)
 
 
-def test_a_stream_that_falls_silent_is_lost(http):
+def test_a_silent_stream_is_lost(http):
     source = connect(f"{http}/stalls?token=abc", read_timeout_s=1.0)
     _, reason = read_until_lost(source)
     source.close()
     assert reason == f"{http}/stalls?token=*** was lost: no frame for 1 s after 30 frames"
 
 
-def test_a_stream_of_which_nothing_arrives_whole_is_lost(http):
+def test_a_stream_with_only_damaged_jpegs_is_lost(http):
     source = connect(f"{http}/breaks", read_timeout_s=1.0)
     frames, reason = read_until_lost(source)
     source.close()
@@ -113,19 +113,19 @@ def test_a_stream_of_which_nothing_arrives_whole_is_lost(http):
     assert reason == f"{http}/breaks was lost: no frame for 1 s after 30 frames"
 
 
-def test_what_fails_in_an_unforeseen_way_is_an_error_and_no_end():
+def test_an_unforeseen_failure_is_an_error_and_not_an_end():
     def fail():
-        raise ValueError("never thought of")
+        raise ValueError("unforeseen")
 
     source = CaptureThread("camera", fail, open_timeout_s=1.0, read_timeout_s=1.0)
-    with pytest.raises(SourceError, match=r"^camera failed: ValueError: never thought of$"):
+    with pytest.raises(SourceError, match=r"^camera failed: ValueError: unforeseen$"):
         source.wait()
     with pytest.raises(SourceError):
         source.read()
     assert source.ended
 
 
-def test_close_ends_a_read_that_waits(http):
+def test_close_ends_a_waiting_read(http):
     source = connect(f"{http}/stalls")
     ended = threading.Event()
     reader = threading.Thread(target=lambda: (read_all(source), ended.set()))
@@ -137,7 +137,7 @@ def test_close_ends_a_read_that_waits(http):
     reader.join(2)
 
 
-def test_an_address_that_never_answers_is_given_up():
+def test_an_address_that_never_answers_times_out():
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"rtsp://admin:secret@127.0.0.1:{server.getsockname()[1]}/live"
         source = connect(url, open_timeout_s=1.0)
@@ -150,20 +150,20 @@ def test_an_address_that_never_answers_is_given_up():
 @pytest.mark.parametrize(
     ("path", "reason"), [("/nowhere", "check the path"), ("", "check the path")], ids=["not found", "not a video"]
 )
-def test_an_address_without_video_says_so(http, path, reason):
+def test_an_address_without_video_is_an_error(http, path, reason):
     with pytest.raises(SourceError, match=reason):
         open_source(http + path)
 
 
-def test_an_address_where_nobody_listens_says_so():
+def test_a_closed_port_is_reported():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(SourceError, match="connection refused"):
         open_source(f"rtsp://127.0.0.1:{port}/live")
 
 
-def test_a_name_that_can_be_none_is_told_at_once():
-    with pytest.raises(SourceError, match="the host's name is not known"):
+def test_a_malformed_host_name_is_reported_at_once():
+    with pytest.raises(SourceError, match="the host name is unknown"):
         open_source("rtsp://camera..local/live")
 
 
@@ -185,7 +185,7 @@ def test_ctrl_c_ends_the_wait_for_an_address_that_does_not_answer():
 
 
 @pytest.mark.process
-def test_a_process_ends_well_while_opencv_still_waits(http):
+def test_a_process_exits_cleanly_while_opencv_still_waits(http):
     script = f"""
 from camrt.runtime.sources import open_source
 source = open_source("{http}/stalls")
@@ -193,14 +193,14 @@ while source.read().index < {http_camera.FRAMES - 5}: pass
 source.close()
 print("closed")
 """
-    run = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", script], env=environment(), capture_output=True, text=True, timeout=30, check=False
     )
-    assert (run.returncode, run.stdout, run.stderr) == (0, "closed\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "closed\n", "")
 
 
 @pytest.mark.rtsp
-def test_a_camera_over_rtsp_is_live(rtsp):
+def test_an_rtsp_camera_is_live(rtsp):
     _, address = rtsp
     source = open_source(f"{address.replace('//', '//user:secret@')}/live")
     assert source.fps == 30.0
@@ -210,18 +210,18 @@ def test_a_camera_over_rtsp_is_live(rtsp):
     assert {frame.image.shape for frame in frames} == {(240, 320, 3)}
     indices = [frame.index for frame in frames]
     assert indices == sorted(set(indices))
-    assert frames[-1].image.std() > 10  # the test picture, not a grey one
+    assert frames[-1].image.std() > 10  # the test image, not a grey one
 
 
 @pytest.mark.rtsp
-def test_a_path_that_the_camera_does_not_know_is_an_error(rtsp):
+def test_an_unknown_rtsp_path_is_an_error(rtsp):
     _, address = rtsp
     with pytest.raises(SourceError, match="/nowhere cannot be opened: the server answered"):
         open_source(f"{address}/nowhere")
 
 
 @pytest.mark.rtsp
-def test_a_camera_that_freezes_is_lost(rtsp):
+def test_a_frozen_camera_is_lost(rtsp):
     server, address = rtsp
     source = connect(f"{address}/live", read_timeout_s=1.0)
     source.read()
@@ -232,7 +232,7 @@ def test_a_camera_that_freezes_is_lost(rtsp):
 
 
 @pytest.mark.rtsp
-def test_a_camera_that_is_switched_off_is_lost(rtsp):
+def test_a_killed_camera_is_lost(rtsp):
     server, address = rtsp
     source = connect(f"{address}/live")
     source.read()

@@ -1,4 +1,4 @@
-"""A source's text becomes the right source, or an error that says what to do."""
+"""Each source text opens the right source, or raises an error that says what to do."""
 
 import importlib.util
 import os
@@ -23,36 +23,34 @@ def folder(tmp_path):
     (tmp_path / "deeper").mkdir()
     for name in ("img10.PNG", "img2.png", "img1.png", ".hidden.png", "deeper/img3.png"):
         (tmp_path / name).write_bytes(cv2.imencode(".png", picture())[1].tobytes())
-    (tmp_path / "note.txt").write_text("not a picture")
+    (tmp_path / "note.txt").write_text("not an image")
     return tmp_path
 
 
 def names(source):
-    read = []
-    while (frame := source.read()) is not None:
-        read.append(Path(frame.name).name)
+    frames = list(iter(source.read, None))
     source.close()
-    return read
+    return [Path(frame.name).name for frame in frames]
 
 
-def test_a_folder_is_its_pictures_in_natural_order(folder):
+def test_a_folder_is_read_in_natural_order(folder):
     source = open_source(str(folder))
     assert (source.frame_count, source.fps, source.live) == (3, None, False)
     assert names(source) == ["img1.png", "img2.png", "img10.PNG"]
     assert source.problems == []
 
 
-def test_a_glob_is_what_it_matches(folder):
+def test_a_glob_reads_the_files_it_matches(folder):
     assert names(open_source(f"{folder}/img?.png")) == ["img1.png", "img2.png"]
     assert names(open_source(f"{folder}/**/*.png")) == ["img3.png", "img1.png", "img2.png"]
 
 
-def test_a_file_whose_name_looks_like_a_glob_is_that_file(folder):
+def test_an_existing_file_is_no_glob(folder):
     (folder / "img1.png").rename(folder / "img[1].png")
     assert names(open_source(f"{folder}/img[1].png")) == ["img[1].png"]
 
 
-def test_a_video_among_pictures_is_named_as_passed_over(folder, shared_data):
+def test_a_video_among_images_is_reported_as_skipped(folder, shared_data):
     shutil.copy(shared_data / "videos" / "cockatoo.mp4", folder)
     for text in (str(folder), f"{folder}/*"):
         source = open_source(text)
@@ -61,7 +59,7 @@ def test_a_video_among_pictures_is_named_as_passed_over(folder, shared_data):
         assert "cockatoo.mp4" in source.problems[0]
 
 
-def test_a_glob_of_one_video_is_that_video(shared_data):
+def test_a_glob_of_one_video_opens_that_video(shared_data):
     source = open_source(f"{shared_data}/videos/cock*.mp4")
     assert source.frame_count == 280
     source.close()
@@ -75,19 +73,19 @@ def test_a_glob_of_one_video_is_that_video(shared_data):
         ("", UsageError, "is empty"),
         ("nowhere/cat.jpg", SourceError, r"no nowhere/cat\.jpg \(looked for /.*/nowhere/cat\.jpg\)"),
         ("nowhere/*.jpg", SourceError, r"matches no files"),
-        ("ftp://host/cat.mp4", UsageError, r"ftp:// cannot be read; known are rtsp"),
+        ("ftp://host/cat.mp4", UsageError, r"ftp:// addresses cannot be read; use one of rtsp"),
         ("ftp://me:secret@host/cat.mp4", UsageError, r"^ftp://host/cat.mp4"),
-        ("99", SourceError, r"no camera 99 \(/dev/video99\); found: "),
+        ("99", SourceError, r"no camera 99 \(/dev/video99\); this machine has: "),
         ("/dev/video99", SourceError, r"no camera /dev/video99"),
         ("/dev/null", SourceError, r"camera /dev/null cannot be opened"),
-        ("note.txt", UsageError, r"the suffix \.txt tells neither"),
-        ("note", UsageError, r"no suffix, so it tells neither"),
+        ("note.txt", UsageError, r"the suffix \.txt, which is neither"),
+        ("note", UsageError, r"no suffix, which is neither"),
         ("empty", SourceError, r"no picture in folder empty \(0 entries\)"),
         ("nested", SourceError, r"nested/\*\*/\*\.jpg"),
         ("pipe.mp4", SourceError, r"neither a file nor a folder"),
     ],
 )
-def test_says_what_is_wrong_and_what_to_do(text, error, message, tmp_path, monkeypatch):
+def test_a_text_that_is_no_source_raises_an_error_that_says_what_to_do(text, error, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for note in ("note", "note.txt"):
         Path(note).write_text("hello")
@@ -98,7 +96,7 @@ def test_says_what_is_wrong_and_what_to_do(text, error, message, tmp_path, monke
         open_source(text)
 
 
-def test_a_folder_of_videos_says_that_they_are_sources_of_their_own(shared_data):
+def test_a_folder_of_videos_is_an_error_that_names_the_remedy(shared_data):
     with pytest.raises(SourceError, match="has 3 videos, which are sources of their own"):
         open_source(str(shared_data / "videos"))
 
@@ -111,7 +109,7 @@ def test_the_synthetic_scene_is_a_source():
 
 
 @pytest.mark.process
-def test_decoders_keep_their_remarks_off_the_terminal(tmp_path, shared_data):
+def test_decoders_print_nothing(tmp_path, shared_data):
     video = (shared_data / "videos" / "oc_dog.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(video[: len(video) // 8])
     (tmp_path / "text.mp4").write_text("not a video")
@@ -128,7 +126,7 @@ for text in ("99", "/dev/null", "text.mp4", "cut.jpg", "cut.mp4"):
         print(error)
 print(source.problems)
 """
-    run = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=tmp_path,
         env=environment(),
@@ -137,17 +135,17 @@ print(source.problems)
         timeout=60,
         check=False,
     )
-    assert re.search(r"stops after frame \d+ of 336", run.stdout)
-    assert run.stderr == ""
-    assert len(run.stdout.splitlines()) == 5
+    assert re.search(r"stops after frame \d+ of 336", done.stdout)
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 5
 
 
 GSTREAMER = "gst:videotestsrc is-live=true ! video/x-raw,width=320,height=240,framerate=30/1 ! videoconvert ! appsink"
 
 
-def test_a_gstreamer_pipeline_is_read_where_opencv_has_gstreamer():
+def test_a_gstreamer_pipeline_needs_an_opencv_with_gstreamer():
     if "GStreamer:                   YES" not in cv2.getBuildInformation():
-        with pytest.raises(MissingExtra, match=r"has no GStreamer, as no wheel of pip has; .* python3-opencv"):
+        with pytest.raises(MissingExtra, match=r"has no GStreamer; no wheel on PyPI has it\. .* python3-opencv"):
             open_source(GSTREAMER, patient=True)
         return
     source = open_source(GSTREAMER)
@@ -156,7 +154,7 @@ def test_a_gstreamer_pipeline_is_read_where_opencv_has_gstreamer():
 
 
 @pytest.mark.parametrize("text", ["gst:", "gst: ", "gst:videotestsrc", "gst:appsink ! videotestsrc"])
-def test_a_gstreamer_pipeline_must_end_where_opencv_reads(text):
+def test_a_gstreamer_pipeline_must_end_in_appsink(text):
     with pytest.raises(UsageError, match="must end in appsink"):
         open_source(text)
 

@@ -1,4 +1,4 @@
-"""Cameras that come and go: lost at once, tried again, back with growing numbers; and nothing waits for them."""
+"""Cameras that are lost and come back: frame numbers grow, waits double, and no other source waits for them."""
 
 import socket
 import threading
@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from camrt.errors import SourceError
-from camrt.runtime.maps.overlay import OverlayStyle
-from camrt.runtime.render.display_settings import View
+from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
 from camrt.runtime.render.renderer import Renderer
 from camrt.runtime.sources import open_source, reconnecting
 from camrt.runtime.sources.capture_thread import CaptureThread
@@ -30,7 +29,7 @@ def http(shared_data):
 
 @contextmanager
 def camera(url, tell=lambda line: None, **timeouts):
-    """A source that loses patience sooner than `open_source`'s."""
+    """A source with shorter time-outs than those of `open_source`."""
     begin = partial(connect, url, **timeouts)
     source = ReconnectingSource(begin, begin(), tell)
     try:
@@ -39,10 +38,10 @@ def camera(url, tell=lambda line: None, **timeouts):
         source.close()
 
 
-def read_until(source, wanted):
-    """Read up to and with the first frame that is wanted; returns them all."""
+def read_until(source, condition):
+    """Read up to the first frame that satisfies ``condition``, and return all frames."""
     frames = [source.read()]
-    while not wanted(frames[-1]):
+    while not condition(frames[-1]):
         frames.append(source.read())
     return frames
 
@@ -60,10 +59,10 @@ def port_of(address):
 
 
 @pytest.mark.rtsp
-def test_a_camera_that_is_restarted_comes_back_with_growing_numbers():
-    told = []
+def test_a_restarted_camera_comes_back_with_growing_frame_numbers():
+    lines = []
     with rtsp_camera.serve() as (server, address):
-        source = open_source(f"{address.replace('//', '//user:secret@')}/live", tell=told.append)
+        source = open_source(f"{address.replace('//', '//user:secret@')}/live", tell=lines.append)
         frames = read_until(source, lambda frame: frame.index > 10)
         server.kill()
     frames += read_until(source, is_lost)
@@ -80,18 +79,18 @@ def test_a_camera_that_is_restarted_comes_back_with_growing_numbers():
     assert {frame.image.shape for frame in again} == {(120, 160, 3)}
     indices = [frame.index for frame in frames + waiting + again]
     assert indices == sorted(set(indices))
-    assert (source.lost, source.losses, source.gives) == ("", 1, "H264 160x120 at 30 fps")
-    assert [line.removeprefix(f"{address}/live ").split(":")[0] for line in told[:2]] == [
+    assert (source.lost, source.losses, source.mode) == ("", 1, "H264 160x120 at 30 fps")
+    assert [line.removeprefix(f"{address}/live ").split(":")[0] for line in lines[:2]] == [
         "gives H264 320x240 at 30 fps",
         "was lost",
     ]
-    assert told[2].startswith(f"{address}/live is back after ")
-    assert len(told) == 3
-    assert "secret" not in "".join(told) + "".join(frame.lost + frame.name for frame in frames + waiting)
+    assert lines[2].startswith(f"{address}/live is back after ")
+    assert len(lines) == 3
+    assert "secret" not in "".join(lines) + "".join(frame.lost + frame.name for frame in frames + waiting)
 
 
 @pytest.mark.rtsp
-def test_packets_that_are_late_are_no_loss():
+def test_late_packets_are_no_loss():
     with rtsp_camera.serve() as (_, address), network(port_of(address)) as between:
         source = open_source(f"rtsp://127.0.0.1:{between.port}/live")
         before = read_until(source, lambda frame: frame.index > 10)[-1]
@@ -105,7 +104,7 @@ def test_packets_that_are_late_are_no_loss():
 
 
 @pytest.mark.rtsp
-def test_a_network_that_holds_everything_back_is_a_loss_until_it_lets_go():
+def test_a_blocked_network_is_a_loss_until_it_is_free():
     with rtsp_camera.serve() as (_, address), network(port_of(address)) as between:
         url = f"rtsp://127.0.0.1:{between.port}/live"
         with camera(url, open_timeout_s=2.0, read_timeout_s=1.0) as source:
@@ -118,20 +117,26 @@ def test_a_network_that_holds_everything_back_is_a_loss_until_it_lets_go():
             assert source.losses == 1
 
 
-def test_a_picture_that_changes_its_size_is_drawn_and_fits_into_the_video(http, model, tmp_path):
+def test_a_frame_of_another_size_is_drawn_and_fitted_into_the_video(http, model, tmp_path):
     from camrt.runtime.sinks import VideoSink
     from support.videos import read_video
 
     sizes = []
     source = open_source(f"{http}/grows")
-    pipeline = Pipeline(model, source, renderer(), [VideoSink(tmp_path / "out.mp4", fps=None)])
+    pipeline = Pipeline(
+        model,
+        source,
+        SettingsStore(DisplaySettings()),
+        renderer=Renderer(hud=True, provider="cpu", threads=1),
+        recorders=[VideoSink(tmp_path / "out.mp4", fps=None)],
+    )
 
-    def on_frame(rendered):
-        sizes.append(rendered.image.shape)
+    def on_item(item):
+        sizes.append(item.frame.image.shape)
         if sizes.count((96, 72, 3)) == 5:
             pipeline.stop()
 
-    pipeline.run(on_frame)
+    pipeline.run(on_item)
     assert list(dict.fromkeys(sizes)) == [(48, 64, 3), (96, 72, 3)]
     frames, _ = read_video(tmp_path / "out.mp4")
     assert len(frames) == len(sizes)
@@ -139,13 +144,13 @@ def test_a_picture_that_changes_its_size_is_drawn_and_fits_into_the_video(http, 
     assert frames[-1][:, :10].mean() < 10 < frames[-1][:, 30:34].mean()  # black bars beside what is drawn
 
 
-def test_an_only_source_that_does_not_answer_is_an_error_at_once():
+def test_a_single_source_that_does_not_answer_is_an_error_at_once():
     with pytest.raises(SourceError, match="connection refused"):
         open_source(f"rtsp://127.0.0.1:{free_port()}/live")
 
 
 @pytest.mark.parametrize("text", ["rtsp://127.0.0.1:{port}/live", "97"])
-def test_one_of_several_is_lost_from_the_start_and_shown_black(text):
+def test_a_patient_source_that_does_not_answer_is_lost_and_black(text):
     source = open_source(text.format(port=free_port()), patient=True)
     frames = read_until(source, lambda frame: "trying again in " in frame.lost)
     source.close()
@@ -158,7 +163,7 @@ def test_one_of_several_is_lost_from_the_start_and_shown_black(text):
 
 
 @pytest.mark.rtsp
-def test_one_of_several_that_is_switched_on_later_is_shown():
+def test_a_patient_source_that_starts_later_is_shown():
     port = free_port()
     source = open_source(f"rtsp://127.0.0.1:{port}/live", patient=True)
     read_until(source, is_lost)
@@ -169,14 +174,14 @@ def test_one_of_several_that_is_switched_on_later_is_shown():
     assert source.losses == 0
 
 
-def test_a_file_over_http_is_still_a_file_and_ends(http):
+def test_an_http_file_is_not_live_and_ends(http):
     for patient in (False, True):
         source = open_source(f"{http}/video.mp4", patient=patient)
         assert (source.live, source.frame_count) == (False, 336)
         source.close()
 
 
-def test_a_file_that_answers_late_is_shown_and_ends(http):
+def test_an_http_file_that_answers_late_is_shown_and_ends(http):
     with network(port_of(http)) as between:
         between.held.set()
         source = open_source(f"http://127.0.0.1:{between.port}/video.mp4", patient=True)
@@ -190,7 +195,7 @@ def test_a_file_that_answers_late_is_shown_and_ends(http):
     assert source.losses == 0
 
 
-def test_a_wait_doubles_up_to_its_longest_and_differs_by_chance():
+def test_waits_double_up_to_a_limit_and_vary_randomly():
     waits = [back_off_s(failures) for failures in range(12)]
     for failures, wait_s in enumerate(waits):
         expected = min(30.0, 0.5 * 2**failures)
@@ -206,16 +211,16 @@ def test_waits_grow_while_a_camera_keeps_failing(http):
     assert any(is_there(frame) for frame in frames)
 
 
-def test_a_camera_that_was_there_for_a_while_is_tried_soon_again(http, monkeypatch):
-    monkeypatch.setattr(reconnecting, "_STEADY_S", 0.2)
+def test_waits_start_short_again_after_a_stable_connection(http, monkeypatch):
+    monkeypatch.setattr(reconnecting, "_STABLE_S", 0.2)
     with camera(f"{http}/short") as source:
         frames = read_until(source, lambda _: source.losses == 6)
     waits = {frame.lost.partition("; ")[2] for frame in frames if frame.lost}
     assert waits <= {"trying again in 1 s", "trying now"}
 
 
-def test_a_loss_that_comes_just_after_the_time_was_up_is_one(http):
-    """The thread of a connection may end between two looks at it."""
+def test_a_loss_just_after_the_wait_is_a_loss(http):
+    """The thread of a connection may end between two reads."""
 
     class Late(CaptureThread):
         looked = False
@@ -225,7 +230,7 @@ def test_a_loss_that_comes_just_after_the_time_was_up_is_one(http):
                 self.looked = True
                 while not self.ended:
                     time.sleep(0.01)
-                return None  # as if the time had been up before
+                return None  # as if the wait had ended before
             return super().read(timeout_s)
 
     def fail():
@@ -241,28 +246,28 @@ def test_a_loss_that_comes_just_after_the_time_was_up_is_one(http):
 
 @contextmanager
 def silent():
-    """A server that takes every connection and says nothing."""
+    """A server that accepts every connection and sends nothing."""
     with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
         yield f"rtsp://127.0.0.1:{server.getsockname()[1]}/live"
 
 
-@pytest.mark.parametrize("while_it", ["opens", "reads", "backs off"])
-def test_close_ends_whatever_it_waits_for(http, while_it):
+@pytest.mark.parametrize("state", ["opens", "reads", "backs off"])
+def test_close_ends_every_wait(http, state):
     with silent() as address:
         urls = {"opens": address, "reads": f"{http}/stalls", "backs off": f"rtsp://127.0.0.1:{free_port()}/live"}
-        source = open_source(urls[while_it], patient=True)
+        source = open_source(urls[state], patient=True)
         arrived = threading.Event()
-        wanted = {"opens": "trying now", "reads": "", "backs off": "trying again in 4 s"}[while_it]
+        condition = {"opens": "trying now", "reads": "", "backs off": "trying again in 4 s"}[state]
 
         def read():
             while (frame := source.read()) is not None:
-                if wanted in frame.lost and (while_it != "reads" or frame.index >= http_camera.FRAMES - 1):
+                if condition in frame.lost and (state != "reads" or frame.index >= http_camera.FRAMES - 1):
                     arrived.set()
 
         reader = threading.Thread(target=read)
         reader.start()
         assert arrived.wait(20)
-        time.sleep(0.3)  # now it is in the midst of it
+        time.sleep(0.3)  # now `read` waits
         start = time.monotonic()
         source.close()
         reader.join(2)
@@ -272,23 +277,19 @@ def test_close_ends_whatever_it_waits_for(http, while_it):
         assert source.read() is None
 
 
-def test_connections_to_a_camera_that_never_answers_do_not_pile_up():
+def test_connections_to_a_silent_camera_do_not_pile_up():
     with silent() as address, camera(address, open_timeout_s=1.0, read_timeout_s=1.0) as source:
         for _ in range(6):
             assert source.read().lost
             assert sum(thread.name == f"read {source.name}" for thread in threading.enumerate()) <= 1
 
 
-def renderer():
-    return Renderer(View(OverlayStyle()), hud=True, provider="cpu", threads=1)
-
-
 def test_a_dead_camera_does_not_stop_another(http, model):
     seen = {"dead": [], "alive": []}
     with silent() as address:
         pipelines = {
-            "dead": Pipeline(model, open_source(address, patient=True), renderer(), []),
-            "alive": Pipeline(model, open_source(f"{http}/endless"), renderer(), []),
+            "dead": Pipeline(model, open_source(address, patient=True), SettingsStore(DisplaySettings())),
+            "alive": Pipeline(model, open_source(f"{http}/endless"), SettingsStore(DisplaySettings())),
         }
         threads = [
             threading.Thread(target=pipeline.run, args=(seen[name].append,)) for name, pipeline in pipelines.items()
@@ -304,28 +305,28 @@ def test_a_dead_camera_does_not_stop_another(http, model):
             thread.join(2)
         assert time.monotonic() - start < 2
         assert not any(thread.is_alive() for thread in threads)
-    assert all(rendered.result is None for rendered in seen["dead"])
-    assert all(rendered.result is not None for rendered in seen["alive"])
+    assert all(item.result is None for item in seen["dead"])
+    assert all(item.result is not None for item in seen["alive"])
 
 
 @pytest.mark.rtsp
-def test_what_is_shown_after_a_loss_was_seen_after_it(model):
+def test_a_frame_after_a_loss_has_a_result_from_after_the_loss(model):
     seen = []
     with rtsp_camera.serve() as (server, address):
         source = open_source(f"{address}/live")
-        pipeline = Pipeline(model, source, renderer(), [])
+        pipeline = Pipeline(model, source, SettingsStore(DisplaySettings()))
         restarted = threading.Event()
 
-        def on_frame(rendered):
-            seen.append((rendered.frame.index, rendered.result_index, rendered.frame.lost))
+        def on_item(item):
+            seen.append((item.frame.index, item.result_index, item.frame.lost))
             if len(seen) == 10:
                 server.kill()
-            if rendered.frame.lost:
+            if item.frame.lost:
                 restarted.set()
             elif restarted.is_set():
                 pipeline.stop()
 
-        thread = threading.Thread(target=pipeline.run, args=(on_frame,))
+        thread = threading.Thread(target=pipeline.run, args=(on_item,))
         thread.start()
         assert restarted.wait(20)
     with rtsp_camera.serve(port_of(address)):

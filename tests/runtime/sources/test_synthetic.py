@@ -1,4 +1,4 @@
-"""The synthetic camera: what it shows follows from the seed, and the truth about it is true."""
+"""The synthetic camera: the seed determines every frame, and the ground truth matches the image."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ def scene():
     return Scene(7, *SIZE)
 
 
-def test_a_view_is_a_frame_its_class_and_where_the_object_is(scene):
+def test_a_view_has_an_image_a_class_and_a_mask(scene):
     view = scene.view(0)
     assert view.image.shape == (120, 160, 3)
     assert view.image.dtype == np.uint8
@@ -37,7 +37,7 @@ def test_the_same_seed_gives_the_same_frames_in_any_order(scene):
     assert not np.array_equal(scene.view(0).image, Scene(8, *SIZE).view(0).image)
 
 
-def test_every_class_comes_once_a_round():
+def test_every_class_comes_once_per_round():
     for seed in range(3):
         scene = Scene(seed, *SIZE)
         for round_number in range(2):
@@ -48,13 +48,13 @@ def test_every_class_comes_once_a_round():
                 assert scene.view((act + 1) * FRAMES_PER_ACT - 1).class_id == class_id
 
 
-def test_the_object_is_always_in_the_picture_and_never_most_of_it():
+def test_the_object_covers_between_half_a_percent_and_a_third():
     areas = [view.mask.mean() for view in views_of(range(4), 4)]
     assert min(areas) > 0.005
     assert max(areas) < 0.3
 
 
-def test_the_object_moves_smoothly_and_so_does_what_is_behind(scene):
+def test_object_and_background_move_smoothly(scene):
     views = [scene.view(number) for number in range(FRAMES_PER_ACT)]
     centers = np.array([np.argwhere(view.mask).mean(axis=0) for view in views])
     steps = np.linalg.norm(np.diff(centers, axis=0), axis=1)
@@ -67,8 +67,8 @@ def test_the_object_moves_smoothly_and_so_does_what_is_behind(scene):
     assert np.abs(first.image[outside].astype(int) - last.image[outside]).mean() > 5
 
 
-def test_the_mask_is_where_the_object_is(scene):
-    # The object alone is a disc, a polygon...: the frame changes along its outline more than anywhere else nearby.
+def test_the_mask_covers_the_object(scene):
+    # The mean colour just inside the outline differs from the mean colour just outside.
     for act in range(len(CLASSES)):
         view = scene.view(act * FRAMES_PER_ACT)
         inside = np.pad(view.mask, 2)
@@ -88,7 +88,7 @@ def test_views_of_gives_every_class_of_every_scene_equally_often():
     assert np.array_equal(np.bincount([view.class_id for view in views]), [6] * len(CLASSES))
 
 
-def test_a_source_that_is_not_live_misses_nothing(scene):
+def test_a_source_that_is_not_live_returns_every_frame(scene):
     source = SyntheticSource(scene, frames=5, live=False)
     frames = list(iter(source.read, None))
     assert [frame.index for frame in frames] == [0, 1, 2, 3, 4]
@@ -98,24 +98,24 @@ def test_a_source_that_is_not_live_misses_nothing(scene):
     assert source.read() is None
 
 
-def test_a_live_source_goes_on_without_those_who_are_late(scene):
+def test_a_live_source_drops_frames_of_a_slow_reader(scene):
     source = SyntheticSource(scene)
     first = source.read()
     time.sleep(0.2)
     second = source.read()
     assert first.index == 0
-    assert second.index >= 5  # of 30 a second, some five went by
+    assert second.index >= 5  # about five of 30 frames per second were missed
     assert np.array_equal(second.image, scene.view(second.index).image)
 
 
-def test_a_live_source_that_ends_does_not_run_past_its_end(scene):
+def test_a_live_source_stops_at_its_frame_count(scene):
     source = SyntheticSource(scene, frames=3)
     assert source.read().index == 0
     time.sleep(0.3)
     assert source.read() is None
 
 
-def test_close_ends_a_read_that_waits(scene, monkeypatch):
+def test_close_ends_a_waiting_read(scene, monkeypatch):
     monkeypatch.setattr(synthetic, "FPS", 0.001)  # the next frame is a quarter of an hour away
     source = SyntheticSource(scene)
     source.read()

@@ -1,4 +1,4 @@
-"""No password reaches a name or a message; an address that does not answer says why."""
+"""Names and messages show no credentials; an address that does not answer has a reason."""
 
 import socket
 
@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camrt.runtime.sources.url import redact, why_not
+from camrt.runtime.sources.url import diagnose, redact
 
 
 @pytest.mark.parametrize(
-    ("url", "shown"),
+    ("url", "redacted"),
     [
         ("rtsp://cam/live", "rtsp://cam/live"),
         ("rtsp://admin:12345@cam:554/live", "rtsp://cam:554/live"),
@@ -26,21 +26,20 @@ from camrt.runtime.sources.url import redact, why_not
         ("http://cam/monkey=3", "http://cam/monkey=3"),
     ],
 )
-def test_shows_an_address_without_its_credentials(url, shown):
-    assert redact(url) == shown
+def test_redact_removes_credentials(url, redacted):
+    assert redact(url) == redacted
 
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1))
-def test_shows_nothing_of_a_password_whatever_its_characters(password):
-    shown = redact(f"rtsp://admin:§{password}§@cam:554/live")
-    assert shown == "rtsp://cam:554/live"
+def test_redact_removes_passwords_with_any_characters(password):
+    assert redact(f"rtsp://admin:§{password}§@cam:554/live") == "rtsp://cam:554/live"
 
 
 @pytest.mark.process
-def test_tells_refusal_from_an_unknown_host_and_a_server_without_video():
+def test_diagnose_tells_refusal_from_an_unknown_host_and_a_server_without_video():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        assert "check the path" in why_not(f"rtsp://127.0.0.1:{port}/live")
-    assert why_not(f"rtsp://127.0.0.1:{port}/live") == "connection refused"
-    assert why_not("rtsp://no-such-host.invalid/live") == "the host's name is not known"
-    assert "percent-encode" in why_not("rtsp://admin:pa/ss@cam/live")
+        assert "check the path" in diagnose(f"rtsp://127.0.0.1:{port}/live")
+    assert diagnose(f"rtsp://127.0.0.1:{port}/live") == "connection refused"
+    assert diagnose("rtsp://no-such-host.invalid/live") == "the host name is unknown"
+    assert "percent-encode" in diagnose("rtsp://admin:pa/ss@cam/live")

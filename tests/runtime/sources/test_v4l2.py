@@ -1,5 +1,6 @@
-"""Cameras of the machine: what is asked of the driver and what it answers, by the kernel's own header; OpenCV's real
-Video4Linux on top. The driver itself stands in for one that no machine of the tests has.
+"""Video4Linux cameras: the requests match the kernel's header, and OpenCV reads a simulated driver.
+
+The simulated driver replaces a camera, because the test machines have none.
 """
 
 import json
@@ -43,14 +44,14 @@ while True:
 """
 
 
-def test_questions_are_those_of_the_kernels_header(tmp_path):
+def test_requests_are_those_of_the_kernels_header(tmp_path):
     (tmp_path / "a.c").write_text(HEADER)
     try:
         subprocess.run(["gcc", "a.c", "-o", "a"], cwd=tmp_path, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
         skip_or_fail(f"no C compiler with the kernel's headers: {error}")
-    said = json.loads(subprocess.run([tmp_path / "a"], capture_output=True, text=True, check=True).stdout)
-    assert said == [
+    numbers = json.loads(subprocess.run([tmp_path / "a"], capture_output=True, text=True, check=True).stdout)
+    assert numbers == [
         [v4l2.QUERYCAP, v4l2.CAPABILITY.size],
         [v4l2.ENUM_FMT, v4l2.FORMAT.size],
         [v4l2.ENUM_FRAMESIZES, v4l2.SIZE.size],
@@ -80,28 +81,28 @@ def test_every_mode_of_a_driver_is_listed(tmp_path, kind, modes):
     assert done.stdout.strip() == str(modes)
 
 
-def test_what_is_no_video_device_is_an_error(tmp_path):
+def test_a_device_that_is_no_camera_is_an_error(tmp_path):
     (tmp_path / "video0").symlink_to("/dev/null")
     with pytest.raises(OSError, match="Inappropriate ioctl"):
         v4l2.modes_of(tmp_path / "video0")
 
 
 @pytest.mark.parametrize(
-    ("kind", "gives", "seen"),
+    ("kind", "mode", "image"),
     [
         ("webcam", "MJPG 1280x720 at 30 fps", ([720, 1280, 3], [*COLOUR])),
-        ("raw", "YUYV 640x480 at 30 fps, asked for MJPG 1280x720 at 30 fps", ([480, 640, 3], [130, 130, 130])),
+        ("raw", "YUYV 640x480 at 30 fps (requested: MJPG 1280x720 at 30 fps)", ([480, 640, 3], [130, 130, 130])),
     ],
 )
-def test_a_usb_camera_is_asked_for_mjpg_and_comes_back_after_it_was_pulled_out(tmp_path, kind, gives, seen):
+def test_a_usb_camera_is_set_to_mjpg_and_comes_back_after_it_was_pulled_out(tmp_path, kind, mode, image):
     camera = UsbCamera(tmp_path, kind)
     with subprocess.Popen(
         [sys.executable, "-c", SEE, camera.path], env=camera.environment, stdout=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdout.readline().strip() == f"{camera.path} gives {gives}"
+        assert process.stdout.readline().strip() == f"{camera.path} gives {mode}"
         shape, colour = json.loads(process.stdout.readline())
-        assert shape == seen[0]
-        assert colour == pytest.approx(seen[1], abs=2)
+        assert shape == image[0]
+        assert colour == pytest.approx(image[1], abs=2)
         camera.pull_out()
         assert process.stdout.readline().startswith(f"{camera.path} was lost: it ended after ")
         assert "; trying again in 1 s" in process.stdout.readline()
@@ -110,5 +111,5 @@ def test_a_usb_camera_is_asked_for_mjpg_and_comes_back_after_it_was_pulled_out(t
         camera.plug_in()
         while not (line := process.stdout.readline()).startswith(f"{camera.path} is back after "):
             pass
-        assert line.strip().endswith(f" and gives {gives}")
+        assert line.strip().endswith(f" and gives {mode}")
         process.kill()

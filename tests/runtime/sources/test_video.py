@@ -1,4 +1,4 @@
-"""A video file gives every frame in order, upright; what is missing of it is told."""
+"""A video file gives every frame in order and upright; missing frames are reported."""
 
 import math
 import struct
@@ -33,7 +33,7 @@ def read_all(source):
 
 
 @pytest.mark.parametrize(("name", "count", "fps"), [("cockatoo.mp4", 280, 20.0), ("bottle-detection.mp4", 1189, 29.83)])
-def test_reads_every_frame_of_a_real_video_in_order(shared_data, name, count, fps):
+def test_every_frame_of_a_real_video_is_read_in_order(shared_data, name, count, fps):
     source = open_source(str(shared_data / "videos" / name))
     assert (source.live, source.frame_count) == (False, count)
     assert source.fps == pytest.approx(fps, abs=0.01)
@@ -55,8 +55,8 @@ def test_frames_come_in_the_order_they_were_written(tmp_path):
 
 
 @pytest.mark.parametrize("kept", [0.2, 0.5, 0.95])
-def test_a_video_cut_short_gives_what_there_is_and_says_what_is_missing(shared_data, tmp_path, kept):
-    data = (shared_data / "videos" / "oc_dog.mp4").read_bytes()  # its index stands in front
+def test_a_truncated_video_gives_its_frames_and_reports_the_missing_ones(shared_data, tmp_path, kept):
+    data = (shared_data / "videos" / "oc_dog.mp4").read_bytes()  # its index is at the start
     (tmp_path / "cut.mp4").write_bytes(data[: int(len(data) * kept)])
     source = open_source(str(tmp_path / "cut.mp4"))
     frames = read_all(source)
@@ -69,14 +69,14 @@ def test_a_video_cut_short_gives_what_there_is_and_says_what_is_missing(shared_d
 )
 def test_a_file_without_a_readable_index_is_an_error(shared_data, tmp_path, data, message):
     if data is None:
-        whole = (shared_data / "videos" / "cockatoo.mp4").read_bytes()  # its index stands at the end
+        whole = (shared_data / "videos" / "cockatoo.mp4").read_bytes()  # its index is at the end
         data = whole[: len(whole) // 2]
     (tmp_path / "bad.mp4").write_bytes(data)
     with pytest.raises(SourceError, match=rf"bad\.mp4 .*{message}"):
         open_source(str(tmp_path / "bad.mp4"))
 
 
-def test_a_damaged_place_is_passed_over_and_told(shared_data, tmp_path):
+def test_a_damaged_place_is_skipped_and_reported(shared_data, tmp_path):
     data = bytearray((shared_data / "videos" / "oc_dog.mp4").read_bytes())
     middle = len(data) // 2
     data[middle : middle + 60_000] = np.random.default_rng(0).bytes(60_000)
@@ -89,7 +89,7 @@ def test_a_damaged_place_is_passed_over_and_told(shared_data, tmp_path):
     assert f"{336 - len(frames)} damaged frames after 5.4" in source.problems[0]
 
 
-def test_a_video_filmed_upright_is_turned_upright(tmp_path):
+def test_a_video_with_a_rotation_is_turned_upright(tmp_path):
     path = write_video(tmp_path / "a.mp4", [picture(48, 96)] * 5)
     data = bytearray(path.read_bytes())
     matrix = data.index(b"tkhd") + 4 + 40  # the track header's transformation, in 16.16 and 2.30 fixed point
@@ -102,7 +102,7 @@ def test_a_video_filmed_upright_is_turned_upright(tmp_path):
     np.testing.assert_allclose(turned.astype(int), expected.astype(int), atol=25)
 
 
-def test_a_video_may_change_its_size_on_the_way(tmp_path):
+def test_frames_of_another_size_are_scaled_to_the_first(tmp_path):
     sizes = [(48, 64)] * 3 + [(96, 64)] * 3
     jpegs = [cv2.imencode(".jpg", picture(*size))[1].tobytes() for size in sizes]
     (tmp_path / "a.mjpeg").write_bytes(b"".join(jpegs))
@@ -118,13 +118,13 @@ def test_an_animated_gif_is_a_video(tmp_path):
     assert len(read_all(open_source(str(tmp_path / "a.gif")))) == 3
 
 
-def test_a_name_with_colons_and_percent_signs_is_a_name(tmp_path, monkeypatch):
+def test_a_file_name_may_have_colons_and_percent_signs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_video(tmp_path / "a.mp4", [picture()] * 3).rename("concat:猫 %03d.mp4")
     assert len(read_all(open_source("concat:猫 %03d.mp4"))) == 3
 
 
-def test_close_may_come_from_another_thread_in_the_middle_of_a_read(shared_data):
+def test_close_from_another_thread_during_a_read_is_safe(shared_data):
     for delay_s in (0.0, 0.003, 0.01, 0.03):
         source = open_source(str(shared_data / "videos" / "cockatoo.mp4"))
         reader = threading.Thread(target=read_all, args=(source,))
@@ -137,7 +137,7 @@ def test_close_may_come_from_another_thread_in_the_middle_of_a_read(shared_data)
 
 
 class Header:
-    """As much of a capture as its properties."""
+    """A capture that has properties only."""
 
     def __init__(self, value):
         self._value = value
@@ -147,17 +147,17 @@ class Header:
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf, 90000.0, -9.2e18])
-def test_a_rate_that_cannot_be_is_none(value):
+def test_an_impossible_frame_rate_is_none(value):
     assert fps_of(Header(value)) is None
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf, -3074457345618259.0])
-def test_a_count_that_cannot_be_is_none(value):
+def test_an_impossible_frame_count_is_none(value):
     assert frame_count_of(Header(value)) is None
 
 
 @pytest.mark.parametrize(
-    ("frames", "last_s", "promised", "fps", "told"),
+    ("frames", "last_s", "expected", "fps", "reported"),
     [
         (336, 11.2, 336, 30, False),
         (330, 11.0, 336, 30, False),  # an estimated count
@@ -168,5 +168,5 @@ def test_a_count_that_cannot_be_is_none(value):
         (120, 4.0, None, 30, False),
     ],
 )
-def test_an_early_end_is_told_from_an_estimate_that_is_a_little_off(frames, last_s, promised, fps, told):
-    assert (shortfall("a.mp4", frames, last_s, promised, fps) is not None) == told
+def test_shortfall_tells_an_early_end_from_an_inexact_estimate(frames, last_s, expected, fps, reported):
+    assert (shortfall("a.mp4", frames, last_s, expected, fps) is not None) == reported

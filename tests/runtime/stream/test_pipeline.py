@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from camrt.errors import SinkError, SourceError
-from camrt.runtime.frames import Frame
-from camrt.runtime.maps.overlay import OverlayStyle
-from camrt.runtime.render.display_settings import View
+from camrt.runtime.frames import Frame, StreamItem
+from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
 from camrt.runtime.render.renderer import Renderer
 from camrt.runtime.stream.pipeline import Pipeline
 
@@ -59,7 +58,7 @@ class Collector:
             raise SinkError("no space left")
         time.sleep(self._slow_s)
         self.frames.append(rendered.frame.index)
-        self.results.append(rendered.result_index)
+        self.results.append(rendered.item.result_index)
         self.pictures.append(rendered.image.copy())
 
     def close(self):
@@ -68,9 +67,10 @@ class Collector:
             raise SinkError("cannot finish")
 
 
-def pipeline(model, source, *sinks, classes=(), hud=False, **options):
-    view = View(OverlayStyle(), classes)
-    return Pipeline(model, source, Renderer(view, hud=hud, provider="cpu", threads=2), sinks, **options)
+def pipeline(model, source, *recorders, hud=False, settings=None, **options):
+    store = SettingsStore(settings or DisplaySettings())
+    renderer = Renderer(hud=hud, provider="cpu", threads=2) if recorders else None
+    return Pipeline(model, source, store, renderer=renderer, recorders=recorders, **options)
 
 
 def test_a_file_gives_every_frame_once_in_order_each_with_its_own_map(model):
@@ -90,7 +90,7 @@ def test_what_the_sinks_get_is_the_result_drawn_over_the_frame(model):
 
 def test_chosen_classes_stand_side_by_side(model):
     sink = Collector()
-    pipeline(model, Numbers(1), sink, classes=(3, 0)).run()
+    pipeline(model, Numbers(1), sink, settings=DisplaySettings(classes=(3, 0), normalize="minmax")).run()
     frame = np.zeros((24, 32, 3), np.uint8)
     result = model(frame)
     np.testing.assert_array_equal(sink.pictures[0], np.hstack([result.draw(frame, 3), result.draw(frame, 0)]))
@@ -147,16 +147,16 @@ class Flickering(Numbers):
 
 @pytest.mark.parametrize("every_camera_frame", [True, False])
 def test_without_a_signal_that_is_shown_and_nothing_is_classified(model, every_camera_frame):
-    seen = []
+    sink, items = Collector(), []
     source = Flickering(60, live=True, period_s=0.01)
-    running = pipeline(model, source, every_camera_frame=every_camera_frame)
-    summary = running.run(lambda rendered: seen.append((rendered.frame.index, rendered.result, rendered.image.copy())))
-    without = {index for index, result, _ in seen if result is None}
+    summary = pipeline(model, source, sink, every_camera_frame=every_camera_frame).run(items.append)
+    without = {item.frame.index for item in items if item.result is None}
     assert without <= set(range(20, 40))
     assert len(without) > 5
-    assert max(index for index, result, _ in seen if result is not None) > 50
-    assert summary.frames == len(seen) - len(without)
-    before, dark = (next(image for index, _, image in seen if index >= first) for first in (15, 21))
+    assert max(item.frame.index for item in items if item.result is not None) > 50
+    assert summary.frames == len(items) - len(without)
+    seen = dict(zip(sink.frames, sink.pictures, strict=True))
+    before, dark = (next(image for index, image in seen.items() if index >= first) for first in (15, 21))
     assert dark.mean() < before.mean()
 
 
@@ -169,7 +169,7 @@ def test_a_camera_that_never_came_is_shown_without_waiting_for_a_result(model):
     seen = []
     summary = pipeline(model, Absent(5, live=True, period_s=0.2)).run(seen.append)
     assert summary.frames == 0
-    assert [rendered.frame.index for rendered in seen] == list(range(5))
+    assert [item.frame.index for item in seen] == list(range(5))
 
 
 def test_stop_ends_an_endless_source_and_closes_everything(model):
@@ -180,20 +180,6 @@ def test_stop_ends_an_endless_source_and_closes_everything(model):
     assert summary.stopped
     assert source.closed == sink.closed == 1
     assert sink.frames
-
-
-def test_what_waits_for_a_frame_is_told_that_none_comes(model):
-    """A key in the window, say, while a camera is silent and not lost yet."""
-
-    class Silent(Numbers):
-        def read(self):
-            while not self.closed:
-                time.sleep(0.01)
-
-    runs = pipeline(model, Silent(1, live=True))
-    start = time.monotonic()
-    assert runs.run(on_silence=runs.stop).stopped
-    assert time.monotonic() - start < 2
 
 
 def test_a_source_that_fails_is_reported_and_every_sink_is_closed(model):
@@ -229,32 +215,34 @@ def test_a_watched_file_is_drawn_at_its_own_rate(model):
     assert len(sink.frames) == 21
 
 
-def test_boxes_are_drawn_where_the_result_has_them_and_nowhere_else(model):
-    image = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
-    result = model(image)
-    pictures = []
-    for boxes in (False, True):
-        renderer = Renderer(View(OverlayStyle(), (1, 2), boxes=boxes), hud=False, provider=None, threads=1)
-        pictures.append(renderer.render(Frame(image, 0, 0.0, "noise"), result, 0).image)
-        renderer.close()
-    changed = (pictures[0] != pictures[1]).any(axis=2)
-    for panel, class_id in ((changed[:, :320], 1), (changed[:, 320:], 2)):
-        near = np.zeros_like(panel)
-        for x0, y0, x1, y1, _ in result.boxes(class_id):
-            near[max(0, y0 - 3) : y1 + 3, max(0, x0 - 3) : x1 + 3] = True
-            near[y0 + 3 : y1 - 3, x0 + 3 : x1 - 3] = False
-            assert panel[y0, x0:x1].mean() > 0.9
-        assert panel.any()
-        assert not panel[~near].any()
+def test_a_run_ends_after_a_number_of_frames(model):
+    sink = Collector()
+    summary = pipeline(model, Numbers(50), sink, frames=7).run()
+    assert sink.frames == list(range(7))
+    assert summary.frames == 7
 
 
-def test_the_writing_on_the_picture_is_drawn_on_any_size(model):
-    for height, width in ((1, 1), (8, 200), (80, 200), (480, 640)):
-        frame = Frame(np.zeros((height, width, 3), np.uint8), 0, 0.0, "black")
-        view = View(OverlayStyle(), help=height == 480)
-        renderer = Renderer(view, hud=True, provider="cpu", threads=1)
-        picture = renderer.render(frame, model(frame.image), 0).image
-        renderer.close()
-        assert picture.shape == (height, width, 3)
-        plain = model(frame.image).draw(frame.image)
-        assert (picture != plain).any() == (height >= 80)  # a map under writing would help nobody
+def test_listeners_get_every_item_without_a_renderer(model):
+    listener = Listener()
+    pipeline(model, Numbers(5), listeners=[listener]).run()
+    assert [item.frame.index for item in listener.items] == list(range(5))
+    assert set(listener.items[0].stages_ms) == {"preprocess", "inference"}
+
+
+def test_listeners_get_the_times_of_drawing_where_a_recorder_draws(model):
+    listener = Listener()
+    pipeline(model, Numbers(3), Collector(), listeners=[listener]).run()
+    assert set(listener.items[0].stages_ms) == {"preprocess", "inference", "cam", "overlay"}
+
+
+class Listener:
+    """A sink of items."""
+
+    def __init__(self):
+        self.items: list[StreamItem] = []
+
+    def write(self, item):
+        self.items.append(item)
+
+    def close(self):
+        pass

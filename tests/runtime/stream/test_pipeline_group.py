@@ -7,11 +7,8 @@ import numpy as np
 import pytest
 
 from camrt.errors import SourceError
-from camrt.runtime.frames import Frame, Rendered
-from camrt.runtime.maps.overlay import OverlayStyle
-from camrt.runtime.render.display_settings import View
-from camrt.runtime.render.mosaic import Mosaic
-from camrt.runtime.render.renderer import Renderer
+from camrt.runtime.frames import Frame
+from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
 from camrt.runtime.sinks.events import EventSink
 from camrt.runtime.sinks.shared import SharedSink
 from camrt.runtime.stream.pipeline import Pipeline, Summary
@@ -45,19 +42,17 @@ def ignore(*_):
     time.sleep(0.01)
 
 
-def cameras(model, sources, sinks=()):
-    view = View(OverlayStyle())
-    return PipelineGroup(
-        [Pipeline(model, source, Renderer(view, hud=False, provider="cpu", threads=1), sinks) for source in sources]
-    )
+def streams(model, sources, listeners=()):
+    settings = SettingsStore(DisplaySettings())
+    return PipelineGroup([Pipeline(model, source, settings, listeners=listeners) for source in sources])
 
 
 def test_each_ends_by_itself_and_one_that_fails_stops_no_other(model):
     seen = [[], [], []]
     sources = [Shades("a", 5), Shades("b", 50, fails_at=3), Shades("c", 40)]
     failed = []
-    outcomes = cameras(model, sources).run(
-        lambda number, rendered: seen[number].append(rendered.frame.index),
+    outcomes = streams(model, sources).run(
+        lambda number, item: seen[number].append(item.frame.index),
         ignore,
         lambda number, error: failed.append((number, str(error))),
     )
@@ -70,7 +65,7 @@ def test_each_ends_by_itself_and_one_that_fails_stops_no_other(model):
 
 def test_all_stop_and_no_thread_is_left(model):
     before = set(threading.enumerate())
-    running = cameras(model, [Shades("a", -1), Shades("b", -1)])
+    running = streams(model, [Shades("a", -1), Shades("b", -1)])
     threading.Timer(0.3, running.stop).start()
     turns = []
     outcomes = running.run(ignore, lambda: turns.append(time.sleep(0.01)), ignore)
@@ -85,32 +80,12 @@ def test_what_fails_in_the_calling_thread_stops_them(model):
 
     before = set(threading.enumerate())
     with pytest.raises(KeyboardInterrupt):
-        cameras(model, [Shades("a", -1), Shades("b", -1)]).run(ignore, meanwhile, ignore)
+        streams(model, [Shades("a", -1), Shades("b", -1)]).run(ignore, meanwhile, ignore)
     assert set(threading.enumerate()) <= before
 
 
 def test_all_write_one_log_which_is_closed_by_the_last(model, tmp_path):
     log = SharedSink(EventSink(tmp_path / "e.jsonl"), 3)
-    cameras(model, [Shades("a", 5), Shades("b", 30), Shades("c", 60)], [log]).run(ignore, ignore, ignore)
+    streams(model, [Shades("a", 5), Shades("b", 30), Shades("c", 60)], [log]).run(ignore, ignore, ignore)
     events = read_events(tmp_path / "e.jsonl")
     assert {name: sum(event["source"] == name for event in events) for name in "abc"} == {"a": 5, "b": 30, "c": 60}
-
-
-@pytest.mark.parametrize(
-    ("count", "columns", "shape"), [(1, 1, (720, 1280)), (2, 2, (720, 1280)), (3, 2, (720, 1280)), (5, 3, (720, 1278))]
-)
-def test_the_mosaic_shows_every_camera_in_its_place(count, columns, shape):
-    mosaic = Mosaic([f"camera {number}" for number in range(count)])
-    assert mosaic.get(0.0) is None
-    for number in range(count):
-        image = np.full((90, 160, 3), 40 + number, np.uint8)
-        mosaic.put(number, Rendered(Frame(image, 0, 0.0, ""), image, None, 0))
-    picture = mosaic.get(0.0)
-    assert picture.shape == (*shape, 3)
-    for number in range(count):
-        row, column = divmod(number, columns)
-        middle = (2 * row + 1) * shape[0] // (2 * -(-count // columns)), (2 * column + 1) * shape[1] // (2 * columns)
-        assert picture[middle][0] == 40 + number
-        above = picture[row * shape[0] // -(-count // columns) + 2 :, middle[1] - 60 : middle[1] + 60][:30]
-        assert above.max() > 200  # its name, in white
-    assert mosaic.get(0.0) is None

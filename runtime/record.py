@@ -1,0 +1,65 @@
+"""Record of a stream item in JSON: one form for event logs, server-sent events and the API."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from camrt.runtime.frames import StreamItem
+
+TOP: Final = 5
+"""Number of best classes in a record by default."""
+
+
+def record(item: StreamItem, classes: Sequence[int] | None = None, top: int = TOP) -> dict[str, Any]:
+    """Describe an item.
+
+    Args:
+        item: frame and result.
+        classes: numbers of the classes whose maps are drawn; None: those of the item.
+        top: number of best classes to list.
+
+    Returns: a dictionary that JSON can hold.
+
+        frame, result_frame: numbers of the frame and of the classified frame.
+        time: seconds since the epoch at which the frame arrived; in a file, seconds since its start.
+        source: name of the source, or path of the image.
+        lost: reason why there is no signal; empty while there is one.
+        width, height: size of the frame in pixels.
+        top: best classes, best first: ``class_id``, ``label``, ``score`` each.
+        explained: the drawn classes, in the same form.
+        boxes: around the warm regions of the first drawn class: x0, y0, x1, y1 in pixels and the peak, 0 to 1. Empty
+            if the map is of an earlier scene.
+        stages_ms: milliseconds of each stage.
+
+        Numbers have six decimals. NaN and infinity, which JSON cannot hold, become null.
+    """
+    frame, result = item.frame, item.result
+    described: dict[str, Any] = {
+        "frame": frame.index,
+        "result_frame": item.result_index,
+        "time": _number(frame.time_s),
+        "source": frame.name,
+        "lost": frame.lost,
+        "width": frame.image.shape[1],
+        "height": frame.image.shape[0],
+        "top": [],
+        "explained": [],
+        "boxes": [],
+        "stages_ms": {stage: _number(milliseconds) for stage, milliseconds in item.stages_ms.items()},
+    }
+    if result is None:
+        return described
+    drawn = item.classes if classes is None else classes
+    described["top"] = [_score(class_id, label, score) for class_id, label, score in result.top(top)]
+    described["explained"] = [_score(number, result.label(number), float(result.scores[number])) for number in drawn]
+    if drawn and item.same_scene:
+        described["boxes"] = [[*box[:4], _number(box[4])] for box in result.boxes(drawn[0])]
+    return described
+
+
+def _score(class_id: int, label: str, score: float) -> dict[str, Any]:
+    return {"class_id": class_id, "label": label, "score": _number(score)}
+
+
+def _number(value: float) -> float | None:
+    return round(float(value), 6) if math.isfinite(value) else None

@@ -1,0 +1,225 @@
+"""Table of the source kinds: which opener handles which source text.
+
+A text that begins with a key of `OPENERS` belongs to that opener. Any other text is a camera of this machine or a path.
+An opener imports its module when it is called, so only the sources that need an extra import it.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from camrt.errors import SourceError, UsageError
+from camrt.runtime.frames import Source
+from camrt.runtime.sources.url import SCHEMES, redact
+
+if TYPE_CHECKING:
+    from camrt.runtime.sources.capture import Capture
+
+Tell = Callable[[str], None]
+"""Takes a line for the user."""
+
+KINDS: Final = (
+    "a camera number (0), /dev/video0, an image, a folder or quoted glob of images, a video file, "
+    "an rtsp, rtmp or http address, 'picamera2', 'gst:' and a GStreamer pipeline, or 'synthetic'"
+)
+
+_OPEN_S = 10.0
+_READ_S = 5.0
+# OpenCV's own time-out for V4L2, OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT, is 10 s.
+_READ_CAMERA_S = 10.0
+# How long one of several sources may delay the others.
+_PATIENCE_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedSource:
+    """A source that has a name and is not open yet."""
+
+    name: str
+    """Its own name, without credentials; another source may have the same."""
+    open: Callable[[str, bool, Tell], Source]
+    """Open the source; the arguments are the name to give it, and ``patient`` and ``tell`` of `open_source`."""
+
+
+def open_source(text: str, *, patient: bool = False, tell: Tell = lambda line: None) -> Source:
+    """Open a source.
+
+    A camera or stream is opened again whenever it is lost. Until it is back, its frames give the reason in
+    `Frame.lost`.
+
+    Args:
+        text: number or device file of a camera; path of an image, of a folder of images or of a video; a glob; an
+            address (rtsp, rtmp, http); ``picamera2``; ``gst:`` and a GStreamer pipeline; or ``synthetic``.
+        patient: treat a camera or stream that does not answer as lost. False: raise SourceError. Use True for one of
+            several sources.
+        tell: takes a line when a camera or stream delivers its first frame, is lost, or is back. The thread that calls
+            ``read`` calls it.
+
+    Returns: the open source. A camera has delivered a frame, the header of a video was read. The caller closes it.
+
+    Raises:
+        UsageError: the text names no kind of source.
+        SourceError: the source does not exist or cannot be opened.
+        MissingExtra: a package that reads this kind of source is not installed.
+    """
+    source = prepare_source(text)
+    return source.open(source.name, patient, tell)
+
+
+def prepare_source(text: str) -> PreparedSource:
+    """Find the kind of a source and check everything that needs no opening. Raises: as `open_source` does."""
+    from camrt.runtime.sources.capture import quiet_decoders
+
+    quiet_decoders()
+    if not text:
+        raise UsageError(f"the source is empty; it can be {KINDS}")
+    prefix = re.match(r"gst:|[A-Za-z][A-Za-z0-9+.-]*://", text)
+    key = text if prefix is None else prefix[0].lower()
+    if key in OPENERS:
+        return OPENERS[key](text)
+    if prefix is not None:
+        raise UsageError(f"{redact(text)}: {key} addresses cannot be read; use one of {', '.join(SCHEMES)}")
+    if (text.isascii() and text.isdecimal()) or text.startswith("/dev/video") or Path(text).is_char_device():
+        return _camera(text)
+    return _path(text)
+
+
+def _synthetic(text: str) -> PreparedSource:
+    from camrt.runtime.sources.synthetic import Scene, SyntheticSource
+
+    return PreparedSource(text, lambda name, patient, tell: SyntheticSource(Scene(seed=0), name=name))
+
+
+def _camera(text: str) -> PreparedSource:
+    from camrt.runtime.sources import devices
+
+    device = int(text) if text.isdecimal() else text
+    return _live(
+        f"camera {device}" if isinstance(device, int) else device,
+        lambda: devices.open_camera(device),
+        read_timeout_s=_READ_CAMERA_S,
+        requested_mode=devices.REQUESTED_MODE,
+    )
+
+
+def _picamera2(text: str) -> PreparedSource:
+    from camrt.runtime.sources import devices
+
+    picamera2 = devices.import_picamera2()
+    return _live(text, lambda: devices.Picamera(picamera2, _READ_S))
+
+
+def _gstreamer(text: str) -> PreparedSource:
+    from camrt.runtime.sources import devices
+
+    pipeline = text.removeprefix("gst:").strip()
+    devices.check_gstreamer(pipeline)
+    name = f"gst:{pipeline.split()[0]}"  # the rest may hold a password
+    return _live(name, lambda: devices.open_gstreamer(name, pipeline, _OPEN_S, _READ_S))
+
+
+def _stream(text: str) -> PreparedSource:
+    from camrt.runtime.sources.capture import open_url
+
+    return _live(redact(text), lambda: open_url(text, _OPEN_S, _READ_S))
+
+
+OPENERS: Final[Mapping[str, Callable[[str], PreparedSource]]] = {
+    "synthetic": _synthetic,
+    "picamera2": _picamera2,
+    "gst:": _gstreamer,
+    **{f"{scheme}://": _stream for scheme in SCHEMES},
+}
+"""Opener of each kind that is known by how its text begins: a whole word, or a prefix that ends in ``:`` or ``://``."""
+
+
+def _live(
+    name: str, open_capture: "Callable[[], Capture]", *, read_timeout_s: float = _READ_S, requested_mode: str = ""
+) -> PreparedSource:
+    """Return a camera or stream that reconnects; the arguments are those of `CaptureThread`."""
+    from camrt.runtime.sources.capture_thread import CaptureThread
+    from camrt.runtime.sources.reconnecting import ReconnectingSource
+
+    def open_live(name: str, patient: bool, tell: Tell) -> Source:
+        connect = partial(
+            CaptureThread,
+            name,
+            open_capture,
+            open_timeout_s=_OPEN_S,
+            read_timeout_s=read_timeout_s,
+            requested_mode=requested_mode,
+        )
+        first = connect()
+        try:
+            first.wait(_PATIENCE_S if patient else None)
+        except SourceError:
+            if not patient:
+                first.close()
+                raise
+        except BaseException:  # Ctrl-C
+            first.close()
+            raise
+        return ReconnectingSource(connect, first, tell) if first.live else first
+
+    return PreparedSource(name, open_live)
+
+
+def _path(text: str) -> PreparedSource:
+    path = Path(text)
+    if path.is_dir():
+        return _folder(path, text)
+    if path.exists():
+        return _file(path)
+    if any(character in text for character in "*?["):
+        return _glob(text)
+    raise SourceError(f"there is no {text} (looked for {path.absolute()}); a source can be {KINDS}")
+
+
+def _folder(path: Path, text: str) -> PreparedSource:
+    from camrt.runtime.sources.paths import files_in_folder
+
+    images, problems = files_in_folder(path)
+    return _images(text, images, problems)
+
+
+def _file(path: Path) -> PreparedSource:
+    from camrt.images import IMAGE_SUFFIXES
+    from camrt.runtime.sources.paths import VIDEO_SUFFIXES
+
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        raise SourceError(f"{path} is neither a file nor a folder; a source can be {KINDS}")
+    if suffix in IMAGE_SUFFIXES:
+        return _images(str(path), [path], [])
+    if suffix in VIDEO_SUFFIXES:
+        return _video(path)
+    raise UsageError(
+        f"{path} has {f'the suffix {suffix}' if suffix else 'no suffix'}, which is neither an image's nor a video's; "
+        f"images end in {' '.join(sorted(IMAGE_SUFFIXES))}, videos in {' '.join(sorted(VIDEO_SUFFIXES))}"
+    )
+
+
+def _glob(pattern: str) -> PreparedSource:
+    from camrt.runtime.sources.paths import files_of_glob
+
+    images, videos, problems = files_of_glob(pattern)
+    if images:
+        return _images(pattern, images, problems)
+    if len(videos) == 1:
+        return _video(videos[0])
+    raise UsageError(f"{pattern} matches {len(videos)} videos; name one of them, or pass each as a source of its own")
+
+
+def _images(name: str, images: list[Path], problems: list[str]) -> PreparedSource:
+    from camrt.runtime.sources.images import ImageSource
+
+    return PreparedSource(name, lambda name, patient, tell: ImageSource(images, name=name, problems=problems))
+
+
+def _video(path: Path) -> PreparedSource:
+    from camrt.runtime.sources.video import VideoSource
+
+    return PreparedSource(str(path), lambda name, patient, tell: VideoSource(path, name=name))

@@ -1,0 +1,132 @@
+"""Live session: sources through one model to recorders, listeners and viewers. `camrt live` runs it."""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from camrt.runtime.frames import Rendered, Sink, Source, StreamItem
+from camrt.runtime.inference.dynamic_batching import BatchingModel, fastest_batch
+from camrt.runtime.inference.model import Model
+from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
+from camrt.runtime.render.renderer import Renderer
+from camrt.runtime.stream.hub import Hub
+from camrt.runtime.stream.pipeline import Pipeline, Summary
+from camrt.runtime.stream.pipeline_group import PipelineGroup
+
+_POLL_S: Final = 0.03
+_IMAGE_S: Final = 2.0
+"""Time that a watched image of a folder stays."""
+
+
+class LiveSession:
+    """Runs one source or several through a model until they end or `stop` is called.
+
+    Several sources share the model; their frames go through it in batches where that is faster. One that fails does
+    not stop the others.
+
+    Args:
+        model: classifies the frames.
+        sources: opened sources; the session closes them at the end.
+        settings: display settings; None: `DisplaySettings.defaults`, those of live streams if every source is live.
+        recorders: for each source the sinks that take drawn overlays, such as videos; closed at the end.
+        listeners: for each source the sinks that take items, such as event logs; closed at the end.
+        hud: write classes, scores and speed on the recorded overlays.
+        every_camera_frame: see `Pipeline`.
+        watched: someone looks: files play at their frame rate, each image of a folder stays for two seconds, and a
+            pause of the hub holds both.
+        frames: stop each source after this many items with a result; None: no limit.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        sources: Sequence[Source],
+        *,
+        settings: DisplaySettings | None = None,
+        recorders: Sequence[Sequence[Sink[Rendered]]] | None = None,
+        listeners: Sequence[Sequence[Sink[StreamItem]]] | None = None,
+        hud: bool = True,
+        every_camera_frame: bool = True,
+        watched: bool = False,
+        frames: int | None = None,
+    ) -> None:
+        self._sources = sources
+        self._watched = watched
+        if settings is None:
+            settings = DisplaySettings.defaults(live=all(source.live for source in sources))
+
+        def check(wanted: DisplaySettings) -> None:
+            wanted.check(model.classes, probabilities=model.info.activation != "none")
+
+        self.settings = SettingsStore(settings, check)
+        """The display settings; `SettingsStore.update` changes them while the session runs."""
+        self.hub = Hub(model, self.settings, sources)
+        """The newest item of each stream, for viewers."""
+        classify = model if len(sources) == 1 else BatchingModel(model, fastest_batch(model, len(sources)))
+        pipelines = []
+        for number, source in enumerate(sources):
+            kept = [] if recorders is None else recorders[number]
+            heard = [] if listeners is None else listeners[number]
+            renderer = Renderer(hud=hud, provider=model.provider, threads=model.spare_threads) if kept else None
+            pipelines.append(
+                Pipeline(
+                    classify,
+                    source,
+                    self.settings,
+                    renderer=renderer,
+                    recorders=kept,
+                    listeners=[*heard, self.hub.streams[number]],
+                    every_camera_frame=every_camera_frame,
+                    paced=watched,
+                    frames=frames,
+                )
+            )
+        self._group = PipelineGroup(pipelines)
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """End the session soon; may be called from any thread or a signal handler, and more than once."""
+        self._stop.set()
+        self._group.stop()
+
+    def run(
+        self,
+        on_item: Callable[[int, StreamItem], None] | None = None,
+        *,
+        meanwhile: Callable[[], None] | None = None,
+        on_failure: Callable[[int, BaseException], None] | None = None,
+    ) -> list[Summary | BaseException]:
+        """Run until every source has ended.
+
+        Args:
+            on_item: gets the number of the stream, 0 first, and each item, in the stream's thread.
+            meanwhile: called in this thread, again and again; it waits a little itself. A window needs it.
+            on_failure: gets the number of a stream that failed, and its error, in the stream's thread.
+
+        Returns: the outcome of each stream: its summary, or the error that ended it.
+        """
+
+        def attend(number: int, item: StreamItem) -> None:
+            if on_item is not None:
+                on_item(number, item)
+            if self._watched:
+                self._hold(self._sources[number], item)
+
+        return self._group.run(
+            attend,
+            meanwhile or (lambda: time.sleep(_POLL_S)),
+            on_failure or (lambda number, error: None),
+        )
+
+    def _hold(self, source: Source, item: StreamItem) -> None:
+        """Wait as long as an image is to be seen, or the viewers are paused; in the stream's thread."""
+        if source.live:
+            return
+        seconds = 0.0
+        if source.fps is None:  # images: the last one stays until the session is stopped
+            seconds = math.inf if item.frame.index + 1 == source.frame_count else _IMAGE_S
+        until_s = time.monotonic() + seconds
+        while (self.hub.paused or time.monotonic() < until_s) and not self._stop.wait(_POLL_S):
+            pass

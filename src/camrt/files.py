@@ -1,0 +1,102 @@
+"""Write a file whole or not at all, and never over another one by accident. Needs the standard library only."""
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from camrt.errors import DiskFull, SinkError, UsageError
+
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Raise UsageError if ``path`` is a folder, or a file that may not be replaced. Devices and pipes pass."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name a file in it")
+    if path.is_file() and not overwrite:
+        raise UsageError(f"{path} exists; choose another name, or replace it with --overwrite (overwrite=True)")
+
+
+def check_target(target: Path, source: Path | None, *, overwrite: bool) -> None:
+    """Check a file to write before long work begins.
+
+    Args:
+        target: the file to write.
+        source: the file that is read, which is never replaced; None: no such file.
+        overwrite: a file that exists may be replaced.
+
+    Raises:
+        UsageError: the target is a folder, the source, or a file that may not be replaced; or its folder is missing.
+    """
+    if not target.parent.is_dir():
+        raise UsageError(f"there is no folder {target.parent}; create it first")
+    if source is not None and target.exists() and source.exists() and target.samefile(source):
+        raise UsageError(f"{target} is the input itself; choose another name for the output")
+    refuse_existing(target, overwrite=overwrite)
+
+
+def hidden_beside(path: Path) -> Path:
+    """Return the name of ``path`` while it is written: hidden, in the same folder, with the same suffix."""
+    return path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+
+
+def left_beside(path: Path) -> list[Path]:
+    """Return the files that killed processes left under the names of `hidden_beside`, in order of process number.
+
+    A file with the number of this process counts too: in a container each start has the same number.
+    """
+    name = re.compile(rf"\.{re.escape(path.stem)}\.(\d{{1,7}}){re.escape(path.suffix)}")
+    matches = ((name.fullmatch(entry.name), entry) for entry in path.parent.iterdir())
+    files = sorted((int(match[1]), entry) for match, entry in matches if match and entry.is_file())
+    return [entry for process, entry in files if not _runs_elsewhere(process)]
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Give a hidden path to write to; at the end of the block, the file there replaces ``path``.
+
+    If the block raises, ``path`` stays as it was and the hidden file is removed.
+
+    Raises:
+        DiskFull, SinkError: the block or the rename raised OSError.
+    """
+    part = hidden_beside(path)
+    try:
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file with `atomic_write`, and on the disk before it has its name. Raises: DiskFull, SinkError."""
+    with atomic_write(path) as part, part.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_error(path: Path, error: OSError) -> SinkError:
+    """Return the error to raise if ``path`` cannot be written: DiskFull where space is missing."""
+    kind = DiskFull if error.errno in _NO_ROOM else SinkError
+    return kind(f"{path} cannot be written: {error.strerror}")
+
+
+def _runs_elsewhere(process: int) -> bool:
+    """Tell whether a process of that number is alive and not this one."""
+    if process in (0, os.getpid()):  # signal 0 to process 0 would go to our whole group
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it belongs to another user
+    return True

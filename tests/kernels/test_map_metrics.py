@@ -1,0 +1,102 @@
+"""The metrics on maps agree with SciPy, with plain loops, and with values worked out by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import stats
+
+from camrt.kernels.map_metrics import (
+    box_iou,
+    max_box_acc,
+    peak,
+    peak_distance,
+    pearson,
+    points_at_box,
+    points_at_mask,
+    rank_correlation,
+)
+
+SIDES = hnp.array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=9)
+PAIRS = SIDES.flatmap(
+    lambda shape: st.tuples(*[hnp.arrays(np.float64, shape, elements=st.integers(-9, 9).map(float))] * 2)
+)
+BOXES = st.tuples(*[st.integers(0, 7)] * 2, *[st.integers(1, 8)] * 2).map(
+    lambda box: (box[0], box[1], box[0] + box[2], box[1] + box[3])
+)
+
+
+@given(PAIRS)
+def test_the_correlations_are_those_of_scipy(pair):
+    first, second = pair
+    assume(np.ptp(first) > 0 and np.ptp(second) > 0)
+    assert pearson(first, second) == pytest.approx(stats.pearsonr(first.ravel(), second.ravel())[0], abs=1e-9)
+    expected = stats.spearmanr(first.ravel(), second.ravel())[0]
+    assert rank_correlation(first, second) == pytest.approx(expected, abs=1e-9)
+
+
+@given(PAIRS)
+def test_scale_and_offset_do_not_matter(pair):
+    first, _ = pair
+    assume(np.ptp(first) > 0)
+    assert pearson(first, 3 * first + 5) == pytest.approx(1)
+    assert rank_correlation(first, first.astype(np.float64) ** 3) == pytest.approx(1)
+
+
+def test_a_constant_map_correlates_with_constant_maps_only():
+    flat, other = np.zeros((3, 4)), np.arange(12.0).reshape(3, 4)
+    assert (pearson(flat, flat + 7), pearson(flat, other), rank_correlation(flat, other)) == (1, 0, 0)
+
+
+def test_the_peak_is_the_first_greatest_value_in_reading_order():
+    cam = np.zeros((3, 4))
+    cam[1, 2] = cam[2, 0] = 5
+    assert peak(cam) == (1, 2)
+
+
+def test_the_distance_of_peaks_by_hand():
+    first, second = np.zeros((3, 4)), np.zeros((3, 4))
+    first[0, 0], second[2, 3] = 1, 1
+    assert peak_distance(first, second) == pytest.approx(np.hypot(2, 3) / 5)
+    assert peak_distance(first, first) == 0
+
+
+@given(st.lists(BOXES, min_size=1, max_size=4), st.lists(BOXES, min_size=1, max_size=4))
+def test_the_iou_of_all_pairs_counts_pixels(first, second):
+    def pixels(box):
+        return {(x, y) for x in range(box[0], box[2]) for y in range(box[1], box[3])}
+
+    ious = box_iou(np.array(first)[:, np.newaxis], second)
+    assert ious.shape == (len(first), len(second))
+    for i, a in enumerate(first):
+        for j, b in enumerate(second):
+            assert ious[i, j] == pytest.approx(len(pixels(a) & pixels(b)) / len(pixels(a) | pixels(b)))
+
+
+def test_the_iou_of_boxes_by_hand():
+    assert box_iou((0, 0, 2, 2), (1, 1, 3, 3)) == pytest.approx(1 / 7)
+    assert box_iou((0, 0, 2, 2), (2, 0, 3, 2)) == 0
+    assert box_iou((1, 2, 5, 6), (1, 2, 5, 6)) == 1
+    assert box_iou((1, 1, 1, 1), (1, 1, 1, 1)) == 0
+    assert box_iou((1.5, 0, 2.5, 1), (2, 0, 3, 1)) == pytest.approx(1 / 3)
+
+
+def test_the_pointing_game_takes_a_peak_on_the_object_only():
+    heatmap = np.zeros((4, 6))
+    heatmap[2, 5] = 1
+    mask = np.zeros((4, 6), bool)
+    mask[2, 5] = True
+    assert points_at_mask(heatmap, mask)
+    assert not points_at_mask(heatmap, ~mask)
+    assert points_at_box(heatmap, [(0, 0, 1, 1), (5, 2, 6, 3)])
+    assert not points_at_box(heatmap, [(0, 0, 5, 4)])  # x1 is exclusive
+    assert not points_at_box(heatmap, [(0, 0, 6, 2)])  # and so is y1
+    assert not points_at_box(heatmap, [])
+
+
+def test_max_box_acc_takes_the_threshold_that_is_best_over_all_images():
+    ious = [[0.9, 0.6, 0.1], [0.2, 0.5, 0.7], [0.0, 0.4, 0.8]]
+    assert max_box_acc(ious) == pytest.approx(2 / 3)  # not 1, of the best threshold of each image
+    assert max_box_acc(ious, 0.75) == pytest.approx(1 / 3)
+    assert max_box_acc(ious, 0.95) == 0

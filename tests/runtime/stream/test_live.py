@@ -1,0 +1,198 @@
+"""Every consumer of a live session sees the same maps: recording, viewers, boxes, events and API."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from camrt.errors import SourceError
+from camrt.runtime.frames import Frame, StreamItem
+from camrt.runtime.maps.overlay import OverlayStyle
+from camrt.runtime.record import record
+from camrt.runtime.render.display_settings import DisplaySettings
+from camrt.runtime.stream.hub_viewer import HubViewer
+from camrt.runtime.stream.live import LiveSession
+from camrt.runtime.stream.pipeline import Summary
+from support.sources import StillSource
+
+SETTINGS = DisplaySettings(classes=(1,), normalize="running", smooth=0.2, boxes=True, colormap="bone", alpha=1.0)
+
+
+class Recorder:
+    """A sink of overlays."""
+
+    def __init__(self):
+        self.images: list[np.ndarray] = []
+        self.items: list[StreamItem] = []
+
+    def write(self, rendered):
+        self.images.append(rendered.image.copy())
+        self.items.append(rendered.item)
+
+    def close(self):
+        pass
+
+
+def lively_then_dull(count=20):
+    """Images with a bright spot, then one with hardly any contrast; no scene cut between them."""
+    lively = np.full((24, 32, 3), 100, np.uint8)
+    lively[8:16, 12:24] = 200
+    dull = (lively // 16 + 95).astype(np.uint8)
+    return [lively] * (count - 1) + [dull]
+
+
+def recorded(model, images, settings=SETTINGS):
+    """Run a file; returns the recorder and the session, whose hub holds the last item."""
+    recorder = Recorder()
+    source = StillSource(count=len(images), live=False, images=images)
+    session = LiveSession(model, [source], settings=settings, recorders=[[recorder]], hud=False)
+    (summary,) = session.run()
+    assert isinstance(summary, Summary)
+    assert summary.frames == len(images)
+    return recorder, session
+
+
+def viewed(session):
+    viewer = HubViewer(session.hub, hud=False)
+    image = viewer.draw(0).image.copy()
+    viewer.close()
+    return image
+
+
+def test_a_viewer_who_joins_late_sees_the_pixels_of_the_recording(model):
+    recorder, session = recorded(model, lively_then_dull())
+    np.testing.assert_array_equal(viewed(session), recorder.images[-1])
+
+
+def test_an_empty_scene_stays_cold_for_the_first_viewer(model):
+    images = lively_then_dull()
+    _, session = recorded(model, images, DisplaySettings(classes=(1,), normalize="running", colormap="bone", alpha=1.0))
+    alone = model(images[-1]).draw(images[-1], 1, style=OverlayStyle(colormap="bone", alpha=1.0))
+    assert np.ptp(alone) == 255
+    assert np.ptp(viewed(session)) < 0.7 * np.ptp(alone)
+
+
+def test_boxes_events_and_raw_maps_are_those_of_the_drawn_map(model):
+    """With a long half-life the drawn map is far from that of the newest frame."""
+    images = [np.roll(lively_then_dull()[0], shift, axis=1) for shift in (0, 0, 0, 12)]
+    recorder, session = recorded(model, images, DisplaySettings(classes=(1,), smooth=5.0, boxes=True))
+    item = session.hub.streams[0].newest
+    raw = model(images[-1])
+    assert np.abs(item.result.cam(1) - raw.cam(1)).max() > 0.1 * np.ptp(raw.cam(1))
+    assert record(item)["boxes"] == [[*box[:4], pytest.approx(box[4], abs=1e-6)] for box in item.result.boxes(1)]
+    drawn = recorder.images[-1].astype(int) - item.result.draw(images[-1], 1).astype(int)
+    for x0, y0, x1, y1, _ in item.result.boxes(1):
+        drawn[max(0, y0 - 3) : y1 + 3, max(0, x0 - 3) : x1 + 3] = 0
+    assert not drawn.any()  # nothing but the boxes was drawn over the filtered map
+
+
+def test_the_filter_sees_every_result_without_a_viewer_or_recorder(model):
+    images = lively_then_dull()
+    recorder, _ = recorded(model, images)
+    session = LiveSession(model, [StillSource(count=len(images), live=False, images=images)], settings=SETTINGS)
+    session.run()
+    np.testing.assert_array_equal(viewed(session), recorder.images[-1])
+
+
+def test_a_map_of_the_scene_before_a_cut_is_drawn_by_no_consumer(model):
+    """The model is slow: for a while the newest map is that of the old scene."""
+    release = threading.Event()
+    first = np.full((24, 32, 3), 40, np.uint8)
+    second = np.full((24, 32, 3), 220, np.uint8)
+
+    class CutSource(StillSource):
+        def read(self):
+            frame = super().read()
+            if frame is None:
+                return None
+            return Frame(first if frame.index < 10 else second, frame.index, frame.time_s, frame.name)
+
+    def slow(image):
+        if image[0, 0, 0] == 220:
+            release.wait(10)
+        return model(image)
+
+    slow.classes, slow.info, slow.provider, slow.spare_threads = model.classes, model.info, "cpu", 1
+    recorder, events = Recorder(), []
+    source = CutSource(count=40, period_s=0.02)
+    session = LiveSession(slow, [source], settings=DisplaySettings(), recorders=[[recorder]], hud=False)
+
+    def on_item(number, item):
+        events.append(record(item))
+        if item.frame.index > 30:
+            release.set()
+
+    session.run(on_item)
+    stale = [number for number, event in enumerate(events) if event["frame"] >= 10 > event["result_frame"]]
+    assert stale
+    for number in stale:
+        np.testing.assert_array_equal(recorder.images[number], second)
+        assert events[number]["boxes"] == []
+    assert events[-1]["result_frame"] >= 10
+
+
+def test_a_change_of_settings_reaches_recording_and_viewer(model):
+    recorder = Recorder()
+    source = StillSource(count=30, live=False, images=lively_then_dull(2))
+    session = LiveSession(model, [source], settings=SETTINGS, recorders=[[recorder]], hud=False)
+
+    def on_item(number, item):
+        if item.frame.index == 14:
+            session.settings.update(alpha=0.0, boxes=False)
+
+    session.run(on_item)
+    assert (recorder.images[14] != recorder.items[14].frame.image).any()
+    np.testing.assert_array_equal(recorder.images[15], recorder.items[15].frame.image)
+    np.testing.assert_array_equal(viewed(session), recorder.images[-1])
+
+
+def test_several_sources_take_the_same_path_and_one_that_fails_stops_no_other(model):
+    class Broken(StillSource):
+        def read(self):
+            raise SourceError("the cable came off")
+
+    failed, seen = [], []
+    session = LiveSession(model, [StillSource("a", 5, live=False), Broken("b"), StillSource("c", 9, live=False)])
+    outcomes = session.run(
+        lambda number, item: seen.append(number), on_failure=lambda number, error: failed.append((number, str(error)))
+    )
+    assert failed == [(1, "the cable came off")]
+    assert [seen.count(number) for number in range(3)] == [5, 0, 9]
+    assert [type(outcome) for outcome in outcomes] == [Summary, SourceError, Summary]
+
+
+def test_stop_ends_a_session_from_another_thread(model):
+    session = LiveSession(model, [StillSource(period_s=0.001)])
+    threading.Timer(0.3, session.stop).start()
+    (summary,) = session.run()
+    assert summary.stopped
+
+
+def test_a_pause_holds_a_watched_file_and_a_stop_ends_the_pause(model):
+    source = StillSource(count=500, live=False)
+    source.fps = 100.0
+    session = LiveSession(model, [source], watched=True)
+    seen = []
+
+    def on_item(number, item):
+        seen.append(item.frame.index)
+        if item.frame.index == 3:
+            session.hub.pause(True)
+            threading.Timer(0.3, session.stop).start()
+
+    (summary,) = session.run(on_item)
+    assert summary.stopped
+    assert seen == [0, 1, 2, 3]
+
+
+def test_while_paused_the_shown_item_stays_and_items_are_counted(model):
+    session = LiveSession(model, [StillSource(count=20, period_s=0.01)])
+
+    def on_item(number, item):
+        if not session.hub.paused:
+            session.hub.pause(True)
+
+    session.run(on_item)
+    stream = session.hub.streams[0]
+    assert stream.newest.frame.index == 0
+    assert stream.status().frames > 5

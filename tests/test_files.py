@@ -1,0 +1,81 @@
+"""A file is written whole or not at all, and never over another one by accident."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from camrt.errors import DiskFull, SinkError, UsageError
+from camrt.files import atomic_write, check_target, hidden_beside, left_beside, refuse_existing, write_file
+from support.limits import largest_file
+
+
+def names(folder):
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_a_file_is_replaced_when_the_block_ends(tmp_path):
+    target = tmp_path / "page.html"
+    target.write_text("old")
+    with atomic_write(target) as part:
+        part.write_text("new")
+        assert target.read_text() == "old"
+        assert (part.parent, part.suffix, part.name[0]) == (tmp_path, ".html", ".")
+    assert (names(tmp_path), target.read_text()) == (["page.html"], "new")
+
+
+def test_an_error_in_the_block_leaves_the_old_file_and_nothing_else(tmp_path):
+    target = tmp_path / "page.html"
+    target.write_text("old")
+    with pytest.raises(KeyboardInterrupt), atomic_write(target) as part:  # noqa: PT012 - the block is what is tested
+        part.write_text("half")
+        raise KeyboardInterrupt
+    assert (names(tmp_path), target.read_text()) == (["page.html"], "old")
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path):
+    target = tmp_path / "model.onnx"
+    target.write_bytes(b"old")
+    with largest_file(1000), pytest.raises(DiskFull, match=r"model\.onnx cannot be written: File too large"):
+        write_file(target, bytes(2000))
+    assert (names(tmp_path), target.read_bytes()) == (["model.onnx"], b"old")
+
+
+def test_a_missing_folder_raises_sink_error(tmp_path):
+    with pytest.raises(SinkError, match="none/a cannot be written: No such file or directory"):
+        write_file(tmp_path / "none" / "a", b"")
+
+
+def test_a_file_and_a_folder_are_refused_and_a_device_is_not(tmp_path):
+    (tmp_path / "a").write_text("")
+    with pytest.raises(UsageError, match="a exists; choose another name, or replace it with --overwrite"):
+        refuse_existing(tmp_path / "a", overwrite=False)
+    refuse_existing(tmp_path / "a", overwrite=True)
+    with pytest.raises(UsageError, match="is a folder; name a file in it"):
+        refuse_existing(tmp_path, overwrite=True)
+    refuse_existing(tmp_path / "new", overwrite=False)
+    refuse_existing(tmp_path.joinpath("/dev/null"), overwrite=False)
+
+
+def test_a_target_in_a_missing_folder_or_equal_to_the_input_is_refused(tmp_path):
+    (tmp_path / "in").write_text("")
+    (tmp_path / "link").symlink_to("in")
+    check_target(tmp_path / "out", tmp_path / "in", overwrite=False)
+    check_target(tmp_path / "out", tmp_path / "missing", overwrite=False)
+    with pytest.raises(UsageError, match="link is the input itself"):
+        check_target(tmp_path / "link", tmp_path / "in", overwrite=True)
+    with pytest.raises(UsageError, match=r"there is no folder .*none; create it first"):
+        check_target(tmp_path / "none" / "out", None, overwrite=False)
+
+
+def test_parts_of_dead_processes_and_of_this_one_are_left_over(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    target = tmp_path / "seen.mp4"
+    for process in (ended.pid, os.getpid(), os.getppid()):
+        (tmp_path / f".seen.{process}.mp4").touch()
+    (tmp_path / ".other.1.mp4").touch()
+    left = left_beside(target)
+    assert {path.name for path in left} == {f".seen.{process}.mp4" for process in (ended.pid, os.getpid())}
+    assert hidden_beside(target) in left
