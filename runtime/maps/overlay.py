@@ -20,21 +20,21 @@ Normalization = Literal["minmax", "relu_max", "range"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverlayStyle:
-    """How a map is painted on a frame."""
+    """Style of a map that is painted on a frame. The defaults are those of `DisplaySettings`."""
 
     colormap: str = "turbo"
     """One of `COLORMAPS`."""
-    alpha: float = 0.5
+    alpha: float = 0.7
     """Share of the colour in the blend, 0 (frame only) to 1 (colour only)."""
-    alpha_by_value: bool = False
-    """True: the share grows with the heat from 0 to ``alpha``, so that cold areas keep the camera's own pixels."""
+    alpha_by_value: bool = True
+    """True: the share grows with the heat, from 0 to ``alpha``, so that cold areas keep the camera's pixels."""
     threshold: float = 0.0
-    """Heat below this share of the range keeps the camera's own pixels, 0 (none does) to 1."""
+    """Heat below this share of the range keeps the camera's pixels, 0 (none) to 1."""
     normalization: Normalization = "minmax"
-    """``minmax`` stretches each map over the whole colour map; ``relu_max`` paints what speaks for the class, from 0
-    to its maximum; ``range`` goes by ``value_range``, so that two pictures can be compared."""
+    """``minmax`` stretches each map over all colours; ``relu_max`` shows positive evidence, from 0 to the maximum;
+    ``range`` uses ``value_range``, so that two images can be compared."""
     value_range: tuple[float, float] | None = None
-    """Logits per cell that get the first and the last colour, for ``range``."""
+    """Logits per cell of the first and the last colour, for ``range``."""
 
     def __post_init__(self) -> None:
         if self.colormap not in COLORMAPS:

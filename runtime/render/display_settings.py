@@ -37,10 +37,13 @@ class DisplaySettings:
         "turbo", "choice", "Colours", f"colour map: {', '.join(COLORMAPS)} (default turbo)", tuple(COLORMAPS)
     )
     """One of `COLORMAPS`."""
-    alpha: float = _setting(0.5, "share", "Opacity", "opacity of the heat, 0 to 1 (default 0.5)")
+    alpha: float = _setting(0.7, "share", "Opacity", "opacity of the hottest areas, 0 to 1 (default 0.7)")
     """Share of the colour in the blend, 0 (frame only) to 1 (colour only)."""
     alpha_by_value: bool = _setting(
-        False, "flag", "Opacity grows with the heat", "let the opacity grow with the heat; cold areas keep their pixels"
+        True,
+        "flag",
+        "Opacity grows with the heat",
+        "let the opacity grow with the heat, so that cold areas stay as they are (default)",
     )
     """True: the opacity grows with the heat, from 0 to ``alpha``, so that cold areas keep the camera's pixels."""
     threshold: float = _setting(

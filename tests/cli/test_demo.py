@@ -68,7 +68,7 @@ def test_ctrl_c_finishes_the_files(tmp_path):
         assert eventually(lambda: part.exists() and part.stat().st_size > 50_000, within_s=60)
         status, errors = interrupt(process)
     assert status == 1
-    assert "stopped before the model was judged" in errors
+    assert "stopped before the model was evaluated" in errors
     video = cv2.VideoCapture(str(tmp_path / "out" / "demo.mp4"))
     assert video.read()[0]
 

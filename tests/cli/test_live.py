@@ -26,7 +26,8 @@ def brightness(frames):
 
 @pytest.mark.slow
 def test_a_dog_is_named_and_the_heat_lies_on_it_in_every_frame_of_a_real_video(squeezenet, dog_video, tmp_path):
-    style = ["--no-hud", "--colormap", "bone"]  # from black to white: the brighter, the hotter
+    # From black to white: the brighter, the hotter.
+    style = ["--no-hud", "--colormap", "bone", "--alpha", "0.5", "--no-alpha-by-value"]
     outputs = ["-o", "out.mp4", "--events", "out.jsonl"]
     succeeds("live", squeezenet, "--source", dog_video, *outputs, *style, cwd=tmp_path)
     source, source_fps = read_video(dog_video)
@@ -37,7 +38,10 @@ def test_a_dog_is_named_and_the_heat_lies_on_it_in_every_frame_of_a_real_video(s
     assert [event["frame"] for event in events] == [event["result_frame"] for event in events] == list(range(336))
     assert [event["time"] for event in events] == pytest.approx([n / source_fps for n in range(336)], abs=0.01)
     for event in events:
-        assert set(event) == {"frame", "time", "source", "result_frame", "top", "boxes", "stages_ms"}
+        assert set(event) == {
+            *("frame", "result_frame", "time", "source", "lost", "width", "height"),
+            *("top", "explained", "boxes", "stages_ms"),
+        }
         assert set(event["stages_ms"]) == {"preprocess", "inference", "cam", "overlay"}
         scores = [row["score"] for row in event["top"]]
         assert len(scores) == 5
@@ -113,7 +117,7 @@ def test_each_normalization_gives_another_picture(mobilenet, photo, tmp_path, ho
 def test_chosen_classes_stand_side_by_side_in_the_order_they_were_named(squeezenet, shared_data, tmp_path):
     video = shared_data / "videos" / "bottle-detection.mp4"
     classes = "vase,water bottle,440"  # a label, a label with a space, a number (beer bottle)
-    flags = ["--classes", classes, "--frames", "40", "--no-hud"]
+    flags = ["--classes", classes, "--frames", "40", "--no-hud", "--normalize", "minmax"]
     succeeds("live", squeezenet, "--source", video, "-o", "out.avi", "--events", "e.jsonl", *flags, cwd=tmp_path)
     drawn, fps = read_video(tmp_path / "out.avi")
     assert (len(drawn), drawn[0].shape, fps) == (40, (360, 3 * 640, 3), pytest.approx(29.83, abs=0.01))
@@ -186,6 +190,6 @@ def test_what_is_read_is_never_written(mobilenet, photo, tmp_path):
     for flags in (["--events", "photo.jpg"], ["--events", "model.onnx"], ["-o", "link.avi"]):
         done = run("live", "model.onnx", "--source", "photo.jpg", "--overwrite", *flags, cwd=tmp_path)
         assert done.returncode == 2
-        assert "is read and cannot be written" in done.stderr
+        assert "is an input and cannot be written" in done.stderr
     assert (tmp_path / "photo.jpg").read_bytes() == photo.read_bytes()
     assert (tmp_path / "model.onnx").read_bytes() == mobilenet.read_bytes()

@@ -105,9 +105,11 @@ def test_a_constant_map_is_cold_has_no_box_and_draws_without_nan(models):
     result = with_map(models["stretch"](frame), np.full((8, 8), 3.0, np.float32))
     assert not result.heatmap(0).any()
     assert result.boxes(0) == []
+    np.testing.assert_array_equal(result.draw(frame, 0), frame)
     cold = colors("turbo")[0].astype(int)
     expected = (frame.astype(int) + cold) / 2
-    assert np.abs(result.draw(frame, 0) - expected).max() <= 1
+    drawn = result.draw(frame, 0, style=OverlayStyle(alpha=0.5, alpha_by_value=False))
+    assert np.abs(drawn - expected).max() <= 1
 
 
 def test_top_is_sorted_and_nan_comes_last(models):

@@ -21,7 +21,7 @@ OTHER = {
     "classes": (2, 1),
     "colormap": "jet",
     "alpha": 0.25,
-    "alpha_by_value": not DisplaySettings().alpha_by_value,
+    "alpha_by_value": False,
     "threshold": 0.125,
     "boxes": True,
     "normalize": "minmax",

@@ -9,6 +9,9 @@ from camrt.runtime.render.display_settings import DisplaySettings
 from camrt.runtime.render.renderer import Renderer
 
 
+GREY = {"colormap": "bone", "alpha": 1.0, "alpha_by_value": False}
+
+
 def noise(height=240, width=320):
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
 
@@ -67,11 +70,11 @@ def test_one_value_range_for_all_panels_keeps_a_class_without_evidence_cold(mode
     channel = int(np.argmax(np.abs(weights[1]) - np.abs(weights[2])))
     maps[channel, 2, 2] = 1.0
     item = StreamItem(item.frame, item.result.with_maps(maps), 0)
-    first, second = np.split(drawn(item, classes=(1, 2), colormap="bone", alpha=1.0), 2, axis=1)
+    first, second = np.split(drawn(item, classes=(1, 2), **GREY), 2, axis=1)
     ranges = np.ptp(first), np.ptp(second)
     peak = np.abs(item.result.cam(1)).max(), np.abs(item.result.cam(2)).max()
     assert ranges[1] < ranges[0] * min(1.0, peak[1] / peak[0]) + 8
-    alone = np.split(drawn(item, classes=(1, 2), colormap="bone", alpha=1.0, normalize="minmax"), 2, axis=1)
+    alone = np.split(drawn(item, classes=(1, 2), **GREY, normalize="minmax"), 2, axis=1)
     assert min(np.ptp(alone[0]), np.ptp(alone[1])) > 240
 
 

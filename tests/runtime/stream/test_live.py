@@ -15,7 +15,8 @@ from camrt.runtime.stream.live import LiveSession
 from camrt.runtime.stream.pipeline import Summary
 from support.sources import StillSource
 
-SETTINGS = DisplaySettings(classes=(1,), normalize="running", smooth=0.2, boxes=True, colormap="bone", alpha=1.0)
+GREY = {"colormap": "bone", "alpha": 1.0, "alpha_by_value": False}
+SETTINGS = DisplaySettings(classes=(1,), normalize="running", smooth=0.2, boxes=True, **GREY)
 
 
 class Recorder:
@@ -66,8 +67,12 @@ def test_a_viewer_who_joins_late_sees_the_pixels_of_the_recording(model):
 
 def test_an_empty_scene_stays_cold_for_the_first_viewer(model):
     images = lively_then_dull()
-    _, session = recorded(model, images, DisplaySettings(classes=(1,), normalize="running", colormap="bone", alpha=1.0))
-    alone = model(images[-1]).draw(images[-1], 1, style=OverlayStyle(colormap="bone", alpha=1.0))
+    _, session = recorded(
+        model,
+        images,
+        DisplaySettings(classes=(1,), normalize="running", **GREY),
+    )
+    alone = model(images[-1]).draw(images[-1], 1, style=OverlayStyle(**GREY))
     assert np.ptp(alone) == 255
     assert np.ptp(viewed(session)) < 0.7 * np.ptp(alone)
 
