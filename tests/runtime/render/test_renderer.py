@@ -8,7 +8,6 @@ from camrt.runtime.maps.overlay import OverlayStyle
 from camrt.runtime.render.display_settings import DisplaySettings
 from camrt.runtime.render.renderer import Renderer
 
-
 GREY = {"colormap": "bone", "alpha": 1.0, "alpha_by_value": False}
 
 
