@@ -105,6 +105,7 @@ def fresh_environment(tmp_path_factory):
     return settings | {"PIP_CONSTRAINT": str(constraints), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_everything_that_is_told_to_be_typed_works(newcomer, fresh_environment, monkeypatch):
     monkeypatch.delenv("PYTHONPATH", raising=False)

@@ -14,6 +14,8 @@ from support import REPOSITORY
 from support.needs import skip_or_fail
 from support.wheels import TIMEOUT_S
 
+pytestmark = pytest.mark.process
+
 DOCKERFILE = REPOSITORY / "deploy" / "Dockerfile"
 DEBIAN = "bookworm"
 ITS_PYTHON = "3.11"

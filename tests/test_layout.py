@@ -108,6 +108,7 @@ def circles(arrows):
     return sorted(node for node in arrows if node in reached(node))
 
 
+@pytest.mark.process
 def test_importing_camrt_loads_nothing_heavy():
     code = "import sys, camrt; print(sorted({'numpy', 'cv2', 'onnxruntime', 'numba', 'torch'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

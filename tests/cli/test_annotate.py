@@ -16,6 +16,8 @@ from support.command import command, refusal, succeeds
 from support.needs import environment
 from support.videos import read_video
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def kinds(photo, tmp_path):

@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from camrt.cli.cameras import _describe
 from camrt.runtime.sources.v4l2 import Mode, V4l2Device
 from support.command import succeeds
 
 
+@pytest.mark.process
 def test_cameras_lists_each_camera_or_says_what_to_do():
     listed = json.loads(succeeds("cameras", "--json"))
     assert {camera["device"] for camera in listed} <= {str(path) for path in Path("/dev").glob("video*")}

@@ -16,6 +16,8 @@ from support.events import read_events
 from support.serving import DEMO, pictures, serving
 from support.videos import read_video
 
+pytestmark = pytest.mark.process
+
 GONE = "http://127.0.0.1:9/nobody"
 
 

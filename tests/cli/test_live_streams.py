@@ -10,6 +10,8 @@ from support.command import camrt, interrupt, refusal, started
 from support.events import read_events
 from support.videos import read_video
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def http(shared_data):

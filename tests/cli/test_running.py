@@ -23,6 +23,8 @@ from support.needs import environment
 from support.serving import DEMO
 from support.videos import read_video
 
+pytestmark = pytest.mark.process
+
 WITHIN_S = 60
 
 

@@ -115,6 +115,7 @@ def interrupt_when(folder, reached, *arguments):
     return process.returncode, error
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the command's progress from /proc")
 @pytest.mark.parametrize("stage", ["onnx/onnx_cpp2py_export", "onnxruntime_pybind11_state"])
 def test_ctrl_c_in_attach_leaves_the_old_file(stage, tmp_path):
@@ -156,6 +157,7 @@ class Slow(torch.nn.Module):
 """
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize("call", [1, 2, 3])
 def test_ctrl_c_in_export_leaves_no_file(call, tmp_path):

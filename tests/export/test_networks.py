@@ -6,7 +6,7 @@ import pytest
 from camrt.errors import HeadNotFound
 from camrt.export import attach, from_torch
 from support.export_graphs import PLAIN, assert_identity, random_pictures, run
-from support.heads_table import note, note_refusal
+from support.heads_table import assert_documented, assert_refusal_documented
 from support.networks import keras_file, light_file, torch_network
 
 pytestmark = pytest.mark.slow
@@ -103,7 +103,7 @@ def test_torch_network_has_its_head(library, name, tmp_path):
     side = SIDES.get(name, 224)
     network = torch_network(library, name, side)
     report = from_torch(network, tmp_path / "model.onnx", input_size=side)
-    note(library, name, report)
+    assert_documented(library, name, report)
     check(report, TORCH[library, name], tmp_path / "model.onnx", side, side)
 
 
@@ -114,7 +114,7 @@ def test_unsupported_torch_network_is_refused(library, name, tmp_path):
     with pytest.raises(HeadNotFound, match=r"output '\w+' comes from .* node"):
         from_torch(network, tmp_path / "model.onnx", input_size=side)
     assert not list(tmp_path.iterdir())
-    note_refusal(library, name, REFUSED[library, name])
+    assert_refusal_documented(library, name, REFUSED[library, name])
 
 
 @pytest.mark.parametrize("name", KERAS)
@@ -122,7 +122,7 @@ def test_keras_network_has_its_head(name, tmp_path):
     side = 224 if name == "VGG16" else 128
     keras_file(name, side, tmp_path / "in.onnx")
     report = attach(tmp_path / "in.onnx", tmp_path / "out.onnx", **PLAIN | {"scale": 1 / 255})
-    note("Keras", name, report)
+    assert_documented("Keras", name, report)
     check(report, KERAS[name], tmp_path / "out.onnx", side, side)
 
 
@@ -130,5 +130,5 @@ def test_keras_network_has_its_head(name, tmp_path):
 def test_graph_of_the_onnx_package_has_its_head(name, tmp_path):
     light_file(name, tmp_path / "in.onnx")
     report = attach(tmp_path / "in.onnx", tmp_path / "out.onnx")
-    note("onnx's light graphs", name, report)
+    assert_documented("onnx's light graphs", name, report)
     check(report, LIGHT[name], tmp_path / "out.onnx", 224, 224)

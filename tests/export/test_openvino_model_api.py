@@ -115,6 +115,7 @@ def test_model_info_is_written_where_the_model_api_would_agree(options, expected
     assert info == {f"model_info {key}": value for key, value in expected.items()}
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_model_api_gives_the_same_answer(shared_data, tmp_path):
     """In a process of its own, because OpenVINO changes the processor's state for good."""

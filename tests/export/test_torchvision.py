@@ -17,7 +17,7 @@ from camrt.export import from_torch
 from camrt.export.graph.preprocessing import Preprocessing
 from camrt.export.graph.synthetic_images import synthetic_images
 from support.export_graphs import assert_identity, random_pictures, run, softmax
-from support.heads_table import note
+from support.heads_table import assert_documented
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +71,7 @@ def case(request, tmp_path_factory):
     set_batch_statistics(network, torch.from_numpy(Preprocessing().apply(synthetic_images(WIDTH, HEIGHT))))
     file = tmp_path_factory.mktemp(name) / "model.onnx"
     report = from_torch(network, file, input_size=(WIDTH, HEIGHT))
-    note("torchvision", name, report)
+    assert_documented("torchvision", name, report)
     assert report.head == ("pooled_class_maps" if name == "squeezenet1_1" else "linear")
     assert report.verification["identity_error"] <= 1e-4
     assert report.verification["features_error"] <= 1e-4

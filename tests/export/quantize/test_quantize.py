@@ -280,6 +280,7 @@ def test_processor_without_vnni_gets_7_bit_weights(monkeypatch, tmp_path, photos
     assert all(np.abs(values).max() <= 64 for values in weights)
 
 
+@pytest.mark.process
 def test_quantize_needs_no_torch(photos, tmp_path):
     block_torch = "import sys; sys.modules['torch'] = sys.modules['sympy'] = None\n"
     tools = subprocess.run(

@@ -11,19 +11,13 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-import camrt
 from camrt.errors import DiskFull, SinkError, UsageError
 from camrt.runtime.frames import Frame, StreamItem
 from camrt.runtime.sinks import EventSink, Rotation
 from support.failing import failing
 from support.needs import environment
 from support.overlays import picture
-from support.tiny_models import LABELS, write_linear
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "model.onnx"))
+from support.tiny_models import LABELS
 
 
 def seen(model, index=3, name="camera 0"):
@@ -222,6 +216,7 @@ sink.close()
 """
 
 
+@pytest.mark.process
 def test_a_full_disk_leaves_whole_lines_only(tmp_path, model):
     run = subprocess.run(
         [sys.executable, "-c", SCRIPT, model.path, "events.jsonl"],
@@ -240,6 +235,7 @@ def test_a_full_disk_leaves_whole_lines_only(tmp_path, model):
     assert all(line.endswith("\n") and strict(line) for line in lines)
 
 
+@pytest.mark.process
 def test_a_reader_that_has_gone_is_an_error_and_no_traceback(model):
     reading, writing = os.pipe()
     os.close(reading)

@@ -145,6 +145,7 @@ def test_close_removes_an_empty_folder_that_the_sink_created(tmp_path):
     assert listing(tmp_path) == ["mine"]
 
 
+@pytest.mark.process
 def test_a_full_disk_is_an_error_and_leaves_no_partial_image(tmp_path):
     script = """
 from pathlib import Path

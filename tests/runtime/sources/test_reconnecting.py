@@ -9,8 +9,6 @@ from functools import partial
 import numpy as np
 import pytest
 
-import camrt
-from camrt.benchmarks.endurance.http_camera import free_port
 from camrt.errors import SourceError
 from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
 from camrt.runtime.render.renderer import Renderer
@@ -19,9 +17,8 @@ from camrt.runtime.sources.capture_thread import CaptureThread
 from camrt.runtime.sources.reconnecting import ReconnectingSource, back_off_s
 from camrt.runtime.stream.pipeline import Pipeline
 from support import http_camera, rtsp_camera
-from support.connections import connect
+from support.connections import connect, free_port
 from support.stalling import network
-from support.tiny_models import write_linear
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +58,7 @@ def port_of(address):
     return int(address.rpartition(":")[2])
 
 
+@pytest.mark.rtsp
 def test_a_restarted_camera_comes_back_with_growing_frame_numbers():
     lines = []
     with rtsp_camera.serve() as (server, address):
@@ -91,6 +89,7 @@ def test_a_restarted_camera_comes_back_with_growing_frame_numbers():
     assert "secret" not in "".join(lines) + "".join(frame.lost + frame.name for frame in frames + waiting)
 
 
+@pytest.mark.rtsp
 def test_late_packets_are_no_loss():
     with rtsp_camera.serve() as (_, address), network(port_of(address)) as between:
         source = open_source(f"rtsp://127.0.0.1:{between.port}/live")
@@ -104,6 +103,7 @@ def test_late_packets_are_no_loss():
     assert source.losses == 0
 
 
+@pytest.mark.rtsp
 def test_a_blocked_network_is_a_loss_until_it_is_free():
     with rtsp_camera.serve() as (_, address), network(port_of(address)) as between:
         url = f"rtsp://127.0.0.1:{between.port}/live"
@@ -162,6 +162,7 @@ def test_a_patient_source_that_does_not_answer_is_lost_and_black(text):
     assert (source.losses, source.live, source.frame_count, source.fps) == (0, True, None, None)
 
 
+@pytest.mark.rtsp
 def test_a_patient_source_that_starts_later_is_shown():
     port = free_port()
     source = open_source(f"rtsp://127.0.0.1:{port}/live", patient=True)
@@ -283,11 +284,6 @@ def test_connections_to_a_silent_camera_do_not_pile_up():
             assert sum(thread.name == f"read {source.name}" for thread in threading.enumerate()) <= 1
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "model.onnx"))
-
-
 def test_a_dead_camera_does_not_stop_another(http, model):
     seen = {"dead": [], "alive": []}
     with silent() as address:
@@ -313,6 +309,7 @@ def test_a_dead_camera_does_not_stop_another(http, model):
     assert all(item.result is not None for item in seen["alive"])
 
 
+@pytest.mark.rtsp
 def test_a_frame_after_a_loss_has_a_result_from_after_the_loss(model):
     seen = []
     with rtsp_camera.serve() as (server, address):
