@@ -40,7 +40,7 @@ def test_without_verify_the_report_has_no_identity(mobilenet):
 def test_the_text_report_has_a_row_for_each_fact(mobilenet, photo):
     lines = succeeds("inspect", mobilenet, "--verify", photo).splitlines()
     rows = {line[:14].strip(): line[14:] for line in lines}
-    assert rows["head"].startswith("linear (features, pooled, then one linear layer: the maps add up to the logits")
+    assert rows["head"].startswith("linear (features, pool, one linear layer: the maps add up to the logits")
     assert rows["maps"] == "256x4x4"
     assert rows["input"] == "128x128, stretch, linear"
     assert rows["classes"].startswith("1001: background; tench, Tinca tinca; goldfish, Carassius auratus;")
