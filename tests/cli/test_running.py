@@ -96,14 +96,14 @@ def test_after_a_kill_the_next_run_continues_and_nothing_is_lost(mobilenet, tmp_
 
 def test_with_rotate_image_numbers_continue_in_the_next_run(mobilenet, tmp_path):
     flags = ["--source", "synthetic", "-o", "seen", "--frames", "3"]
-    kept = {}
+    earlier = {}
     for run in (1, 2):
         done = camrt("live", mobilenet, *flags, "--rotate", "100M", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         files = sorted((tmp_path / "seen").iterdir())
         assert len(files) == 3 * run
-        assert {path: path.read_bytes() for path in files[: len(kept)]} == kept
-        kept = {path: path.read_bytes() for path in files}
+        assert {path: path.read_bytes() for path in files[: len(earlier)]} == earlier
+        earlier = {path: path.read_bytes() for path in files}
     done = camrt("live", mobilenet, *flags, cwd=tmp_path)
     assert done.returncode == 2
     assert "exists; choose another name" in done.stderr
@@ -130,22 +130,22 @@ def test_a_full_disk_pauses_the_outputs_of_a_camera_until_there_is_space(mobilen
             message = messages.line("seen.mp4: less than 8 MiB are left on the disk")
             assert message.endswith("Nothing is written to disk/seen.mp4 until there is space")
             messages.line("disk/seen.jsonl cannot be written: ")
-            written = log.stat().st_size
+            size = log.stat().st_size
             time.sleep(1)
-            assert log.stat().st_size == written
+            assert log.stat().st_size == size
             (disk / "ballast").unlink()
             messages.line("disk/seen.mp4 is written again")
             messages.line("disk/seen.jsonl is written again")
-            assert eventually(lambda: log.stat().st_size > written + 5000, within_s=WITHIN_S)
+            assert eventually(lambda: log.stat().st_size > size + 5000, within_s=WITHIN_S)
             os.kill(live, signal.SIGTERM)
             assert process.wait(timeout=WITHIN_S) == 0
         finally:
             process.kill()
     assert (messages.text.count("until there is space"), messages.text.count("is written again")) == (2, 2)
-    kept = tmp_path / "kept"
-    assert sorted(path.name for path in kept.iterdir()) == ["seen.000001.mp4", "seen.jsonl", "seen.mp4"]
-    assert all(len(read_video(kept / name)[0]) > 3 for name in ("seen.000001.mp4", "seen.mp4"))
-    indices = [event["frame"] for event in read_events(kept / "seen.jsonl")]
+    copies = tmp_path / "kept"
+    assert sorted(path.name for path in copies.iterdir()) == ["seen.000001.mp4", "seen.jsonl", "seen.mp4"]
+    assert all(len(read_video(copies / name)[0]) > 3 for name in ("seen.000001.mp4", "seen.mp4"))
+    indices = [event["frame"] for event in read_events(copies / "seen.jsonl")]
     assert indices == sorted(set(indices))
     assert max(later - earlier for earlier, later in pairwise(indices)) > 20  # dropped while the disk was full
 
