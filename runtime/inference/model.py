@@ -71,11 +71,11 @@ def _read_info(
     inputs = {node.name: node for node in session.get_inputs()}
     outputs = {node.name: node.shape for node in session.get_outputs()}
     outputs |= {name: list(value.shape) for name, value in opened.constants.items()}
-    heads = [head for head, names in model_file.OUTPUTS.items() if set(names) <= set(outputs)]
+    heads = model_file.matching_heads(outputs)
     if model_file.IMAGE not in inputs or len(inputs) != 1 or not heads:
         raise NoModelFile(
-            f"{path} is an ONNX model (inputs: {', '.join(inputs)}; outputs: {', '.join(outputs)}) but not a model file "
-            f"of camrt, which has an input 'image' and the convolution features as an output. Make one: "
+            f"{path} is an ONNX model (inputs: {', '.join(inputs)}; outputs: {', '.join(outputs)}) but not a model "
+            f"file of camrt, which has an input 'image' and the convolution features as an output. Make one: "
             f"camrt attach {path} -o {path.stem}.cam.onnx"
         )
     try:
@@ -116,14 +116,14 @@ class Model:
         self.provider_options = dict(provider_options)
         """Options of the provider that the caller gave."""
         self.remarks = tuple(opened.remarks)
-        """Reasons why ``auto`` did not pick a better provider, and the operators that the provider leaves to the CPU."""
+        """Reasons why ``auto`` did not pick a better provider, and the operators that are left to the CPU."""
         self.threads = threads
         self.info = info
         self.geometry = info.geometry
         self.head: model_file.Head = info.head
         self._session = opened.session
         self._ortvalue = onnxruntime().OrtValue.ortvalue_from_numpy
-        self._maps = model_file.FEATURES if self.head == "linear" else model_file.CLASS_MAPS
+        self._maps = model_file.maps_output(self.head)
         first = self._run_once() | opened.constants
         self.classes = int(first[model_file.LOGITS].shape[1])
         """Number of classes K."""
@@ -132,7 +132,7 @@ class Model:
         self._map_type = first[self._maps].dtype
         scale, zero_point = self._quantization_params()
         self.decoder = MapDecoder(
-            labels=info.labels or tuple(f"class {number}" for number in range(self.classes)),
+            labels=model_file.class_labels(info.labels, self.classes),
             cam_weights=first.get(model_file.CAM_WEIGHTS),
             cam_bias=first.get(model_file.CAM_BIAS, np.zeros(self.classes, np.float32)),
             scale=scale,
@@ -152,8 +152,8 @@ class Model:
         """Threads that may draw while the model runs.
 
         It is 1 if the model runs on the CPU: the model keeps every core busy, and an image shared between threads is
-        done only when its last band has got a core. MobileNetV2 at 1920x1080 on two cores reaches 0.83 of the frame rate
-        without drawing; with two threads, 0.77.
+        done only when its last band has got a core. MobileNetV2 at 1920x1080 on two cores reaches 0.83 of the frame
+        rate without drawing; with two threads, 0.77.
         """
         on_device = self.provider_options.get("device_type", "CPU") != "CPU"  # an option of OpenVINO
         return 1 if self.provider in ("cpu", "xnnpack", "openvino") and not on_device else self.threads
@@ -221,7 +221,7 @@ class Model:
         if self._map_type != np.uint8:
             return 1.0, 0
         try:
-            grid = self.info.map_grid
+            grid = self.info.quantization_params
         except ModelFileError as error:
             raise ModelFileError(f"{self.path}: {error}") from error
         if grid is None:

@@ -26,7 +26,7 @@ def parsed(tmp_path):
 FILE = """
 model = "model.onnx"
 source = "rtsp://camera/live"
-output = ["seen.mp4", "pictures"]
+output = ["seen.mp4", "images"]
 events = "seen.jsonl"
 rotate = "500M"
 alpha = 1
@@ -39,7 +39,7 @@ provider-option = ["device_id=1"]
 
 
 def test_file_sets_the_same_values_as_flags(parsed):
-    flags = ["model.onnx", "--source", "rtsp://camera/live", "-o", "seen.mp4", "-o", "pictures"]
+    flags = ["model.onnx", "--source", "rtsp://camera/live", "-o", "seen.mp4", "-o", "images"]
     flags += ["--events", "seen.jsonl", "--rotate", "500M", "--alpha", "1", "--alpha-by-value"]
     flags += ["--classes", "tabby,golden retriever", "--normalize=-2,10", "--threads", "2"]
     by_flags = vars(parse(["live", *flags, "--provider-option", "device_id=1"]))

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from camrt.benchmarks.endurance.live_process import live
-from camrt.benchmarks.endurance.viewers import Viewer, get, state_of
+from camrt.benchmarks.endurance.viewers import StreamViewer, get, get_state
 from camrt.runtime.assets import DEMO_MODEL
 from support.events import read_events
 from support.needs import skip_or_fail
@@ -28,7 +28,7 @@ YEARS_S = 20 * 365 * 86400
 
 
 def frames_of(watched):
-    return state_of(watched.url)["cameras"][0]["frames"]
+    return get_state(watched.url)["cameras"][0]["frames"]
 
 
 def goes_on(watched, within_s=15):
@@ -77,8 +77,8 @@ def test_a_clock_jump_stops_nothing(tmp_path, monkeypatch):
         assert goes_on(watched)
         for jump in (YEARS_S, -YEARS_S, 0):
             offset.write_text(str(jump))
-            assert goes_on(watched), watched.said()
-            assert state_of(watched.url)["cameras"][0]["age_s"] < 2.0
+            assert goes_on(watched), watched.output()
+            assert get_state(watched.url)["cameras"][0]["age_s"] < 2.0
     times = [event["time"] for event in read_events(tmp_path / "e.jsonl")]
     assert max(times) - min(times) > YEARS_S
     frames, fps = read_video(tmp_path / "v.mp4")
@@ -89,15 +89,15 @@ def test_a_clock_jump_stops_nothing(tmp_path, monkeypatch):
 def test_sigterm_under_load_leaves_complete_files(tmp_path):
     outputs = ["--events", str(tmp_path / "e.jsonl"), "-o", str(tmp_path / "v.mp4")]
     with live(DEMO_MODEL, ["synthetic"], *outputs) as watched:
-        viewers = [Viewer(watched.url) for _ in range(6)]
+        viewers = [StreamViewer(watched.url) for _ in range(6)]
         assert goes_on(watched)
         watched.process.send_signal(signal.SIGTERM)
         watched.process.wait(10)
         for viewer in viewers:
-            assert viewer.pictures
+            assert viewer.images
             viewer.close()
-        assert watched.process.returncode == 0, watched.said()
-        assert "Traceback" not in watched.said()
+        assert watched.process.returncode == 0, watched.output()
+        assert "Traceback" not in watched.output()
     events = read_events(tmp_path / "e.jsonl")
     assert len(read_video(tmp_path / "v.mp4")[0]) == len(events) > 5
 
@@ -144,7 +144,7 @@ def test_malformed_requests_are_answered_or_cut_off_without_side_effects():
     with live(DEMO_MODEL, ["synthetic"]) as watched:
         address = urlsplit(watched.url)
         memory = watched.memory_mb()
-        viewer = Viewer(watched.url)
+        viewer = StreamViewer(watched.url)
         for _ in range(400):
             with closing(socket.create_connection((address.hostname, address.port), timeout=5)) as connection:
                 connection.settimeout(0.05)
@@ -163,7 +163,7 @@ def test_malformed_requests_are_answered_or_cut_off_without_side_effects():
         assert goes_on(watched)
         assert viewer.connections == 1  # never cut off
         viewer.close()
-        assert "Traceback" not in watched.said(), watched.said()
+        assert "Traceback" not in watched.output(), watched.output()
         assert watched.memory_mb() < memory + 60
         assert watched.files() < 60
 
@@ -207,12 +207,12 @@ server.serve_forever()
             port = int(camera.stdout.readline())
             with live(DEMO_MODEL, [f"http://127.0.0.1:{port}/"], "--events", str(tmp_path / "e.jsonl")) as watched:
                 until = time.monotonic() + 60
-                while state_of(watched.url)["cameras"][0]["reconnects"] < 1:
-                    assert watched.process.poll() is None, watched.said()
-                    assert time.monotonic() < until, watched.said()
+                while get_state(watched.url)["cameras"][0]["reconnects"] < 1:
+                    assert watched.process.poll() is None, watched.output()
+                    assert time.monotonic() < until, watched.output()
                     time.sleep(0.2)
                 assert goes_on(watched)
-                assert "Traceback" not in watched.said()
+                assert "Traceback" not in watched.output()
         finally:
             camera.kill()
     events = read_events(tmp_path / "e.jsonl")
@@ -222,7 +222,7 @@ server.serve_forever()
 
 def test_the_number_of_viewers_is_limited_and_the_first_ones_stay(tmp_path):
     with live(DEMO_MODEL, ["synthetic"]) as watched:
-        first = [Viewer(watched.url) for _ in range(2)]
+        first = [StreamViewer(watched.url) for _ in range(2)]
         assert goes_on(watched)
         address = urlsplit(watched.url)
         flood, refused = [], 0
@@ -231,17 +231,17 @@ def test_the_number_of_viewers_is_limited_and_the_first_ones_stay(tmp_path):
             connection.request("GET", "/stream")
             refused += connection.getresponse().status == 503
             flood.append(connection)
-        before = [viewer.pictures for viewer in first]
+        before = [viewer.images for viewer in first]
         assert refused > 100
         assert goes_on(watched)
         time.sleep(1.0)
         assert all(
-            viewer.pictures > count and viewer.connections == 1 for viewer, count in zip(first, before, strict=True)
+            viewer.images > count and viewer.connections == 1 for viewer, count in zip(first, before, strict=True)
         )
         for connection in flood:
             connection.close()
         until = time.monotonic() + 20
-        while state_of(watched.url)["viewers"] > 2:
+        while get_state(watched.url)["viewers"] > 2:
             assert time.monotonic() < until
             time.sleep(0.1)
         for viewer in first:

@@ -1,4 +1,4 @@
-"""Other people's networks, of every family that there is: which head they have, and that it is shown as it is."""
+"""Networks of every family, from five sources: the kind of their head, and the proof of their maps."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ TORCH = {
     ("torchvision", "inception_v3"): "linear",
     ("torchvision", "maxvit_t"): "per_position",
     ("torchvision", "mobilenet_v3_small"): "per_position",
-    ("torchvision", "squeezenet1_0"): "class_maps",
+    ("torchvision", "squeezenet1_0"): "pooled_class_maps",
     ("torchvision", "swin_t"): "linear",
     ("torchvision", "swin_v2_t"): "linear",
     ("torchvision", "vgg11"): "masked",
@@ -73,7 +73,7 @@ LIGHT = {
     "inception_v2": "linear",
     "resnet50": "linear",
     "shufflenet": "linear",
-    "squeezenet": "class_maps",
+    "squeezenet": "pooled_class_maps",
     "vgg19": "masked",
     "zfnet512": "masked",
 }
@@ -84,14 +84,14 @@ REFUSED = {
 
 
 def check(report, head, path, width, height):
-    """The identity holds outside of the export too, or the maps are what the head was shown to say."""
+    """The identity holds in the written file, or the verification compared the maps with the head."""
     assert report.head == head
     results = run(path, random_pictures(1, width, height))
     assert np.isfinite(results["scores"]).all()
     maps = results.get("features", results.get("class_maps"))
     assert report.features == maps.shape[1:]
     assert min(maps.shape[2:]) > 1
-    if head in ("linear", "class_maps"):
+    if head in ("linear", "pooled_class_maps"):
         assert_identity(results, 1e-4)
     else:
         assert report.verification["cells_error"] <= 1e-4
@@ -99,7 +99,7 @@ def check(report, head, path, width, height):
 
 
 @pytest.mark.parametrize(("library", "name"), TORCH, ids=map("-".join, TORCH))
-def test_networks_in_torch(library, name, tmp_path):
+def test_torch_network_has_its_head(library, name, tmp_path):
     side = SIDES.get(name, 224)
     network = torch_network(library, name, side)
     report = from_torch(network, tmp_path / "model.onnx", input_size=side)
@@ -108,7 +108,7 @@ def test_networks_in_torch(library, name, tmp_path):
 
 
 @pytest.mark.parametrize(("library", "name"), REFUSED, ids=map("-".join, REFUSED))
-def test_networks_that_are_refused(library, name, tmp_path):
+def test_unsupported_torch_network_is_refused(library, name, tmp_path):
     side = SIDES.get(name, 224)
     network = torch_network(library, name, side)
     with pytest.raises(HeadNotFound, match=r"output '\w+' comes from .* node"):
@@ -118,7 +118,7 @@ def test_networks_that_are_refused(library, name, tmp_path):
 
 
 @pytest.mark.parametrize("name", KERAS)
-def test_networks_in_keras(name, tmp_path):
+def test_keras_network_has_its_head(name, tmp_path):
     side = 224 if name == "VGG16" else 128
     keras_file(name, side, tmp_path / "in.onnx")
     report = attach(tmp_path / "in.onnx", tmp_path / "out.onnx", **PLAIN | {"scale": 1 / 255})
@@ -127,7 +127,7 @@ def test_networks_in_keras(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", LIGHT)
-def test_the_graphs_that_come_with_onnx(name, tmp_path):
+def test_graph_of_the_onnx_package_has_its_head(name, tmp_path):
     light_file(name, tmp_path / "in.onnx")
     report = attach(tmp_path / "in.onnx", tmp_path / "out.onnx")
     note("onnx's light graphs", name, report)
