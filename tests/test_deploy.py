@@ -98,7 +98,7 @@ def test_the_units_own_command_line_runs_and_speaks_to_systemd(tmp_path):
         while said != b"STOPPING=1":
             said = listening.recv(100)
     assert status == 0, errors
-    assert "camrt.toml was read again: it has not changed" in errors
+    assert "camrt.toml was reloaded: no change" in errors
     assert sorted(path.name for path in folder.iterdir()) == ["seen.jsonl", "seen.mp4"]
     assert len(read_video(folder / "seen.mp4")[0]) == len(read_events(folder / "seen.jsonl"))
 

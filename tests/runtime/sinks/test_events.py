@@ -180,7 +180,7 @@ def test_a_log_that_is_continued_is_rid_of_a_line_that_was_cut_off(tmp_path, mod
 def test_what_is_no_log_is_not_continued(tmp_path, data):
     path = tmp_path / "events.jsonl"
     path.write_text(data)
-    with pytest.raises(SinkError, match="is no log of events and is not continued"):
+    with pytest.raises(SinkError, match="is not an event log and cannot be continued"):
         EventSink(path, rotation=Rotation(size=10**6, keep=10**6), resume=True)
     assert path.read_text() == data
 

@@ -196,9 +196,9 @@ def test_with_pyav_a_limit_on_file_size_is_an_error_and_keeps_the_video_so_far(t
     output = write_noise(1_000_000, tmp_path, f"a{suffix}", "PyAV")
     assert "cannot be written: the disk is full" in output or "File too large" in output
     frames, _ = read_video(tmp_path / f"a{suffix}")
-    written = int(output.split()[0])
-    assert written > 12
-    assert written - 7 <= len(frames) <= written  # at 10 fps a fragment is 5 frames, plus the frame that ends it
+    count = int(output.split()[0])
+    assert count > 12
+    assert count - 7 <= len(frames) <= count  # at 10 fps a fragment is 5 frames, plus the frame that ends it
     assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
 
 
@@ -217,18 +217,18 @@ def test_a_full_disk_keeps_the_video_so_far(tmp_path, package):
 def test_a_rotation_that_a_full_disk_stops_is_repeated_later(tmp_path, monkeypatch, writer):
     sink = noise_video(tmp_path / "a.mp4", frames=1, rotation=Rotation(size=1_000_000, keep=10**9))
     (part,) = tmp_path.iterdir()
-    written = 1
+    count = 1
     for call in ("fsync", "rename", "rename") if writer == "PyAV" else ("rename", "rename"):
         with failing(monkeypatch, call, errno.ENOSPC), suppress(DiskFull):
             while True:
-                append_noise(sink, [written])
-                written += 1
+                append_noise(sink, [count])
+                count += 1
         assert list(tmp_path.iterdir()) == [part]
-    append_noise(sink, [written])
+    append_noise(sink, [count])
     sink.close()
     older, newer = sorted(tmp_path.iterdir())
     assert (older.name, newer.name) == ("a.000001.mp4", "a.mp4")
-    assert [len(read_video(path)[0]) for path in (older, newer)] == [written, 1]
+    assert [len(read_video(path)[0]) for path in (older, newer)] == [count, 1]
 
 
 @pytest.mark.process

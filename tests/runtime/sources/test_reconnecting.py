@@ -285,18 +285,18 @@ def test_connections_to_a_silent_camera_do_not_pile_up():
 
 
 def test_a_dead_camera_does_not_stop_another(http, model):
-    seen = {"dead": [], "alive": []}
+    items = {"dead": [], "alive": []}
     with silent() as address:
         pipelines = {
             "dead": Pipeline(model, open_source(address, patient=True), SettingsStore(DisplaySettings())),
             "alive": Pipeline(model, open_source(f"{http}/endless"), SettingsStore(DisplaySettings())),
         }
         threads = [
-            threading.Thread(target=pipeline.run, args=(seen[name].append,)) for name, pipeline in pipelines.items()
+            threading.Thread(target=pipeline.run, args=(items[name].append,)) for name, pipeline in pipelines.items()
         ]
         for thread in threads:
             thread.start()
-        while len(seen["alive"]) < 50 or len(seen["dead"]) < 2:
+        while len(items["alive"]) < 50 or len(items["dead"]) < 2:
             time.sleep(0.05)
         start = time.monotonic()
         for pipeline in pipelines.values():
@@ -305,21 +305,21 @@ def test_a_dead_camera_does_not_stop_another(http, model):
             thread.join(2)
         assert time.monotonic() - start < 2
         assert not any(thread.is_alive() for thread in threads)
-    assert all(item.result is None for item in seen["dead"])
-    assert all(item.result is not None for item in seen["alive"])
+    assert all(item.result is None for item in items["dead"])
+    assert all(item.result is not None for item in items["alive"])
 
 
 @pytest.mark.rtsp
 def test_a_frame_after_a_loss_has_a_result_from_after_the_loss(model):
-    seen = []
+    items = []
     with rtsp_camera.serve() as (server, address):
         source = open_source(f"{address}/live")
         pipeline = Pipeline(model, source, SettingsStore(DisplaySettings()))
         restarted = threading.Event()
 
         def on_item(item):
-            seen.append((item.frame.index, item.result_index, item.frame.lost))
-            if len(seen) == 10:
+            items.append((item.frame.index, item.result_index, item.frame.lost))
+            if len(items) == 10:
                 server.kill()
             if item.frame.lost:
                 restarted.set()
@@ -332,8 +332,8 @@ def test_a_frame_after_a_loss_has_a_result_from_after_the_loss(model):
     with rtsp_camera.serve(port_of(address)):
         thread.join(40)
         assert not thread.is_alive()
-    lost_at = max(index for index, _, lost in seen if lost)
-    index, result_index, lost = seen[-1]
+    lost_at = max(index for index, _, lost in items if lost)
+    index, result_index, lost = items[-1]
     assert not lost
     assert lost_at < result_index <= index
-    assert np.all(np.diff([index for index, *_ in seen]) > 0)
+    assert np.all(np.diff([index for index, *_ in items]) > 0)
