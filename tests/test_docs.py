@@ -23,6 +23,7 @@ DOCUMENTS = (
     "docs/providers.md",
     "docs/cameras.md",
     "docs/running.md",
+    "docs/python.md",
     "docs/edge.md",
     "docs/performance.md",
 )
@@ -136,7 +137,7 @@ def test_the_command_that_tests_is_the_one_that_ci_calls():
     assert TEST_COMMAND in (REPOSITORY / ".ci" / "run").read_text().splitlines()
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, "docs/architecture.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("document", [*DOCUMENTS, "docs/architecture.md", "CHANGELOG.md", "CONTRIBUTING.md"])
 def test_links_lead_somewhere(document):
     path = REPOSITORY / document
     missing = [link for link in LINK.findall(path.read_text(encoding="utf-8")) if not (path.parent / link).exists()]

@@ -28,20 +28,20 @@ from camrt.benchmarks.compare.torch_libraries import (
     set_batch_statistics,
     show_cam_on_image,
 )
-from camrt.benchmarks.interleave import compare, interleave
 from camrt.errors import CamrtError
 from camrt.export import from_torch
 from camrt.export.graph.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from camrt.export.graph.synthetic_images import synthetic_images
 from camrt.geometry import place
 from camrt.images import Image
+from camrt.interleave import compare, interleave
 from camrt.model_file import InputGeometry
 from camrt.runtime.maps.overlay import OverlayStyle, paint
 from camrt.runtime.maps.row_pool import RowPool
 
 SIDE = 224
 """Width and height of the network's input, in pixels."""
-GRAD_CAM_STYLE = OverlayStyle(colormap="jet", normalization="relu_max")
+GRAD_CAM_STYLE = OverlayStyle(colormap="jet", alpha=0.5, alpha_by_value=False, normalization="relu_max")
 """The style of pytorch-grad-cam: jet, without the negative part of the map."""
 MIN_CORRELATION = 0.999
 """Least correlation of a library's map with that of camrt."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from camrt.benchmarks.bench import FramesFromMemory, pipeline, random_images
-from camrt.benchmarks.interleave import median_ratio
 from camrt.images import Image
+from camrt.interleave import median_ratio
 from camrt.runtime.frames import StreamItem
 from camrt.runtime.inference.model import Model
 

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camrt import kernels
-from camrt.benchmarks.interleave import compare, interleave
 from camrt.benchmarks.machine import describe_machine, format_machine
 from camrt.benchmarks.report import tables
 from camrt.cores import usable_cores
 from camrt.geometry import place
 from camrt.images import Image
+from camrt.interleave import compare, interleave
 from camrt.model_file import InputGeometry
 from camrt.runtime.maps.overlay import OverlayStyle, paint
 from camrt.runtime.maps.row_pool import RowPool
@@ -27,11 +27,13 @@ from camrt.runtime.maps.row_pool import RowPool
 SIZES = ((640, 480), (1280, 720), (1920, 1080), (3840, 2160))
 MAPS = ("scene 7", "scene 14", "scene 32", "noise 7", "noise 32")
 """Kind and side of the maps; the first is measured with every size, the others with the first and third size."""
+STYLE = OverlayStyle(alpha=0.5, alpha_by_value=False)
+"""One opacity for all pixels, which is what OpenCV's chain can draw."""
 VARIANTS = {
-    "camrt": (OverlayStyle(), InputGeometry(width=224, height=224)),
-    "by value": (OverlayStyle(alpha_by_value=True), InputGeometry(width=224, height=224)),
-    "cropped": (OverlayStyle(), InputGeometry(width=224, height=224, resize="crop")),
-    "letterboxed": (OverlayStyle(), InputGeometry(width=224, height=224, resize="letterbox")),
+    "camrt": (STYLE, InputGeometry(width=224, height=224)),
+    "by value": (OverlayStyle(alpha=0.5, alpha_by_value=True), InputGeometry(width=224, height=224)),
+    "cropped": (STYLE, InputGeometry(width=224, height=224, resize="crop")),
+    "letterboxed": (STYLE, InputGeometry(width=224, height=224, resize="letterbox")),
 }
 """camrt's variants: the whole frame, opacity by value, a map of a part of the frame, and a map with bars around it."""
 

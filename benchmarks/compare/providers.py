@@ -18,11 +18,11 @@ import numpy as np
 from camrt import model_file
 from camrt.benchmarks.bench import random_images
 from camrt.benchmarks.compare import multi_camera
-from camrt.benchmarks.interleave import interleave, median_ms, median_ratio
 from camrt.benchmarks.machine import describe_machine, format_machine
 from camrt.benchmarks.report.tables import table
 from camrt.errors import ProviderError
 from camrt.images import Image
+from camrt.interleave import interleave, median_ms, median_ratio
 from camrt.runtime.inference.model import Model, load
 from camrt.runtime.inference.session import open_session
 

@@ -21,7 +21,6 @@ import onnx
 from onnx import ModelProto, helper, numpy_helper
 
 from camrt.benchmarks.compare import baselines
-from camrt.benchmarks.compare_speed import open_pair, speed
 from camrt.benchmarks.machine import describe_machine, format_machine
 from camrt.benchmarks.report import tables
 from camrt.export import attach, quantize
@@ -33,6 +32,7 @@ from camrt.export.quantize.int8 import Quantizer
 from camrt.export.quantize.quantize import read_model_file
 from camrt.runtime.assets import DEMO_MODEL
 from camrt.runtime.evaluation.localization import localize, read_boxes
+from camrt.runtime.inference.compare_speed import compare_speed, open_pair
 from camrt.runtime.inference.model import load
 from camrt.synthetic_scene import FRAMES_PER_ACT, Scene
 
@@ -52,7 +52,7 @@ def measure(data: Path, folder: Path) -> Iterator[dict[str, Any]]:
         data: folder of real models and images.
         folder: folder for the model files that are written.
 
-    Yields: the results of `QuantizationReport.as_dict` and `compare_speed.speed`, without those of single images, with
+    Yields: the results of `QuantizationReport.as_dict` and `compare_speed`, without those of single images, with
     ``name`` and ``trained``; ``localization`` if boxes are known: ``source`` and ``quantized``, each with
     ``pointing_game`` and ``max_box_acc``. For networks with random weights only sizes and speed.
     """
@@ -75,7 +75,7 @@ def _trained_row(name: str, file: Path, images: Sequence[Path], data: Path, offs
     row = report.as_dict()
     del row["pictures"], row["classes"], row["path"], row["source"]
     first, second = open_pair(file, target)
-    row = {"name": name, "trained": True, **row, **speed(first, second, report.pictures[0])}
+    row = {"name": name, "trained": True, **row, **compare_speed(first, second, report.pictures[0])}
     if offset is not None:
         boxes = read_boxes(data / IMAGE_FOLDERS[0], offset)
         row["localization"] = {
@@ -109,7 +109,7 @@ def _random_row(name: str, images: Sequence[Path], folder: Path) -> dict[str, An
         "size_bytes": sizes[1],
         "source_size_bytes": sizes[0],
         "size_ratio": sizes[0] / sizes[1],
-        **speed(first, second, calibrating[0]),
+        **compare_speed(first, second, calibrating[0]),
     }
 
 
@@ -208,13 +208,13 @@ def fidelity_table(rows: Sequence[Mapping[str, Any]]) -> str:
                 row["name"],
                 f"1/{row['size_ratio']:.1f}",
                 f"{row['speedup']:.1f}x",
-                f"{row['top1_agreement']:.1%} of {row['judged_on']}",
+                f"{row['top1_agreement']:.1%} of {row['evaluated_on']}",
                 f"{row['pearson_median']:.4f}",
                 f"{row['rank_median']:.4f}",
                 f"{row['box_iou_median']:.3f}",
                 _both(row, "pointing_game"),
                 _both(row, "max_box_acc"),
-                row["chosen"],
+                row["selected"],
             )
             for row in rows
             if row["trained"]

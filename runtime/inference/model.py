@@ -221,7 +221,7 @@ class Model:
         if self._map_type != np.uint8:
             return 1.0, 0
         try:
-            grid = self.info.map_grid
+            grid = self.info.quantization_params
         except ModelFileError as error:
             raise ModelFileError(f"{self.path}: {error}") from error
         if grid is None:

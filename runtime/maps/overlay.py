@@ -98,7 +98,7 @@ def paint(
             table,
             method=style.normalization,
             value_range=style.value_range,
-            rect=placement.seen,
+            rect=placement.frame_rect,
             map_rect=map_rect,
             out=target,
             rows=rows,

@@ -117,7 +117,7 @@ class Result:
 
         Pixels that the network did not see (outside a crop) are 0. A constant map is 0 everywhere.
         """
-        x0, y0, x1, y1 = self.placement.seen
+        x0, y0, x1, y1 = self.placement.frame_rect
         small = kernels.normalize(self.visible_cam(class_id), "minmax")
         heat = np.zeros((self.placement.frame_height, self.placement.frame_width), np.float32)
         heat[y0:y1, x0:x1] = kernels.upsample(small, x1 - x0, y1 - y0, map_rect=self._map_rect(small))
@@ -139,7 +139,7 @@ class Result:
         if not 0.0 <= threshold < 1.0:
             raise UsageError(f"threshold={threshold} must be within [0, 1)")
         small = kernels.normalize(self.visible_cam(class_id), "minmax")
-        return kernels.boxes(small, [threshold], self.placement.seen, self._map_rect(small))[0]
+        return kernels.boxes(small, [threshold], self.placement.frame_rect, self._map_rect(small))[0]
 
     def draw(
         self,

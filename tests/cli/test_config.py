@@ -97,7 +97,7 @@ def test_every_flag_of_live_can_be_set_in_a_file(parsed):
         ("source = [0]", "source is "),
         ("output = [1, 2]", "output is a whole number, but must be text in quotes"),
         ("events = 1979-05-27", "events is a date or time, but must be text in quotes"),
-        ('rotate = "much"', "rotate: 'much' is no size; write bytes, or 100k, 500M, 2G"),
+        ('rotate = "much"', "rotate: 'much' is not a size; write bytes, or 100k, 500M, 2G"),
         (
             'source = "rtsp://me:${CAMRT_NO_SUCH}@camera"',
             "source: ${CAMRT_NO_SUCH} is neither a credential of the service",

@@ -75,7 +75,7 @@ def test_ctrl_c_finishes_the_files(tmp_path):
     ("flags", "status", "message"),
     [
         (["--frames", "0"], 2, "at least one"),
-        (["-o", "taken"], 1, "taken cannot be made a folder"),
+        (["-o", "taken"], 1, "taken cannot be created as a folder"),
         (["--classes", "zebra"], 2, "zebra"),
     ],
 )

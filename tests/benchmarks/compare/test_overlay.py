@@ -7,29 +7,19 @@ import numpy as np
 import pytest
 
 from camrt.benchmarks.compare import overlay
-from camrt.benchmarks.interleave import interleave
 from camrt.geometry import Placement
-from camrt.runtime.maps.overlay import OverlayStyle, paint
+from camrt.runtime.maps.overlay import paint
 
 
 def test_all_alternatives_draw_the_same_image():
     random = np.random.default_rng(0)
     frame, heatmap = random.integers(0, 256, (120, 160, 3), np.uint8), random.random((7, 7), np.float32)
     heatmap = (heatmap - heatmap.min()) / (heatmap.max() - heatmap.min())
-    camrt = paint(frame, heatmap, Placement(160, 120, (0, 0, 160, 120), (0.0, 0.0, 1.0, 1.0)), OverlayStyle())
+    camrt = paint(frame, heatmap, Placement(160, 120, (0, 0, 160, 120), (0.0, 0.0, 1.0, 1.0)), overlay.STYLE)
     usual, thrifty = overlay.usual_chain(frame, heatmap), overlay.ThriftyChain(frame)(frame, heatmap)
     # Both chains reduce the map to 256 levels, the thrifty one before it is resized.
     assert np.abs(camrt.astype(int) - usual).mean() < 2
     assert np.abs(camrt.astype(int) - thrifty).mean() < 2
-
-
-def test_alternatives_take_turns_in_a_changing_order():
-    calls = []
-    seconds = interleave({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=20)
-    assert calls[:2] == ["a", "b"]  # warm-up, not measured
-    turns = {tuple(calls[i : i + 2]) for i in range(2, 42, 2)}
-    assert turns == {("a", "b"), ("b", "a")}
-    assert {name: len(times) for name, times in seconds.items()} == {"a": 20, "b": 20}
 
 
 @pytest.mark.parametrize("name", overlay.MAPS)

@@ -13,7 +13,7 @@ from camrt.export import attach
 from camrt.export.graph.preprocessing import Preprocessing
 from camrt.export.graph.synthetic_images import read_images
 from camrt.runtime.assets import DEMO_MODEL
-from camrt.runtime.evaluation.localization import Boxed, localize, read_boxes
+from camrt.runtime.evaluation.localization import BoxedImage, localize, read_boxes
 from support import REPOSITORY
 from support.export_graphs import session
 
@@ -44,8 +44,8 @@ def test_localization_scores_equal_the_published_ones(shared_data, boxes, tmp_pa
 def test_box_outside_the_image_is_missed(boxes):
     model = camrt.load(DEMO_MODEL, provider="cpu")
     image = boxes[0].image
-    outside = Boxed(image, [0], [(image.shape[1], image.shape[0], image.shape[1] + 1, image.shape[0] + 1)])
-    whole = Boxed(image, [0], [(0, 0, image.shape[1], image.shape[0])])
+    outside = BoxedImage(image, [0], [(image.shape[1], image.shape[0], image.shape[1] + 1, image.shape[0] + 1)])
+    whole = BoxedImage(image, [0], [(0, 0, image.shape[1], image.shape[0])])
     assert (localize(model, [outside]).pointing_game, localize(model, [outside]).max_box_acc) == (0, 0)
     assert localize(model, [whole]).pointing_game == 1
     assert localize(model, [outside, whole]).pointing_game == 0.5
