@@ -1,4 +1,4 @@
-"""What ``deploy/`` ships: the unit, by systemd's own tools and by running it, and the images, by a linter."""
+"""Deployment files: systemd's own tools check the unit, a run tests it, and a linter checks the images."""
 
 import configparser
 import os

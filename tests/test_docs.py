@@ -1,4 +1,4 @@
-"""What the documents tell a newcomer to type works, in their order, on real models, photos and videos."""
+"""Every command and snippet of the documents runs, in their order, on real models, photos and videos."""
 
 import os
 import re
@@ -33,7 +33,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://)([^)#]+)")
 TIMEOUT_S = 900
 TEST_COMMAND = "make test"
-"""Not run by a test, for it runs the tests: ``.ci/run`` calls it."""
+"""This command runs the tests, so no test runs it; ``.ci/run`` does."""
 
 NETWORK = """
 import torch

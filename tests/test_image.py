@@ -1,4 +1,4 @@
-"""What the image does, without Docker: its own words, carried out one after the other on a fresh Debian."""
+"""Container image, without Docker: the steps of the Dockerfile run one after the other on a fresh Debian."""
 
 import json
 import os

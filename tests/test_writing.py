@@ -12,6 +12,7 @@ QUESTION_WORDS = {"what", "where", "how", "who", "which", "when", "why", "whoeve
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md")
 WIDTH = 120
 _CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_GENERATED = re.compile(r"^<!-- measured: .*?^<!-- end -->$", re.MULTILINE | re.DOTALL)
 _ADDRESS = re.compile(r"\]\([^)]*\)|https?://\S+")
 
 
@@ -41,6 +42,7 @@ def test_document_lines_are_at_most_120_characters():
 
 
 def _prose(text):
-    """Return the lines of a document, where tables and code blocks are empty and addresses are left out."""
-    text = _CODE.sub(lambda block: "\n" * block[0].count("\n"), text)
+    """Return the lines of a document. Tables, code and measured blocks are empty, and addresses are left out."""
+    for block in (_CODE, _GENERATED):
+        text = block.sub(lambda found: "\n" * found[0].count("\n"), text)
     return ["" if line.startswith("|") else _ADDRESS.sub("", line) for line in text.split("\n")]
