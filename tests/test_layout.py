@@ -23,10 +23,7 @@ ALLOWED = {
 # These modules may also import export, because they export the networks that they measure.
 EXPORTING_BENCHMARKS = ("camrt.benchmarks.compare", "camrt.benchmarks.fruits")
 # The modules outside benchmarks that may import it.
-USERS_OF_BENCHMARKS = {
-    "camrt.cli.bench",
-    "camrt.cli.quantize",  # until the speed of a quantized file is measured by the runtime
-}
+USERS_OF_BENCHMARKS = {"camrt.cli.bench"}
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
