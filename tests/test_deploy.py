@@ -1,4 +1,4 @@
-"""What ``deploy/`` ships: the unit, by systemd's own tools and by running it, and the images, by a linter."""
+"""Deployment files: systemd's own tools check the unit, a run tests it, and a linter checks the images."""
 
 import configparser
 import os
@@ -44,6 +44,7 @@ def unit():
     return sections
 
 
+@pytest.mark.process
 def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path):
     camrt = tmp_path / "camrt"
     camrt.write_text("#!/bin/sh\n")
@@ -53,12 +54,14 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path):
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
+@pytest.mark.process
 def test_the_service_is_hardened():
     done = run(tool("systemd-analyze"), "security", "--offline=true", "--threshold=20", "--no-pager", UNIT)
     assert done.returncode == 0, done.stdout  # at most 2.0 of 10
     assert "Overall exposure level" in done.stdout
 
 
+@pytest.mark.process
 def test_the_units_own_command_line_runs_and_speaks_to_systemd(tmp_path):
     service = unit()["Service"]
     assert (service["Type"], int(service["WatchdogSec"].removesuffix("s")) >= 10) == ("notify", True)
@@ -95,11 +98,12 @@ def test_the_units_own_command_line_runs_and_speaks_to_systemd(tmp_path):
         while said != b"STOPPING=1":
             said = listening.recv(100)
     assert status == 0, errors
-    assert "camrt.toml was read again: it has not changed" in errors
+    assert "camrt.toml was reloaded: no change" in errors
     assert sorted(path.name for path in folder.iterdir()) == ["seen.jsonl", "seen.mp4"]
     assert len(read_video(folder / "seen.mp4")[0]) == len(read_events(folder / "seen.jsonl"))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", DOCKERFILES)
 def test_a_linter_finds_nothing_wrong_with_the_images(name):
     done = run(tool("hadolint"), DEPLOY / name)

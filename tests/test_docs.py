@@ -1,4 +1,4 @@
-"""What the documents tell a newcomer to type works, in their order, on real models, photos and videos."""
+"""Every command and snippet of the documents runs, in their order, on real models, photos and videos."""
 
 import os
 import re
@@ -33,7 +33,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://)([^)#]+)")
 TIMEOUT_S = 900
 TEST_COMMAND = "make test"
-"""Not run by a test, for it runs the tests: ``.ci/run`` calls it."""
+"""This command runs the tests, so no test runs it; ``.ci/run`` does."""
 
 NETWORK = """
 import torch
@@ -105,6 +105,7 @@ def fresh_environment(tmp_path_factory):
     return settings | {"PIP_CONSTRAINT": str(constraints), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_everything_that_is_told_to_be_typed_works(newcomer, fresh_environment, monkeypatch):
     monkeypatch.delenv("PYTHONPATH", raising=False)

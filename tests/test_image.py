@@ -1,4 +1,4 @@
-"""What the image does, without Docker: its own words, carried out one after the other on a fresh Debian."""
+"""Container image, without Docker: the steps of the Dockerfile run one after the other on a fresh Debian."""
 
 import json
 import os
@@ -13,6 +13,8 @@ from camrt.runtime.assets import DEMO_MODEL
 from support import REPOSITORY
 from support.needs import skip_or_fail
 from support.wheels import TIMEOUT_S
+
+pytestmark = pytest.mark.process
 
 DOCKERFILE = REPOSITORY / "deploy" / "Dockerfile"
 DEBIAN = "bookworm"

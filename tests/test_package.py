@@ -12,6 +12,8 @@ import pytest
 
 from support import REPOSITORY
 
+pytestmark = pytest.mark.process
+
 SITE = Path(sysconfig.get_path("purelib"))
 TORCH_AND_ONNX = ("torch", "functorch", "torchgen", "torchvision", "torchcam", "onnx", "onnxscript", "onnx_ir", "timm")
 ONNXRUNTIME = ("onnxruntime",)

@@ -16,6 +16,8 @@ from support.command import command, refusal, succeeds
 from support.needs import environment
 from support.videos import read_video
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def kinds(photo, tmp_path):
@@ -184,8 +186,8 @@ def test_what_an_earlier_run_wrote_inside_the_folder_is_not_read_again(mobilenet
     [
         (["a.jpg", "sub/a.jpg"], "out", "a.jpg and sub/a.jpg would both become out/a.jpg"),
         (["a.jpg"], "out.gif", "out.gif: a single image becomes a file that ends in .jpg"),
-        (["a.jpg"], "out.mp4", "out.mp4: one picture becomes"),
-        (["a.jpg", "sub"], "out.png", "out.png: one picture becomes"),
+        (["a.jpg"], "out.mp4", "out.mp4: a single image becomes"),
+        (["a.jpg", "sub"], "out.png", "out.png: a single image becomes"),
         (["notes.txt"], "out", "notes.txt: its suffix is neither of an image nor of a video"),
     ],
 )

@@ -12,6 +12,8 @@ from camrt.synthetic_scene import CLASSES
 from support.command import camrt, interrupt, refusal, started, succeeds
 from support.desktop import desktop, eventually
 
+pytestmark = pytest.mark.process
+
 
 def test_the_bundled_model_is_small_and_proves_itself():
     report = json.loads(succeeds("inspect", DEMO_MODEL, "--verify", "--json"))

@@ -9,6 +9,8 @@ from support.command import camrt, command, refusal
 from support.needs import environment
 from support.videos import read_video
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.parametrize("name", ["truncated.onnx", "empty.onnx", "text.onnx"])
 @pytest.mark.parametrize(

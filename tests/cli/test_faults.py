@@ -23,6 +23,8 @@ from support.events import read_events
 from support.needs import skip_or_fail
 from support.videos import read_video
 
+pytestmark = pytest.mark.process
+
 CLOCK = Path(__file__).parents[1] / "support" / "jumping_clock.c"
 YEARS_S = 20 * 365 * 86400
 

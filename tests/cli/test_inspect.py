@@ -10,6 +10,8 @@ from support.command import camrt, succeeds
 from support.export_graphs import CHANNELS, Net
 from support.tiny_models import write_class_maps, write_linear
 
+pytestmark = pytest.mark.process
+
 
 def test_the_json_report_has_the_documented_keys(squeezenet, photo):
     report = json.loads(succeeds("inspect", squeezenet, "--verify", photo, "--json"))

@@ -14,6 +14,8 @@ from support.desktop import eventually
 from support.events import read_events
 from support.videos import read_video
 
+pytestmark = pytest.mark.process
+
 WITHIN_S = 60
 
 

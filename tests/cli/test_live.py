@@ -14,6 +14,8 @@ from support.command import succeeds
 from support.events import read_events
 from support.videos import read_video
 
+pytestmark = pytest.mark.process
+
 DOGS = ("redbone", "Rhodesian ridgeback", "Irish setter", "Sussex spaniel", "beagle", "basset")
 
 

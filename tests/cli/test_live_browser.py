@@ -11,6 +11,8 @@ from support.desktop import eventually
 from support.relay import relayed
 from support.serving import DEMO, serving
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.fixture(scope="module")
 def browser():

@@ -14,6 +14,8 @@ from support.command import interrupt, refusal
 from support.desktop import eventually
 from support.serving import DEMO, pictures, serving
 
+pytestmark = pytest.mark.process
+
 JSON = {"Content_Type": "application/json"}
 PAGES = ("/", "/live.js", "/style.css", "/api", "/api.js", "/icon.svg", "/openapi.json", "/api/state", "/api/result")
 OTHERS = ("/api/labels", "/api/snapshot.jpg", "/api/map.npy", "/api/settings", "/stream", "/events", "/metrics")

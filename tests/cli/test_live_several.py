@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from support import http_camera, rtsp_camera
-from support.command import camrt, refusal, started
+from support.command import camrt, refusal, started, succeeds
 from support.desktop import desktop, eventually
 from support.events import read_events
 from support.serving import DEMO, pictures, serving
 from support.videos import read_video
+
+pytestmark = pytest.mark.process
 
 GONE = "http://127.0.0.1:9/nobody"
 
@@ -67,7 +69,7 @@ def test_a_dead_camera_and_one_that_dies_stop_no_other(mobilenet, http, tmp_path
             def seen():
                 path = tmp_path / "e.jsonl"
                 events = read_events(path) if path.exists() else []
-                return Counter(event["source"] for event in events if "top" in event), events
+                return Counter(event["source"] for event in events if event["top"]), events
 
             assert eventually(lambda: min(seen()[0][name] for name in (sources[0], sources[2])) > 10, within_s=40)
             server.kill()
@@ -172,7 +174,7 @@ def test_a_live_stream_is_calm_by_default_and_a_file_is_drawn_as_it_is(dog_video
     """The same frames, once as a file and once smoothed: only then does a map depend on those before it."""
     for name, flags in (("plain", []), ("calm", ["--smooth", "5", "--normalize", "running"])):
         out = ["-o", f"{name}.avi", "--frames", "40", "--no-hud", "--colormap", "bone", "--alpha", "1"]
-        out += ["--classes", "beagle"]
+        out += ["--no-alpha-by-value", "--classes", "beagle"]
         done = camrt("live", mobilenet, "--source", dog_video, *out, *flags, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     plain, calm = (read_video(tmp_path / f"{name}.avi")[0] for name in ("plain", "calm"))
@@ -186,10 +188,10 @@ def test_a_live_stream_is_calm_by_default_and_a_file_is_drawn_as_it_is(dog_video
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
-        (["--smooth", "-1"], "--smooth -1: a half-life in seconds, 0 or more"),
+        (["--smooth", "-1"], "smooth=-1 must be a half-life in seconds, 0 or more"),
         (
             ["--normalize", "sideways"],
-            "write minmax, relu_max, or two numbers, as in --normalize=-2,10, for what is live",
+            "write shared, minmax, relu_max, running, or two numbers, as in --normalize=-2,10",
         ),
     ],
 )
@@ -197,6 +199,7 @@ def test_what_makes_no_sense_over_time_is_wrong_use(flags, reason):
     assert reason in refusal("live", DEMO, "--source", "synthetic", "-o", "none", *flags, status=2)
 
 
-def test_stills_have_no_running_range(photo, mobilenet, tmp_path):
-    said = refusal("annotate", mobilenet, photo, "-o", tmp_path / "x", "--normalize", "running", status=2)
-    assert "write minmax, relu_max, or two numbers, as in --normalize=-2,10" in said
+def test_annotate_takes_the_flags_over_time(photo, mobilenet, tmp_path):
+    succeeds("annotate", mobilenet, photo, "-o", tmp_path / "x", "--normalize", "running", "--smooth", "1")
+    said = refusal("annotate", mobilenet, photo, "-o", tmp_path / "y", "--normalize", "sideways", status=2)
+    assert "or two numbers, as in --normalize=-2,10" in said

@@ -14,6 +14,8 @@ from support.command import started
 from support.desktop import desktop, eventually
 from support.events import read_events
 
+pytestmark = pytest.mark.window
+
 FLAGS = ["--no-hud", "--events", "e.jsonl", "--window"]
 
 

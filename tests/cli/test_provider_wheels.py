@@ -12,6 +12,8 @@ from camrt.runtime.assets import DEMO_MODEL
 from support.tiny_models import write_class_maps, write_linear
 from support.wheels import camrt, run, wheels_beside
 
+pytestmark = pytest.mark.process
+
 PARITY = """
 import json, sys
 import cv2, numpy as np, camrt

@@ -14,6 +14,8 @@ from support.desktop import eventually
 from support.events import read_events
 from support.tiny_models import stated, write_linear
 
+pytestmark = pytest.mark.process
+
 KEYS = {"size_ratio", "speedup", "top1_agreement", "pearson_median", "rank_median", "box_iou_median"}
 WITHIN_S = 60
 

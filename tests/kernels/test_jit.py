@@ -10,6 +10,8 @@ import pytest
 
 from support import REPOSITORY
 
+pytestmark = pytest.mark.process
+
 REPORT = """
 import sys
 from camrt import kernels

@@ -132,7 +132,9 @@ def test_normalize_refuses_wrong_arguments():
 
 
 @pytest.mark.parametrize(
-    "out", [np.empty((2, 3), np.float32), np.empty((2, 2)), np.empty((2, 2), np.float32).T[::-1]], ids=str
+    "out",
+    [np.empty((2, 3), np.float32), np.empty((2, 2)), np.empty((2, 2), np.float32).T[::-1]],
+    ids=["shape", "dtype", "layout"],
 )
 def test_a_buffer_of_another_form_is_refused(out):
     with pytest.raises(ValueError, match="out must be"):

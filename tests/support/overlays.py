@@ -1,4 +1,4 @@
-"""What sinks are given."""
+"""Items and overlays for sinks."""
 
 import numpy as np
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from camrt.model_file import Activation, Interpolation
 
 if TYPE_CHECKING:
-    from camrt.export.convert import Report
+    from camrt.export.report import Report
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

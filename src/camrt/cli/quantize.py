@@ -66,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
     )
     source_model, quantized_model = open_pair(args.model, args.out)
-    report = {**quantized.as_dict(), **compare_speed(source_model, quantized_model, quantized.pictures[0])}
+    report = {**quantized.as_dict(), **compare_speed(source_model, quantized_model, quantized.images[0])}
     if args.html is not None:
-        html = page(report, list(quantized.pictures), source_model, quantized_model)
+        html = page(report, list(quantized.images), source_model, quantized_model)
         write_file(args.html, html.encode())
     if args.json:
         print(json.dumps(report, indent=2, ensure_ascii=False))

@@ -4,8 +4,12 @@ import random
 import subprocess
 import sys
 
+import pytest
+
 from camrt.runtime.assets import DEMO_MODEL
 from support.needs import environment
+
+pytestmark = pytest.mark.process
 
 FILES = 150
 LOAD = """

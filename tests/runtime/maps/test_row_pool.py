@@ -53,6 +53,7 @@ def test_large_frames_are_shared_and_small_ones_are_not():
     pool.close()
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no CPU affinity on this system")
 def test_a_process_pinned_to_one_core_uses_one():
     code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});" + (

@@ -3,16 +3,9 @@
 import numpy as np
 import pytest
 
-import camrt
 from camrt.runtime.maps.temporal_filter import RANGE_HALF_LIFE_S, SceneDetector, TemporalFilter
-from support.tiny_models import write_linear
 
 MAP = np.array([[0.0, 1.0], [2.0, 4.0]], np.float32)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "model.onnx"), provider="cpu")
 
 
 @pytest.fixture(scope="module")

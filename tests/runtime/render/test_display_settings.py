@@ -6,7 +6,6 @@ from dataclasses import FrozenInstanceError, fields, replace
 import numpy as np
 import pytest
 
-import camrt
 from camrt.cli.config import ConfigurableParser
 from camrt.cli.display_flags import add_display_flags, names, settings_of
 from camrt.errors import UsageError
@@ -17,7 +16,6 @@ from camrt.runtime.serve.settings import settings_of as api_settings
 from camrt.runtime.stream.hub import Hub
 from camrt.runtime.stream.hub_viewer import HubViewer
 from support.sources import StillSource
-from support.tiny_models import write_linear
 
 OTHER = {
     "classes": (2, 1),
@@ -32,11 +30,6 @@ OTHER = {
 }
 """Another value for each setting."""
 FIELDS = [one.name for one in fields(DisplaySettings)]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "model.onnx"), provider="cpu")
 
 
 def as_text(name):

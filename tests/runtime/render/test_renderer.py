@@ -3,18 +3,10 @@
 import numpy as np
 import pytest
 
-import camrt
 from camrt.runtime.frames import Frame, StreamItem
 from camrt.runtime.maps.overlay import OverlayStyle
 from camrt.runtime.render.display_settings import DisplaySettings
 from camrt.runtime.render.renderer import Renderer
-from support.tiny_models import write_linear
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "model.onnx"), provider="cpu")
-
 
 GREY = {"colormap": "bone", "alpha": 1.0, "alpha_by_value": False}
 

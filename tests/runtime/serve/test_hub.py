@@ -227,6 +227,7 @@ def timer(port, peer):
     raise AssertionError(f"no connection from {peer} to {port}")
 
 
+@pytest.mark.browser
 def test_the_page_shows_all_cameras_and_each_alone(model, hub, served):
     hub.streams[0].write(seen(model, 50, 0))
     hub.streams[1].write(lost(200, 0))

@@ -11,19 +11,13 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-import camrt
 from camrt.errors import DiskFull, SinkError, UsageError
 from camrt.runtime.frames import Frame, StreamItem
 from camrt.runtime.sinks import EventSink, Rotation
 from support.failing import failing
 from support.needs import environment
 from support.overlays import picture
-from support.tiny_models import LABELS, write_linear
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "model.onnx"))
+from support.tiny_models import LABELS
 
 
 def seen(model, index=3, name="camera 0"):
@@ -186,7 +180,7 @@ def test_a_log_that_is_continued_is_rid_of_a_line_that_was_cut_off(tmp_path, mod
 def test_what_is_no_log_is_not_continued(tmp_path, data):
     path = tmp_path / "events.jsonl"
     path.write_text(data)
-    with pytest.raises(SinkError, match="is no log of events and is not continued"):
+    with pytest.raises(SinkError, match="is not an event log and cannot be continued"):
         EventSink(path, rotation=Rotation(size=10**6, keep=10**6), resume=True)
     assert path.read_text() == data
 
@@ -222,6 +216,7 @@ sink.close()
 """
 
 
+@pytest.mark.process
 def test_a_full_disk_leaves_whole_lines_only(tmp_path, model):
     run = subprocess.run(
         [sys.executable, "-c", SCRIPT, model.path, "events.jsonl"],
@@ -240,6 +235,7 @@ def test_a_full_disk_leaves_whole_lines_only(tmp_path, model):
     assert all(line.endswith("\n") and strict(line) for line in lines)
 
 
+@pytest.mark.process
 def test_a_reader_that_has_gone_is_an_error_and_no_traceback(model):
     reading, writing = os.pipe()
     os.close(reading)

@@ -49,9 +49,9 @@ def test_an_image_is_named_after_its_frame(tmp_path, name, written):
 
 def test_a_frame_without_a_signal_is_not_written(tmp_path):
     sink = ImageSink(tmp_path / "out")
-    shown = rendered(7, name="camera 0", image=picture())
-    lost = replace(shown.frame, lost="unplugged; trying again in 4 s")
-    sink.write(replace(shown, item=replace(shown.item, frame=lost)))
+    overlay = rendered(7, name="camera 0", image=picture())
+    frame = replace(overlay.frame, lost="unplugged; trying again in 4 s")
+    sink.write(replace(overlay, item=replace(overlay.item, frame=frame)))
     sink.close()
     assert listing(tmp_path) == []
 
@@ -102,15 +102,15 @@ def test_a_folder_that_vanishes_is_an_error_that_names_it(tmp_path):
 def test_memory_does_not_grow_with_the_frames_of_a_live_source(tmp_path, name):
     sink = ImageSink(tmp_path, live=True, overwrite=True)
     image = np.zeros((1, 1, 3), np.uint8)
-    held = []
+    sizes = []
     tracemalloc.start()
     for index in range(1201):
         sink.write(rendered(index, name=name, image=image))
         if index % 300 == 0:
-            held.append(tracemalloc.get_traced_memory()[0])
+            sizes.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
     # Python's own tables grow now and then. A remembered frame, about 450 bytes, would add up in every interval.
-    assert min(later - earlier for earlier, later in pairwise(held)) < 30_000
+    assert min(later - earlier for earlier, later in pairwise(sizes)) < 30_000
 
 
 def test_an_existing_image_is_replaced_only_with_overwrite(tmp_path):
@@ -145,6 +145,7 @@ def test_close_removes_an_empty_folder_that_the_sink_created(tmp_path):
     assert listing(tmp_path) == ["mine"]
 
 
+@pytest.mark.process
 def test_a_full_disk_is_an_error_and_leaves_no_partial_image(tmp_path):
     script = """
 from pathlib import Path

@@ -89,6 +89,7 @@ os.kill(os.getpid(), 9)
 """
 
 
+@pytest.mark.process
 @pytest.mark.usefixtures("writer")
 @pytest.mark.parametrize("suffix", CODECS)
 @pytest.mark.parametrize("own_pid", [False, True])
@@ -122,6 +123,7 @@ def test_the_part_file_of_a_killed_run_is_replaced_only_with_overwrite(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("suffix", CODECS)
 def test_the_next_start_finds_a_finished_video_without_a_name(tmp_path, monkeypatch, suffix):
     monkeypatch.setitem(sys.modules, "av", None)
@@ -135,6 +137,7 @@ def test_the_next_start_finds_a_finished_video_without_a_name(tmp_path, monkeypa
     assert len(read_video(tmp_path / f"a.000001{suffix}")[0]) == 30
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_a_second_ctrl_c_during_close_keeps_the_video(tmp_path, monkeypatch, call):
     sink = noise_video(tmp_path / "a.mp4", frames=30)
@@ -145,6 +148,7 @@ def test_a_second_ctrl_c_during_close_keeps_the_video(tmp_path, monkeypatch, cal
     assert len(read_video(tmp_path / "a.part.mp4")[0]) == 30
 
 
+@pytest.mark.process
 def test_a_ctrl_c_before_the_index_keeps_the_fragments(tmp_path, monkeypatch):
     sink = noise_video(tmp_path / "a.mp4", frames=30)
     monkeypatch.setattr("camrt.runtime.sinks.crash_safe_file.SYNC_S", 0.0)
@@ -154,6 +158,7 @@ def test_a_ctrl_c_before_the_index_keeps_the_fragments(tmp_path, monkeypatch):
     assert len(read_video(tmp_path / "a.part.mp4")[0]) >= 24
 
 
+@pytest.mark.process
 @pytest.mark.usefixtures("writer")
 def test_a_video_that_cannot_get_its_name_keeps_the_temporary_one(tmp_path, monkeypatch):
     sink = noise_video(tmp_path / "a.mp4", frames=30)
@@ -168,6 +173,7 @@ def test_a_video_that_cannot_get_its_name_keeps_the_temporary_one(tmp_path, monk
     assert len(read_video(kept)[0]) == 30
 
 
+@pytest.mark.process
 def test_a_failing_disk_during_close_keeps_the_video(tmp_path, monkeypatch):
     sink = noise_video(tmp_path / "a.mp4", frames=30)
     with failing(monkeypatch, "fsync", errno.EIO), pytest.raises(SinkError, match="Input/output error"):
@@ -176,6 +182,7 @@ def test_a_failing_disk_during_close_keeps_the_video(tmp_path, monkeypatch):
     assert len(read_video(tmp_path / "a.part.mp4")[0]) == 30
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
 def test_a_limit_on_file_size_is_an_error_and_leaves_no_video(tmp_path, suffix):
     output = write_noise(400_000, tmp_path, f"a{suffix}", "OpenCV")
@@ -183,17 +190,19 @@ def test_a_limit_on_file_size_is_an_error_and_leaves_no_video(tmp_path, suffix):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 def test_with_pyav_a_limit_on_file_size_is_an_error_and_keeps_the_video_so_far(tmp_path, suffix):
     output = write_noise(1_000_000, tmp_path, f"a{suffix}", "PyAV")
     assert "cannot be written: the disk is full" in output or "File too large" in output
     frames, _ = read_video(tmp_path / f"a{suffix}")
-    written = int(output.split()[0])
-    assert written > 12
-    assert written - 7 <= len(frames) <= written  # at 10 fps a fragment is 5 frames, plus the frame that ends it
+    count = int(output.split()[0])
+    assert count > 12
+    assert count - 7 <= len(frames) <= count  # at 10 fps a fragment is 5 frames, plus the frame that ends it
     assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("package", ["PyAV", "OpenCV"])
 def test_a_full_disk_keeps_the_video_so_far(tmp_path, package):
     script = f'"$0" -c "$1" disk/a.mp4 {package} && cp disk/a.mp4 kept.mp4 && ls -A disk'
@@ -204,23 +213,25 @@ def test_a_full_disk_keeps_the_video_so_far(tmp_path, package):
     assert listing == "a.mp4"
 
 
+@pytest.mark.process
 def test_a_rotation_that_a_full_disk_stops_is_repeated_later(tmp_path, monkeypatch, writer):
     sink = noise_video(tmp_path / "a.mp4", frames=1, rotation=Rotation(size=1_000_000, keep=10**9))
     (part,) = tmp_path.iterdir()
-    written = 1
+    count = 1
     for call in ("fsync", "rename", "rename") if writer == "PyAV" else ("rename", "rename"):
         with failing(monkeypatch, call, errno.ENOSPC), suppress(DiskFull):
             while True:
-                append_noise(sink, [written])
-                written += 1
+                append_noise(sink, [count])
+                count += 1
         assert list(tmp_path.iterdir()) == [part]
-    append_noise(sink, [written])
+    append_noise(sink, [count])
     sink.close()
     older, newer = sorted(tmp_path.iterdir())
     assert (older.name, newer.name) == ("a.000001.mp4", "a.mp4")
-    assert [len(read_video(path)[0]) for path in (older, newer)] == [written, 1]
+    assert [len(read_video(path)[0]) for path in (older, newer)] == [count, 1]
 
 
+@pytest.mark.process
 @pytest.mark.usefixtures("writer")
 def test_a_video_that_cannot_be_rotated_gets_its_name_in_close(tmp_path, monkeypatch):
     sink = noise_video(tmp_path / "a.mp4", frames=1, rotation=Rotation(size=1_000_000, keep=10**9))

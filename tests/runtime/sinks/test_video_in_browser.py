@@ -13,6 +13,8 @@ from camrt.runtime.sinks import VideoSink
 from support.needs import skip_or_fail
 from support.overlays import picture, rendered
 
+pytestmark = pytest.mark.browser
+
 CHROMIUM = Path("/usr/bin/chromium")
 PLAY = """async name => {
   const video = document.createElement('video');

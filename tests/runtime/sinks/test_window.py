@@ -14,6 +14,8 @@ from support.desktop import desktop, eventually
 from support.needs import environment
 from support.overlays import picture
 
+pytestmark = pytest.mark.window
+
 SHOW = """
 from camrt.runtime.sinks import Window
 from support.overlays import picture, rendered

@@ -108,6 +108,7 @@ def test_the_synthetic_scene_is_a_source():
     source.close()
 
 
+@pytest.mark.process
 def test_decoders_print_nothing(tmp_path, shared_data):
     video = (shared_data / "videos" / "oc_dog.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(video[: len(video) // 8])

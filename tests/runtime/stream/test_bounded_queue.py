@@ -1,4 +1,4 @@
-"""What is handed from thread to thread arrives: all of it in order, or the newest."""
+"""The queue delivers every item in order, or the newest one."""
 
 import threading
 import time

@@ -5,7 +5,6 @@ import threading
 import numpy as np
 import pytest
 
-import camrt
 from camrt.errors import SourceError
 from camrt.runtime.frames import Frame, StreamItem
 from camrt.runtime.maps.overlay import OverlayStyle
@@ -15,15 +14,9 @@ from camrt.runtime.stream.hub_viewer import HubViewer
 from camrt.runtime.stream.live import LiveSession
 from camrt.runtime.stream.pipeline import Summary
 from support.sources import StillSource
-from support.tiny_models import write_linear
 
 GREY = {"colormap": "bone", "alpha": 1.0, "alpha_by_value": False}
 SETTINGS = DisplaySettings(classes=(1,), normalize="running", smooth=0.2, boxes=True, **GREY)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "model.onnx"), provider="cpu")
 
 
 class Recorder:

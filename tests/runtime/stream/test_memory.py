@@ -5,16 +5,9 @@ import tracemalloc
 
 import pytest
 
-import camrt
 from camrt.benchmarks.bench import FramesFromMemory, memory_mb, pipeline, random_images
-from support.tiny_models import write_linear
 
 WARM = 20
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "model.onnx"))
 
 
 def test_no_array_of_a_frame_s_size_is_allocated_for_a_frame(model):

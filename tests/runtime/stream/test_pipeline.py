@@ -7,18 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import camrt
 from camrt.errors import SinkError, SourceError
 from camrt.runtime.frames import Frame, StreamItem
 from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
 from camrt.runtime.render.renderer import Renderer
 from camrt.runtime.stream.pipeline import Pipeline
-from support.tiny_models import write_linear
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "model.onnx"))
 
 
 class Numbers:

@@ -6,7 +6,6 @@ import time
 import numpy as np
 import pytest
 
-import camrt
 from camrt.errors import SourceError
 from camrt.runtime.frames import Frame
 from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
@@ -15,12 +14,6 @@ from camrt.runtime.sinks.shared import SharedSink
 from camrt.runtime.stream.pipeline import Pipeline, Summary
 from camrt.runtime.stream.pipeline_group import PipelineGroup
 from support.events import read_events
-from support.tiny_models import write_linear
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "model.onnx"))
 
 
 class Shades:
