@@ -43,7 +43,7 @@ def from_torch(
     shorter_side: int | None = None,
     interpolation: Interpolation = "linear",
     activation: Activation | None = None,
-    pictures: str | Path | Sequence[str | Path] | None = None,
+    images: str | Path | Sequence[str | Path] | None = None,
     overwrite: bool = False,
 ) -> Report:
     """Make a model file of a torch classifier.
@@ -67,7 +67,7 @@ def from_torch(
             is cropped.
         interpolation: ``linear`` or ``area``.
         activation: what turns logits into scores; None: the module's own, or softmax if it ends in logits.
-        pictures: a folder of images, or image files, to verify on; None: synthetic images.
+        images: a folder of images, or image files, to verify on; None: synthetic images.
         overwrite: replace an existing target.
 
     Raises:
@@ -92,7 +92,7 @@ def from_torch(
         interpolation=interpolation,
         size=None,
         activation=activation,
-        images=pictures,
+        images=images,
     )
     check_target(target, None, overwrite=overwrite)
     name = type(module).__name__
