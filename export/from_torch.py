@@ -20,7 +20,7 @@ from camrt.export.graph.preprocessing import Channels, PreprocessingOptions
 from camrt.export.graph.read import check_classifier
 from camrt.export.options import ConversionOptions
 from camrt.export.report import Report
-from camrt.export.verify.model import F32
+from camrt.export.verify.exported import F32
 from camrt.files import check_target
 from camrt.model_file import Activation, Interpolation, Resize
 
