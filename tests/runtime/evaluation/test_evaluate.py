@@ -1,4 +1,4 @@
-"""Accuracy counts predicted classes, and the pointing game counts peaks on the object."""
+"""Accuracy counts correct predicted classes, and the pointing game counts peaks on the object."""
 
 import numpy as np
 import pytest

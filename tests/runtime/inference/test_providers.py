@@ -71,7 +71,7 @@ def test_help_names_every_provider():
     assert expected in text
 
 
-def test_wheel_that_installed_onnxruntime_is_found():
+def test_the_wheel_of_the_imported_onnxruntime_is_reported():
     (wheel,) = wheels_of("onnxruntime")
     assert wheel == f"onnxruntime {onnxruntime().__version__}"
     assert wheels_of("no_such_package") == []
