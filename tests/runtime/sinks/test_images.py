@@ -23,7 +23,7 @@ def listing(folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "written"),
+    ("name", "output"),
     [
         ("in/cat.jpg", "cat.jpg"),
         ("in/CAT.JPEG", "CAT.JPEG"),
@@ -38,12 +38,12 @@ def listing(folder):
         ("rtsp://cam:554/live?token=***", "live_token__000007.jpg"),
     ],
 )
-def test_an_image_is_named_after_its_frame(tmp_path, name, written):
+def test_an_image_is_named_after_its_frame(tmp_path, name, output):
     sink = ImageSink(tmp_path / "out")
     sink.write(rendered(7, name=name, image=picture()))
     sink.close()
-    assert listing(tmp_path / "out") == [written]
-    data = np.fromfile(tmp_path / "out" / written, np.uint8)
+    assert listing(tmp_path / "out") == [output]
+    data = np.fromfile(tmp_path / "out" / output, np.uint8)
     assert np.abs(cv2.imdecode(data, cv2.IMREAD_COLOR).astype(int) - picture()).mean() < 4
 
 

@@ -96,11 +96,11 @@ os.kill(os.getpid(), 9)
 def test_the_next_start_removes_an_unplayable_video_of_a_killed_run(tmp_path, suffix, own_pid):
     command = [sys.executable, "-c", UNFINISHED, f"a{suffix}"]
     subprocess.run(command, cwd=tmp_path, env=environment(), timeout=60, check=False)
-    (left,) = tmp_path.iterdir()
-    assert left.name.startswith(".a.")
-    assert left.stat().st_size > 100_000
+    (video,) = tmp_path.iterdir()
+    assert video.name.startswith(".a.")
+    assert video.stat().st_size > 100_000
     if own_pid:  # as in a container, where each start has the same process id
-        left.rename(tmp_path / f".a.{os.getpid()}{suffix}")
+        video.rename(tmp_path / f".a.{os.getpid()}{suffix}")
     write_images(tmp_path / f"a{suffix}", [picture()] * 3)
     assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
 
@@ -168,9 +168,9 @@ def test_a_video_that_cannot_get_its_name_keeps_the_temporary_one(tmp_path, monk
     ):
         sink.close()
     sink.close()
-    (kept,) = tmp_path.iterdir()
-    assert str(raised.value).endswith(f"; see {kept.name}")
-    assert len(read_video(kept)[0]) == 30
+    (part,) = tmp_path.iterdir()
+    assert str(raised.value).endswith(f"; see {part.name}")
+    assert len(read_video(part)[0]) == 30
 
 
 @pytest.mark.process
