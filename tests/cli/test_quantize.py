@@ -55,8 +55,8 @@ def test_the_page_loads_nothing_and_shows_both_files(quantized):
     assert "prefers-color-scheme: dark" in page
     assert "width=device-width" in page
     images = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page)
-    shown = min(24, len(report["classes"])) + 6
-    assert len(images) == 2 * shown
+    image_count = min(24, len(report["classes"])) + 6
+    assert len(images) == 2 * image_count
     assert f"{report['top1_agreement']:.1%}" in page
     for row in report["classes"]:
         assert row["worst"] in page
