@@ -6,14 +6,14 @@ CONSTRAINTS := tests/constraints.txt
 # A worker of pytest-xdist needs up to 4 GB of memory (torch).
 PARALLEL := -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help demo test quick check pictures demo-model clean
+.PHONY: help demo test quick check images demo-model clean
 
 help:
 	@echo "make demo        show a live class activation map (no camera, download or display needed)"
 	@echo "make quick       run the tests that need no other process, in less than three minutes"
 	@echo "make test        run all tests"
 	@echo "make check       run ruff and mypy"
-	@echo "make pictures    draw the README's pictures again"
+	@echo "make images      draw the README's images again"
 	@echo "make demo-model  train the bundled model again"
 	@echo "make clean       remove the environments and caches"
 
@@ -32,8 +32,8 @@ check: $(TEST)/ready
 	$(TEST)/bin/ruff format --check .
 	$(TEST)/bin/mypy
 
-pictures: $(TEST)/ready
-	$(TEST)/bin/python docs/pictures.py
+images: $(TEST)/ready
+	$(TEST)/bin/python docs/draw_images.py
 
 demo-model: $(TEST)/ready
 	$(TEST)/bin/python -m camrt.export.train.demo -o runtime/assets/demo.onnx

@@ -28,7 +28,7 @@ def attach(
     interpolation: Interpolation = "linear",
     size: tuple[int, int] | None = None,
     activation: Activation | None = None,
-    pictures: str | Path | Sequence[str | Path] | None = None,
+    images: str | Path | Sequence[str | Path] | None = None,
     overwrite: bool = False,
 ) -> Report:
     """Make a model file of an ONNX classifier.
@@ -53,7 +53,7 @@ def attach(
         interpolation: ``linear`` or ``area``.
         size: (width, height) in pixels, for a network that leaves it open.
         activation: what turns logits into scores; None: the graph's own, or softmax if it ends in logits.
-        pictures: a folder of images, or image files, to verify on; None: synthetic images.
+        images: a folder of images, or image files, to verify on; None: synthetic images.
         overwrite: replace an existing target.
 
     Raises:
@@ -75,7 +75,7 @@ def attach(
         interpolation=interpolation,
         size=size,
         activation=activation,
-        images=pictures,
+        images=images,
     )
     check_target(target, source, overwrite=overwrite)
     return convert(read_classifier(source), target, options, {"file": source.name})

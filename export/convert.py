@@ -18,8 +18,8 @@ from camrt.export.openvino_model_api import KEY_PREFIX, model_info_entries, read
 from camrt.export.options import ConversionOptions
 from camrt.export.report import Report, list_assumptions
 from camrt.export.rewrite import load_graph, rewrite_graph
+from camrt.export.verify.exported import Forward, ModelUnderTest, verify
 from camrt.export.verify.map_cost import measure_map_cost
-from camrt.export.verify.model import Forward, ModelUnderTest, verify
 from camrt.model_file import LOGITS, Activation, ModelInfo, maps_output
 
 

@@ -20,7 +20,7 @@ from camrt.export.graph.preprocessing import Channels, PreprocessingOptions
 from camrt.export.graph.read import check_classifier
 from camrt.export.options import ConversionOptions
 from camrt.export.report import Report
-from camrt.export.verify.model import F32
+from camrt.export.verify.exported import F32
 from camrt.files import check_target
 from camrt.model_file import Activation, Interpolation, Resize
 
@@ -43,7 +43,7 @@ def from_torch(
     shorter_side: int | None = None,
     interpolation: Interpolation = "linear",
     activation: Activation | None = None,
-    pictures: str | Path | Sequence[str | Path] | None = None,
+    images: str | Path | Sequence[str | Path] | None = None,
     overwrite: bool = False,
 ) -> Report:
     """Make a model file of a torch classifier.
@@ -67,7 +67,7 @@ def from_torch(
             is cropped.
         interpolation: ``linear`` or ``area``.
         activation: what turns logits into scores; None: the module's own, or softmax if it ends in logits.
-        pictures: a folder of images, or image files, to verify on; None: synthetic images.
+        images: a folder of images, or image files, to verify on; None: synthetic images.
         overwrite: replace an existing target.
 
     Raises:
@@ -92,7 +92,7 @@ def from_torch(
         interpolation=interpolation,
         size=None,
         activation=activation,
-        images=pictures,
+        images=images,
     )
     check_target(target, None, overwrite=overwrite)
     name = type(module).__name__

@@ -73,7 +73,7 @@ def _trained_row(name: str, file: Path, images: Sequence[Path], data: Path, offs
     target = file.with_suffix(".int8.onnx")
     report = quantize(file, target, calibration=images)
     row = report.as_dict()
-    del row["pictures"], row["classes"], row["path"], row["source"]
+    del row["images"], row["classes"], row["path"], row["source"]
     first, second = open_pair(file, target)
     row = {"name": name, "trained": True, **row, **compare_speed(first, second, report.images[0])}
     if offset is not None:

@@ -54,7 +54,7 @@ class ImageFidelity:
 class Fidelity:
     """Two files compared on several images."""
 
-    pictures: int
+    images: int
     """Number of images."""
     top1_agreement: float
     """Share of the images for which both predict the same class."""
@@ -134,7 +134,7 @@ def _box_iou(first: F64, second: F64) -> float:
 def summarize(rows: Sequence[ImageFidelity]) -> Fidelity:
     """Return the share of equal predictions and the medians of the other measures."""
     return Fidelity(
-        pictures=len(rows),
+        images=len(rows),
         top1_agreement=sum(row.class_id == row.other_class_id for row in rows) / len(rows),
         pearson_median=median(row.pearson for row in rows),
         pearson_least=min(row.pearson for row in rows),

@@ -93,14 +93,14 @@ class QuantizationReport:
                 {"configuration": attempt.configuration, **asdict(attempt.fidelity)} for attempt in self.attempts
             ],
             "calibrated_on": self.calibrated_on,
-            "evaluated_on": fidelity.pop("pictures"),
+            "evaluated_on": fidelity.pop("images"),
             "held_out": self.held_out,
             "size_bytes": self.size,
             "source_size_bytes": self.source_size,
             "size_ratio": self.source_size / self.size,
             **fidelity,
             "classes": classes,
-            "pictures": [asdict(row) for row in self.rows],
+            "images": [asdict(row) for row in self.rows],
             "notes": list(self.notes),
         }
 
@@ -249,7 +249,7 @@ def _candidates(
             quantization: dict[str, Any] = {
                 "kind": "int8",
                 "method": each,
-                "calibration": f"{len(images.calibration)} pictures",
+                "calibration": f"{len(images.calibration)} images",
                 "weights": f"{7 if reduce_range else 8} bits, a scale for each channel",
                 "float_nodes": quantized.float_nodes,
                 **version,
@@ -298,7 +298,7 @@ def _quality(attempt: Attempt) -> float:
 def _add_fidelity(info: ModelInfo, fidelity: Fidelity) -> ModelInfo:
     """Return metadata with the fidelity beside the quantization."""
     values = asdict(fidelity)
-    evaluation = {"judged_by": f"{values.pop('pictures')} pictures", **values}
+    evaluation = {"evaluated_on": f"{values.pop('images')} images", **values}
     return replace(info, quantization={**info.quantization, **evaluation})
 
 

@@ -58,4 +58,4 @@ def verify_quantized(model: ModelProto, info: ModelInfo, images: Images) -> dict
         pooled = (maps.mean(axis=(2, 3), dtype=np.float64) - zero_point) * scale
         rebuilt = rebuild_logits(singles[0], pooled)
         checks.add_identity("the class activation maps do not add up to the logits", rebuilt, logits, TOLERANCE)
-    return {**checks.record, "pictures": f"{len(images)} real", "onnxruntime": onnxruntime_version()}
+    return {**checks.record, "images": f"{len(images)} real", "onnxruntime": onnxruntime_version()}

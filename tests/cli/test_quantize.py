@@ -44,7 +44,7 @@ def test_the_json_report_has_the_documented_keys(quantized, squeezenet):
     assert report["top1_agreement"] >= 0.9
     assert report["speedup"] > 0
     assert (report["calibrated_on"], report["evaluated_on"], report["held_out"]) == (7, 13, True)
-    assert sum(row["pictures"] for row in report["classes"]) == 13
+    assert sum(row["images"] for row in report["classes"]) == 13
 
 
 def test_the_page_loads_nothing_and_shows_both_files(quantized):

@@ -38,7 +38,7 @@ def test_metadata_describes_the_model_file(classifier, tmp_path):
     assert info.source["file"] == "in.onnx"  # without its folder, which means nothing on another machine
     assert (info.source["producer"], info.source["opset"]) == ("tests", 17)
     assert info.verification["identity_error"] <= info.verification["identity_tolerance"] == 1e-4
-    assert info.verification["pictures"] == "8 synthetic"
+    assert info.verification["images"] == "8 synthetic"
     assert session(tmp_path / "out.onnx").get_modelmeta().custom_metadata_map["trained_on"] == "nothing"
 
 
@@ -53,17 +53,17 @@ def test_report_lists_each_assumption(classifier, tmp_path):
 
 
 def test_given_images_are_used_for_the_verification(classifier, tmp_path, shared_data):
-    report = attach(classifier, tmp_path / "out.onnx", pictures=shared_data / "cam_reference")
-    assert report.verification["pictures"].endswith(" real")
+    report = attach(classifier, tmp_path / "out.onnx", images=shared_data / "cam_reference")
+    assert report.verification["images"].endswith(" real")
 
 
 def test_broken_image_is_named(classifier, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no image")
     with pytest.raises(SourceError, match=r"broken\.png"):
-        attach(classifier, tmp_path / "out.onnx", pictures=[tmp_path / "broken.png"])
+        attach(classifier, tmp_path / "out.onnx", images=[tmp_path / "broken.png"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="no images"):
-        attach(classifier, tmp_path / "out.onnx", pictures=tmp_path / "empty")
+        attach(classifier, tmp_path / "out.onnx", images=tmp_path / "empty")
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def _print(report: Mapping[str, Any]) -> None:
         )
     for row in report["classes"][:CLASSES_SHOWN]:
         print(
-            f"  worst      {row['label']}: {row['top1_agreement']:.0%} of {row['pictures']} the same class, "
+            f"  worst      {row['label']}: {row['top1_agreement']:.0%} of {row['images']} the same class, "
             f"correlation {row['pearson_median']:.4f}; {row['worst']}"
         )
     for note in report["notes"]:

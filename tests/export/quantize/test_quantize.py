@@ -71,13 +71,13 @@ def test_metadata_and_report_agree(photos, tmp_path):
     entries = metadata(target)
     assert entries["trained_on"] == "nothing"
     quantization = json.loads(entries["camrt.quantization"])
-    assert quantization["calibration"] == f"{report['calibrated_on']} pictures" == "6 pictures"
-    assert quantization["judged_by"] == f"{report['evaluated_on']} pictures" == "12 pictures"
+    assert quantization["calibration"] == f"{report['calibrated_on']} images" == "6 images"
+    assert quantization["evaluated_on"] == f"{report['evaluated_on']} images" == "12 images"
     for key in ("top1_agreement", "pearson_median", "rank_median", "box_iou_median"):
         assert quantization[key] == report[key]
     assert report["size_ratio"] == source.stat().st_size / target.stat().st_size
     assert json.loads(entries["camrt.verification"])["identity_error"] <= 1e-4
-    assert len(report["pictures"]) == sum(row["pictures"] for row in report["classes"]) == 12
+    assert len(report["images"]) == sum(row["images"] for row in report["classes"]) == 12
     assert {row["label"] for row in report["classes"]} <= set(LABELS)
     json.dumps(report, allow_nan=False)
 
@@ -194,7 +194,7 @@ def test_few_images_are_for_calibration_and_evaluation(photos, tmp_path):
     few = sorted(Path(photos).iterdir())[: MIN_TO_DIVIDE - 1]
     report = quantize(write_linear(tmp_path / "in.onnx"), tmp_path / "out.onnx", calibration=few)
     assert not report.held_out
-    assert report.calibrated_on == report.fidelity.pictures == len(few)
+    assert report.calibrated_on == report.fidelity.images == len(few)
     assert any("uses the images of the calibration" in note for note in report.notes)
 
 

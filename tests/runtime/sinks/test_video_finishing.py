@@ -123,7 +123,6 @@ def test_the_part_file_of_a_killed_run_is_replaced_only_with_overwrite(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("suffix", CODECS)
 def test_the_next_start_finds_a_finished_video_without_a_name(tmp_path, monkeypatch, suffix):
     monkeypatch.setitem(sys.modules, "av", None)
@@ -137,7 +136,6 @@ def test_the_next_start_finds_a_finished_video_without_a_name(tmp_path, monkeypa
     assert len(read_video(tmp_path / f"a.000001{suffix}")[0]) == 30
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_a_second_ctrl_c_during_close_keeps_the_video(tmp_path, monkeypatch, call):
     sink = noise_video(tmp_path / "a.mp4", frames=30)
@@ -148,7 +146,6 @@ def test_a_second_ctrl_c_during_close_keeps_the_video(tmp_path, monkeypatch, cal
     assert len(read_video(tmp_path / "a.part.mp4")[0]) == 30
 
 
-@pytest.mark.process
 def test_a_ctrl_c_before_the_index_keeps_the_fragments(tmp_path, monkeypatch):
     sink = noise_video(tmp_path / "a.mp4", frames=30)
     monkeypatch.setattr("camrt.runtime.sinks.crash_safe_file.SYNC_S", 0.0)
@@ -158,7 +155,6 @@ def test_a_ctrl_c_before_the_index_keeps_the_fragments(tmp_path, monkeypatch):
     assert len(read_video(tmp_path / "a.part.mp4")[0]) >= 24
 
 
-@pytest.mark.process
 @pytest.mark.usefixtures("writer")
 def test_a_video_that_cannot_get_its_name_keeps_the_temporary_one(tmp_path, monkeypatch):
     sink = noise_video(tmp_path / "a.mp4", frames=30)
@@ -173,7 +169,6 @@ def test_a_video_that_cannot_get_its_name_keeps_the_temporary_one(tmp_path, monk
     assert len(read_video(part)[0]) == 30
 
 
-@pytest.mark.process
 def test_a_failing_disk_during_close_keeps_the_video(tmp_path, monkeypatch):
     sink = noise_video(tmp_path / "a.mp4", frames=30)
     with failing(monkeypatch, "fsync", errno.EIO), pytest.raises(SinkError, match="Input/output error"):
@@ -213,7 +208,6 @@ def test_a_full_disk_keeps_the_video_so_far(tmp_path, package):
     assert listing == "a.mp4"
 
 
-@pytest.mark.process
 def test_a_rotation_that_a_full_disk_stops_is_repeated_later(tmp_path, monkeypatch, writer):
     sink = noise_video(tmp_path / "a.mp4", frames=1, rotation=Rotation(size=1_000_000, keep=10**9))
     (part,) = tmp_path.iterdir()
@@ -231,7 +225,6 @@ def test_a_rotation_that_a_full_disk_stops_is_repeated_later(tmp_path, monkeypat
     assert [len(read_video(path)[0]) for path in (older, newer)] == [count, 1]
 
 
-@pytest.mark.process
 @pytest.mark.usefixtures("writer")
 def test_a_video_that_cannot_be_rotated_gets_its_name_in_close(tmp_path, monkeypatch):
     sink = noise_video(tmp_path / "a.mp4", frames=1, rotation=Rotation(size=1_000_000, keep=10**9))

@@ -98,7 +98,7 @@ def verify(subject: ModelUnderTest, images: Images, kind: str, forward: Forward 
         _compare_cells(checks, subject.graph, subject.head.nonlinear, network_inputs[:CELL_CHECK_IMAGES], class_maps)
     if forward is not None:
         _compare_torch(checks, subject, forward, images, outputs)
-    record = {**checks.record, "pictures": f"{len(images)} {kind}", "onnxruntime": onnxruntime_version()}
+    record = {**checks.record, "images": f"{len(images)} {kind}", "onnxruntime": onnxruntime_version()}
     return Verification(record=record, shapes={name: singles[0][name].shape for name in names})
 
 

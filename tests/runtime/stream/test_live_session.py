@@ -11,7 +11,7 @@ from camrt.runtime.maps.overlay import OverlayStyle
 from camrt.runtime.record import record
 from camrt.runtime.render.display_settings import DisplaySettings
 from camrt.runtime.stream.hub_viewer import HubViewer
-from camrt.runtime.stream.live import LiveSession
+from camrt.runtime.stream.live_session import LiveSession
 from camrt.runtime.stream.pipeline import Summary
 from support.sources import StillSource
 
