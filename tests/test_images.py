@@ -12,7 +12,7 @@ from camrt.export.quantize.calibration import read_calibration
 from camrt.images import IMAGE_SUFFIXES, find_images, is_image, list_images, natural_order, read_image
 from camrt.model_file import InputGeometry
 from camrt.runtime.sources import open_source
-from support.overlays import picture
+from support.overlays import gradient_image
 
 
 def save(path, image, **options):
@@ -53,7 +53,7 @@ def test_a_palette_becomes_colour(tmp_path):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied(tmp_path, orientation):
-    upright = Image.fromarray(picture(16, 32)[..., ::-1])
+    upright = Image.fromarray(gradient_image(16, 32)[..., ::-1])
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = save(tmp_path / "a.jpg", upright, exif=exif, quality=100, subsampling=0)
@@ -90,7 +90,7 @@ def test_natural_order_sorts_numbers_by_value_and_ignores_case():
 @pytest.fixture
 def mixed(tmp_path):
     """Return a folder with one image of each suffix, and entries that are not images."""
-    data = cv2.imencode(".png", picture())[1].tobytes()  # OpenCV reads a file by its content, not by its suffix
+    data = cv2.imencode(".png", gradient_image())[1].tobytes()  # OpenCV reads a file by its content, not by its suffix
     for number, suffix in enumerate(sorted(IMAGE_SUFFIXES), start=1):
         (tmp_path / f"img{number}{suffix if number % 2 else suffix.upper()}").write_bytes(data)
     (tmp_path / ".hidden.png").write_bytes(data)

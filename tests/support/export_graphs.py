@@ -1,4 +1,4 @@
-"""Tiny classifiers for the tests of export, built node by node."""
+"""Tiny classifiers, node by node, for the tests of export."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ PLAIN = {"scale": 1.0, "mean": (0, 0, 0), "std": (1, 1, 1), "channels": "bgr"}
 
 
 class Net:
-    """A graph that grows by one node at a time. All weights come from one seed."""
+    """A graph that grows by one node at a time, all weights drawn from one seed."""
 
     def __init__(
         self, opset: int = 17, *, batch: str | int = "N", ir_version: int | None = None, dtype: Any = np.float32
@@ -27,7 +27,7 @@ class Net:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.input = "data"
-        self.input_shape: list[int | str] | None = None
+        self.picture: list[int | str] | None = None
         """Shape of the input; None: [batch, 3, size, size]."""
         self.input_kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
 
@@ -74,9 +74,9 @@ class Net:
 
     def model(self, *outputs: str, size: int | str = SIZE, **shapes: list[Any]) -> ModelProto:
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(self.dtype))
-        input_shape = self.input_shape or [self.batch, 3, size, size]
-        values = [helper.make_tensor_value_info(self.input, self.input_kind, input_shape)]
-        if self.ir_version < 4:  # before IR version 4 initializers are inputs too
+        picture = self.picture or [self.batch, 3, size, size]
+        values = [helper.make_tensor_value_info(self.input, self.input_kind, picture)]
+        if self.ir_version < 4:  # then initializers are inputs too
             values += [helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in self.initializers]
         results = [helper.make_tensor_value_info(o, kind, shapes.get(o, [self.batch, CLASSES])) for o in outputs]
         graph = helper.make_graph(self.nodes, "tiny", values, results, self.initializers)
@@ -108,10 +108,10 @@ def session(model: ModelProto | Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
-def run(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
-    model_session = session(path)
-    names = [output.name for output in model_session.get_outputs()]
-    return dict(zip(names, model_session.run(names, {"image": images}), strict=True))
+def run(path: Path, pictures: np.ndarray) -> dict[str, np.ndarray]:
+    opened = session(path)
+    names = [output.name for output in opened.get_outputs()]
+    return dict(zip(names, opened.run(names, {"image": pictures}), strict=True))
 
 
 def random_pictures(count: int, width: int = SIZE, height: int = SIZE) -> np.ndarray:
@@ -124,23 +124,23 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def assert_identity(results: dict[str, np.ndarray], tolerance: float = 1e-5) -> None:
-    """Check that mean over (y, x) of CAM_k + bias_k = logit_k, as in the paper."""
+    """mean over (y, x) of CAM_k + bias_k = logit_k, written out as in the paper."""
     if "class_maps" in results:
-        logits = results["class_maps"].mean(axis=(2, 3))
+        rebuilt = results["class_maps"].mean(axis=(2, 3))
     else:
         cams = np.einsum("nchw,kc->nkhw", results["features"].astype(np.float64), results["cam_weights"])
-        logits = cams.mean(axis=(2, 3)) + results["cam_bias"]
+        rebuilt = cams.mean(axis=(2, 3)) + results["cam_bias"]
     scale = np.abs(results["logits"]).max()
     assert scale > 1e-3
-    np.testing.assert_allclose(logits, results["logits"], rtol=0, atol=tolerance * scale)
+    np.testing.assert_allclose(rebuilt, results["logits"], rtol=0, atol=tolerance * scale)
 
 
-def expected_output(source: Path, images: np.ndarray, index: int = 0) -> np.ndarray:
-    """Return an output of the classifier for images without preprocessing."""
-    model_session = session(source)
-    data = images.transpose(0, 3, 1, 2).astype(np.float32)
-    name = model_session.get_inputs()[0].name
-    batch = model_session.get_inputs()[0].shape[0]
+def expected_output(source: Path, pictures: np.ndarray, index: int = 0) -> np.ndarray:
+    """What the classifier itself says of pictures that go in as they are."""
+    opened = session(source)
+    data = pictures.transpose(0, 3, 1, 2).astype(np.float32)
+    name = opened.get_inputs()[0].name
+    batch = opened.get_inputs()[0].shape[0]
     count = batch if isinstance(batch, int) else 1
-    rows = [model_session.run(None, {name: np.repeat(one[None], count, 0)})[index][0] for one in data]
-    return np.stack(rows).reshape(len(images), -1)
+    rows = [opened.run(None, {name: np.repeat(one[None], count, 0)})[index][0] for one in data]
+    return np.stack(rows).reshape(len(pictures), -1)

@@ -5,7 +5,7 @@ import numpy as np
 from camrt.runtime.frames import Frame, Rendered, StreamItem
 
 
-def picture(height=48, width=64, *, shade=0):
+def gradient_image(height=48, width=64, *, shade=0):
     """Return a smooth BGR image, which lossy codecs change little. Its green values are ``shade``."""
     image = np.zeros((height, width, 3), np.uint8)
     image[..., 0] = np.linspace(0, 255, width, dtype=np.uint8)
@@ -16,5 +16,5 @@ def picture(height=48, width=64, *, shade=0):
 
 def rendered(index=0, *, name="camera 0", image=None, result=None):
     """Return an overlay. By default it has no result, which most sinks do not need."""
-    image = picture(shade=index * 10 % 256) if image is None else image
+    image = gradient_image(shade=index * 10 % 256) if image is None else image
     return Rendered(StreamItem(Frame(image, index, index / 10, name), result, index), image)

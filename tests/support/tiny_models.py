@@ -37,7 +37,7 @@ def write_linear(path, *, info=None, seed=0, channels=8):
         "cam_weights": [len(LABELS), channels],
         "cam_bias": [len(LABELS)],
     }
-    return _save(path, nodes, initializers, shapes, info or stated())
+    return _save(path, nodes, initializers, shapes, info or model_info())
 
 
 def write_class_maps(path, *, info=None):
@@ -58,10 +58,10 @@ def write_class_maps(path, *, info=None):
         helper.make_node("Softmax", ["logits"], ["scores"], axis=1),
     ]
     shapes = {"scores": ["N", len(LABELS)], "logits": ["N", len(LABELS)], "class_maps": ["N", len(LABELS), 10, 10]}
-    return _save(path, nodes, initializers, shapes, info or stated(map_margin=1))
+    return _save(path, nodes, initializers, shapes, info or model_info(map_margin=1))
 
 
-def stated(**changes):
+def model_info(**changes):
     """Return metadata as the export writes it."""
     usual = {"labels": LABELS, "geometry": InputGeometry(width=SIZE, height=SIZE), "activation": "softmax"}
     return ModelInfo(**(usual | changes))

@@ -75,7 +75,7 @@ def test_network_with_double_input_gets_doubles(tmp_path):
 def test_network_with_channels_last_gets_them_last(axes, keepdims, tmp_path):
     """As tf2onnx writes Keras: a Transpose first, and the mean over axes 1 and 2 of a map with channels last."""
     net = Net()
-    net.input_shape = ["N", 8, 8, 3]
+    net.picture = ["N", 8, 8, 3]
     maps = net.features(source=net.op("Transpose", net.input, perm=[0, 3, 1, 2]))
     pooled = net.mean(net.op("Transpose", maps, perm=[0, 2, 3, 1]), axes, keepdims)
     source = net.save(tmp_path / "in.onnx", net.gemm(net.op("Flatten", pooled)))
@@ -94,7 +94,7 @@ def test_network_with_channels_last_gets_them_last(axes, keepdims, tmp_path):
 @pytest.mark.parametrize("shape", [["N", 1, 8, 8], ["N", 8, 8, 1]])
 def test_network_with_one_channel_gets_grey_images(shape, tmp_path):
     net = Net()
-    net.input_shape = shape
+    net.picture = shape
     channels_last = shape[-1] == 1
     grey = net.op("Transpose", net.input, perm=[0, 3, 1, 2]) if channels_last else net.input
     maps = net.features(source=grey, colours=1)
@@ -117,7 +117,7 @@ def test_network_with_one_channel_gets_grey_images(shape, tmp_path):
 def test_network_with_byte_input_gets_the_pixels(channels, tmp_path):
     """Such a network has its own preprocessing."""
     net = Net()
-    net.input_shape, net.input_kind = ["N", 8, 8, 3], onnx.TensorProto.UINT8
+    net.picture, net.input_kind = ["N", 8, 8, 3], onnx.TensorProto.UINT8
     floats = net.cast(net.op("Transpose", net.input, perm=[0, 3, 1, 2]))
     pooled = net.op("GlobalAveragePool", net.features(source=floats))
     source = net.save(tmp_path / "in.onnx", net.gemm(net.op("Flatten", pooled)))

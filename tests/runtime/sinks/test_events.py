@@ -16,13 +16,13 @@ from camrt.runtime.frames import Frame, StreamItem
 from camrt.runtime.sinks import EventSink, Rotation
 from support.failing import failing
 from support.needs import environment
-from support.overlays import picture
+from support.overlays import gradient_image
 from support.tiny_models import LABELS
 
 
 def classified_item(model, index=3, name="camera 0"):
     """Return an item with a result, as the pipeline passes it to a sink."""
-    frame = Frame(picture(), index, 0.125, name)
+    frame = Frame(gradient_image(), index, 0.125, name)
     stages = {"preprocess": 0.5, "inference": 2.25, "cam": 0.125, "overlay": 0.25}
     result = model(frame.image)
     return StreamItem(frame, result, index - 1, classes=(result.class_id,), stages_ms=stages)
@@ -104,7 +104,7 @@ def test_an_unwritable_path_is_an_error_at_once(tmp_path):
 
 
 def test_a_line_without_a_signal_has_the_reason(tmp_path):
-    frame = Frame(picture(), 7, 1000.5, "camera 0", lost="no frame for 5 s; trying again in 2 s")
+    frame = Frame(gradient_image(), 7, 1000.5, "camera 0", lost="no frame for 5 s; trying again in 2 s")
     sink = EventSink(tmp_path / "events.jsonl")
     sink.write(StreamItem(frame, None, 7))
     sink.close()
@@ -207,10 +207,10 @@ import camrt
 from camrt.errors import SinkError
 from camrt.runtime.frames import Frame, StreamItem
 from camrt.runtime.sinks import EventSink
-from support.overlays import picture
+from support.overlays import gradient_image
 model = camrt.load(sys.argv[1])
 sink = EventSink(sys.argv[2])
-frame = Frame(picture(), 0, 0.0, "camera 0")
+frame = Frame(gradient_image(), 0, 0.0, "camera 0")
 try:
     for index in range(2000):
         sink.write(StreamItem(frame, model(frame.image), index))

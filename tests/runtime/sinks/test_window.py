@@ -12,18 +12,18 @@ import pytest
 
 from support.desktop import desktop, eventually
 from support.needs import environment
-from support.overlays import picture
+from support.overlays import gradient_image
 
 pytestmark = pytest.mark.window
 
 SHOW = """
 from camrt.runtime.sinks import Window
-from support.overlays import picture, rendered
+from support.overlays import gradient_image, rendered
 
 window = Window("camrt", lambda key: print(key, flush=True))
 index = 0
 while not window.closed:
-    window.write(rendered(index, image=picture({height}, {width}, shade=90)))
+    window.write(rendered(index, image=gradient_image({height}, {width}, shade=90)))
     index += 1
 window.write(rendered(index))
 window.close()
@@ -46,7 +46,7 @@ def finish(process):
 
 def test_a_window_shows_the_overlay_pixel_by_pixel(screen):
     process = screen.run(SHOW.format(height=240, width=320))
-    expected = picture(240, 320, shade=90)
+    expected = gradient_image(240, 320, shade=90)
     assert eventually(lambda: np.array_equal(screen.screenshot()[:240, :320], expected))
     screen.press(screen.window("camrt"), "q")
     assert finish(process) == ["closed"]
@@ -78,7 +78,7 @@ def test_escape_closes_the_window(screen):
 def test_the_close_button_closes_the_window(screen):
     process = screen.run(SHOW.format(height=240, width=320))
     window = screen.window("camrt")
-    assert eventually(lambda: np.array_equal(screen.screenshot()[:240, :320], picture(240, 320, shade=90)))
+    assert eventually(lambda: np.array_equal(screen.screenshot()[:240, :320], gradient_image(240, 320, shade=90)))
     screen.close_window(window)
     assert finish(process) == ["closed"]
 
