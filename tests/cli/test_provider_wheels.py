@@ -106,7 +106,7 @@ def inspect(environment, *arguments):
 
 
 def compare(environment, *arguments, options=None):
-    return json.loads(succeeds(environment, "-c", PARITY, *arguments, told=json.dumps(options or {})).stdout)
+    return json.loads(succeeds(environment, "-c", PARITY, *arguments, text_input=json.dumps(options or {})).stdout)
 
 
 @pytest.mark.slow
