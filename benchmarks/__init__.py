@@ -1,1 +1,1 @@
-"""Measures: what ``camrt bench`` runs, and the comparisons with what one would use instead."""
+"""Benchmarks: ``camrt bench``, comparisons with other libraries, endurance tests, and the tables of the documents."""

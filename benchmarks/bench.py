@@ -1,4 +1,4 @@
-"""What ``camrt bench`` runs: how fast a model file is here, with and without the overlay."""
+"""Measure the speed of a model file, with and without the overlay; ``camrt bench`` runs this."""
 
 import json
 import resource
@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from camrt.benchmarks.interleave import median_ratio
 from camrt.errors import CamrtError
 from camrt.images import Image
+from camrt.interleave import median_ratio
 from camrt.runtime.frames import Frame, StreamItem
 from camrt.runtime.inference.model import Model
 from camrt.runtime.inference.providers import spin_us
@@ -30,7 +30,7 @@ _DISTINCT_FRAMES = 8
 
 @dataclass(slots=True)
 class FramesFromMemory:
-    """A source that gives ``frame_count`` frames as fast as they are taken: no decoder is measured."""
+    """A source that returns ``frame_count`` frames without waiting, so that no decoder is measured."""
 
     images: Sequence[Image]
     frame_count: int | None
@@ -49,20 +49,22 @@ class FramesFromMemory:
         return Frame(self.images[index % len(self.images)], index, float(index), self.name)
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is no device to release."""
 
 
 def measure(model: Model, width: int, height: int, rounds: int) -> dict[str, Any]:
-    """Measure a model on frames of ``width`` x ``height`` from memory.
+    """Measure a model on frames of ``width`` x ``height`` pixels from memory.
 
-    Inference alone, the whole pipeline with its overlay, and the same stages one after the other in one thread take
-    turns, a block of frames each, ``rounds`` times. The rates are medians over the blocks of the first two, ``ratio``
-    is the median of the ratios of neighbours; the stages' times are from the third, where none waits for a core.
+    Each of ``rounds`` rounds has a block of frames for inference only, a block for the whole pipeline with the overlay,
+    and a block for the same stages one after the other in one thread. Rates are medians over the blocks of the first
+    two; ``ratio`` is the median of the ratios of neighbouring blocks. The times of the stages are from the third kind
+    of block, in which no stage waits for a core.
 
-    Returns: ``model`` (file name), ``provider``, ``threads``, ``frame``; ``spin_us``, how long ONNX Runtime's threads
-    spin before they sleep; ``stages.<stage>`` with ``p50_ms``, ``p95_ms``, ``p99_ms``; ``fps.inference_only`` and
-    ``fps.overlay`` (frames per second) and ``ratio``, the second to the first; ``cpu_cores`` of both (seconds of
-    processor time in a second); ``memory_mb``, resident at the end; where that cannot be told, the most it ever was.
+    Returns: ``model`` (file name), ``provider``, ``threads``, ``frame`` (width and height in pixels);
+    ``frames_per_block``; ``spin_us``, the microseconds that idle threads of ONNX Runtime spin before they sleep;
+    ``stages.<stage>`` with ``p50_ms``, ``p95_ms``, ``p99_ms``; ``fps.inference_only`` and ``fps.overlay`` (frames per
+    second), and ``ratio``, the second divided by the first; ``cpu_cores`` of both (seconds of processor time per
+    second); ``memory_mb``, see `memory_mb`.
     """
     images = random_images(width, height)
     samples: dict[str, list[float]] = {stage: [] for stage in STAGES}
@@ -74,10 +76,10 @@ def measure(model: Model, width: int, height: int, rounds: int) -> dict[str, Any
         for index in range(frames):
             model(images[index % len(images)])
 
-    def draw(frames: int) -> None:
+    def run_pipeline(frames: int) -> None:
         pipeline(model, FramesFromMemory(images, frames)).run()
 
-    def go_through(frames: int) -> None:
+    def run_stages(frames: int) -> None:
         source = FramesFromMemory(images, frames)
         while (frame := source.read()) is not None:
             result = model(frame.image)
@@ -86,14 +88,14 @@ def measure(model: Model, width: int, height: int, rounds: int) -> dict[str, Any
             for stage in STAGES:
                 samples[stage].append(stages_ms[stage])
 
-    draw(2)  # warms up
-    block = max(4, round(_BLOCK_S * len(images) / _timed(draw, len(images))[0]))
+    run_pipeline(2)  # warm-up
+    block = max(4, round(_BLOCK_S * len(images) / _time(run_pipeline, len(images))[0]))
     for _ in range(rounds):
-        for name, work in (("inference_only", infer), ("overlay", draw)):
-            seconds, busy = _timed(work, block)
+        for name, work in (("inference_only", infer), ("overlay", run_pipeline)):
+            seconds, cpu_s = _time(work, block)
             rates[name].append(block / seconds)
-            cores[name].append(busy / seconds)
-        go_through(block)
+            cores[name].append(cpu_s / seconds)
+        run_stages(block)
     renderer.close()
     return {
         "model": model.path.name,
@@ -111,13 +113,13 @@ def measure(model: Model, width: int, height: int, rounds: int) -> dict[str, Any
 
 
 def random_images(width: int, height: int) -> list[Image]:
-    """Return frames of noise, several, so that none is in the cache when its turn comes again."""
+    """Return several uint8 (H, W, 3) frames of noise, so that none is still in the cache when it is used again."""
     random = np.random.default_rng(0)
     return [random.integers(0, 256, (height, width, 3), np.uint8) for _ in range(_DISTINCT_FRAMES)]
 
 
 def pipeline(model: Model, source: FramesFromMemory) -> Pipeline:
-    """Return the pipeline that `camrt live` runs, without a sink and without writing on the picture."""
+    """Return the pipeline of ``camrt live``, without sinks and without text on the frame."""
     return Pipeline(model, source, SettingsStore(DisplaySettings()), renderer=_renderer(model))
 
 
@@ -126,20 +128,20 @@ def _renderer(model: Model) -> Renderer:
 
 
 def memory_mb() -> float:
-    """Return the resident memory of this process; where that cannot be told, the most that it ever had."""
+    """Return the resident memory of this process in megabytes; its peak if the system has no ``/proc``."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return most / (1e6 if sys.platform == "darwin" else 1e3)  # bytes on macOS, kilobytes elsewhere
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (1e6 if sys.platform == "darwin" else 1e3)  # bytes on macOS, kilobytes elsewhere
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1e3
 
 
-def _timed(work: Callable[[int], None], frames: int) -> tuple[float, float]:
-    """Return the seconds that ``work`` took for so many frames, and those of processor time."""
-    busy, start = time.process_time(), time.perf_counter()
+def _time(work: Callable[[int], None], frames: int) -> tuple[float, float]:
+    """Return the seconds and the seconds of processor time that ``work`` takes for a number of frames."""
+    cpu_start, start = time.process_time(), time.perf_counter()
     work(frames)
-    return time.perf_counter() - start, time.process_time() - busy
+    return time.perf_counter() - start, time.process_time() - cpu_start
 
 
 def _percentiles(times_ms: Sequence[float]) -> dict[str, float]:
@@ -148,10 +150,10 @@ def _percentiles(times_ms: Sequence[float]) -> dict[str, float]:
 
 
 def startup_seconds(model: Model) -> float:
-    """Return the seconds from the start of Python to a model's first overlay, in a process of its own.
+    """Return the seconds from the start of a new Python process to the first overlay of a model.
 
     Raises:
-        CamrtError: that process failed.
+        CamrtError: the process failed.
     """
     code = (
         "import sys, json, numpy, camrt\n"
@@ -165,5 +167,5 @@ def startup_seconds(model: Model) -> float:
     command = [sys.executable, "-c", code, json.dumps([str(model.path), settings])]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode:
-        raise CamrtError(f"the start cannot be measured: {run.stderr.strip().rpartition(chr(10))[2]}")
+        raise CamrtError(f"the start-up time cannot be measured: {run.stderr.strip().rpartition(chr(10))[2]}")
     return time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""What was measured, as a chart: bars of frames per second, and where the time of a frame goes."""
+"""Charts of measurements: frame rates, times of the stages, and times of other libraries."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,23 +12,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".svg")
-# A name with "$" in it is a name, not a formula.
-_LOOK: dict[Any, Any] = {"svg.fonttype": "none", "font.size": 10, "text.parse_math": False}
-_USUAL_NAME = 26  # characters
-_WITH, _WITHOUT = "#d1495b", "#9aa5b1"
+# "text.parse_math" would typeset a model name with "$" as a formula.
+_RC_PARAMS: dict[Any, Any] = {"svg.fonttype": "none", "font.size": 10, "text.parse_math": False}
+_NAME_LENGTH = 26  # characters that fit beside the bars at the default width
+_OVERLAY_COLOR, _PLAIN_COLOR = "#d1495b", "#9aa5b1"
 _STAGES = {"preprocess": "#9aa5b1", "inference": "#30638e", "cam": "#edae49", "overlay": "#d1495b"}
 
 
 def check(path: Path, *, overwrite: bool) -> None:
-    """Refuse what `draw` could not write, before anything is measured.
+    """Check before a measurement that `draw` can write the file.
 
     Raises:
         MissingExtra: matplotlib is not installed.
         SinkError: nothing can be written there.
-        UsageError: another suffix than those of `SUFFIXES`, or a file that exists.
+        UsageError: the suffix is not in `SUFFIXES`, or the file exists.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"--chart {path}: a chart is a {' or '.join(SUFFIXES)} file")
+        raise UsageError(f"--chart {path}: the name must end in {' or '.join(SUFFIXES)}")
     refuse_existing(path, overwrite=overwrite)
     try:
         import matplotlib  # noqa: F401
@@ -43,14 +43,20 @@ def check(path: Path, *, overwrite: bool) -> None:
 
 
 def draw(path: Path, runs: Sequence[Mapping[str, Any]], machine: Mapping[str, Any]) -> None:
-    """Draw runs of `bench.measure` on a machine of `describe_machine`; the file appears when it is complete."""
+    """Draw the frame rates and stage times of runs of `bench.measure`. The file appears when it is complete.
+
+    Args:
+        path: a file with a suffix of `SUFFIXES`.
+        runs: what `bench.measure` returned, one or more.
+        machine: what `machine.describe_machine` returned.
+    """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_LOOK):
-        # Long names take no room from the bars: legends would overlap. A character is about 0.1 inches wide.
-        beyond = max(0, *(len(run["model"]) - _USUAL_NAME for run in runs))
-        figure = Figure(figsize=(11 + 0.1 * beyond, 1.6 + 0.75 * len(runs)), layout="constrained")
+    with mpl.rc_context(_RC_PARAMS):
+        # Long names would narrow the bars until legends overlap. A character is about 0.1 inches wide.
+        extra = max(0, *(len(run["model"]) - _NAME_LENGTH for run in runs))
+        figure = Figure(figsize=(11 + 0.1 * extra, 1.6 + 0.75 * len(runs)), layout="constrained")
         rates, times = figure.subplots(1, 2, sharey=True)
         _draw_rates(rates, runs)
         _draw_stages(times, runs)
@@ -60,17 +66,17 @@ def draw(path: Path, runs: Sequence[Mapping[str, Any]], machine: Mapping[str, An
         _save(figure, path)
 
 
-def draw_rivals(path: Path, rows: Sequence[Mapping[str, Any]], machine: Mapping[str, Any]) -> None:
-    """Draw rows of `rivals.whole_frame`, a panel a frame size; the file appears when it is complete."""
+def draw_baselines(path: Path, rows: Sequence[Mapping[str, Any]], machine: Mapping[str, Any]) -> None:
+    """Draw rows of `compare.baselines.measure_whole_frame`, one panel per frame size, like `draw`."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_LOOK):
+    with mpl.rc_context(_RC_PARAMS):
         figure = Figure(figsize=(11, 3.4), layout="constrained")
         panels = figure.subplots(1, len(rows), sharey=True, squeeze=False)[0]
         for axes, row in zip(panels, rows, strict=True):
             names = list(row["ms"])
-            bars = axes.barh(names, row["ms"].values(), 0.7, color=[_WITH, *[_WITHOUT] * (len(names) - 1)])
+            bars = axes.barh(names, row["ms"].values(), 0.7, color=[_OVERLAY_COLOR, *[_PLAIN_COLOR] * (len(names) - 1)])
             axes.bar_label(bars, fmt="%.1f", padding=3)
             axes.margins(x=0.12)
             axes.set_ylim(len(names) - 0.4, -0.6)
@@ -88,8 +94,8 @@ def _label(run: Mapping[str, Any]) -> str:
 
 def _draw_rates(axes: "Axes", runs: Sequence[Mapping[str, Any]]) -> None:
     for shift, key, color, label in (
-        (-0.2, "inference_only", _WITHOUT, "inference only"),
-        (0.2, "overlay", _WITH, "with the overlay"),
+        (-0.2, "inference_only", _PLAIN_COLOR, "inference only"),
+        (0.2, "overlay", _OVERLAY_COLOR, "with the overlay"),
     ):
         bars = axes.barh(
             [row + shift for row in range(len(runs))], [run["fps"][key] for run in runs], 0.38, color=color, label=label
@@ -106,7 +112,7 @@ def _draw_stages(axes: "Axes", runs: Sequence[Mapping[str, Any]]) -> None:
         lengths = [run["stages"][stage]["p50_ms"] for run in runs]
         axes.barh(range(len(runs)), lengths, 0.6, left=ends, color=color, label=stage)
         ends = [end + length for end, length in zip(ends, lengths, strict=True)]
-    axes.set_xlabel("milliseconds in each stage, medians")
+    axes.set_xlabel("milliseconds per stage, medians")
     _legend(axes, len(_STAGES))
 
 

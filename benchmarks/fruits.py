@@ -1,9 +1,9 @@
-"""From labelled pictures to a model file: train a GAP-CNN, export it, and let the file classify the test pictures.
+"""Train a GAP-CNN on labelled images, export it, and classify the test images with the model file.
 
     python benchmarks/fruits.py --data FOLDER
 
-FOLDER is laid out as Fruits-360 is (Muresan and Oltean 2018, arXiv:1712.00580): ``Training/CLASS/*.jpg`` and
-``Test/CLASS/*.jpg``. The network is a small VGG with fully connected layers, which `camrt.export.to_gap_cnn` replaces.
+FOLDER has the layout of Fruits-360 (Muresan and Oltean 2018, arXiv:1712.00580): ``Training/CLASS/*.jpg`` and
+``Test/CLASS/*.jpg``. The network is a small VGG; `camrt.export.to_gap_cnn` replaces its fully connected layers.
 Needs the extras ``export`` and ``cpu`` (or ``gpu``).
 """
 
@@ -25,44 +25,46 @@ from camrt.images import list_images, read_image
 if TYPE_CHECKING:
     import torch
 
-Pictures = NDArray[np.uint8]
+Images = NDArray[np.uint8]
 WIDTHS = (16, 32, 64, 64)
-"""Channels of the convolutions; a max pool stands behind each."""
+"""Channels of the convolutions; each is followed by a max pool."""
 BATCH = 32
 MEAN, STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 
 
-def read_images(folder: Path, size: int, most: int | None = None) -> tuple[Pictures, NDArray[np.int64], list[str]]:
-    """Read the pictures of one folder a class.
+def read_images(
+    folder: Path, size: int, max_per_class: int | None = None
+) -> tuple[Images, NDArray[np.int64], list[str]]:
+    """Read images from one folder per class.
 
     Args:
-        folder: holds a folder of images for each class.
-        size: width and height in pixels that the pictures are brought to.
-        most: pictures a class, evenly spread over its files; None: all.
+        folder: contains a folder of images for each class.
+        size: width and height in pixels that the images are resized to.
+        max_per_class: images per class, evenly spread over its files; None: all.
 
-    Returns: pictures uint8 (N, size, size, 3) BGR; class numbers int64 (N,); class names, sorted.
+    Returns: images uint8 (N, size, size, 3) BGR; class numbers int64 (N,); class names, sorted.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there are no images.
     """
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
-    pictures, numbers = [], []
+    images, numbers = [], []
     for number, name in enumerate(names):
         files = list_images(folder / name)
-        for file in files[:: max(1, len(files) // most)][:most] if most else files:
-            pictures.append(cv2.resize(read_image(file), (size, size), interpolation=cv2.INTER_AREA))
+        for file in files[:: max(1, len(files) // max_per_class)][:max_per_class] if max_per_class else files:
+            images.append(cv2.resize(read_image(file), (size, size), interpolation=cv2.INTER_AREA))
             numbers.append(number)
-    if not pictures:
-        raise UsageError(f"no pictures in {folder}; it should hold one folder of images a class")
-    return np.stack(pictures).astype(np.uint8), np.array(numbers, np.int64), names
+    if not images:
+        raise UsageError(f"no images in {folder}; it must contain one folder of images per class")
+    return np.stack(images).astype(np.uint8), np.array(numbers, np.int64), names
 
 
 def make_network(classes: int, size: int) -> "torch.nn.Module":
-    """Make a GAP-CNN with random weights out of a small VGG.
+    """Make a GAP-CNN with random weights from a small VGG.
 
     Args:
-        classes: K.
-        size: width and height of the pictures that the VGG is meant for, in pixels.
+        classes: number of classes K.
+        size: width and height of the VGG's input in pixels.
     """
     from collections import OrderedDict
 
@@ -81,33 +83,33 @@ def make_network(classes: int, size: int) -> "torch.nn.Module":
     return to_gap_cnn(vgg, classes)
 
 
-def network_input(pictures: Pictures) -> "torch.Tensor":
-    """Return float32 (N, 3, H, W), RGB, in [-1, 1]: what the network is trained on and the model file computes."""
+def network_input(images: Images) -> "torch.Tensor":
+    """Return float32 (N, 3, H, W), RGB, in [-1, 1]: the input of the network, which the model file computes itself."""
     import torch
 
-    planes = np.ascontiguousarray(pictures[..., ::-1].transpose(0, 3, 1, 2), np.float32)
+    planes = np.ascontiguousarray(images[..., ::-1].transpose(0, 3, 1, 2), np.float32)
     return torch.from_numpy((planes / 255 - MEAN[0]) / STD[0])
 
 
 def run(
-    data: Path, target: Path, *, size: int = 64, epochs: int = 12, most: int | None = None, seed: int = 0
+    data: Path, target: Path, *, size: int = 64, epochs: int = 12, max_per_class: int | None = None, seed: int = 0
 ) -> dict[str, Any]:
-    """Train, export, and measure on all test pictures.
+    """Train, export, and evaluate on all test images.
 
     Args:
         data: folder with ``Training`` and ``Test``.
         target: the model file to write; replaced if it exists.
         size: width and height of the network's input in pixels.
-        epochs: times that each training picture is seen.
-        most: training pictures a class; None: all.
-        seed: of the weights, the order of the pictures and their variation.
+        epochs: number of passes over the training images.
+        max_per_class: training images per class; None: all.
+        seed: seed of the weights, the order of the images and their augmentation.
 
-    Returns: ``accuracy`` of the model file and ``torch_accuracy`` (fractions of the test pictures), ``agreement``
-    (fraction of them on which both name the same class), ``identity_error`` (relative), ``classes``,
-    ``training_pictures``, ``test_pictures``, ``epochs``, ``training_s``.
+    Returns: ``accuracy`` of the model file and ``torch_accuracy`` (fractions of the test images), ``agreement``
+    (fraction of the test images for which both predict the same class), ``identity_error`` (relative), ``classes``,
+    ``training_images``, ``test_images``, ``epochs``, ``training_s``.
 
     Raises:
-        CamrtError: no pictures, or the network cannot be exported.
+        CamrtError: there are no images, or the network cannot be exported.
     """
     import torch
 
@@ -115,15 +117,15 @@ def run(
     from camrt.export.train.loop import fit
 
     torch.manual_seed(seed)
-    pictures, numbers, names = read_images(data / "Training", size, most)
-    test_pictures, test_numbers, test_names = read_images(data / "Test", size)
+    images, numbers, names = read_images(data / "Training", size, max_per_class)
+    test_images, test_numbers, test_names = read_images(data / "Test", size)
     if test_names != names:
-        raise UsageError(f"{data}: Training and Test hold different classes")
+        raise UsageError(f"{data}: Training and Test contain different classes; both need the same folders")
     network = make_network(len(names), size)
     start = time.perf_counter()
     fit(
         network,
-        network_input(pictures),
+        network_input(images),
         torch.from_numpy(numbers),
         epochs=epochs,
         seed=seed,
@@ -135,28 +137,28 @@ def run(
         network, target, input_size=size, labels=names, mean=MEAN, std=STD, interpolation="area", overwrite=True
     )
     model = camrt.load(target)
-    answers = np.array([result.class_id for result in model(list(test_pictures))])
+    predictions = np.array([result.class_id for result in model(list(test_images))])
     with torch.no_grad():
-        torch_answers = network(network_input(test_pictures)).argmax(1).numpy()
+        torch_predictions = network(network_input(test_images)).argmax(1).numpy()
     return {
         "classes": len(names),
-        "training_pictures": len(pictures),
-        "test_pictures": len(test_pictures),
+        "training_images": len(images),
+        "test_images": len(test_images),
         "epochs": epochs,
         "training_s": round(training_s, 1),
-        "accuracy": float((answers == test_numbers).mean()),
-        "torch_accuracy": float((torch_answers == test_numbers).mean()),
-        "agreement": float((answers == torch_answers).mean()),
+        "accuracy": float((predictions == test_numbers).mean()),
+        "torch_accuracy": float((torch_predictions == test_numbers).mean()),
+        "agreement": float((predictions == torch_predictions).mean()),
         "identity_error": report.verification["identity_error"],
     }
 
 
 def main() -> None:
-    """Read the command line, run, print."""
+    """Parse the command line, run and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="holds Training/ and Test/")
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="contains Training/ and Test/")
     parser.add_argument("--epochs", type=int, default=12, help="default: 12")
-    parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="keep the model file here")
+    parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="write the model file to FILE")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -165,8 +167,8 @@ def main() -> None:
             parser.exit(1, f"fruits: {error}\n")
     print(json.dumps(result, indent=2))
     print(
-        f"{result['accuracy']:.1%} of {result['test_pictures']} test pictures right, "
-        f"{result['torch_accuracy']:.1%} in torch; the same class on {result['agreement']:.1%}"
+        f"{result['accuracy']:.1%} of {result['test_images']} test images are correct, "
+        f"{result['torch_accuracy']:.1%} with torch; the predictions agree on {result['agreement']:.1%}"
     )
 
 

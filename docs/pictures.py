@@ -25,7 +25,7 @@ from camrt.runtime.frames import Frame
 from camrt.runtime.maps.overlay import OverlayStyle
 from camrt.runtime.render.display_settings import View
 from camrt.runtime.render.renderer import Renderer
-from camrt.runtime.sources.synthetic import Scene
+from camrt.synthetic_scene import Scene
 
 HERE = Path(__file__).resolve().parent
 TEST_DATA = Path(os.environ.get("CAMRT_TEST_DATA", HERE.parent.parent / "shared" / "data"))

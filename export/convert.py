@@ -161,7 +161,7 @@ def convert(
 
 
 _NOTES: dict[HeadKind, str] = {
-    "class_maps": "Each channel that the last convolution gives is taken for one class.",
+    "pooled_class_maps": "Each channel that the last convolution gives is taken for one class.",
     "per_position": "The head is not linear: a class's map is the logit that it gives to each cell by itself; such "
     "maps do not add up to the logit.",
     "tokens": "The head reads one token or their mean: a class's map is the logit that it gives to the token of each "

@@ -25,7 +25,7 @@ __all__ = [
 
 
 def warm_up() -> None:
-    """Compile every kernel, or load it from the cache, so that the first frame does not wait for it."""
+    """Compile every kernel, or load it from the cache, so that the first frame does not wait."""
     weighted_sum(np.ones((2, 3, 3), np.uint8), np.ones(2, np.float32))
     cam = weighted_sum(np.ones((2, 3, 3), np.float32), np.ones(2, np.float32))
     upsample(normalize(cam), 4, 4)

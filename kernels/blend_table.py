@@ -1,4 +1,4 @@
-"""A colour map and its opacity in the form in which `overlay` takes them."""
+"""Colour map with opacity, packed for `overlay`."""
 
 from typing import Final, NamedTuple
 
@@ -6,29 +6,29 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _ENTRIES: Final = 2048
-"""Colours in a table: so many that it does not matter to which of two neighbours a value is rounded, and so few that
-the table (16 KiB) stays in the first-level cache."""
+"""Colours in a table. With this many, rounding to the nearest entry is not visible, and the table (16 KiB) fits in the
+first-level cache."""
 
 _MOST_OFF: Final = 0.94
-"""Grey levels that a blend may be off before it is rounded: one, less what arithmetic in 16 bits takes."""
+"""Largest error of a blend before rounding, in grey levels: one, less the error of 16-bit arithmetic."""
 
 _LINE_SLACK: Final = 16
-"""Steps of 16-bit numbers by which a straight line may end beyond its end, being rounded in each row: an opacity that
-changes keeps so far from what would wrap around, a sixteenth of a grey level."""
+"""Distance of a changing opacity from the ends of the 16-bit range, a sixteenth of a grey level. A straight line is
+rounded in each row, so it may end slightly outside its last value; without this distance it would wrap around."""
 
 _MOST_CHANGE: Final = 127.0
-"""Grey levels that the ends of a straight line may lie apart: 256 times their difference is a signed 16-bit number."""
+"""Largest difference of the ends of a straight line, in grey levels; 256 times as much fits in signed 16 bits."""
 
 
 class BlendTable(NamedTuple):
-    """A colour map with its opacity, packed for `overlay`; made by `blend_table`."""
+    """A colour map with its opacity, packed for `overlay` by `blend_table`."""
 
     colors: NDArray[np.uint64]
-    """(entries,), each four uint16: 256 * opacity * blue + 128, the same of green and red, and one that is not used."""
+    """(entries,), each four uint16: 256 * opacity * blue + 128, the same for green and red, and an unused one."""
     keep: NDArray[np.uint64]
-    """(entries,), each four equal uint16: 65536 * (1 - opacity); (1,) where the opacity is the same for all values."""
+    """(entries,), each four equal uint16: 65536 * (1 - opacity); (1,) if all values have one opacity."""
     straight: float
-    """Entries over which a blend may be taken for a straight line and still is within one grey level."""
+    """Number of entries over which a straight line is within one grey level of the blend."""
 
 
 def blend_table(colors: NDArray[np.uint8], alpha: ArrayLike) -> BlendTable:
@@ -36,7 +36,7 @@ def blend_table(colors: NDArray[np.uint8], alpha: ArrayLike) -> BlendTable:
 
     Args:
         colors: (256, 3) uint8 BGR, the colours of values 0 to 1.
-        alpha: share of the colour in the blend, 0 (frame only) to 1 (colour only); or (256,), one for each value.
+        alpha: share of the colour in the blend, 0 (frame only) to 1 (colour only); or (256,), one share for each value.
 
     Raises:
         ValueError: other shapes, or an opacity outside [0, 1].
@@ -47,11 +47,11 @@ def blend_table(colors: NDArray[np.uint8], alpha: ArrayLike) -> BlendTable:
     if not ((opacity >= 0.0) & (opacity <= 1.0)).all():
         raise ValueError(f"alpha must be within [0, 1], not {opacity}")
     position = np.linspace(0.0, 255.0, _ENTRIES)
-    given = np.arange(256.0)
-    share = np.interp(position, given, np.broadcast_to(opacity, 256))
+    levels = np.arange(256.0)
+    share = np.interp(position, levels, np.broadcast_to(opacity, 256))
     packed = np.zeros((_ENTRIES, 4), np.uint16)
     for channel in range(3):
-        packed[:, channel] = np.rint(256.0 * share * np.interp(position, given, colors[:, channel])) + 128
+        packed[:, channel] = np.rint(256.0 * share * np.interp(position, levels, colors[:, channel])) + 128
     margin = _LINE_SLACK if opacity.ndim else 0
     kept = np.clip(np.rint(65536.0 * (1.0 - share)), margin, 65535 - margin).astype(np.uint16)
     keep = np.repeat(kept, 4).view(np.uint64)
@@ -63,9 +63,9 @@ def _straight(black: NDArray[np.float64], kept_white: NDArray[np.float64]) -> fl
     """Return `BlendTable.straight`.
 
     Args:
-        black: (entries, 3), the blends of a black frame, in grey levels. Every blend lies between those of a black and
-            of a white frame, and so does its distance from a straight line.
-        kept_white: (entries,), what is left of a white frame.
+        black: (entries, 3), the blends with a black frame, in grey levels. Every other blend lies between those with a
+            black and with a white frame, and so does its distance from a straight line.
+        kept_white: (entries,), the remaining part of a white frame, in grey levels.
     """
     blends = np.concatenate([black, black + kept_white[:, np.newaxis]], axis=1).T  # (6, entries)
     rounding = 0.5 * float(np.abs(np.diff(blends)).max())  # a value is rounded to the nearest entry

@@ -1,4 +1,4 @@
-"""Compile a kernel, with a cache on disk where there can be one."""
+"""Compile a kernel, with a cache on disk if a folder is writeable."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,22 +10,22 @@ _folders: list[str] = []
 
 
 def cache_folder() -> str | None:
-    """Return the folder in which compiled kernels are kept; None where there can be none."""
+    """Return the folder of the compiled kernels; None if there is no cache on disk."""
     return _folders[0] if _folders else None
 
 
 def cache_problem() -> str | None:
-    """Return why kernels are compiled anew in each process; None where the cache on disk works."""
+    """Return the reason why each process compiles the kernels again; None if the cache on disk works."""
     return _problems[0] if _problems else None
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile a function when it is first called: serial, without the GIL, cached on disk where that works.
+    """Compile a function at its first call: serial, without the GIL, cached on disk if possible.
 
-    Numba raises at import where no folder can be written (a read-only install without a home) and at the first call
-    where the cache cannot be read or saved (a full disk, a damaged file). Both only cost compiling again, so neither
-    is an error here; `cache_problem` tells. The cache does not notice a change in a kernel that another file's kernel
-    calls: who edits one removes the ``__pycache__`` folder.
+    Numba raises at import if no folder is writeable (a read-only install without a home). It raises at the first call
+    if the cache cannot be read or saved (a full disk, a damaged file). Both only cost another compilation, so they are
+    no errors here; `cache_problem` reports them. The cache does not notice a change in a kernel that a kernel of
+    another file calls: after such a change remove the ``__pycache__`` folder.
     """
     try:
         compiled: Any = numba.njit(function, nogil=True, cache=True)
@@ -33,14 +33,14 @@ def kernel(function: Callable[..., Any]) -> Any:
         _problems.append(str(error))
         return numba.njit(function, nogil=True)
     _folders.append(compiled.stats.cache_path)
-    cache = compiled._cache  # Numba has no public place to catch what its cache raises
+    cache = compiled._cache  # Numba has no public hook for errors of its cache
     cache.load_overload = _forgiving(cache.load_overload)
     cache.save_overload = _forgiving(cache.save_overload)
     return compiled
 
 
 def _forgiving(step: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a step of the cache report what goes wrong and return None, which Numba takes for "not in the cache"."""
+    """Let a step of the cache record an error and return None, which means "not in the cache" to Numba."""
 
     def attempt(*arguments: Any) -> Any:
         try:

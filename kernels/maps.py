@@ -1,4 +1,4 @@
-"""Arithmetic on the cells of maps: the weighted sum of feature maps, and normalisation."""
+"""Weighted sum of feature maps, and normalisation of maps."""
 
 from typing import Final, Literal
 
@@ -21,21 +21,21 @@ _LAYOUT: Final = ("C", "A", "W")
 def weighted_sum(
     features: F32 | U8, weights: F32, out: F32 | None = None, *, scale: float = 1.0, zero_point: int = 0
 ) -> F32:
-    """Sum the feature maps over their channels, weighted by rows of the linear layer.
+    """Return class activation maps: the sum of the feature maps over their channels, weighted by the linear layer.
 
     Args:
-        features: (C, h, w), the maps that are pooled: float32, or uint8 of a quantized network.
+        features: (C, h, w), the maps before the pool: float32, or uint8 from a quantized network.
         weights: (k, C) float32, one row a class; or (C,), one row.
         out: (k, h, w), or (h, w), C-contiguous float32 buffer to fill; allocated when None.
-        scale: what the numbers of ``features`` mean: value = (number - zero_point) * scale.
+        scale: of the numbers in ``features``: value = (number - zero_point) * scale.
         zero_point: see ``scale``.
 
     Returns:
         (k, h, w), or (h, w), float32 class activation maps in logits, not normalised; ``out`` if it was given. The
-        sum is taken in float64, over the numbers as they are; zero point and scale come after it, once a cell.
+        float64 sum runs over the raw numbers; zero point and scale are applied once a cell.
 
     Raises:
-        ValueError: the shapes do not fit together.
+        ValueError: the shapes do not match.
 
     Source: Zhou et al. 2016, arXiv:1512.04150, equation 2.
     """
@@ -46,9 +46,9 @@ def weighted_sum(
     result = buffer(out, shape)
     classes = weights.shape[0] if weights.ndim == 2 else 1
     cells = height * width
-    kept = np.uint8 if features.dtype == np.uint8 else np.float32
+    dtype = np.uint8 if features.dtype == np.uint8 else np.float32
     _weighted_sum(
-        np.require(features, kept, _LAYOUT).reshape(channels, cells),
+        np.require(features, dtype, _LAYOUT).reshape(channels, cells),
         canonical(weights).reshape(classes, channels),
         float(scale),
         float(zero_point),
@@ -64,7 +64,7 @@ def _weighted_sum(features, weights, scale, zero_point, out):  # type: ignore[no
     for k in range(len(weights)):
         total[:] = 0.0
         weight_of_all = 0.0
-        for c in range(channels):  # channels outside: the inner loop goes along the memory and vectorises
+        for c in range(channels):  # the inner loop runs along the memory and vectorises
             weight = np.float64(weights[k, c])
             weight_of_all += weight
             for i in range(cells):
@@ -76,24 +76,24 @@ def _weighted_sum(features, weights, scale, zero_point, out):  # type: ignore[no
 def normalize(
     cams: F32, method: Method = "minmax", value_range: tuple[float, float] | None = None, out: F32 | None = None
 ) -> F32:
-    """Scale maps to [0, 1], each by itself.
+    """Scale each map to [0, 1].
 
     Args:
         cams: (..., h, w) float32, in logits.
         method: ``minmax``: the least value becomes 0, the greatest 1. ``relu_max``: negative values become 0, the
-            greatest 1. ``range``: ``value_range`` becomes 0 to 1, what lies outside is clipped.
-        value_range: (low, high) in logits, low < high; for ``range`` only.
+            greatest 1. ``range``: ``value_range`` becomes 0 to 1, and values outside are clipped.
+        value_range: (low, high) in logits, low < high; only for ``range``.
         out: C-contiguous float32 buffer of the shape of ``cams``, may be ``cams``; allocated when None.
 
     Returns:
-        float32 in [0, 1], ``out`` if it was given. A constant map is 0 (under ``range``: what the range says). Cells
-        that are NaN or infinite become 0 and count neither for the least value nor for the greatest.
+        float32 in [0, 1], ``out`` if it was given. A constant map becomes 0, except with ``range``. Cells that are NaN
+        or infinite become 0 and are ignored in the least and the greatest value.
 
     Raises:
-        ValueError: no such method, or a range that is missing, not finite or does not rise.
+        ValueError: an unknown method, or a range that is missing, not finite or does not rise.
     """
     if method not in _METHODS:
-        raise ValueError(f"no method {method!r}; known are {', '.join(_METHODS)}")
+        raise ValueError(f"unknown method {method!r}; use one of {', '.join(_METHODS)}")
     if cams.ndim < 2:
         raise ValueError(f"maps must be (..., h, w), not {cams.shape}")
     low, high = 0.0, 0.0
@@ -118,7 +118,7 @@ def _normalize(cams, method, low, high, out):  # type: ignore[no-untyped-def]
                 value = np.float64(cams[m, i])
                 if np.isfinite(value):
                     low, high = min(low, value), max(high, value)
-            if high <= low:  # a constant map, or none of its cells is a number
+            if high <= low:  # a constant map, or a map without finite cells
                 high = -np.inf
             elif method == _RELU_MAX:
                 low = 0.0
@@ -132,12 +132,12 @@ def _normalize(cams, method, low, high, out):  # type: ignore[no-untyped-def]
 
 
 def canonical(array: F32) -> F32:
-    """Return the array as the kernels are compiled for: float32, C-contiguous, aligned, writeable."""
+    """Return the array in the form that the kernels are compiled for: float32, C-contiguous, aligned, writeable."""
     return np.require(array, np.float32, _LAYOUT)
 
 
 def buffer(out: F32 | None, shape: tuple[int, ...]) -> F32:
-    """Return ``out``, checked, or a new buffer. Raises: ValueError."""
+    """Return ``out`` after a check, or a new float32 buffer. Raises: ValueError."""
     if out is None:
         return np.empty(shape, np.float32)
     if out.shape != shape or out.dtype != np.float32 or not (out.flags.carray and out.flags.c_contiguous):

@@ -1,4 +1,4 @@
-"""What Numba cannot say by itself: the bytes at an address, a pixel stored at once, where a buffer begins."""
+"""Memory access that Numba does not offer: bytes at an address, a pixel in one store, aligned buffers."""
 
 from typing import Any, Final
 
@@ -13,8 +13,8 @@ from camrt.kernels.jit import kernel
 def bytes_at(_typing: Any, address: Any) -> Any:
     """Return the uint8 pointer to an address, for ``numba.carray``.
 
-    A kernel takes addresses where frames come in every layout: one compiled version then serves them all, and the
-    compiler knows that the bytes of a row follow each other.
+    Kernels take addresses because frames have many layouts. One compiled version serves all of them, and the compiler
+    can assume that the bytes of a row are contiguous.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -25,7 +25,7 @@ def bytes_at(_typing: Any, address: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator, unused-ignore]
 def store_pixel(_typing: Any, row: Any, index: Any, pixel: Any) -> Any:
-    """Store the three uint16 of a pixel, the lower ones of a uint64, at ``row[index]``; spoils `SPILL` behind them."""
+    """Store the three lower uint16 of a uint64, a pixel, at ``row[index]``; overwrites `SPILL` elements after them."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, arguments[0])
@@ -37,14 +37,14 @@ def store_pixel(_typing: Any, row: Any, index: Any, pixel: Any) -> Any:
 
 
 SPILL: Final = 1
-"""Elements behind its pixel that `store_pixel` spoils."""
+"""Elements after its pixel that `store_pixel` overwrites."""
 
 
 @kernel
 def aligned_rows(size):  # type: ignore[no-untyped-def]
-    """Return six buffers of ``size`` uint16, at starts of cache lines and no multiple of 4 KiB apart.
+    """Return six buffers of ``size`` uint16 that start at cache lines and are not a multiple of 4 KiB apart.
 
-    Loops over several of them run a third slower where vectors straddle cache lines or a load has to wait for a store
+    Otherwise loops over several buffers take a third longer: vectors straddle cache lines, or a load waits for a store
     to an address with the same lower twelve bits.
     """
     pitch = (size + 2047) // 2048 * 2048 + 320

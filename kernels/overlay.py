@@ -1,13 +1,13 @@
-"""A map coloured and blended into a frame, in one pass over the frame and in integers.
+"""Colour a map and blend it into a frame, in one pass over the frame and in integers.
 
-Between two columns of the map the value is a straight line, so a fixed-point sum walks along it and its upper bits
-choose an entry of a table, whose colours are multiplied by the opacity already. A pixel becomes
+Between two columns of the map the value is a straight line. A fixed-point sum follows it, and the upper bits of the sum
+select an entry of a table. The colours in the table are already multiplied by the opacity. A pixel becomes
 
     ((frame * 256 * keep) // 65536 + 256 * opacity * colour + 128) // 256,    keep = 65536 * (1 - opacity)
 
-Down the rows the colour is close to a straight line as well, for as many rows as `BlendTable.straight` allows, and only
-the rows at its ends are looked up. The result is within one grey level of the exact blend where neighbouring entries of
-the colour map differ by less than 15 levels, as in all of OpenCV's.
+Down the rows the colour is close to a straight line too, for the number of rows that `BlendTable.straight` allows. Only
+the rows at the ends of the line are looked up. The result is within one grey level of the exact blend if neighbouring
+entries of the colour map differ by less than 15 levels, as in all colour maps of OpenCV.
 """
 
 from typing import Final
@@ -27,10 +27,10 @@ U8 = NDArray[np.uint8]
 _FRACTION_BITS: Final = 32
 
 _MOST_LINES: Final = 16
-"""Rows for each that is looked up, a power of two; with more the look-ups would not matter less."""
+"""Most rows for each row that is looked up, a power of two. More rows bring no further gain."""
 
 _CACHE_BYTES: Final = 40_000
-"""Of the first-level cache, for what is gone back to from row to row."""
+"""Part of the first-level cache for the buffers that each row reads again."""
 
 
 def overlay(
@@ -57,7 +57,7 @@ def overlay(
             are copied unchanged.
         map_rect: (u0, v0, u1, v1) in map cells, the part of the map that ``rect`` shows; the whole map when None.
         out: (H, W, 3) uint8, any strides; may be ``frame`` itself or overlap it; allocated when None.
-        rows: (y0, y1), write only these rows, so that several threads can share one frame.
+        rows: (y0, y1): write only these rows, so that several threads can share one frame.
 
     Returns:
         (H, W, 3) uint8, ``out`` if it was given; within one grey level of `reference.overlay_reference`.
@@ -101,7 +101,7 @@ def overlay(
 
 
 def _separate(frame: U8, out: U8) -> U8:
-    """Return ``out`` where it is the frame itself; a copy of the frame where the two overlap in any other way."""
+    """Return the source to read: ``frame``, or ``out`` if it is the same array, or a copy if the two overlap."""
     if not np.may_share_memory(frame, out):
         return frame
     same_place = frame.__array_interface__["data"] == out.__array_interface__["data"]
@@ -109,7 +109,7 @@ def _separate(frame: U8, out: U8) -> U8:
 
 
 def _paint(source: U8, target: U8, heatmap: F32, place: Rect, table: BlendTable) -> None:
-    """Blend into ``target``, which is of the shape of ``source``; rows whose bytes are scattered go by a copy."""
+    """Blend into ``target``, an array of the shape of ``source``. Rows that are not contiguous pass through a copy."""
     packed = target if target.strides[1:] == (3, 1) else np.empty(target.shape, np.uint8)
     if source.strides[1:] != (3, 1):
         source = np.ascontiguousarray(source)
@@ -131,16 +131,16 @@ def _blend(  # type: ignore[no-untyped-def]
     mixed = np.empty(heatmap.shape[1], np.float64)
     color, next_color, color_step, kept, next_kept, kept_step = aligned_rows(size + SPILL)
     y, piece_end, most = 0, 0, 1
-    known = False  # the colours of row y are in next_color
+    ready = False  # the colours of row y are in next_color
     while y < height:
         if y == piece_end:
             rows, change = _piece(heatmap, first_v + y * step_v, step_v)
             piece_end = min(height, y + rows)
             most = _most_lines(change * (len(colors) - 1), straight)
         lines = most
-        while lines > 1 and y + lines >= piece_end:  # the line's other end must be of this piece
+        while lines > 1 and y + lines >= piece_end:  # the other end of the line must be in this piece
             lines >>= 1
-        if known:
+        if ready:
             color, next_color = next_color, color
             kept, next_kept = next_kept, kept
         else:
@@ -148,8 +148,8 @@ def _blend(  # type: ignore[no-untyped-def]
             _look_up(mixed, first_u, step_u, width, colors, color)
             if by_value:
                 _look_up(mixed, first_u, step_u, width, keep, kept)
-        known = lines > 1
-        if known:
+        ready = lines > 1
+        if ready:
             mix_rows(heatmap, first_v + (y + lines) * step_v, mixed)
             _look_up(mixed, first_u, step_u, width, colors, next_color)
             _slope(color, next_color, lines, color_step)
@@ -165,9 +165,9 @@ def _blend(  # type: ignore[no-untyped-def]
 
 @kernel
 def _piece(heatmap, v, step_v):  # type: ignore[no-untyped-def]
-    """Look at the rows of pixels from height ``v`` on that lie between the same two rows of the map.
+    """Measure the piece of pixel rows from height ``v`` on that lie between the same two rows of the map.
 
-    Returns: how many they are, and the most that a value changes from one to the next.
+    Returns: the number of rows, and the largest change of a value from one row to the next.
     """
     cells = heatmap.shape[0]
     if v >= cells - 1:
@@ -182,7 +182,7 @@ def _piece(heatmap, v, step_v):  # type: ignore[no-untyped-def]
 
 @kernel
 def _most_lines(change, straight):  # type: ignore[no-untyped-def]
-    """Return how many rows a straight line may run over, a power of two, where entries change so much a row."""
+    """Return the most rows of a straight line, a power of two, if entries change by ``change`` a row."""
     lines = _MOST_LINES
     while lines > 1 and lines * change > straight:
         lines >>= 1
@@ -191,7 +191,7 @@ def _most_lines(change, straight):  # type: ignore[no-untyped-def]
 
 @kernel
 def _slope(row, end, lines, step):  # type: ignore[no-untyped-def]
-    """Fill ``step`` with what ``row`` grows by from line to line to become ``end``."""
+    """Fill ``step`` with the increment of ``row`` from line to line that ends at ``end``."""
     half = np.uint16(lines >> 1)
     bits = np.int16(0)
     while lines > 1:
@@ -205,9 +205,9 @@ def _slope(row, end, lines, step):  # type: ignore[no-untyped-def]
 def _draw(  # type: ignore[no-untyped-def]
     source_at, source_stride, target_at, target_stride, size, lines, color, color_step, kept, kept_step, keep
 ):
-    """Blend ``lines`` rows; from one to the next the colours grow by their step, and what is kept of the frame by its.
+    """Blend ``lines`` rows. From row to row the colours and the kept share of the frame grow by their steps.
 
-    Wide rows are drawn in parts, so that what is gone back to stays in the cache.
+    Wide rows are drawn in parts, so that the buffers stay in the cache.
     """
     by_value = len(keep) > 1
     constant = np.uint16(keep[0] & np.uint64(0xFFFF))
@@ -236,7 +236,7 @@ def _draw(  # type: ignore[no-untyped-def]
 
 @kernel
 def _mix(pixel, keep, color):  # type: ignore[no-untyped-def]
-    """Return (pixel * 256 * keep // 65536 + color) // 256, in 16 bits throughout, so that it vectorises to the full."""
+    """Return (pixel * 256 * keep // 65536 + color) // 256; all steps are in 16 bits, which vectorises best."""
     pixel = np.uint16(pixel)
     upper = np.uint16(pixel * np.uint16(keep >> np.uint16(8)))
     lower = np.uint16(np.uint16(pixel * np.uint16(keep & np.uint16(255))) >> np.uint16(8))
@@ -245,20 +245,20 @@ def _mix(pixel, keep, color):  # type: ignore[no-untyped-def]
 
 @kernel
 def _look_up(mixed, first_u, step_u, width, table, row):  # type: ignore[no-untyped-def]
-    """Fill a row of pixels with the table's entries for a row of map cells, which are in [0, 1]."""
+    """Fill a row of pixels with the entries of the table for a row of map cells in [0, 1]."""
     columns = len(mixed)
     scale = np.float64(len(table) - 1) * np.float64(1 << _FRACTION_BITS)
     half = np.float64(1 << (_FRACTION_BITS - 1))
     shift = np.uint64(_FRACTION_BITS)
     x = 0
-    for j in range(-1, columns):  # from cell j to cell j + 1; before the first and after the last the value stays
+    for j in range(-1, columns):  # from cell j to cell j + 1; the value is constant before the first and after the last
         stop = width
         if j < columns - 1:
             stop = min(width, max(x, np.intp(np.ceil((j + 1 - first_u) / step_u))))
         value, following = mixed[max(j, 0)], mixed[min(j + 1, columns - 1)]
         slope = following - value
         walk = np.uint64(np.int64((value + slope * (first_u + x * step_u - j)) * scale + half))
-        step = np.uint64(np.int64(slope * step_u * scale))  # wraps where the slope falls, and so does the sum
+        step = np.uint64(np.int64(slope * step_u * scale))  # a falling slope wraps around, and so does the sum
         for i in range(x, stop):  # unsigned: no check for negative
             store_pixel(row, 3 * i, table[walk >> shift])
             walk += step

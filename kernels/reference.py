@@ -1,7 +1,4 @@
-"""What each kernel must compute: slow, obvious NumPy twins, in float64. The tests hold the kernels to them.
-
-Nothing here is used at run time.
-"""
+"""NumPy twins of the kernels: slow, obvious, in float64. Only the tests use them."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -69,7 +66,7 @@ def overlay_reference(
     rect: tuple[int, int, int, int] | None = None,
     map_rect: tuple[float, float, float, float] | None = None,
 ) -> U8:
-    """Twin of `overlay`; ``colors`` and ``alpha`` are what `blend_table` was given."""
+    """Twin of `overlay`; ``colors`` and ``alpha`` are the arguments of `blend_table`."""
     x0, y0, x1, y1 = rect or (0, 0, frame.shape[1], frame.shape[0])
     out = frame.copy()
     if x1 <= x0 or y1 <= y0:

@@ -1,4 +1,4 @@
-"""Where the pixels of a frame lie on a map, and the map's values there, bilinearly."""
+"""Bilinear resize of a map, or of a part of it, to the pixels of a frame."""
 
 import numpy as np
 
@@ -60,7 +60,7 @@ def mix_rows(heatmap, v, mixed):  # type: ignore[no-untyped-def]
 
 
 def sampling(heatmap: F32, width: int, height: int, map_rect: Rect | None) -> Rect:
-    """Return (first_u, step_u, first_v, step_v): the centre of pixel x lies at cell first_u + x * step_u."""
+    """Return (first_u, step_u, first_v, step_v): the centre of pixel x is at cell first_u + x * step_u."""
     u0, v0, u1, v1 = (0.0, 0.0, heatmap.shape[1], heatmap.shape[0]) if map_rect is None else map_rect
     if not (u0 < u1 and v0 < v1):
         raise ValueError(f"map_rect {map_rect} must be (u0, v0, u1, v1) with u0 < u1 and v0 < v1")
@@ -69,6 +69,6 @@ def sampling(heatmap: F32, width: int, height: int, map_rect: Rect | None) -> Re
 
 
 def check_map(heatmap: F32) -> None:
-    """Raise ValueError where a map has another shape than (h, w), or no cells."""
+    """Raise ValueError if a map has no cells or a shape other than (h, w)."""
     if heatmap.ndim != 2 or not heatmap.size:
         raise ValueError(f"a map must be (h, w) and have cells, not {heatmap.shape}")

@@ -23,11 +23,12 @@ DOCUMENTS = (
     "docs/providers.md",
     "docs/cameras.md",
     "docs/running.md",
+    "docs/python.md",
     "docs/edge.md",
     "docs/performance.md",
 )
-WITH_RIVALS = ("docs/quantize.md", "docs/performance.md")
-"""Their commands need the extra ``bench``, which this environment has and a newcomer's has not."""
+WITH_BASELINES = ("docs/quantize.md", "docs/performance.md")
+"""Their commands need the extra ``bench``, which the test environment has and a fresh one has not."""
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://)([^)#]+)")
 TIMEOUT_S = 900
@@ -110,7 +111,7 @@ def test_everything_that_is_told_to_be_typed_works(newcomer, fresh_environment, 
     monkeypatch.delenv("DISPLAY", raising=False)
     here = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for document in DOCUMENTS:
-        settings = os.environ | (here if document in WITH_RIVALS else fresh_environment)
+        settings = os.environ | (here if document in WITH_BASELINES else fresh_environment)
         for language, text in blocks(document):
             assert language in ("sh", "python", "text"), f"{document}: who tests a block of {language}?"
             if language == "text":  # what does not end by itself, or needs what does not; its tests are its own
@@ -136,7 +137,7 @@ def test_the_command_that_tests_is_the_one_that_ci_calls():
     assert TEST_COMMAND in (REPOSITORY / ".ci" / "run").read_text().splitlines()
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, "docs/architecture.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("document", [*DOCUMENTS, "docs/architecture.md", "CHANGELOG.md", "CONTRIBUTING.md"])
 def test_links_lead_somewhere(document):
     path = REPOSITORY / document
     missing = [link for link in LINK.findall(path.read_text(encoding="utf-8")) if not (path.parent / link).exists()]

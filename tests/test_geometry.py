@@ -1,4 +1,4 @@
-"""The network's input and the map lie on the frame where the arithmetic of the resize puts them."""
+"""The network's input and the map lie on the frame as the arithmetic of the resize says."""
 
 import cv2
 import numpy as np
@@ -14,16 +14,16 @@ sides = st.integers(1, 300)
 
 
 @given(sides, sides)
-def test_stretch_sees_the_whole_frame(width, height):
+def test_stretch_uses_the_whole_frame(width, height):
     placement = place(InputGeometry(width=64, height=48), width, height)
-    assert placement.seen == (0, 0, width, height)
-    assert placement.part == (0.0, 0.0, 1.0, 1.0)
+    assert placement.frame_rect == (0, 0, width, height)
+    assert placement.input_rect == (0.0, 0.0, 1.0, 1.0)
 
 
 @given(sides, sides, st.sampled_from([None, 64, 73, 100]))
-def test_crop_takes_the_centre_at_the_inputs_aspect(width, height, shorter_side):
+def test_crop_uses_the_centre_at_the_aspect_of_the_input(width, height, shorter_side):
     geometry = InputGeometry(width=64, height=64, resize="crop", shorter_side=shorter_side)
-    x0, y0, x1, y1 = place(geometry, width, height).seen
+    x0, y0, x1, y1 = place(geometry, width, height).frame_rect
     side = min(width, height) * 64 / (shorter_side or 64)
     assert 0 <= x0 < x1 <= width
     assert 0 <= y0 < y1 <= height
@@ -34,11 +34,11 @@ def test_crop_takes_the_centre_at_the_inputs_aspect(width, height, shorter_side)
 
 
 @given(sides, sides)
-def test_letterbox_shows_the_whole_frame_in_a_centred_part_of_the_input(width, height):
+def test_letterbox_puts_the_whole_frame_in_the_centre_of_the_input(width, height):
     geometry = InputGeometry(width=64, height=48, resize="letterbox")
     placement = place(geometry, width, height)
-    u0, v0, u1, v1 = placement.part
-    assert placement.seen == (0, 0, width, height)
+    u0, v0, u1, v1 = placement.input_rect
+    assert placement.frame_rect == (0, 0, width, height)
     scale = min(64 / width, 48 / height)
     assert abs((u1 - u0) * 64 - max(1, width * scale)) <= 0.5
     assert abs((v1 - v0) * 48 - max(1, height * scale)) <= 0.5
@@ -46,7 +46,7 @@ def test_letterbox_shows_the_whole_frame_in_a_centred_part_of_the_input(width, h
     assert abs(v0 + v1 - 1) <= 1 / 48 + 1e-9
 
 
-def test_fit_stretches_like_opencv_and_leaves_the_frame_alone():
+def test_fit_stretches_like_opencv_and_keeps_the_frame_unchanged():
     frame = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
     before = frame.copy()
     out = np.empty((48, 64, 3), np.uint8)
@@ -55,7 +55,7 @@ def test_fit_stretches_like_opencv_and_leaves_the_frame_alone():
     np.testing.assert_array_equal(frame, before)
 
 
-def test_fit_crops_the_part_that_the_placement_names():
+def test_fit_crops_the_rect_of_the_placement():
     frame = np.random.default_rng(0).integers(0, 256, (90, 160, 3), np.uint8)
     geometry = InputGeometry(width=64, height=64, resize="crop", interpolation="area")
     out = np.empty((64, 64, 3), np.uint8)
@@ -63,12 +63,12 @@ def test_fit_crops_the_part_that_the_placement_names():
     np.testing.assert_array_equal(out, cv2.resize(frame[:, 35:125], (64, 64), interpolation=cv2.INTER_AREA))
 
 
-def test_fit_pads_a_letterbox_with_black_and_puts_the_frame_in_the_part_that_the_placement_names():
+def test_fit_pads_a_letterbox_with_black_around_the_rect_of_the_placement():
     frame = np.full((50, 100, 3), 200, np.uint8)
     geometry = InputGeometry(width=64, height=64, resize="letterbox")
     out = np.full((64, 64, 3), 99, np.uint8)
     fit(frame, geometry, out)
-    _, v0, _, v1 = place(geometry, 100, 50).part
+    _, v0, _, v1 = place(geometry, 100, 50).input_rect
     top, bottom = round(v0 * 64), round(v1 * 64)
     assert (out[top:bottom] == 200).all()
     assert not out[:top].any()
@@ -76,7 +76,7 @@ def test_fit_pads_a_letterbox_with_black_and_puts_the_frame_in_the_part_that_the
 
 
 @given(sides, sides, st.sampled_from(["stretch", "crop", "letterbox"]))
-def test_any_frame_from_one_pixel_up_fits(width, height, resize):
+def test_fit_accepts_frames_from_one_pixel_up(width, height, resize):
     out = np.empty((16, 24, 3), np.uint8)
     fit(np.full((height, width, 3), 7, np.uint8), InputGeometry(width=24, height=16, resize=resize), out)
     assert (out == 7).any()
@@ -92,6 +92,6 @@ def test_any_frame_from_one_pixel_up_fits(width, height, resize):
         ({"width": 8, "height": 8, "resize": "crop", "shorter_side": 7}, "at least the input's 8x8"),
     ],
 )
-def test_a_geometry_that_makes_no_sense_is_refused(wrong, message):
+def test_an_invalid_geometry_is_refused(wrong, message):
     with pytest.raises(ModelFileError, match=message):
         InputGeometry(**wrong)

@@ -1,4 +1,4 @@
-"""A signal in the middle of a native import waits until it is done."""
+"""A signal during the import of an extension module takes effect after the import."""
 
 import signal
 import sys
@@ -29,7 +29,7 @@ def module(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
-def test_ctrl_c_comes_when_the_module_is_loaded(module):
+def test_ctrl_c_takes_effect_after_the_import(module):
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         load_undisturbed(module("interrupted", SIGNALLED.format(name="SIGINT")))
@@ -37,25 +37,25 @@ def test_ctrl_c_comes_when_the_module_is_loaded(module):
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_signal_with_a_handler_of_its_own_reaches_it(module, monkeypatch):
-    seen = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: seen.append((number, "terminated" in sys.modules)))
+def test_a_signal_reaches_its_own_handler_after_the_import(module, monkeypatch):
+    calls = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: calls.append((number, "terminated" in sys.modules)))
     try:
         assert load_undisturbed(module("terminated", SIGNALLED.format(name="SIGTERM"))).loaded
-        assert seen == [(signal.SIGTERM, True)]
+        assert calls == [(signal.SIGTERM, True)]
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def test_another_thread_loads_as_well(module):
-    name = module("quiet", "import threading\nwhere = threading.current_thread().name")
-    found = []
-    thread = threading.Thread(target=lambda: found.append(load_undisturbed(name).where), name="worker")
+def test_another_thread_can_import(module):
+    name = module("quiet", "import threading\nthread = threading.current_thread().name")
+    threads = []
+    thread = threading.Thread(target=lambda: threads.append(load_undisturbed(name).thread), name="worker")
     thread.start()
     thread.join()
-    assert found == ["worker"]
+    assert threads == ["worker"]
 
 
-def test_what_is_missing_is_an_import_error():
+def test_a_missing_module_raises_import_error():
     with pytest.raises(ImportError, match="no_such_module"):
         load_undisturbed("no_such_module")

@@ -1,4 +1,4 @@
-"""What is written into a model file's metadata is what is read from it."""
+"""Metadata of a model file is read as it was written."""
 
 import pytest
 from hypothesis import given
@@ -19,7 +19,7 @@ infos = st.builds(
     labels=st.none() | st.lists(st.text(), min_size=1, max_size=5).map(tuple),
     geometry=st.none() | geometries,
     activation=st.sampled_from([None, "softmax", "sigmoid", "none"]),
-    head=st.sampled_from([None, "linear", "class_maps"]),
+    head=st.sampled_from([None, "linear", "pooled_class_maps"]),
     map_margin=st.integers(0, 3),
     preprocessing=st.dictionaries(st.text(), st.floats(allow_nan=False)),
     source=st.dictionaries(st.text(), st.text()),
@@ -34,14 +34,14 @@ def test_metadata_survives_the_round_trip(info):
     assert ModelInfo.from_metadata(entries) == info
 
 
-def test_the_grid_of_uint8_maps_is_what_the_file_states():
-    assert ModelInfo().map_grid is None
+def test_quantization_params_are_read_from_the_metadata():
+    assert ModelInfo().quantization_params is None
     info = ModelInfo(quantization={"kind": "int8", "features": {"scale": 0.5, "zero_point": 3}})
-    assert ModelInfo.from_metadata(info.to_metadata()).map_grid == (0.5, 3)
+    assert ModelInfo.from_metadata(info.to_metadata()).quantization_params == (0.5, 3)
 
 
 @pytest.mark.parametrize(
-    "stated",
+    "entry",
     [
         {"scale": 0.0, "zero_point": 0},
         {"scale": -1.0, "zero_point": 0},
@@ -53,12 +53,12 @@ def test_the_grid_of_uint8_maps_is_what_the_file_states():
         7,
     ],
 )
-def test_a_grid_that_makes_no_sense_is_refused(stated):
-    with pytest.raises(ModelFileError, match="make the file anew"):
-        _ = ModelInfo(quantization={"features": stated}).map_grid
+def test_invalid_quantization_params_are_refused(entry):
+    with pytest.raises(ModelFileError, match="Create the file again"):
+        _ = ModelInfo(quantization={"features": entry}).quantization_params
 
 
-def test_entries_of_others_are_ignored():
+def test_foreign_entries_are_ignored():
     assert ModelInfo.from_metadata({"author": "someone", "labels": "not json"}) == ModelInfo()
 
 
@@ -66,14 +66,14 @@ def test_entries_of_others_are_ignored():
     ("entries", "message"),
     [
         ({"camrt.labels": "{"}, "camrt.labels is not JSON"),
-        ({"camrt.format": "2"}, "format 2"),
-        ({"camrt.head": '"quadratic"'}, "linear, class_maps"),
+        ({"camrt.format": "2"}, "has format 2; this camrt reads format 1"),
+        ({"camrt.head": '"quadratic"'}, "linear, pooled_class_maps"),
         ({"camrt.activation": '"relu"'}, "softmax, sigmoid, none"),
         ({"camrt.input": '{"width": 3}'}, "cannot be read"),
         ({"camrt.input": '{"width": 0, "height": 4}'}, "is empty"),
         ({"camrt.labels": "5"}, "cannot be read"),
     ],
 )
-def test_metadata_that_makes_no_sense_is_refused(entries, message):
+def test_invalid_metadata_is_refused(entries, message):
     with pytest.raises(ModelFileError, match=message):
         ModelInfo.from_metadata(entries)

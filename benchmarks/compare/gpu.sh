@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# CPU beside CUDA (and TensorRT where it is installed), within ten minutes: live frame rates, batches of 1 to 32, I/O
-# binding on and off, 1 to 16 cameras. Without an NVIDIA driver it is the CPU alone.
+# Compare the CPU with CUDA (and TensorRT, if it is installed) within ten minutes: live frame rates, batches of 1 to 32,
+# I/O binding on and off, 1 to 16 cameras. Without an NVIDIA driver only the CPU is measured.
 #
-#   benchmarks/compare/gpu.sh [MODEL]       without a model file: MobileNetV2 and random weights, which are as fast as trained ones
+#   benchmarks/compare/gpu.sh [MODEL]       default: MobileNetV2 with random weights, as fast as with trained ones
 #
-# PYTHON=... names an environment that has camrt; otherwise one is made. Results: tables here, numbers in gpu.json.
+# PYTHON=... names the Python of an environment with camrt; by default a new one is created. Tables are printed, numbers
+# are written to gpu.json.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
 wheel=cpu providers=(cpu)
 if command -v nvidia-smi >/dev/null; then

@@ -1,4 +1,4 @@
-"""Several cameras on one model: what all get together, and whether each gets its share."""
+"""Measure several cameras on one model: the total frame rate, and whether all cameras get an equal share."""
 
 import statistics
 import threading
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from camrt.benchmarks.bench import FramesFromMemory, pipeline, random_images
-from camrt.benchmarks.interleave import median_ratio
 from camrt.images import Image
+from camrt.interleave import median_ratio
 from camrt.runtime.frames import StreamItem
 from camrt.runtime.inference.model import Model
 
@@ -19,41 +19,42 @@ _TURN_S = 3.0
 def measure(
     model: Model, width: int, height: int, cameras: Sequence[int], rounds: int, *, turn_s: float = _TURN_S
 ) -> list[dict[str, Any]]:
-    """Run so many pipelines at once on one model, each with frames from memory, in turns.
+    """Run one pipeline per camera on one model, with frames from memory; the numbers of cameras take turns.
 
     Args:
-        model: shared by all.
-        width: of the frames, pixels.
-        height: of the frames, pixels.
-        cameras: how many at once; the first is what the others are compared with.
-        rounds: turns of each.
-        turn_s: seconds of a turn.
+        model: shared by all pipelines.
+        width: width of the frames in pixels.
+        height: height of the frames in pixels.
+        cameras: the numbers of cameras to measure; the first one is the reference of ``throughput``.
+        rounds: turns of each number of cameras.
+        turn_s: seconds per turn.
 
-    Returns, for each of ``cameras``: ``cameras``; ``fps``, of all together, the median over the rounds; ``throughput``,
-    the median of its ratio to the first's; ``spread``: over all rounds, (most - least) / mean of a camera's frames.
+    Returns: one row per entry of ``cameras``, with ``cameras``; ``fps``, frames per second of all cameras, the median
+    over the rounds; ``throughput``, the median ratio of this rate to that of the first entry; ``spread``, the
+    difference between the fastest and the slowest camera divided by the mean, over all rounds.
     """
     images = random_images(width, height)
-    taken: dict[int, list[list[float]]] = {count: [] for count in cameras}
+    rates: dict[int, list[list[float]]] = {count: [] for count in cameras}
     for _ in range(rounds):
         for count in cameras:
-            taken[count].append(_turn(model, images, count, turn_s))
-    totals = {count: [sum(rates) for rates in turns] for count, turns in taken.items()}
+            rates[count].append(_run_turn(model, images, count, turn_s))
+    totals = {count: [sum(turn) for turn in turns] for count, turns in rates.items()}
     rows = []
-    for count, turns in taken.items():
-        each = [statistics.mean(rates) for rates in zip(*turns, strict=True)]
+    for count, turns in rates.items():
+        means = [statistics.mean(camera) for camera in zip(*turns, strict=True)]
         rows.append(
             {
                 "cameras": count,
                 "fps": statistics.median(totals[count]),
                 "throughput": median_ratio(totals[count], to=totals[cameras[0]]),
-                "spread": (max(each) - min(each)) / statistics.mean(each),
+                "spread": (max(means) - min(means)) / statistics.mean(means),
             }
         )
     return rows
 
 
-def _turn(model: Model, images: Sequence[Image], cameras: int, turn_s: float) -> list[float]:
-    """Return the frames per second of each camera."""
+def _run_turn(model: Model, images: Sequence[Image], cameras: int, turn_s: float) -> list[float]:
+    """Return the frames per second of each camera in one turn."""
     counts = [0] * cameras
     pipelines = [pipeline(model, FramesFromMemory(images, None)) for _ in range(cameras)]
 
@@ -70,8 +71,8 @@ def _turn(model: Model, images: Sequence[Image], cameras: int, turn_s: float) ->
     before, start = list(counts), time.perf_counter()
     time.sleep(turn_s)
     after, seconds = list(counts), time.perf_counter() - start
-    for one in pipelines:
-        one.stop()
+    for each in pipelines:
+        each.stop()
     for thread in threads:
         thread.join()
-    return [(late - early) / seconds for early, late in zip(before, after, strict=True)]
+    return [(last - first) / seconds for first, last in zip(before, after, strict=True)]

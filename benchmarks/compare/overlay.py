@@ -1,4 +1,4 @@
-"""The overlay kernel beside what one would use instead: OpenCV's chain of resize, applyColorMap and addWeighted.
+"""Compare the overlay kernel with OpenCV's chain of resize, applyColorMap and addWeighted.
 
 python -m camrt.benchmarks.compare.overlay [--rounds N] [--threads N] [--json]
 """
@@ -14,32 +14,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camrt import kernels
-from camrt.benchmarks.interleave import compare, interleave
 from camrt.benchmarks.machine import describe_machine, format_machine
 from camrt.benchmarks.report import tables
 from camrt.cores import usable_cores
 from camrt.geometry import place
 from camrt.images import Image
+from camrt.interleave import compare, interleave
 from camrt.model_file import InputGeometry
 from camrt.runtime.maps.overlay import OverlayStyle, paint
 from camrt.runtime.maps.row_pool import RowPool
 
 SIZES = ((640, 480), (1280, 720), (1920, 1080), (3840, 2160))
 MAPS = ("scene 7", "scene 14", "scene 32", "noise 7", "noise 32")
-"""Kind and side of the maps; the first is laid over every size, the others over the first and third."""
-WAYS = {
-    "camrt": (OverlayStyle(), InputGeometry(width=224, height=224)),
-    "by value": (OverlayStyle(alpha_by_value=True), InputGeometry(width=224, height=224)),
-    "cropped": (OverlayStyle(), InputGeometry(width=224, height=224, resize="crop")),
-    "letterboxed": (OverlayStyle(), InputGeometry(width=224, height=224, resize="letterbox")),
+"""Kind and side of the maps; the first is measured with every size, the others with the first and third size."""
+STYLE = OverlayStyle(alpha=0.5, alpha_by_value=False)
+"""One opacity for all pixels, which is what OpenCV's chain can draw."""
+VARIANTS = {
+    "camrt": (STYLE, InputGeometry(width=224, height=224)),
+    "by value": (OverlayStyle(alpha=0.5, alpha_by_value=True), InputGeometry(width=224, height=224)),
+    "cropped": (STYLE, InputGeometry(width=224, height=224, resize="crop")),
+    "letterboxed": (STYLE, InputGeometry(width=224, height=224, resize="letterbox")),
 }
-"""camrt's ways to draw: all over the frame, opacity by value, and where the network saw a part or had bars around."""
+"""camrt's variants: the whole frame, opacity by value, a map of a part of the frame, and a map with bars around it."""
 
 
-def heatmap_of(name: str) -> NDArray[np.float32]:
+def synthetic_heatmap(name: str) -> NDArray[np.float32]:
     """Return the map of a name in `MAPS`: float32 (side, side), in [0, 1].
 
-    ``scene``: two bumps, about as steep as the maps of trained networks on photos. ``noise``: steeper than those.
+    ``scene`` has two peaks, about as steep as the maps of trained networks on photos. ``noise`` is steeper.
     """
     kind, side = name.split()
     if kind == "noise":
@@ -52,14 +54,17 @@ def heatmap_of(name: str) -> NDArray[np.float32]:
 
 
 def usual_chain(frame: Image, heatmap: NDArray[np.float32]) -> Image:
-    """Draw as most scripts do: resize the heatmap as float, colour it, add it."""
+    """Draw as most scripts do: resize the map as float32, colour it, and blend it over the frame."""
     heat = cv2.resize(heatmap, (frame.shape[1], frame.shape[0]))
     colored = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_TURBO)
     return np.asarray(cv2.addWeighted(frame, 0.5, colored, 0.5, 0.0), np.uint8)
 
 
 class ThriftyChain:
-    """The same at its best: 8 bits from the start, and buffers that are kept. Coarser: 256 levels before the resize."""
+    """The same chain as fast as OpenCV allows: 8 bits from the start, and reused buffers.
+
+    It is less accurate, because the map has 256 levels before it is resized.
+    """
 
     def __init__(self, frame: Image) -> None:
         self._heat = np.empty(frame.shape[:2], np.uint8)
@@ -67,11 +72,11 @@ class ThriftyChain:
         self._out = np.empty_like(frame)
 
     def fits(self, frame: Image) -> bool:
-        """Return whether frames of this size are drawn."""
+        """Return whether the buffers have the size of this frame."""
         return self._out.shape == frame.shape
 
     def __call__(self, frame: Image, heatmap: NDArray[np.float32]) -> Image:
-        """Draw into the kept buffer."""
+        """Draw into the reused buffer: uint8 (H, W, 3), valid until the next call."""
         levels = (255 * heatmap).astype(np.uint8)
         cv2.resize(levels, (frame.shape[1], frame.shape[0]), dst=self._heat)
         cv2.applyColorMap(self._heat, cv2.COLORMAP_TURBO, dst=self._colored)
@@ -82,11 +87,11 @@ class ThriftyChain:
 def measure(width: int, height: int, name: str, threads: int, rounds: int) -> dict[str, Any]:
     """Measure one frame size with one map.
 
-    Returns: ``frame``, ``map`` (its name) and ``threads``; ``ms``: medians of each alternative; ``speedup``: medians of
-    the time of each alternative to that of camrt's plain overlay.
+    Returns: ``frame``, ``map`` (its name) and ``threads``; ``ms``, the median time of each alternative; ``speedup``,
+    the median ratio of the time of each alternative to the time of camrt's plain overlay.
     """
     frame = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    heatmap = heatmap_of(name)
+    heatmap = synthetic_heatmap(name)
     out = np.empty_like(frame)
     pool = RowPool(threads)
     thrifty = ThriftyChain(frame)
@@ -94,7 +99,9 @@ def measure(width: int, height: int, name: str, threads: int, rounds: int) -> di
     def draw(style: OverlayStyle, geometry: InputGeometry) -> None:
         paint(frame, heatmap, place(geometry, width, height), style, out=out, pool=pool)
 
-    alternatives: dict[str, Callable[[], object]] = {way: partial(draw, *how) for way, how in WAYS.items()}
+    alternatives: dict[str, Callable[[], object]] = {
+        name: partial(draw, *variant) for name, variant in VARIANTS.items()
+    }
     alternatives |= {
         "usual": lambda: usual_chain(frame, heatmap),
         "thrifty": lambda: thrifty(frame, heatmap),
@@ -112,17 +119,17 @@ def measure(width: int, height: int, name: str, threads: int, rounds: int) -> di
 
 
 def measure_all(threads: int, rounds: int) -> list[dict[str, Any]]:
-    """Measure every size and map, on one thread and on ``threads``."""
+    """Measure every size and map on one thread and on ``threads``; returns one row of `measure` per case."""
     cases = [(size, MAPS[0]) for size in SIZES] + [(size, name) for name in MAPS[1:] for size in SIZES[:3:2]]
     return [measure(*size, name, count, rounds) for count in sorted({1, threads}) for size, name in cases]
 
 
 def main() -> None:
     """Measure and print a table or JSON."""
-    parser = argparse.ArgumentParser(description="the overlay kernel beside OpenCV's chain")
-    parser.add_argument("--rounds", type=int, default=60, help="calls of each alternative (default 60)")
-    parser.add_argument("--threads", type=int, default=usable_cores(), help="the most threads (default: every core)")
-    parser.add_argument("--json", action="store_true")
+    parser = argparse.ArgumentParser(description="compare the overlay kernel with OpenCV's chain")
+    parser.add_argument("--rounds", type=int, default=60, metavar="N", help="calls per case (default 60)")
+    parser.add_argument("--threads", type=int, default=usable_cores(), metavar="N", help="default: one per core")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
     kernels.warm_up()
     machine = describe_machine()
@@ -131,7 +138,7 @@ def main() -> None:
         print(json.dumps({"machine": machine, "rounds": args.rounds, "overlay": results}, indent=2))
         return
     print(format_machine(machine))
-    print(f"medians of {args.rounds} interleaved calls; x: theirs / camrt's")
+    print(f"medians of {args.rounds} interleaved calls; 2x means twice the time of camrt")
     print(tables.overlay(results))
 
 

@@ -1,7 +1,7 @@
-"""torchvision's networks, and the two libraries that one would draw class activation maps with in torch.
+"""torchvision's networks, and the torch libraries for class activation maps: pytorch-grad-cam and torchcam.
 
-Needs the extra ``bench``. torchvision's import wants C++ operators that only its detectors use; where its build does
-not fit torch's, declaring them is enough.
+Needs the extra ``bench``. The import of torchvision needs C++ operators that only its detectors use. If its build does
+not fit the installed torch, it is enough to declare them.
 """
 
 import sys
@@ -14,13 +14,14 @@ try:
 except RuntimeError:
     for _name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
         del sys.modules[_name]
-    _operators = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call] # kept, or they go
+    # The declarations last as long as this object.
+    _operators = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for _name in ("nms", "qnms"):
         _signature = f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
         _operators.define(_signature)  # type: ignore[no-untyped-call]
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of their own making
+    warnings.simplefilter("ignore")  # their own deprecated calls
     from pytorch_grad_cam import GradCAM
     from pytorch_grad_cam.utils.image import show_cam_on_image
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
@@ -28,23 +29,32 @@ with warnings.catch_warnings():
     from torchcam.utils import overlay_mask
     from torchvision import models
 
-__all__ = ["CAM", "ClassifierOutputTarget", "GradCAM", "models", "overlay_mask", "settled", "show_cam_on_image"]
+__all__ = [
+    "CAM",
+    "ClassifierOutputTarget",
+    "GradCAM",
+    "models",
+    "overlay_mask",
+    "set_batch_statistics",
+    "show_cam_on_image",
+]
 
 
-def settled(network: torch.nn.Module, pictures: torch.Tensor) -> torch.nn.Module:
-    """Give a network with random weights the batch statistics of pictures, as training would.
+def set_batch_statistics(network: torch.nn.Module, images: torch.Tensor) -> torch.nn.Module:
+    """Set the statistics of batch normalization to those of a batch of images.
 
-    Without, numbers vanish or explode on the way through it, and torch itself loses four of its seven digits.
+    In a network with random weights and default statistics, activations vanish or explode, and torch itself loses four
+    of its seven digits.
 
     Args:
         network: changed in place.
-        pictures: (N, 3, H, W), several and not alike.
+        images: float32 (N, 3, H, W), several different ones.
 
     Returns: the network, in evaluation mode.
     """
-    for part in network.modules():
-        if isinstance(part, torch.nn.BatchNorm2d):
-            part.momentum = None  # the statistics are those of the one batch
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # cumulative average: here the statistics of the one batch
     with torch.no_grad():
-        network.train()(pictures)
+        network.train()(images)
     return network.eval()

@@ -1,1 +1,1 @@
-"""Long runs and many viewers: soak, load, latency."""
+"""Long runs, many viewers, and the latency of ``camrt live``, with the processes and clients that they need."""

@@ -1,11 +1,10 @@
-"""How long a frame takes from the camera to the eye: glass to glass, but for the two glasses.
+"""Measure the latency from a camera's frame to its image in a browser.
 
     python -m camrt.benchmarks.endurance.browser_latency [--seconds S] [--json]
 
-A camera is made up whose frames carry their number as a bar code of black and white blocks. They go the whole way:
-model, overlay, JPEG, HTTP, a real Chromium without a window, which reads the number back from the picture on its page
-each time that it draws. What is measured is the time from a frame's making to that; what a sensor and a screen take is
-not in it.
+A synthetic camera draws the number of each frame into it, as a bar code of black and white blocks. The frames pass the
+model, the overlay, JPEG and HTTP. A real Chromium without a window reads the number back from its page each time it
+draws. The latency is the time from the creation of a frame to that moment. It does not include a sensor or a screen.
 """
 
 import argparse
@@ -24,80 +23,78 @@ from camrt.images import Image
 from camrt.runtime.assets import DEMO_MODEL
 from camrt.runtime.frames import Frame
 from camrt.runtime.render.display_settings import DisplaySettings
-from camrt.runtime.sources import synthetic
 from camrt.runtime.stream.live import LiveSession
+from camrt.synthetic_scene import FPS, Scene
 
 _WARM_UP_S: Final = 3.0
 _BITS: Final = 16
-_BLOCK: Final = 32  # pixels: JPEG blurs what is much smaller
-# The overlay colours the blocks too; with so little of it black stays darker than white.
+_BLOCK: Final = 32  # pixels; JPEG blurs much smaller blocks
+# The overlay also covers the blocks. With a low opacity black stays darker than white.
 _SETTINGS: Final = DisplaySettings(alpha=0.3)
 
 _READ = """
 async ([bits, block, ms]) => {
-  const picture = document.getElementById("picture");
+  const image = document.getElementById("picture");
   const canvas = new OffscreenCanvas(bits * block, block);
-  const pen = canvas.getContext("2d", { willReadFrequently: true });
-  const seen = [];
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const readings = [];
   let last = -1;
   const end = performance.now() + ms;
   while (performance.now() < end) {
     await new Promise(requestAnimationFrame);
-    if (!picture.naturalWidth) continue;
-    pen.drawImage(picture, 0, 0);
-    const pixels = pen.getImageData(0, 0, bits * block, block).data;
+    if (!image.naturalWidth) continue;
+    context.drawImage(image, 0, 0);
+    const pixels = context.getImageData(0, 0, bits * block, block).data;
     let number = 0;
     for (let bit = 0; bit < bits; bit++) {
       const at = 4 * ((block / 2) * bits * block + bit * block + block / 2);
       number = 2 * number + (pixels[at] + pixels[at + 1] + pixels[at + 2] > 383);
     }
-    if (number !== last) seen.push([number, Date.now()]);
+    if (number !== last) readings.push([number, Date.now()]);
     last = number;
   }
-  return seen;
+  return readings;
 }
 """
 
 
 class NumberedCamera:
-    """The synthetic camera with each frame's number on it, most significant bit first, from the upper left."""
+    """The synthetic camera with the number of each frame in its upper left corner, most significant bit first."""
 
-    def __init__(self, views: int = 90) -> None:
-        self._scene = synthetic.SyntheticSource(synthetic.Scene(seed=0))
-        self._ahead = [
-            synthetic.Scene(seed=0).view(index).image for index in range(views)
-        ]  # drawing would add to the delay
+    def __init__(self, distinct_frames: int = 90) -> None:
+        # Drawn in advance: drawing would add to the latency.
+        self._images = [Scene(seed=0).view(index).image for index in range(distinct_frames)]
         self.name = "numbered"
         self.live = True
-        self.fps: float | None = synthetic.FPS
+        self.fps: float | None = FPS
         self.frame_count: int | None = None
         self.problems: list[str] = []
-        self.made_ms: dict[int, float] = {}
-        """When each frame was made, milliseconds since the epoch, by its number modulo 65536."""
+        self.created_ms: dict[int, float] = {}
+        """Creation time of each frame, in milliseconds since the epoch, by its number modulo 65536."""
         self._number = 0
         self._closed = threading.Event()
         self._first_s: float | None = None
 
     def read(self) -> Frame | None:
-        """Return the next frame at its time."""
+        """Wait until the next frame is due, and return it; None after `close`."""
         now = time.perf_counter()
         self._first_s = now if self._first_s is None else self._first_s
-        self._number = max(self._number + 1, int((now - self._first_s) * synthetic.FPS))
-        if self._closed.wait(max(0.0, self._first_s + self._number / synthetic.FPS - now)):
+        self._number = max(self._number + 1, int((now - self._first_s) * FPS))
+        if self._closed.wait(max(0.0, self._first_s + self._number / FPS - now)):
             return None
-        image = self._ahead[self._number % len(self._ahead)].copy()
+        image = self._images[self._number % len(self._images)].copy()
         number = self._number % 2**_BITS
-        stamp(image, number)
-        self.made_ms[number] = 1e3 * time.time()
+        draw_number(image, number)
+        self.created_ms[number] = 1e3 * time.time()
         return Frame(image, self._number, time.time(), self.name)
 
     def close(self) -> None:
-        """End a read that waits."""
+        """End a waiting read."""
         self._closed.set()
 
 
-def stamp(image: Image, number: int) -> None:
-    """Draw a number of 16 bits into the upper left of ``image``, 512x32 pixels of it."""
+def draw_number(image: Image, number: int) -> None:
+    """Draw a number of 16 bits into the upper left 512x32 pixels of ``image``, uint8 (H, W, 3), in place."""
     bits = np.array([number >> bit & 1 for bit in reversed(range(_BITS))], np.uint8)
     image[:_BLOCK, : _BITS * _BLOCK] = (255 * bits).repeat(_BLOCK)[np.newaxis, :, np.newaxis]
 
@@ -106,14 +103,14 @@ def measure(seconds: float) -> dict[str, Any]:
     """Run camera, model, server and browser.
 
     Args:
-        seconds: how long pictures are read, after a warm-up.
+        seconds: duration of the measurement after a warm-up.
 
-    Returns: ``frames`` that were read in the browser; ``fps``; ``median_ms`` and ``p95_ms`` from a frame's making to
-    its being read; ``misread``, pictures whose number was never made.
+    Returns: ``frames``, the number of frames read in the browser; ``fps``; ``median_ms`` and ``p95_ms``, the latency
+    from the creation of a frame to its reading; ``misread``, the number of images with a number that no frame had.
 
     Raises:
         MissingExtra: playwright is not installed.
-        CamrtError: there is no Chromium, or no picture came.
+        CamrtError: Chromium is not installed, or too few images arrived.
     """
     from camrt.runtime.serve import Server
     from camrt.runtime.serve.server import Address
@@ -124,32 +121,33 @@ def measure(seconds: float) -> dict[str, Any]:
     thread = threading.Thread(target=session.run)
     thread.start()
     try:
-        seen = _watch(server.url, seconds)
+        readings = _read_numbers(server.url, seconds)
     finally:
         session.stop()
         thread.join()
         server.stop()
-    delays = [at - camera.made_ms[number] for number, at in seen if number in camera.made_ms]
-    if len(delays) < 2:
-        raise CamrtError(f"{len(delays)} pictures were read within {seconds:g} s; is the machine that busy?")
+    created_ms = camera.created_ms
+    latencies_ms = [read_ms - created_ms[number] for number, read_ms in readings if number in created_ms]
+    if len(latencies_ms) < 2:
+        raise CamrtError(f"only {len(latencies_ms)} images arrived within {seconds:g} s; the machine may be too busy")
     return {
-        "frames": len(delays),
-        "fps": 1e3 * (len(seen) - 1) / (seen[-1][1] - seen[0][1]),
-        "median_ms": statistics.median(delays),
-        "p95_ms": float(np.percentile(delays, 95)),
-        "misread": len(seen) - len(delays),
+        "frames": len(latencies_ms),
+        "fps": 1e3 * (len(readings) - 1) / (readings[-1][1] - readings[0][1]),
+        "median_ms": statistics.median(latencies_ms),
+        "p95_ms": float(np.percentile(latencies_ms, 95)),
+        "misread": len(readings) - len(latencies_ms),
     }
 
 
-def _watch(url: str, seconds: float) -> list[tuple[int, float]]:
-    """Return (number, when it was read in milliseconds since the epoch) of each new picture."""
+def _read_numbers(url: str, seconds: float) -> list[tuple[int, float]]:
+    """Return (number, time of reading in milliseconds since the epoch) of each new image."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError as error:
-        raise MissingExtra(f"the delay is measured with playwright ({error}): pip install 'camrt[test]'") from error
+        raise MissingExtra(f"the measurement needs playwright ({error}): pip install 'camrt[test]'") from error
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:
-        raise CamrtError("the delay is measured in Chromium, which is not installed")
+        raise CamrtError("the measurement needs Chromium, which is not installed")
     with (
         sync_playwright() as player,
         player.chromium.launch(executable_path=chromium, args=["--no-sandbox"]) as browser,
@@ -162,17 +160,17 @@ def _watch(url: str, seconds: float) -> list[tuple[int, float]]:
 
 def main() -> int:
     """Measure and print; returns the exit status."""
-    parser = argparse.ArgumentParser(description="time from a frame to its picture in a browser")
-    parser.add_argument("--seconds", type=float, default=20.0, help="how long pictures are read (default 20)")
+    parser = argparse.ArgumentParser(description="measure the latency from a frame to its image in a browser")
+    parser.add_argument("--seconds", type=float, default=20.0, help="duration of the measurement (default 20)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
-    found = measure(args.seconds)
+    result = measure(args.seconds)
     if args.json:
-        print(json.dumps(found))
+        print(json.dumps(result))
     else:
         print(
-            f"{found['median_ms']:.0f} ms median, {found['p95_ms']:.0f} ms at most for 95 of 100, "
-            f"{found['fps']:.1f} fps over {found['frames']} frames, {found['misread']} misread"
+            f"latency {result['median_ms']:.0f} ms (median), {result['p95_ms']:.0f} ms (95th percentile), "
+            f"{result['fps']:.1f} fps over {result['frames']} frames, {result['misread']} misread"
         )
     return 0
 

@@ -1,4 +1,4 @@
-"""A network camera made of the synthetic scene: MJPEG over HTTP, in a process of its own, to be killed at will.
+"""A network camera in a separate process that tests can kill: the synthetic scene as MJPEG over HTTP.
 
 python -m camrt.benchmarks.endurance.http_camera PORT [FPS]
 """
@@ -14,7 +14,7 @@ from typing import Final
 
 import cv2
 
-from camrt.runtime.sources.synthetic import Scene
+from camrt.synthetic_scene import Scene
 
 FPS: Final = 15.0
 _FRAMES: Final = 75
@@ -22,7 +22,12 @@ _FRAMES: Final = 75
 
 @contextlib.contextmanager
 def camera(port: int, fps: float = FPS) -> Iterator[None]:
-    """Run the camera in a process of its own; at the end it is killed, as when a cable is pulled: nothing is said."""
+    """Run the camera in a separate process, and kill it at the end: no connection is closed, as if a cable is pulled.
+
+    Args:
+        port: port on the loopback interface, see `free_port`.
+        fps: frames per second.
+    """
     command = [sys.executable, "-m", "camrt.benchmarks.endurance.http_camera", str(port), str(fps)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
@@ -34,26 +39,26 @@ def camera(port: int, fps: float = FPS) -> Iterator[None]:
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody uses."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
+    """Return an unused port of the loopback interface."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
     return port
 
 
 def main() -> int:
-    """Serve until the process is ended; prints a line when it can be reached."""
+    """Serve until the process ends; print a line as soon as the camera accepts connections."""
     port = int(sys.argv[1])
     fps = float(sys.argv[2]) if len(sys.argv) > 2 else FPS
     scene = Scene(seed=0)
-    # Encoded beforehand: a real camera takes nothing of this machine's time.
+    # Frames are encoded in advance, because a real camera does not use this machine's processor.
     parts = []
     for index in range(_FRAMES):
         data = cv2.imencode(".jpg", scene.view(index).image)[1].tobytes()
-        head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
-        parts.append(head.encode() + data + b"\r\n")
+        header = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+        parts.append(header.encode() + data + b"\r\n")
 
-    class Camera(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
@@ -66,12 +71,12 @@ def main() -> int:
                     number += 1
                     time.sleep(max(0.0, first + number / fps - time.monotonic()))
             except OSError:
-                return  # whoever watched has gone
+                return  # the client has disconnected
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Print nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", port), Camera) as server:
+    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
         server.daemon_threads = True
         print(f"http://127.0.0.1:{server.server_port}/", flush=True)
         server.serve_forever()

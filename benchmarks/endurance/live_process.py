@@ -1,4 +1,4 @@
-"""A ``camrt live`` that is measured from outside: memory, threads, files, processor time."""
+"""Run ``camrt live`` in a process and measure its memory, threads, open files and processor time from outside."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ from camrt.errors import CamrtError
 _START_S = 60.0
 
 
-class Watched:
+class LiveProcess:
     """A running ``camrt live --serve``."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", log: IO[bytes]) -> None:
@@ -25,24 +25,24 @@ class Watched:
         self._log = log
         self.url = self._wait_for(r"watch at (\S+)")
 
-    def said(self) -> str:
-        """Return what it has printed so far."""
+    def output(self) -> str:
+        """Return everything that it has printed so far, on both outputs."""
         return Path(self._log.name).read_text(errors="replace")
 
     def memory_mb(self) -> float:
-        """Return the resident memory in megabytes."""
+        """Return its resident memory in megabytes."""
         return int(self._status("VmRSS").split()[0]) / 1e3
 
     def threads(self) -> int:
-        """Return how many threads it has."""
+        """Return its number of threads."""
         return int(self._status("Threads"))
 
     def files(self) -> int:
-        """Return how many files, sockets among them, it has open."""
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))  # noqa: PTH208 - names alone
+        """Return its number of open files, including sockets."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))  # noqa: PTH208 - only the count
 
-    def busy_s(self) -> float:
-        """Return the seconds of processor time that it has used."""
+    def cpu_s(self) -> float:
+        """Return its processor time in seconds."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -53,27 +53,27 @@ class Watched:
     def _wait_for(self, pattern: str) -> str:
         until = time.monotonic() + _START_S
         while time.monotonic() < until:
-            if found := re.search(pattern, self.said()):
-                return found[1]
+            if match := re.search(pattern, self.output()):
+                return match[1]
             if self.process.poll() is not None:
                 break
             time.sleep(0.05)
-        raise CamrtError(f"camrt live did not start: {self.said().strip()[-500:]}")
+        raise CamrtError(f"camrt live did not start: {self.output().strip()[-500:]}")
 
 
 @contextlib.contextmanager
-def live(model: Path, sources: Sequence[str], *more: str) -> Iterator[Watched]:
-    """Run ``camrt live MODEL --source ... --serve`` on a free port of the loopback interface; ended by SIGTERM.
+def live(model: Path, sources: Sequence[str], *flags: str) -> Iterator[LiveProcess]:
+    """Run ``camrt live MODEL --source ... --serve`` on a free loopback port, and stop it with SIGTERM.
 
     Raises:
-        CamrtError: it does not start, or does not end.
+        CamrtError: the process does not start, or does not end within 10 s.
     """
-    named = [word for source in sources for word in ("--source", source)]
-    command = [sys.executable, "-m", "camrt.cli", "live", str(model), *named, "--serve", "0", *more]
+    source_flags = [word for source in sources for word in ("--source", source)]
+    command = [sys.executable, "-m", "camrt.cli", "live", str(model), *source_flags, "--serve", "0", *flags]
     with tempfile.NamedTemporaryFile(prefix="camrt-live-", suffix=".log") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            yield Watched(process, log)
+            yield LiveProcess(process, log)
             process.send_signal(signal.SIGTERM)
             try:
                 process.wait(10)

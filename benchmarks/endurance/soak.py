@@ -1,11 +1,11 @@
-"""Does it run for weeks? A camera that dies again and again, browsers that come and go, and what that leaves behind.
+"""Run ``camrt live --serve`` for a long time with failing cameras and changing viewers, and check for leaks.
 
     python -m camrt.benchmarks.endurance.soak [--minutes M] [--model FILE] [--json FILE]
 
-``camrt live --serve`` watches a network camera, which is killed and started again about twice a minute. Viewers stay,
-come and go, or do not take the picture that they asked for; a video and events are written and rotated. Memory,
-threads and open files are read from outside all the while; at the end the camera must have come back each time, and
-pictures must still arrive.
+``camrt live --serve`` watches a network camera that is killed and restarted two to three times a minute. Some viewers
+stay, some connect and leave, and one never reads the images that it requested. A video and events are written and
+rotated. Memory, threads and open files are measured from outside. At the end the camera must have reconnected after
+each loss, and images must still arrive.
 """
 
 import argparse
@@ -22,107 +22,115 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from camrt.benchmarks.endurance.http_camera import camera, free_port
-from camrt.benchmarks.endurance.live_process import Watched, live
-from camrt.benchmarks.endurance.viewers import Viewer, state_of
+from camrt.benchmarks.endurance.live_process import LiveProcess, live
+from camrt.benchmarks.endurance.viewers import StreamViewer, get_state
 from camrt.benchmarks.machine import describe_machine, format_machine
 from camrt.errors import CamrtError
 from camrt.runtime.assets import DEMO_MODEL
 
 WARM_UP_S: Final = 30.0
-"""In which memory, threads and files find their level: the first loss, the first viewers, the kernels."""
+"""Time for the first loss, the first viewers and the compiled kernels. Earlier samples are not compared."""
 _ALIVE_S: Final = 15.0
 _DEAD_S: Final = 4.0
 _SAMPLE_S: Final = 2.0
-_TELL_S: Final = 300.0
-_STAYING: Final = 2
+_REPORT_S: Final = 300.0
+_PERMANENT_VIEWERS: Final = 2
 _ROTATE: Final = "2M"
 _MEMORY_MB: Final = 20.0
-"""By so much the memory's median may differ between the first and the last third: the allocator's play."""
+"""Largest allowed growth of the median memory from the first to the last third; the allocator needs some room."""
 
 
 class Soak:
-    """One run."""
+    """One run against a live process and its camera."""
 
-    def __init__(self, watched: Watched, camera_port: int) -> None:
-        self._watched = watched
+    def __init__(self, process: LiveProcess, camera_port: int) -> None:
+        self._process = process
         self._camera_port = camera_port
         self._samples: list[dict[str, float]] = []
-        self._losses = 1  # the camera that it started with has gone by now
-        self._passing = 0
-        self._told_s = 0.0
+        self._losses = 1  # the camera of the start has been killed already
+        self._passing_viewers = 0
+        self._report_s = 0.0
 
     def run(self, minutes: float) -> dict[str, Any]:
-        """Return what was seen; see `verdict`."""
-        viewers = [Viewer(self._watched.url) for _ in range(_STAYING)]
+        """Run for a number of minutes; returns the results of `evaluate_samples`."""
+        viewers = [StreamViewer(self._process.url) for _ in range(_PERMANENT_VIEWERS)]
         start = time.monotonic()
         end = start + 60.0 * minutes
-        with _stalled(self._watched.url):
+        with _stalled_viewer(self._process.url):
             while True:
                 with camera(self._camera_port):
-                    self._wait_for_pictures()
-                    self._go_on(min(_ALIVE_S, end - time.monotonic()), start)
-                    if time.monotonic() >= end:  # never while it is dead
-                        pictures = [viewer.pictures for viewer in viewers]
+                    self._wait_for_images()
+                    self._sample(min(_ALIVE_S, end - time.monotonic()), start)
+                    if time.monotonic() >= end:  # the run never ends without a camera
+                        counts = [viewer.images for viewer in viewers]
                         time.sleep(_SAMPLE_S)
-                        still = all(viewer.pictures > before for viewer, before in zip(viewers, pictures, strict=True))
+                        receiving = all(viewer.images > count for viewer, count in zip(viewers, counts, strict=True))
                         break
                 self._losses += 1
-                self._go_on(_DEAD_S, start)
+                self._sample(_DEAD_S, start)
         for viewer in viewers:
             viewer.close()
-        state = state_of(self._watched.url)["cameras"][0]
-        return verdict(self._samples, minutes, self._losses, self._passing, state, still_watched=still)
+        state = get_state(self._process.url)["cameras"][0]
+        return evaluate_samples(self._samples, minutes, self._losses, self._passing_viewers, state, receiving=receiving)
 
-    def _go_on(self, seconds: float, start: float) -> None:
-        """Take samples, while somebody comes to look, and goes."""
+    def _sample(self, seconds: float, start: float) -> None:
+        """Take samples, each while one more viewer connects and leaves."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            passing = Viewer(self._watched.url)
+            viewer = StreamViewer(self._process.url)
             time.sleep(min(_SAMPLE_S, max(0.0, until - time.monotonic())))
-            if self._watched.process.poll() is not None:
-                raise CamrtError(f"camrt live ended by itself: {self._watched.said().strip()[-500:]}")
+            if self._process.process.poll() is not None:
+                raise CamrtError(f"camrt live ended unexpectedly: {self._process.output().strip()[-500:]}")
             now = time.monotonic() - start
             self._samples.append(
                 {
                     "time_s": now,
-                    "memory_mb": self._watched.memory_mb(),
-                    "threads": self._watched.threads(),
-                    "files": self._watched.files(),
+                    "memory_mb": self._process.memory_mb(),
+                    "threads": self._process.threads(),
+                    "files": self._process.files(),
                 }
             )
-            passing.close()
-            self._passing += 1
-            if now >= self._told_s + _TELL_S:  # what is known so far, should it not reach its end
-                self._told_s = now
-                known = ", ".join(f"{key} {value:g}" for key, value in self._samples[-1].items())
-                print(f"{known}; the camera was lost {self._losses} times", file=sys.stderr, flush=True)
+            viewer.close()
+            self._passing_viewers += 1
+            if now >= self._report_s + _REPORT_S:  # the latest numbers, in case the run does not reach its end
+                self._report_s = now
+                numbers = ", ".join(f"{key} {value:g}" for key, value in self._samples[-1].items())
+                print(f"{numbers}; the camera was lost {self._losses} times", file=sys.stderr, flush=True)
 
-    def _wait_for_pictures(self) -> None:
+    def _wait_for_images(self) -> None:
         until = time.monotonic() + 60.0
-        while state_of(self._watched.url)["cameras"][0]["state"] != "live":
+        while get_state(self._process.url)["cameras"][0]["state"] != "live":
             if time.monotonic() > until:
-                raise CamrtError(f"the camera is there again, but no picture for 60 s after loss {self._losses}")
+                raise CamrtError(f"the camera runs again, but no image arrived for 60 s after loss {self._losses}")
             time.sleep(0.2)
 
 
-def verdict(
+def evaluate_samples(
     samples: list[dict[str, float]],
     minutes: float,
     losses: int,
     passing: int,
     state: dict[str, Any],
     *,
-    still_watched: bool,
+    receiving: bool,
 ) -> dict[str, Any]:
-    """Return what a run tells.
+    """Check the samples of a run for growth, and its losses for reconnections.
 
-    Returns: ``minutes``, ``losses`` of the camera, ``reconnects`` that the state counts, ``passing`` viewers,
-    ``frames``; for ``memory_mb``, ``threads`` and ``files``: ``first``, ``last`` (medians of the first and the last
-    third after the warm-up) and ``most``; ``failures``: one line for each thing that is not as it should be.
+    Args:
+        samples: ``time_s``, ``memory_mb``, ``threads`` and ``files`` of each sample.
+        minutes: duration of the run.
+        losses: number of times the camera was killed.
+        passing: number of viewers that connected and left.
+        state: state of the camera at the end, from the API.
+        receiving: whether the permanent viewers still received images at the end.
+
+    Returns: ``minutes``, ``losses``, ``reconnects`` and ``frames`` of the state, ``passing``; for ``memory_mb``,
+    ``threads`` and ``files``: ``first``, ``last`` (medians of the first and the last third after the warm-up) and
+    ``most``; ``failures``: one line per failure.
     """
     settled = [sample for sample in samples if sample["time_s"] >= WARM_UP_S] or samples
     third = max(1, len(settled) // 3)
-    found: dict[str, Any] = {
+    report: dict[str, Any] = {
         "minutes": minutes,
         "losses": losses,
         "reconnects": state["reconnects"],
@@ -130,23 +138,23 @@ def verdict(
         "frames": state["frames"],
     }
     failures = []
-    for key, play in (("memory_mb", _MEMORY_MB), ("threads", 1.0), ("files", 2.0)):
+    for key, tolerance in (("memory_mb", _MEMORY_MB), ("threads", 1.0), ("files", 2.0)):
         first, last = (
             statistics.median(sample[key] for sample in part) for part in (settled[:third], settled[-third:])
         )
-        found[key] = {"first": first, "last": last, "most": max(sample[key] for sample in settled)}
-        if last - first > play:
+        report[key] = {"first": first, "last": last, "most": max(sample[key] for sample in settled)}
+        if last - first > tolerance:
             failures.append(f"{key} grew from {first:g} to {last:g}")
     if state["reconnects"] != losses:
-        failures.append(f"the camera was lost {losses} times and came back {state['reconnects']} times")
-    if not still_watched:
-        failures.append("no more pictures at the end")
-    return {**found, "failures": failures}
+        failures.append(f"the camera was lost {losses} times and reconnected {state['reconnects']} times")
+    if not receiving:
+        failures.append("no images arrived at the end")
+    return {**report, "failures": failures}
 
 
 @contextlib.contextmanager
-def _stalled(url: str) -> Iterator[None]:
-    """Let somebody ask for the pictures and not read them."""
+def _stalled_viewer(url: str) -> Iterator[None]:
+    """Keep a connection that requests the stream and never reads it."""
     address = urlsplit(url)
     assert address.hostname is not None
     with socket.create_connection((address.hostname, address.port or 80)) as connection:
@@ -155,36 +163,40 @@ def _stalled(url: str) -> Iterator[None]:
 
 
 def soak(model: Path, minutes: float) -> dict[str, Any]:
-    """Run for so many minutes; see `verdict`. Raises: CamrtError: it ended by itself, or its camera stayed away."""
+    """Run for a number of minutes; returns the results of `evaluate_samples`.
+
+    Raises:
+        CamrtError: ``camrt live`` ended unexpectedly, or did not reconnect to its camera.
+    """
     port = free_port()
-    with contextlib.ExitStack() as opened:
-        folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
-        written = ["-o", str(folder / "seen.mp4"), "--events", str(folder / "seen.jsonl"), "--rotate", _ROTATE]
-        with camera(port):  # it must be there when `camrt live` starts
-            watched = opened.enter_context(live(model, [f"http://127.0.0.1:{port}/"], *written))
-        return Soak(watched, port).run(minutes)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        outputs = ["-o", str(folder / "seen.mp4"), "--events", str(folder / "seen.jsonl"), "--rotate", _ROTATE]
+        with camera(port):  # camrt live needs it at its start
+            process = stack.enter_context(live(model, [f"http://127.0.0.1:{port}/"], *outputs))
+        return Soak(process, port).run(minutes)
 
 
 def main() -> int:
-    """Soak and print; returns 1 if something is not as it should be."""
-    parser = argparse.ArgumentParser(description="run for long, with losses, and see what that leaves behind")
-    parser.add_argument("--minutes", type=float, default=120.0)
+    """Run and print the results; returns 1 if there are failures."""
+    parser = argparse.ArgumentParser(description="run camrt live for a long time and check for leaks")
+    parser.add_argument("--minutes", type=float, default=120.0, help="default: 120")
     parser.add_argument("--model", type=Path, default=DEMO_MODEL)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results")
     args = parser.parse_args()
-    found = {**soak(args.model, args.minutes), "machine": describe_machine()}
+    report = {**soak(args.model, args.minutes), "machine": describe_machine()}
     if args.json is not None:
-        args.json.write_text(json.dumps(found, indent=1) + "\n")
+        args.json.write_text(json.dumps(report, indent=1) + "\n")
     print(
-        f"{found['minutes']:g} minutes, {found['frames']} frames; the camera was lost {found['losses']} times "
-        f"and came back {found['reconnects']} times; {found['passing']} viewers came and went"
+        f"{report['minutes']:g} minutes, {report['frames']} frames; the camera was lost {report['losses']} times "
+        f"and reconnected {report['reconnects']} times; {report['passing']} viewers connected and left"
     )
     for key in ("memory_mb", "threads", "files"):
-        print(f"{key:10} first {found[key]['first']:g}, last {found[key]['last']:g}, most {found[key]['most']:g}")
-    print(format_machine(found["machine"]))
-    for failure in found["failures"]:
-        print(f"NOT AS IT SHOULD BE: {failure}")
-    return 1 if found["failures"] else 0
+        print(f"{key:10} first {report[key]['first']:g}, last {report[key]['last']:g}, most {report[key]['most']:g}")
+    print(format_machine(report["machine"]))
+    for failure in report["failures"]:
+        print(f"FAILED: {failure}")
+    return 1 if report["failures"] else 0
 
 
 if __name__ == "__main__":

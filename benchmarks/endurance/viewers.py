@@ -1,4 +1,4 @@
-"""Whoever watches the browser view: read as a browser reads it, to see what comes and how late."""
+"""Clients of the browser view: read streams and events like a browser, and record what arrives and when."""
 
 import contextlib
 import http.client
@@ -11,34 +11,31 @@ from urllib.parse import urlsplit
 
 _NUMBER: Final = re.compile(rb"\xff\xfe..frame (\d+)", re.DOTALL)
 _TIMEOUT_S: Final = 5.0
-_AGAIN_S: Final = 0.5
+_RETRY_S: Final = 0.5
 _BLOCK: Final = 65536
-_HEAD: Final = 200
-"""Bytes of a part in which its type and its number are found."""
+_HEADER_BYTES: Final = 200
+"""Bytes at the start of a part that contain its type and its frame number."""
 _BOUNDARY: Final = b"\r\n--frame"
 
 
-class Viewer:
-    """Reads the pictures of a camera until it is closed, and connects anew when it is cut off."""
+class StreamViewer:
+    """Read the images of a camera until `close`, and reconnect when the connection ends."""
 
     def __init__(self, url: str, camera: int | str = 0) -> None:
         self._address = urlsplit(url)
         self._path = f"/stream?camera={camera}"
         self._closed = threading.Event()
-        self.pictures = 0
-        self.bytes = 0
+        self.images = 0
+        """Number of images so far."""
         self.connections = 0
-        self.newest_s = time.monotonic()
-        """When the newest picture came, on the monotonic clock."""
-        self.longest_gap_s = 0.0
-        """Longest time between two pictures."""
-        self.came: dict[int, float] = {}
-        """When each picture came, seconds since the epoch, by its frame's number; only the newest thousand."""
+        """Number of connections so far."""
+        self.arrival_s: dict[int, float] = {}
+        """Arrival time of the newest thousand images, in seconds since the epoch, by frame number."""
         self._thread = threading.Thread(target=self._run, name=f"viewer of {self._path}", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Watch no more."""
+        """Stop reading."""
         self._closed.set()
         self._thread.join(_TIMEOUT_S + 1)
 
@@ -47,51 +44,46 @@ class Viewer:
             connection = http.client.HTTPConnection(self._address.netloc, timeout=_TIMEOUT_S)
             with contextlib.suppress(OSError, http.client.HTTPException):
                 connection.request("GET", self._path)
-                answer = connection.getresponse()
-                if answer.status == 200:
+                response = connection.getresponse()
+                if response.status == 200:
                     self.connections += 1
-                    self._read(answer)
+                    self._read(response)
             connection.close()
-            self._closed.wait(_AGAIN_S)
+            self._closed.wait(_RETRY_S)
 
-    def _read(self, answer: http.client.HTTPResponse) -> None:
+    def _read(self, response: http.client.HTTPResponse) -> None:
         rest = b""
         while not self._closed.is_set():
-            block = answer.read1(_BLOCK)
+            block = response.read1(_BLOCK)
             if not block:
                 return
-            self.bytes += len(block)
             *parts, rest = (rest + block).split(_BOUNDARY)
             for part in parts:
-                if b"image/jpeg" in part[:_HEAD]:
-                    found = _NUMBER.search(part[:_HEAD])  # a mosaic has none
-                    self._take(None if found is None else int(found[1]))
+                if b"image/jpeg" in part[:_HEADER_BYTES]:
+                    number = _NUMBER.search(part[:_HEADER_BYTES])  # None for a mosaic
+                    self._count(None if number is None else int(number[1]))
 
-    def _take(self, number: int | None) -> None:
-        now = time.monotonic()
-        if self.pictures:
-            self.longest_gap_s = max(self.longest_gap_s, now - self.newest_s)
-        self.newest_s = now
-        self.pictures += 1
+    def _count(self, number: int | None) -> None:
+        self.images += 1
         if number is not None:
-            self.came[number] = time.time()
-        if len(self.came) > 1000:
-            del self.came[next(iter(self.came))]
+            self.arrival_s[number] = time.time()
+        if len(self.arrival_s) > 1000:
+            del self.arrival_s[next(iter(self.arrival_s))]
 
 
-class Follower:
-    """Reads the events: when each frame arrived."""
+class EventReader:
+    """Read the server-sent events until `close`, and record when each frame arrived."""
 
     def __init__(self, url: str) -> None:
         self._address = urlsplit(url)
         self._closed = threading.Event()
         self.times: dict[tuple[int, int], float] = {}
-        """When a frame arrived, seconds since the epoch, by camera and the frame's number."""
-        self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
+        """Arrival time of each frame, in seconds since the epoch, by camera and frame number."""
+        self._thread = threading.Thread(target=self._run, name="event reader", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Follow no more."""
+        """Stop reading events."""
         self._closed.set()
         self._thread.join(_TIMEOUT_S + 1)
 
@@ -99,31 +91,31 @@ class Follower:
         connection = http.client.HTTPConnection(self._address.netloc, timeout=_TIMEOUT_S)
         with contextlib.suppress(OSError, http.client.HTTPException):
             connection.request("GET", "/events")
-            answer = connection.getresponse()
-            while not self._closed.is_set() and (line := answer.readline()):
+            response = connection.getresponse()
+            while not self._closed.is_set() and (line := response.readline()):
                 if line.startswith(b"data: "):
-                    for seen in json.loads(line[6:])["seen"]:
-                        self.times[seen["camera"], seen["frame"]] = seen["time"]
+                    for frame in json.loads(line[6:])["seen"]:
+                        self.times[frame["camera"], frame["frame"]] = frame["time"]
         connection.close()
 
 
 def get(url: str, path: str) -> bytes:
-    """Return what a path of the view answers. Raises: OSError: it does not, or not with 200."""
+    """Return the body of a path of the browser view. Raises: OSError: no response, or a status other than 200."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=_TIMEOUT_S)
     try:
         connection.request("GET", path)
-        answer = connection.getresponse()
-        body = answer.read()
+        response = connection.getresponse()
+        body = response.read()
     except http.client.HTTPException as error:
         raise OSError(str(error)) from error
     finally:
         connection.close()
-    if answer.status != 200:
-        raise OSError(f"{path}: {answer.status} {body[:200].decode(errors='replace')}")
+    if response.status != 200:
+        raise OSError(f"{path}: {response.status} {body[:200].decode(errors='replace')}")
     return body
 
 
-def state_of(url: str) -> dict[str, Any]:
-    """Return the state that the API tells. Raises: OSError."""
-    found: dict[str, Any] = json.loads(get(url, "/api/state"))
-    return found
+def get_state(url: str) -> dict[str, Any]:
+    """Return the state from the API. Raises: OSError: see `get`."""
+    state: dict[str, Any] = json.loads(get(url, "/api/state"))
+    return state

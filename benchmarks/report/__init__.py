@@ -1,1 +1,1 @@
-"""All measurements in one run, and the tables of the documents."""
+"""Run all speed measurements, fill the tables of the documents, and check for regressions."""

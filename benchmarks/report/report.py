@@ -1,10 +1,10 @@
-"""Everything that camrt says of its speed, measured in one run.
+"""Run all speed measurements of the documents in one run.
 
     python -m camrt.benchmarks.report.report [--rounds N] [--threads N] [--json FILE] [--chart FILE]
         [--documents FILE ...]
 
-Prints Markdown tables; ``--json`` keeps the numbers, ``--chart`` draws those of whole frames, ``--documents`` fills the
-tables of documents anew (see `tables`). Needs the extras ``export``, ``cpu`` and ``bench``.
+Prints Markdown tables. ``--json`` writes the results, ``--chart`` draws the times of whole frames, and ``--documents``
+updates the tables of documents (see `tables`). Needs the extras ``export``, ``cpu`` and ``bench``.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from camrt.runtime.inference.model import load
 
 FRAMES = ((640, 480), (1920, 1080))
 NETWORKS = ("mobilenet_v2", "resnet50")
-"""The first is the one that rivals and cameras are measured with."""
+"""The first one is also measured in other libraries and with several cameras."""
 CAMERAS = (1, 2, 3)
 
 
@@ -35,61 +35,61 @@ def measure(threads: int, rounds: int) -> dict[str, Any]:
     """Measure everything on the CPU.
 
     Args:
-        threads: of each library, and the most of the overlay.
-        rounds: interleaved rounds; live pipelines and cameras, which take half a second and more a turn, get a fifth.
+        threads: threads of each library, and the larger number of threads for the overlay.
+        rounds: interleaved rounds. Live pipelines and cameras take at least half a second per turn and get a fifth.
 
-    Returns: ``machine``, ``threads``, ``rounds``; ``live``, ``whole_frame``, ``libraries``, ``overlay``, ``cameras``,
-    ``one_core``: lists of what `bench.measure`, `baselines.whole_frame`, `baselines.overlay_only`,
-    `overlay.measure_all`, `multi_camera.measure` and, pinned to one core, `bench.measure` return.
+    Returns: ``machine``, ``threads``, ``rounds``, and lists of rows: ``live`` from `bench.measure`, ``whole_frame``
+    from `baselines.measure_whole_frame`, ``libraries`` from `baselines.measure_overlay`, ``overlay`` from
+    `overlay.measure_all`, ``cameras`` from `multi_camera.measure`, and ``one_core`` from `bench.measure` on one core.
     """
     kernels.warm_up()
     few = max(1, rounds // 5)
     with tempfile.TemporaryDirectory() as folder:
         files = {name: Path(folder) / f"{name}.onnx" for name in NETWORKS}
         networks = {name: baselines.export_network(name, file) for name, file in files.items()}
-        live = _camrt_bench(list(files.values()), threads, few)
-        one_core = _camrt_bench(list(files.values()), 1, few, cores=1)
+        live = _run_bench(list(files.values()), threads, few)
+        one_core = _run_bench(list(files.values()), 1, few, cores=1)
         first = NETWORKS[0]
-        shared = load(files[first], provider="cpu", threads=threads)
-        together = multi_camera.measure(shared, *FRAMES[0], CAMERAS, few)
-        contest = baselines.WholeFrame(networks[first], files[first], threads)
-        whole = baselines.whole_frame(contest, FRAMES, threads, rounds)
-        contest.close()
+        model = load(files[first], provider="cpu", threads=threads)
+        cameras = multi_camera.measure(model, *FRAMES[0], CAMERAS, few)
+        libraries = baselines.Libraries(networks[first], files[first], threads)
+        whole_frame = baselines.measure_whole_frame(libraries, FRAMES, threads, rounds)
+        libraries.close()
     return {
         "machine": describe_machine(),
         "threads": threads,
         "rounds": rounds,
         "live": live,
-        "whole_frame": whole,
-        "libraries": baselines.overlay_only(overlay.SIZES, threads, rounds),
+        "whole_frame": whole_frame,
+        "libraries": baselines.measure_overlay(overlay.SIZES, threads, rounds),
         "overlay": overlay.measure_all(threads, rounds),
-        "cameras": together,
+        "cameras": cameras,
         "one_core": one_core,
     }
 
 
-def _camrt_bench(files: Sequence[Path], threads: int, rounds: int, cores: int | None = None) -> list[dict[str, Any]]:
-    """Run ``camrt bench`` in a process of its own, where memory is not torch's, on the first so many cores."""
+def _run_bench(files: Sequence[Path], threads: int, rounds: int, cores: int | None = None) -> list[dict[str, Any]]:
+    """Run ``camrt bench`` on the first ``cores`` cores, in a separate process so that torch does not use its memory."""
     sizes = [f"{width}x{height}" for width, height in FRAMES]
-    numbers = ["--threads", str(threads), "--rounds", str(rounds)]
-    command = [sys.executable, "-m", "camrt.cli", "bench", *map(str, files), "--size", *sizes, *numbers]
-    every = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(every)[:cores])  # inherited
+    flags = ["--size", *sizes, "--threads", str(threads), "--rounds", str(rounds), "--provider", "cpu", "--json"]
+    command = [sys.executable, "-m", "camrt.cli", "bench", *map(str, files), *flags]
+    all_cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(all_cores)[:cores])  # the process inherits it
     try:
-        run = subprocess.run([*command, "--provider", "cpu", "--json"], stdout=subprocess.PIPE, text=True, check=True)
+        run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     finally:
-        os.sched_setaffinity(0, every)
+        os.sched_setaffinity(0, all_cores)
     return list(json.loads(run.stdout)["runs"])
 
 
 def main() -> None:
-    """Measure, keep, show."""
-    parser = argparse.ArgumentParser(description="everything that camrt says of its speed, measured in one run")
+    """Measure, write the results and print the tables."""
+    parser = argparse.ArgumentParser(description="run all speed measurements of the documents")
     parser.add_argument("--rounds", type=int, default=50, help="interleaved rounds (default 50)")
-    parser.add_argument("--threads", type=int, default=usable_cores(), help="of each library (default: every core)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the numbers")
-    parser.add_argument("--chart", type=Path, metavar="FILE", help="draw whole frames: a .png or .svg file")
-    parser.add_argument("--documents", type=Path, nargs="*", default=[], metavar="FILE", help="fill their tables anew")
+    parser.add_argument("--threads", type=int, default=usable_cores(), help="per library (default: one per core)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results")
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="draw times of whole frames (.png or .svg)")
+    parser.add_argument("--documents", type=Path, nargs="*", default=[], metavar="FILE", help="update their tables")
     args = parser.parse_args()
     if args.chart is not None:
         chart.check(args.chart, overwrite=True)
@@ -97,8 +97,8 @@ def main() -> None:
     if args.json is not None:
         args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if args.chart is not None:
-        chart.draw_rivals(args.chart, report["whole_frame"], report["machine"])
-    shown = tables.of(report)
+        chart.draw_baselines(args.chart, report["whole_frame"], report["machine"])
+    shown = tables.make_tables(report)
     for document in args.documents:
         document.write_text(tables.fill(document.read_text(encoding="utf-8"), shown), encoding="utf-8")
     print("\n\n".join(f"{name}\n\n{table}" for name, table in shown.items()))

@@ -1,6 +1,6 @@
-"""What was measured, as Markdown tables; and documents that show them between marks.
+"""Make Markdown tables of measurements, and fill the marked blocks of documents with them.
 
-A block begins with ``<!-- measured: NAME -->`` and ends with ``<!-- end -->``, each on a line of its own.
+A block begins with ``<!-- measured: NAME -->`` and ends with ``<!-- end -->``, each on a separate line.
 """
 
 import re
@@ -11,17 +11,17 @@ from camrt.benchmarks.machine import format_machine
 from camrt.benchmarks.report import edge_estimate
 from camrt.errors import CamrtError
 
-KNOWN = frozenset(
+NAMES = frozenset(
     {"machine", "live", "whole_frame", "libraries", "overlay", "cameras", "summary", "one_core", "edge", "load"}
 )
-"""What a document may show: `of` makes all but the last, `camrt.benchmarks.endurance.load` that."""
+"""Names of tables in documents. `camrt.benchmarks.endurance.load` makes ``load``, `make_tables` all others."""
 
 _BLOCK = re.compile(r"(<!-- measured: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 Row = Mapping[str, Any]
 
 
-def of(report: Mapping[str, Any]) -> dict[str, str]:
+def make_tables(report: Mapping[str, Any]) -> dict[str, str]:
     """Return the tables of a report (see `camrt.benchmarks.report.report`), by name."""
     return {
         "machine": f"{format_machine(report['machine'])}. {report['threads']} threads each.",
@@ -32,27 +32,32 @@ def of(report: Mapping[str, Any]) -> dict[str, str]:
         "cameras": cameras(report["cameras"]),
         "summary": summary(report),
         "one_core": one_core(report["one_core"]),
-        "edge": estimated(report["one_core"]),
+        "edge": edge(report["one_core"]),
     }
 
 
 def fill(document: str, tables: Mapping[str, str]) -> str:
-    """Return a document with its blocks filled anew. Raises: CamrtError: a block names no table."""
+    """Return a document with the given tables in its blocks; blocks of other tables do not change.
 
-    def replace(found: re.Match[str]) -> str:
-        if found[2] in tables:
-            return f"{found[1]}{tables[found[2]]}\n{found[3]}"
-        if found[2] not in KNOWN:
-            raise CamrtError(f"no table {found[2]!r}; known: {', '.join(sorted(KNOWN | tables.keys()))}")
-        return found[0]
+    Raises:
+        CamrtError: a block names an unknown table.
+    """
+
+    def replace(block: re.Match[str]) -> str:
+        begin, name, end = block.groups()
+        if name in tables:
+            return f"{begin}{tables[name]}\n{end}"
+        if name not in NAMES:
+            raise CamrtError(f"there is no table {name!r}; known tables: {', '.join(sorted(NAMES | tables.keys()))}")
+        return block[0]
 
     return _BLOCK.sub(replace, document)
 
 
 def live(rows: Sequence[Row]) -> str:
-    """Frame rates with and without the overlay."""
+    """Return the table of frame rates with and without the overlay."""
     return table(
-        ("model, frame", "with / without the overlay", "frames per second", "CPU, cores", "MB"),
+        ("model, frame", "ratio with / without overlay", "fps with / without overlay", "cores used", "memory, MB"),
         (
             (
                 _case(row),
@@ -67,25 +72,25 @@ def live(rows: Sequence[Row]) -> str:
 
 
 def whole_frame(rows: Sequence[Row]) -> str:
-    """From a frame to its overlay, beside other ways: a column a frame size."""
-    return _compared(rows, "{:.1f} ms")
+    """Return the table of times from a frame to its overlay in every library, one column per frame size."""
+    return _comparison(rows, "{:.1f} ms")
 
 
 def libraries(rows: Sequence[Row]) -> str:
-    """The drawing alone, beside other libraries: a column a frame size."""
-    return _compared(rows, "{:.2f} ms")
+    """Return the table of times of the drawing in every library, one column per frame size."""
+    return _comparison(rows, "{:.2f} ms")
 
 
 def overlay(rows: Sequence[Row]) -> str:
-    """The drawing alone, beside OpenCV's functions: a row a case."""
-    ways = list(rows[0]["speedup"])
+    """Return the table of times of the drawing with camrt and OpenCV, one row per case."""
+    names = list(rows[0]["speedup"])
     return table(
-        ("frame, map, threads", "camrt", *ways),
+        ("frame, map, threads", "camrt", *names),
         (
             (
                 f"{_size(row)}, {row['map']}, {row['threads']}",
                 f"{row['ms']['camrt']:.2f} ms",
-                *(f"{row['speedup'][way]:.2f}x" for way in ways),
+                *(f"{row['speedup'][name]:.2f}x" for name in names),
             )
             for row in rows
         ),
@@ -93,9 +98,9 @@ def overlay(rows: Sequence[Row]) -> str:
 
 
 def cameras(rows: Sequence[Row]) -> str:
-    """Several cameras on one model."""
+    """Return the table of several cameras on one model."""
     return table(
-        ("cameras", "frames per second, together", "of one camera's", "most to least, of the mean"),
+        ("cameras", "fps, all cameras", "relative to one camera", "spread between cameras"),
         (
             (str(row["cameras"]), f"{row['fps']:.0f}", f"{row['throughput']:.2f}", f"{100 * row['spread']:.0f} %")
             for row in rows
@@ -104,21 +109,21 @@ def cameras(rows: Sequence[Row]) -> str:
 
 
 def one_core(runs: Sequence[Row]) -> str:
-    """Where the time of a frame goes on one core."""
+    """Return the table of stage times on one core."""
     rows = []
     for run in runs:
         times = [stage["p50_ms"] for stage in run["stages"].values()]
         shares = (f"{ms:.2f} ms, {ms / sum(times):.0%}" for ms in times)
-        numbers = f"{run['fps']['overlay']:.0f}", f"{run['ratio']:.2f}", f"{edge_estimate.attained(run):.0%}"
+        numbers = f"{run['fps']['overlay']:.0f}", f"{run['ratio']:.2f}", f"{edge_estimate.share_of_peak(run):.0%}"
         rows.append((_case(run), *shares, *numbers))
-    ends = "frames per second", "with / without the overlay", "inference, of the core's peak"
-    return table(("model, frame", *runs[0]["stages"], *ends), rows)
+    last_columns = "fps with overlay", "ratio with / without overlay", "inference, share of the core's peak"
+    return table(("model, frame", *runs[0]["stages"], *last_columns), rows)
 
 
-def estimated(runs: Sequence[Row]) -> str:
-    """Estimates for small devices."""
+def edge(runs: Sequence[Row]) -> str:
+    """Return the table of estimates for small devices."""
     return table(
-        ("device", "model, frame", "inference", "all else", "frames per second"),
+        ("device", "model, frame", "inference", "all other stages", "fps with overlay"),
         (
             (
                 device.name,
@@ -133,32 +138,32 @@ def estimated(runs: Sequence[Row]) -> str:
 
 
 def summary(report: Mapping[str, Any]) -> str:
-    """The few numbers that the README shows."""
+    """Return the table of the README."""
     rows = report["whole_frame"]
     first_model = report["live"][0]["model"]
     lives = {tuple(row["frame"]): row for row in report["live"] if row["model"] == first_model}
-    shown = [lives[tuple(row["frame"])]["fps"] for row in rows]
+    rates = [lives[tuple(row["frame"])]["fps"] for row in rows]
     return table(
         ("", *map(_size, rows)),
         [
             (
-                "frames per second with the overlay, of those without (`camrt bench`)",
-                *(f"{fps['overlay']:.0f} of {fps['inference_only']:.0f}" for fps in shown),
+                "frames per second with / without the overlay (`camrt bench`)",
+                *(f"{fps['overlay']:.0f} / {fps['inference_only']:.0f}" for fps in rates),
             ),
-            ("one whole frame, from pixels to overlay", *(f"{row['ms']['camrt']:.1f} ms" for row in rows)),
+            ("time from a frame to its overlay", *(f"{row['ms']['camrt']:.1f} ms" for row in rows)),
             *(
-                (f"... with {name}", *(f"{row['speedup'][name]:.1f}x that" for row in rows))
+                (f"the same with {name}", *(f"{row['speedup'][name]:.1f}x" for row in rows))
                 for name in rows[0]["speedup"]
             ),
         ],
     )
 
 
-def _compared(rows: Sequence[Row], own: str) -> str:
+def _comparison(rows: Sequence[Row], time_format: str) -> str:
     return table(
         ("", *map(_size, rows)),
         [
-            ("camrt", *(own.format(row["ms"]["camrt"]) for row in rows)),
+            ("camrt", *(time_format.format(row["ms"]["camrt"]) for row in rows)),
             *((name, *(f"{row['speedup'][name]:.1f}x" for row in rows)) for name in rows[0]["speedup"]),
         ],
     )
@@ -173,6 +178,6 @@ def _size(row: Row) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table."""
+    """Return a Markdown table with a header."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -10,7 +10,7 @@ from onnx import ModelProto, TensorProto, checker, external_data_helper, inliner
 
 from camrt.errors import ExportError
 from camrt.export.graph.graph import opset_of
-from camrt.file_kind import PROTOBUF_LIMIT, what_it_is_instead
+from camrt.file_kind import PROTOBUF_LIMIT, describe_foreign_file
 
 OLDEST_OPSET = 7
 """ONNX Runtime promises nothing for older ones."""
@@ -35,7 +35,7 @@ def read_onnx(path: Path) -> ModelProto:
         size = path.stat().st_size
         if not path.is_file():
             raise ExportError(f"{path} is no file but a pipe or a device; name the .onnx file")
-        if kind := what_it_is_instead(path):
+        if kind := describe_foreign_file(path):
             raise ExportError(f"{path} ({size} bytes) is not an ONNX model: {kind}")
         if size > PROTOBUF_LIMIT:
             raise ExportError(_too_large(path, size))

@@ -178,7 +178,7 @@ def _exact_head(graph: Graph, network_input: NetworkInput, output: _Output) -> H
     margin = _margin(graph, output.name, convolution)
     if isinstance(margin, HeadNotFound):
         return margin
-    return output.head(kind="class_maps", pooled=pooled, classes=classes, map_margin=margin)
+    return output.head(kind="pooled_class_maps", pooled=pooled, classes=classes, map_margin=margin)
 
 
 def _with_saliency_map(graph: Graph, output: _Output, maps: str) -> Head | HeadNotFound:

@@ -83,7 +83,7 @@ def observe(
     """
     session = ort.open_session(model, "the model file")
     maps_name = maps_of(info)
-    scale, zero_point = info.map_grid or (1.0, 0)
+    scale, zero_point = info.quantization_params or (1.0, 0)
     weights = ort.run(session, [CAM_WEIGHTS], pictures[:1], "it")[0] if info.head == "linear" else None
     answers, cams = [], []
     for index, picture in enumerate(pictures):

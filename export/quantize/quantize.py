@@ -23,21 +23,22 @@ from camrt.files import check_target
 from camrt.model_file import ASKED_MAP, EXACT, OUTPUTS, ModelInfo
 
 TOP1: Final = 0.98
-"""Share of equal answers below which another way is tried."""
+"""Share of images with the same predicted class below which another configuration is tried."""
 PEARSON: Final = 0.98
-"""Median correlation of the maps below which another way is tried."""
+"""Median correlation of the maps below which another configuration is tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Try:
-    """One way that was tried."""
+class Attempt:
+    """One configuration and its fidelity."""
 
-    way: str
+    configuration: str
+    """In words."""
     fidelity: Fidelity
 
     @property
-    def good(self) -> bool:
-        """True where nothing else need be tried."""
+    def passed(self) -> bool:
+        """True if no other configuration needs to be tried."""
         return self.fidelity.top1_agreement >= TOP1 and self.fidelity.pearson_median >= PEARSON
 
 
@@ -49,16 +50,16 @@ class QuantizationReport:
     source: str
     kind: str
     """``int8`` or ``fp16``."""
-    chosen: str
-    """The way that was taken, in words."""
-    tries: tuple[Try, ...]
-    """Every way that was tried, in order."""
-    good: bool
-    """The answers and maps are as alike as they should be."""
+    selected: str
+    """The configuration of the new file, in words."""
+    attempts: tuple[Attempt, ...]
+    """Every configuration that was tried, in order."""
+    passed: bool
+    """The predicted classes and the maps are similar enough."""
     calibrated_on: int
-    """Pictures; 0 where nothing was to be calibrated."""
+    """Number of images; 0 if nothing was calibrated."""
     held_out: bool
-    """It was judged by other pictures than it was calibrated on."""
+    """The images of the evaluation are others than those of the calibration."""
     size: int
     """Of the new file, in bytes."""
     source_size: int
@@ -86,11 +87,13 @@ class QuantizationReport:
             "path": self.path,
             "source": self.source,
             "kind": self.kind,
-            "chosen": self.chosen,
-            "good": self.good,
-            "tries": [{"way": attempt.way, **asdict(attempt.fidelity)} for attempt in self.tries],
+            "selected": self.selected,
+            "passed": self.passed,
+            "attempts": [
+                {"configuration": attempt.configuration, **asdict(attempt.fidelity)} for attempt in self.attempts
+            ],
             "calibrated_on": self.calibrated_on,
-            "judged_on": fidelity.pop("pictures"),
+            "evaluated_on": fidelity.pop("pictures"),
             "held_out": self.held_out,
             "size_bytes": self.size,
             "source_size_bytes": self.source_size,
@@ -152,14 +155,14 @@ def quantize(
         path=str(target),
         source=str(source),
         kind=info.quantization["kind"],
-        chosen=best.tried.way,
-        tries=tuple(best.tries),
-        good=best.tried.good,
+        selected=best.attempt.configuration,
+        attempts=tuple(best.attempts),
+        passed=best.attempt.passed,
         calibrated_on=0 if fp16 else len(pictures.calibrating),
         held_out=pictures.held_out or fp16,
         size=target.stat().st_size,
         source_size=source.stat().st_size,
-        fidelity=best.tried.fidelity,
+        fidelity=best.attempt.fidelity,
         rows=tuple(best.rows),
         pictures=pictures.judging,
         notes=tuple(_notes(best, pictures, fp16=fp16)),
@@ -202,7 +205,7 @@ def _computes_in_integers(op_type: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Candidate:
-    way: str
+    configuration: str
     model: ModelProto
     info: ModelInfo
 
@@ -211,9 +214,9 @@ class _Candidate:
 class _Best:
     model: ModelProto
     info: ModelInfo
-    tried: Try
+    attempt: Attempt
     rows: list[PictureFidelity]
-    tries: list[Try]
+    attempts: list[Attempt]
 
 
 def _candidates(
@@ -229,7 +232,7 @@ def _candidates(
     common = {"by": f"camrt {camrt.__version__}"}
     facts: dict[str, Any] = {"kind": "fp16", **common}
     if fp16:
-        yield _Candidate(way="16-bit floats", model=to_half(parts), info=replace(info, quantization=facts))
+        yield _Candidate(configuration="16-bit floats", model=to_half(parts), info=replace(info, quantization=facts))
         return
     narrow = overflows_here()
     quantizer = Quantizer(parts, pictures.calibrating, reduce_range=narrow)
@@ -247,10 +250,10 @@ def _candidates(
             }
             if made.grid is not None:
                 facts["features"] = dict(zip(("scale", "zero_point"), made.grid, strict=True))
-            way = f"8-bit integers, calibrated by {each}"
+            configuration = f"8-bit integers, calibrated by {each}"
             if last_in_float:
-                way += f", the last {made.float_nodes} nodes in float32"
-            yield _Candidate(way=way, model=made.model, info=replace(info, quantization=facts))
+                configuration += f", the last {made.float_nodes} nodes in float32"
+            yield _Candidate(configuration=configuration, model=made.model, info=replace(info, quantization=facts))
 
 
 def _best(candidates: Iterator[_Candidate], model: ModelProto, info: ModelInfo, pictures: CalibrationPictures) -> _Best:
@@ -259,26 +262,30 @@ def _best(candidates: Iterator[_Candidate], model: ModelProto, info: ModelInfo, 
     classes = len(info.labels) if info.labels else int(max(reference.answers)) + 1
     labels = info.labels or tuple(f"class {number}" for number in range(classes))
     best: _Best | None = None
-    tries: list[Try] = []
+    attempts: list[Attempt] = []
     for candidate in candidates:
         found = observe(candidate.model, candidate.info, pictures.judging, reference.answers)
         if info.labels is None and max(found.answers) >= len(labels):
             labels = tuple(f"class {number}" for number in range(int(max(found.answers)) + 1))
         rows = compare(reference, found, pictures.names, labels)
-        tried = Try(way=candidate.way, fidelity=summarize(rows))
-        tries.append(tried)
-        if best is None or _nearness(tried) > _nearness(best.tried):
+        attempt = Attempt(configuration=candidate.configuration, fidelity=summarize(rows))
+        attempts.append(attempt)
+        if best is None or _nearness(attempt) > _nearness(best.attempt):
             best = _Best(
-                model=candidate.model, info=_with(candidate.info, tried.fidelity), tried=tried, rows=rows, tries=tries
+                model=candidate.model,
+                info=_with(candidate.info, attempt.fidelity),
+                attempt=attempt,
+                rows=rows,
+                attempts=attempts,
             )
-        if tried.good:
+        if attempt.passed:
             break
     return cast(_Best, best)  # there is one candidate at least
 
 
-def _nearness(tried: Try) -> float:
+def _nearness(attempt: Attempt) -> float:
     """Return how near a way comes to being good; a percent at least is a reason to leave an earlier, simpler way."""
-    fidelity = tried.fidelity
+    fidelity = attempt.fidelity
     return round(min(fidelity.top1_agreement / TOP1, 1.0) + min(fidelity.pearson_median / PEARSON, 1.0), 2)
 
 
@@ -294,9 +301,9 @@ def _foreign(model: ModelProto) -> dict[str, str]:
 
 
 def _notes(best: _Best, pictures: CalibrationPictures, *, fp16: bool) -> Iterator[str]:
-    if len(best.tries) > 1:
-        yield f"{len(best.tries)} ways were tried; taken: {best.tried.way}."
-    if not best.tried.good:
+    if len(best.attempts) > 1:
+        yield f"{len(best.attempts)} configurations were tried; selected: {best.attempt.configuration}."
+    if not best.attempt.passed:
         yield (
             f"It falls short of {TOP1:.0%} equal answers or a median correlation of {PEARSON}; more pictures of what "
             "the network will see may help, or --fp16."

@@ -17,7 +17,7 @@ from camrt.export.convert import Report
 from camrt.export.from_torch import from_torch
 from camrt.export.train.gap_cnn import GapCnn
 from camrt.export.train.loop import fit
-from camrt.runtime.sources.synthetic import CLASSES, FRAMES_PER_ACT, Scene
+from camrt.synthetic_scene import CLASSES, FRAMES_PER_ACT, Scene
 
 WIDTH, HEIGHT = 128, 96
 """Of the network's input, in pixels."""

@@ -56,8 +56,8 @@ def verify_quantized(model: ModelProto, info: ModelInfo, pictures: Pictures) -> 
 
 def _rebuilt(results: Results, info: ModelInfo) -> NDArray[np.float64]:
     """Return the logits, (K,), that the maps of one picture add up to."""
-    scale, zero_point = info.map_grid or (1.0, 0)
+    scale, zero_point = info.quantization_params or (1.0, 0)
     means = (results[maps_of(info)][0].mean(axis=(1, 2), dtype=np.float64) - zero_point) * scale
-    if info.head == "class_maps":
+    if info.head == "pooled_class_maps":
         return np.asarray(means)
     return np.asarray(results[CAM_WEIGHTS].astype(np.float64) @ means + results[CAM_BIAS])

@@ -1,4 +1,4 @@
-"""Cameras of this machine, and whether this user may open them."""
+"""Check that this user may open the cameras of this machine."""
 
 import os
 import sys
@@ -10,18 +10,15 @@ from camrt.runtime.sources import v4l2
 
 
 def findings() -> Iterator[Finding]:
-    """Yield each camera that Linux knows; elsewhere they cannot be listed without opening them."""
+    """Yield one finding per Video4Linux camera; other systems cannot list cameras without opening them."""
     if sys.platform != "linux":
-        yield Finding("cameras", OK, "not listed on this system; try camrt live --source 0")
+        yield Finding("cameras", OK, "cannot be listed on this system; try camrt live --source 0")
         return
-    found = False
-    for device in v4l2.device_files():
-        if v4l2.is_second_node(device):
-            continue
-        found = True
+    devices = [device for device in v4l2.device_files() if not v4l2.is_second_node(device)]
+    for device in devices:
         yield _camera(device, v4l2.name_of(device) or "no name")
-    if not found:
-        yield Finding("cameras", OK, "none found (/dev/video*); files, folders and addresses need none")
+    if not devices:
+        yield Finding("cameras", OK, "none (/dev/video*); files, folders and network streams work without one")
 
 
 def _camera(device: Path, name: str) -> Finding:
@@ -33,16 +30,18 @@ def _camera(device: Path, name: str) -> Finding:
         return Finding(
             subject,
             WARNING,
-            f"{name} ({device}) is closed to this user, who is not in the group {group}; log in again afterwards",
+            f"this user may not open {name} ({device}): not in the group {group}; log in again after the fix",
             f'sudo usermod -aG {group} "$USER"',
         )
     except OSError as error:
-        return Finding(subject, WARNING, f"{name} ({device}) cannot be opened: {error.strerror}; plug it in again")
+        return Finding(
+            subject, WARNING, f"{name} ({device}) cannot be opened: {error.strerror}; unplug it and plug it in again"
+        )
     return Finding(subject, OK, f"{name} ({device})")
 
 
 def _group(device: Path) -> str:
-    import grp  # Windows has none
+    import grp  # does not exist on Windows
 
     number = device.stat().st_gid
     try:

@@ -1,4 +1,4 @@
-"""What the examination of a subject finds."""
+"""Finding: one line of the report, with the command that fixes it."""
 
 import shlex
 import shutil
@@ -11,9 +11,9 @@ from camrt.runtime.inference.shared_libraries import wheels_of
 
 OK: Final = "ok"
 WARNING: Final = "warning"
-"""Something is missing or slow, and camrt works without it."""
+"""A part is missing or slow, and camrt works without it."""
 PROBLEM: Final = "problem"
-"""Something is broken."""
+"""A part is broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,24 +21,24 @@ class Finding:
     """One line of the report."""
 
     subject: str
-    """What it is about, in a word or two."""
+    """The part that was checked, in one or two words."""
     status: str
     """`OK`, `WARNING` or `PROBLEM`."""
     text: str
-    """What was found, on one line."""
-    mend: str | None = None
-    """The command that mends it, to be pasted into a shell; None: there is nothing to mend, or no command does."""
+    """The result, on one line."""
+    fix: str | None = None
+    """Shell command that fixes the problem; None: there is no problem, or no such command."""
 
 
 def pip(arguments: str) -> str:
-    """Return a command line for the pip of this Python, which may not be the one that a shell finds first."""
-    found = shutil.which("pip")
-    own = found is not None and Path(found).parent == Path(sys.executable).parent
+    """Return a shell command for the pip of this Python, which may not be the first pip on the path."""
+    first = shutil.which("pip")
+    own = first is not None and Path(first).parent == Path(sys.executable).parent
     return f"pip {arguments}" if own else f"{shlex.quote(sys.executable)} -m pip {arguments}"
 
 
-def swap(package: str, wanted: str) -> str:
-    """Return a command line that removes every wheel of a package, and installs the wanted one."""
-    names = " ".join(wheel.split()[0] for wheel in wheels_of(package))
-    install = pip(f"install {wanted}")
+def swap(package: str, wheel: str) -> str:
+    """Return a shell command that removes every wheel of a package and installs ``wheel``."""
+    names = " ".join(installed.split()[0] for installed in wheels_of(package))
+    install = pip(f"install {wheel}")
     return f"{pip(f'uninstall -y {names}')} && {install}" if names else install

@@ -1,4 +1,4 @@
-"""The compiled kernels and their cache."""
+"""Check the compiled kernels and their cache."""
 
 import time
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from camrt.runtime.doctor.finding import OK, PROBLEM, WARNING, Finding, pip
 
 
 def findings() -> Iterator[Finding]:
-    """Yield whether the kernels compile, how long that takes at each start, and where they are kept."""
+    """Yield one finding: whether the kernels compile, in how many seconds, and where their cache is."""
     start = time.perf_counter()
     try:
         from camrt import kernels
@@ -22,9 +22,9 @@ def findings() -> Iterator[Finding]:
         yield Finding(
             "kernels",
             WARNING,
-            f"compiled at every start, {seconds:.1f} s each; NUMBA_CACHE_DIR may name a folder that keeps them: "
+            f"compiled at every start, in {seconds:.1f} s; set NUMBA_CACHE_DIR to a writable folder to keep them: "
             + problem.splitlines()[0],
             'export NUMBA_CACHE_DIR="$(mktemp -d)"',
         )
     else:
-        yield Finding("kernels", OK, f"ready in {seconds:.1f} s, kept in {kernels.cache_folder()}")
+        yield Finding("kernels", OK, f"ready in {seconds:.1f} s, cached in {kernels.cache_folder()}")

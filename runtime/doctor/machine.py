@@ -1,4 +1,4 @@
-"""The computer and its Python."""
+"""Report Python, the processor and its cores."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ from camrt.cores import usable_cores
 from camrt.runtime.doctor.finding import OK, PROBLEM, WARNING, Finding
 
 _X86 = {"x86_64", "AMD64", "i686", "i386"}
-# How /proc/cpuinfo calls what ONNX Runtime's and Numba's code gains from, and how everybody else does.
+# Processor features that speed up ONNX Runtime and Numba: name in /proc/cpuinfo, common name.
 _FEATURES: Final = {
     **{"avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "AVX-512 VNNI", "avx_vnni": "AVX VNNI"},
     **{"avx512_bf16": "AVX-512 BF16", "amx_int8": "AMX int8", "amx_bf16": "AMX bf16"},
@@ -22,12 +22,12 @@ _FEATURES: Final = {
 
 
 def findings() -> Iterator[Finding]:
-    """Yield what Python, the processor and its cores are."""
+    """Yield findings about camrt, Python, the processor and its cores."""
     yield Finding("camrt", OK, f"{__version__} in {Path(__file__).parents[2]}")
     bits = struct.calcsize("P") * 8
     text = f"{platform.python_version()} ({bits} bit) on {platform.platform()}, {sys.executable}"
     if bits == 32:
-        yield Finding("python", PROBLEM, f"{text}; ONNX Runtime has no 32-bit wheels, it needs a 64-bit system")
+        yield Finding("python", PROBLEM, f"{text}; ONNX Runtime has no 32-bit wheels: install a 64-bit system")
     else:
         yield Finding("python", OK, text)
     yield _cores()
@@ -39,7 +39,7 @@ def _cores() -> Finding:
     if cores == all_cores:
         return Finding("cores", OK, f"{cores}, all usable")
     return Finding(
-        "cores", OK, f"{cores} of {all_cores} usable (affinity or a container's quota); --threads is {cores}"
+        "cores", OK, f"{cores} of {all_cores} usable (affinity or container quota); --threads defaults to {cores}"
     )
 
 
@@ -52,8 +52,8 @@ def _features() -> Iterator[Finding]:
     fields = {key.strip(): value.strip() for key, value in fields.items()}
     flags = fields.get("flags", fields.get("Features", "")).split()
     name = fields.get("model name") or fields.get("Model") or platform.machine()
-    text = f"{name}: {', '.join(_FEATURES[flag] for flag in _FEATURES if flag in flags) or 'no vector units known'}"
+    text = f"{name}: {', '.join(_FEATURES[flag] for flag in _FEATURES if flag in flags) or 'no known vector units'}"
     if platform.machine() in _X86 and "avx2" not in flags:
-        yield Finding("processor", WARNING, f"{text}; without AVX2 expect a low frame rate")
+        yield Finding("processor", WARNING, f"{text}; without AVX2 the frame rate is low")
     else:
         yield Finding("processor", OK, text)

@@ -1,4 +1,4 @@
-"""Execution providers: which the installed ONNX Runtime has, and which truly run the bundled model."""
+"""Check the execution providers: which ONNX Runtime has, and which run the demo model."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -16,20 +16,20 @@ _OF_NVIDIA: Final = ("cuda", "tensorrt")
 
 
 def findings() -> Iterator[Finding]:
-    """Yield what each provider does with the demo model."""
+    """Yield one finding per available provider, and one about the missing ones."""
     try:
         available = onnxruntime().get_available_providers()
     except CamrtError:
-        return  # told by the packages
-    for name in reversed(PROVIDERS):  # the CPU first, and TensorRT, which takes its time, last
+        return  # a finding of the packages
+    for name in reversed(PROVIDERS):  # the CPU first; TensorRT, which is slow to start, last
         if PROVIDERS[name] in available:
             yield _try(name)
     absent = [name for name in PROVIDERS if PROVIDERS[name] not in available]
     text = f"not in this ONNX Runtime: {', '.join(absent)}"
     if "cuda" in absent and nvidia.gpu_found():
-        yield Finding("providers", WARNING, f"{text}, though there is an NVIDIA GPU", _with_libraries())
+        yield Finding("providers", WARNING, f"{text}, but this machine has an NVIDIA GPU", _with_libraries())
     elif absent:
-        yield Finding("providers", OK, f"{text} (the extra gpu has NVIDIA's, the extra openvino Intel's)")
+        yield Finding("providers", OK, f"{text} (NVIDIA's are in the extra gpu, Intel's in the extra openvino)")
 
 
 def _try(name: str) -> Finding:
@@ -43,13 +43,13 @@ def _try(name: str) -> Finding:
         return Finding(subject, OK, "runs the demo model")
     if name == "cpu":
         return Finding(subject, PROBLEM, reason, swap("onnxruntime", "onnxruntime"))
-    if name in _OF_NVIDIA and not nvidia.gpu_found():  # which libraries it lacks besides is no matter then
+    if name in _OF_NVIDIA and not nvidia.gpu_found():  # missing libraries do not matter then
         return Finding(subject, WARNING, "cannot run: there is no NVIDIA GPU", swap("onnxruntime", "onnxruntime"))
     if name == "cuda":
         return Finding(subject, PROBLEM, reason, _with_libraries())
-    return Finding(subject, WARNING, reason)  # auto passes it over
+    return Finding(subject, WARNING, reason)  # auto skips such a provider
 
 
 def _with_libraries() -> str | None:
-    """Return the command that brings CUDA's provider with its libraries; a Jetson's come from elsewhere."""
+    """Return the command that installs CUDA's provider with its libraries; None on a Jetson, which has its own."""
     return None if nvidia.JETSON.exists() else swap("onnxruntime", "'onnxruntime-gpu[cuda,cudnn]'")

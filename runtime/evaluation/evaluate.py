@@ -1,4 +1,4 @@
-"""How well a model classifies and how well its maps point, where the truth is known."""
+"""Accuracy of a model and pointing game of its maps, on images with masks of the objects."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,31 +14,31 @@ from camrt.runtime.inference.model import Model
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What `evaluate` found, as fractions of the frames."""
+    """Result of `evaluate`, as fractions of the frames."""
 
     frames: int
     accuracy: float
-    """Frames whose best class is the true one."""
+    """Frames whose predicted class is the true one."""
     pointing_game: float
-    """Frames on which the true class's heatmap has its greatest value inside the object."""
+    """Frames with the peak of the true class's heatmap on the object."""
 
 
 def evaluate(model: Model, samples: Iterable[tuple[Image, int, NDArray[np.bool_]]]) -> Evaluation:
-    """Classify frames and let their maps point at the object.
+    """Classify frames, and play the pointing game with the maps of the true classes.
 
     Args:
-        model: judged.
-        samples: a frame, uint8 (H, W, 3) BGR; its true class; where its object is, bool (H, W).
+        model: the model to evaluate.
+        samples: (image, class_id, mask) each: uint8 (H, W, 3) BGR; the true class; bool (H, W), True on the object.
 
     Raises:
         UsageError: there is no sample.
     """
-    frames = right = hits = 0
+    frames = correct = hits = 0
     for image, class_id, mask in samples:
         result = model(image)
         frames += 1
-        right += result.class_id == class_id
+        correct += result.class_id == class_id
         hits += points_at_mask(result.heatmap(class_id), mask)
     if frames == 0:
-        raise UsageError("nothing to evaluate: there is no sample")
-    return Evaluation(frames, right / frames, hits / frames)
+        raise UsageError("there is no sample to evaluate")
+    return Evaluation(frames, correct / frames, hits / frames)

@@ -1,4 +1,4 @@
-"""The CAM identity: the proof, at run time, that the map shown is the map behind the score."""
+"""CAM identity: a check at run time that the shown maps add up to the logits."""
 
 from dataclasses import dataclass
 
@@ -8,23 +8,23 @@ from camrt.runtime.inference.model import Model
 from camrt.runtime.maps.result import Result
 
 TOLERANCE = 1e-4
-"""Largest relative error of a file that does not state its own: room for float32 sums in another order."""
+"""Largest relative error, unless the file states one: float32 sums in another order differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class IdentityCheck:
-    """How far ``mean(CAM_k) + bias_k`` is from ``logit_k``, at worst over all classes k."""
+    """Largest distance of ``mean(CAM_k) + bias_k`` from ``logit_k`` over all classes k."""
 
     relative: float
-    """Divided by the largest logit's magnitude."""
+    """Relative to the magnitude of the largest logit."""
     absolute: float
     """In logits."""
     tolerance: float
-    """What ``relative`` may be; more where the file states it, as for a quantized head or 16-bit floats."""
+    """Limit of ``relative``; larger if the file states it, as for a quantized head or 16-bit floats."""
 
     @property
     def holds(self) -> bool:
-        """True where the error is within the tolerance; NaN is not."""
+        """True if the error is within the tolerance; NaN is not."""
         return self.relative <= self.tolerance
 
 

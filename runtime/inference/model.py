@@ -37,34 +37,36 @@ def load(
             `camrt.runtime.inference.providers.PROVIDERS` (``cpu``, ``cuda``, ``openvino``, ...), is used or reported
             as an error.
         threads: threads of ONNX Runtime on the CPU; None: one for each core this process may use.
-        provider_options: options of the provider, which is then named, as ONNX Runtime calls them.
-        labels: names of the classes, in place of those in the file.
-        geometry: how frames become the network's input, in place of what the file says.
+        provider_options: options of a named provider, under ONNX Runtime's names.
+        labels: names of the classes; None: those in the file.
+        geometry: how frames become the network's input; None: as the file says.
 
     Raises:
         MissingExtra: ONNX Runtime is not installed.
         ModelFileError: the file is missing, broken, or no model file of camrt.
         ProviderError: the provider cannot run here.
-        UsageError: an argument makes no sense.
+        UsageError: an argument is invalid.
     """
     path = Path(path)
     if not path.is_file():
         raise ModelFileError(f"no model file at {path}" + (": it is a folder" if path.is_dir() else ""))
     if threads is not None and threads < 1:
-        raise UsageError(f"threads={threads}: at least one is needed; leave it out for one a core")
+        raise UsageError(f"threads={threads} must be at least 1; leave it out for one per core")
     threads = threads or usable_cores()
     opened = open_session(path, provider, threads, provider_options)
     try:
-        info = _explain(path, opened, labels, geometry)
-    except UnicodeDecodeError as error:  # ONNX Runtime reads names and metadata as bytes, and asks nothing of them
-        raise ModelFileError(f"{path} is damaged, a text in it is none ({error.object!r}); make it anew") from error
+        info = _read_info(path, opened, labels, geometry)
+    except UnicodeDecodeError as error:  # ONNX Runtime does not check names and metadata
+        raise ModelFileError(
+            f"{path} is damaged: its metadata is not valid UTF-8 ({error.object!r}). Create it again with camrt attach."
+        ) from error
     return Model(path, opened, threads, info, provider_options or {})
 
 
-def _explain(
+def _read_info(
     path: Path, opened: OpenedSession, labels: Sequence[str] | None, geometry: InputGeometry | None
 ) -> ModelInfo:
-    """Return what the file says of itself, completed by what the caller says, or refuse the file."""
+    """Return the metadata of the file, with the values of the caller. Raises: ModelFileError."""
     session = opened.session
     inputs = {node.name: node for node in session.get_inputs()}
     outputs = {node.name: node.shape for node in session.get_outputs()}
@@ -72,8 +74,8 @@ def _explain(
     heads = [head for head, names in model_file.OUTPUTS.items() if set(names) <= set(outputs)]
     if model_file.IMAGE not in inputs or len(inputs) != 1 or not heads:
         raise NoModelFile(
-            f"{path} is an ONNX model (inputs: {', '.join(inputs)}; outputs: {', '.join(outputs)}) but no model file "
-            f"of camrt, which has an input 'image' and the convolution features as an output. Make one: "
+            f"{path} is an ONNX model (inputs: {', '.join(inputs)}; outputs: {', '.join(outputs)}) but not a model "
+            f"file of camrt, which has an input 'image' and the convolution features as an output. Make one: "
             f"camrt attach {path} -o {path.stem}.cam.onnx"
         )
     try:
@@ -82,7 +84,9 @@ def _explain(
         raise ModelFileError(f"{path}: {error}") from error
     info = replace(info, head=info.head or heads[0])
     if info.head not in heads:
-        raise ModelFileError(f"{path} says head {info.head!r} but its outputs are {', '.join(outputs)}; make it anew")
+        raise ModelFileError(
+            f"{path} says head {info.head!r} but its outputs are {', '.join(outputs)}; create it again"
+        )
     if labels is not None:
         info = replace(info, labels=tuple(labels))
     if geometry is not None:
@@ -92,8 +96,8 @@ def _explain(
         raise ModelFileError(f"{path} has {classes} classes but {len(info.labels)} labels; pass the right labels")
     if info.geometry is None:
         raise ModelFileError(
-            f"{path} does not say how a frame becomes its input. Say it: camrt.load(..., geometry=InputGeometry("
-            "width=..., height=..., resize='stretch')), or make the file anew with camrt attach"
+            f"{path} does not say how a frame becomes its input. Pass camrt.load(..., geometry=InputGeometry("
+            "width=..., height=..., resize='stretch')), or create the file again with camrt attach"
         )
     return info
 
@@ -108,11 +112,11 @@ class Model:
         assert info.head is not None
         self.path = path
         self.provider = opened.provider
-        """Name of the execution provider that runs it."""
+        """Name of the execution provider."""
         self.provider_options = dict(provider_options)
-        """Options that the caller gave it."""
+        """Options of the provider that the caller gave."""
         self.remarks = tuple(opened.remarks)
-        """Why ``auto`` did not take a better provider that ONNX Runtime has, and what the one leaves to the CPU."""
+        """Reasons why ``auto`` did not pick a better provider, and the operators that are left to the CPU."""
         self.threads = threads
         self.info = info
         self.geometry = info.geometry
@@ -126,7 +130,7 @@ class Model:
         self.map_shape: tuple[int, int, int] = first[self._maps].shape[1:]
         """(C, h, w) of ``features``, or (K, h, w) of ``class_maps``."""
         self._map_type = first[self._maps].dtype
-        scale, zero_point = self._grid()
+        scale, zero_point = self._quantization_params()
         self.decoder = MapDecoder(
             labels=info.labels or tuple(f"class {number}" for number in range(self.classes)),
             cam_weights=first.get(model_file.CAM_WEIGHTS),
@@ -147,25 +151,27 @@ class Model:
     def spare_threads(self) -> int:
         """Threads that may draw while the model runs.
 
-        Where the processor runs it, it is one: the model keeps every core busy, and a picture that is shared out is
-        done only when its last band has found one. MobileNetV2 at 1920x1080 on two cores: 0.83 of the frame rate
-        without drawing, by two threads 0.77.
+        It is 1 if the model runs on the CPU: the model keeps every core busy, and an image shared between threads is
+        done only when its last band has got a core. MobileNetV2 at 1920x1080 on two cores reaches 0.83 of the frame
+        rate without drawing; with two threads, 0.77.
         """
-        elsewhere = self.provider_options.get("device_type", "CPU") != "CPU"  # an option of OpenVINO
-        return 1 if self.provider in ("cpu", "xnnpack", "openvino") and not elsewhere else self.threads
+        on_device = self.provider_options.get("device_type", "CPU") != "CPU"  # an option of OpenVINO
+        return 1 if self.provider in ("cpu", "xnnpack", "openvino") and not on_device else self.threads
 
     def _run_once(self) -> dict[str, Any]:
-        """Run on black: reads the constant outputs and the shapes, and lets the provider prepare."""
+        """Run on a black image: reads the constant outputs and the shapes, and lets the provider prepare."""
         black = np.zeros((1, self.geometry.height, self.geometry.width, 3), np.uint8)
         names = [node.name for node in self._session.get_outputs() if node.name in model_file.OUTPUTS[self.head]]
         try:
             values = self._session.run(names, {model_file.IMAGE: black})
-        except Exception as error:  # ONNX Runtime's own errors share no root but Exception
+        except Exception as error:  # ONNX Runtime's errors have no other common base class
             if self.provider == "cpu":
                 raise ModelFileError(f"{self.path} cannot be run: {reason_of(error)}") from error
             raise ProviderError(f"provider {self.provider!r} cannot run {self.path}: {reason_of(error)}") from error
         if PROVIDERS[self.provider] not in self._session.get_providers():
-            raise ProviderError(f"provider {self.provider!r} gave up on {self.path} at the first run")
+            raise ProviderError(
+                f"provider {self.provider!r} failed on {self.path} at the first run and fell back to the CPU"
+            )
         return dict(zip(names, values, strict=True))
 
     @overload
@@ -176,12 +182,12 @@ class Model:
         """Classify a frame, or several in one batch.
 
         Args:
-            frames: uint8 (H, W, 3) BGR of any size, or a list of such, whose sizes may differ. Never modified.
+            frames: uint8 (H, W, 3) BGR of any size, or a list of them; sizes may differ. Never modified.
 
         Returns: a result, or a list of them in the order of the frames.
 
         Raises:
-            UsageError: a frame is no uint8 (H, W, 3) array.
+            UsageError: a frame is not a uint8 (H, W, 3) array.
         """
         if isinstance(frames, np.ndarray) and frames.ndim == 3:
             return self._run([frames])[0]
@@ -211,28 +217,28 @@ class Model:
             for i, frame in enumerate(frames)
         ]
 
-    def _grid(self) -> tuple[float, int]:
+    def _quantization_params(self) -> tuple[float, int]:
         if self._map_type != np.uint8:
             return 1.0, 0
         try:
-            grid = self.info.map_grid
+            grid = self.info.quantization_params
         except ModelFileError as error:
             raise ModelFileError(f"{self.path}: {error}") from error
         if grid is None:
             raise ModelFileError(
-                f"{self.path}: its {self._maps} are uint8, but the metadata does not say of which scale and zero "
-                "point; make the file anew with camrt quantize"
+                f"{self.path}: its {self._maps} are uint8, but the metadata has no scale and zero point. Create the "
+                "file again with camrt quantize."
             )
         return grid
 
     def _infer(self, batch: Image) -> dict[str, Any]:
-        """Run the session on uint8 (N, H, W, 3); returns arrays that the caller owns."""
+        """Run the session on a batch, uint8 (N, H, W, 3); returns arrays that the caller owns."""
         outputs = {
             model_file.SCORES: np.empty((len(batch), self.classes), np.float32),
             model_file.LOGITS: np.empty((len(batch), self.classes), np.float32),
             self._maps: np.empty((len(batch), *self.map_shape), self._map_type),
         }
-        # Bound arrays are written in place: one copy from the device, none on the CPU.
+        # ONNX Runtime writes bound arrays in place: one copy from the device, none on the CPU.
         binding = self._session.io_binding()
         binding.bind_ortvalue_input(model_file.IMAGE, self._ortvalue(batch))
         for name, array in outputs.items():
@@ -244,26 +250,26 @@ class Model:
         """Return the number of a class given by its label (any case) or its number.
 
         Raises:
-            UsageError: no class, or more than one, goes by that name.
+            UsageError: no class or several classes match.
         """
         wanted = name.strip().casefold()
         if not wanted:
-            raise UsageError("a class without a name; give a label, part of one, or a number")
+            raise UsageError("an empty class name; give a label, a part of one, or a number")
         exact = [number for number, label in enumerate(self.labels) if label.casefold() == wanted]
         if not exact and wanted.isdecimal() and int(wanted) < self.classes:
             return int(wanted)
-        found = exact or [number for number, label in enumerate(self.labels) if wanted in label.casefold()]
-        if len(found) == 1:
-            return found[0]
-        if not found:
+        matches = exact or [number for number, label in enumerate(self.labels) if wanted in label.casefold()]
+        if len(matches) == 1:
+            return matches[0]
+        if not matches:
             raise UsageError(f"{self.path.name} has no class {name!r}; camrt inspect {self.path} --labels lists them")
-        some = ", ".join(f"{number} ({self.labels[number]})" for number in found[:5])
-        raise UsageError(f"{len(found)} classes match {name!r}: {some}; name one by its number")
+        some = ", ".join(f"{number} ({self.labels[number]})" for number in matches[:5])
+        raise UsageError(f"{len(matches)} classes match {name!r}: {some}; use a number")
 
 
 def _check(frame: Image) -> None:
     if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-        found = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
-        raise UsageError(f"a frame must be uint8 (H, W, 3) in BGR order, not {found}; see cv2.cvtColor")
+        kind = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
+        raise UsageError(f"a frame must be uint8 (H, W, 3) in BGR order, not {kind}; see cv2.cvtColor")
     if not frame.size:
         raise UsageError(f"a frame of {frame.shape[1]}x{frame.shape[0]} pixels is empty")

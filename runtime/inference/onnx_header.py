@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from camrt.errors import ModelFileError, NoModelFile
-from camrt.file_kind import PROTOBUF_LIMIT, what_it_is_instead
+from camrt.file_kind import PROTOBUF_LIMIT, describe_foreign_file
 
 Buffer: TypeAlias = bytes | mmap.mmap
 
@@ -46,7 +46,7 @@ def check_before_opening(path: Path) -> None:
             f"{path} has {size / 2**30:.1f} GiB; a model file, as any protobuf file, has at most 2. Attach a smaller "
             "network, or one with half-precision weights"
         )
-    if (kind := what_it_is_instead(path)) is not None:
+    if (kind := describe_foreign_file(path)) is not None:
         raise ModelFileError(f"{path} ({size} bytes) is not a model: {kind}")
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:

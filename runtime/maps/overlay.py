@@ -62,7 +62,7 @@ def colors(colormap: str) -> NDArray[np.uint8]:
 def _table(colormap: str, alpha: float, by_value: bool, threshold: float) -> Any:
     heat = np.linspace(0.0, 1.0, 256, dtype=np.float32)
     opacity = alpha * heat if by_value else np.float32(alpha)
-    # One opacity for all values is the faster table.
+    # A table with one opacity for all values is faster.
     return kernels.blend_table(colors(colormap), np.where(heat < threshold, 0.0, opacity) if threshold else opacity)
 
 
@@ -79,11 +79,11 @@ def paint(
 
     Args:
         frame: uint8 (H, W, 3) BGR.
-        cam: float32 (h, w), of what the network saw.
-        placement: how that lies on the frame.
+        cam: float32 (h, w), over the part of the frame that the network saw.
+        placement: where that part lies on the frame.
         style: colours, opacity, normalisation.
         out: uint8 (H, W, 3) to fill, may be ``frame``; allocated when None.
-        pool: threads to share the rows; None: this thread only.
+        pool: threads that share the rows; None: this thread only.
 
     Returns: uint8 (H, W, 3), ``out`` if it was given.
     """
@@ -98,7 +98,7 @@ def paint(
             table,
             method=style.normalization,
             value_range=style.value_range,
-            rect=placement.seen,
+            rect=placement.frame_rect,
             map_rect=map_rect,
             out=target,
             rows=rows,

@@ -113,11 +113,11 @@ class Result:
         return np.ascontiguousarray(cam[margin : cam.shape[0] - margin, margin : cam.shape[1] - margin])
 
     def heatmap(self, class_id: int | None = None) -> Map:
-        """Return the map of a class over the frame: float32 (H, W), its least value 0 and its greatest 1.
+        """Return the map of a class over the frame: float32 (H, W), from 0 to 1.
 
-        Where the network did not look (outside a crop) it is 0. A constant map is 0 everywhere.
+        Pixels that the network did not see (outside a crop) are 0. A constant map is 0 everywhere.
         """
-        x0, y0, x1, y1 = self.placement.seen
+        x0, y0, x1, y1 = self.placement.frame_rect
         small = kernels.normalize(self.visible_cam(class_id), "minmax")
         heat = np.zeros((self.placement.frame_height, self.placement.frame_width), np.float32)
         heat[y0:y1, x0:x1] = kernels.upsample(small, x1 - x0, y1 - y0, map_rect=self._map_rect(small))
@@ -126,20 +126,20 @@ class Result:
     def boxes(self, class_id: int | None = None, threshold: float = 0.2) -> list[kernels.Box]:
         """Return boxes around the warm regions of a class's map, largest region first.
 
-        As in Zhou et al. 2016, section 3.2: the regions above ``threshold`` of the map's maximum; the first one is
-        theirs, the box of the largest connected region.
+        The regions are above ``threshold`` of the map's maximum. The first box, of the largest connected region, is
+        the one of Zhou et al. 2016, section 3.2.
 
         Args:
             class_id: number of the class; None: the one with the highest score.
             threshold: fraction of the heatmap's maximum, in [0, 1).
 
         Returns: (x0, y0, x1, y1, score) in frame pixels, x1 and y1 exclusive; score is the peak of the heatmap in the
-        region, in [0, 1]. No box where the map is constant.
+        region, in [0, 1]. A constant map has no box.
         """
         if not 0.0 <= threshold < 1.0:
             raise UsageError(f"threshold={threshold} must be within [0, 1)")
         small = kernels.normalize(self.visible_cam(class_id), "minmax")
-        return kernels.boxes(small, [threshold], self.placement.seen, self._map_rect(small))[0]
+        return kernels.boxes(small, [threshold], self.placement.frame_rect, self._map_rect(small))[0]
 
     def draw(
         self,

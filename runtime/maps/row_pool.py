@@ -8,16 +8,16 @@ from queue import SimpleQueue
 from typing import Final
 
 _HEAD_START: Final = 200_000
-"""Pixels that the calling thread draws until another one has woken up, about 0.1 ms: it takes so many more."""
+"""Pixels that the calling thread draws while another thread wakes up, about 0.1 ms; its band has this many more."""
 _LEAST_SHARE: Final = 100_000
-"""Pixels that are worth waking a thread for."""
+"""Fewest pixels for which waking a thread pays."""
 
 
 class RowPool:
     """Runs a function over bands of rows on a fixed number of threads; the calling thread takes the first band.
 
     The kernels are serial and release the GIL. Numba's own ``parallel=True`` is not used: under its ``workqueue``
-    layer two threads that draw at once abort the process. Only one thread at a time may call `run`.
+    layer, two threads that draw at once abort the process. Only one thread at a time may call `run`.
     """
 
     def __init__(self, threads: int) -> None:
@@ -34,9 +34,9 @@ class RowPool:
         """Call ``draw((first, stop))`` for bands that together cover ``range(height)``; returns when all are done.
 
         Args:
-            width: pixels in a row; what the other threads are worth waking for depends on it.
+            width: pixels in a row.
             height: rows.
-            draw: draws the rows of one band; its error is raised here when every band is done.
+            draw: draws the rows of one band; its error is raised here after all bands.
         """
         edges = self._edges(width, height)
         for band in pairwise(edges[1:]):
@@ -59,7 +59,7 @@ class RowPool:
             thread.join()
 
     def _edges(self, width: int, height: int) -> list[int]:
-        """Return the first row of each band, and the last one's end; the first band is the calling thread's."""
+        """Return the first row of each band and the end of the last; the first band belongs to the calling thread."""
         others = len(self._threads)
         shared = (height - _HEAD_START // max(1, width)) // (others + 1)  # rows for each of the others
         if shared < 1 or shared * width < _LEAST_SHARE:

@@ -1,4 +1,4 @@
-"""Many pictures on one sheet."""
+"""Contact sheet: many images on one."""
 
 from collections.abc import Sequence
 
@@ -6,28 +6,28 @@ import numpy as np
 
 from camrt.errors import UsageError
 from camrt.images import Image
-from camrt.runtime.render.letterbox import fit_into
+from camrt.runtime.render.letterbox import letterbox_into
 
 
 def contact_sheet(images: Sequence[Image], columns: int, tile: tuple[int, int]) -> Image:
-    """Arrange pictures in rows, the first at the top left.
+    """Arrange images in rows, the first at the top left.
 
     Args:
-        images: uint8 (H, W, 3), of any sizes; each is fitted into a tile, between black bars.
-        columns: pictures in a row.
+        images: uint8 (H, W, 3), of any sizes; each is letterboxed into a tile.
+        columns: images in a row.
         tile: (width, height) in pixels.
 
-    Returns: uint8 (rows * height, columns * width, 3); tiles that are left over are black.
+    Returns: uint8 (rows * height, columns * width, 3); unused tiles are black.
 
     Raises:
-        UsageError: there is no picture.
+        UsageError: there is no image.
     """
     if not images:
-        raise UsageError("a contact sheet needs at least one picture")
+        raise UsageError("a contact sheet needs at least one image")
     width, height = tile
     sheet = np.zeros((-(-len(images) // columns) * height, columns * width, 3), np.uint8)
     for number, image in enumerate(images):
         row, column = divmod(number, columns)
-        place = sheet[row * height : (row + 1) * height, column * width : (column + 1) * width]
-        fit_into(image, place)
+        area = sheet[row * height : (row + 1) * height, column * width : (column + 1) * width]
+        letterbox_into(image, area)
     return sheet

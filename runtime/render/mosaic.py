@@ -8,7 +8,7 @@ import numpy as np
 
 from camrt.images import Image
 from camrt.runtime.render.hud import Hud
-from camrt.runtime.render.letterbox import fit_into
+from camrt.runtime.render.letterbox import letterbox_into
 
 WINDOW: Final = (1280, 720)
 """Width and height for a window, in pixels."""
@@ -45,7 +45,7 @@ class Mosaic:
 
     def put(self, camera: int, image: Image) -> None:
         """Put an image, uint8 (H, W, 3), into the place of a camera, 0 first."""
-        fit_into(image, self._places[camera])
+        letterbox_into(image, self._places[camera])
         self._write_name(camera)
 
     def _write_name(self, camera: int) -> None:

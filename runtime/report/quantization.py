@@ -1,165 +1,151 @@
-"""The report of `camrt quantize` as one HTML page: numbers, and the maps of both files side by side."""
+"""Page of the report of `camrt quantize`: the numbers, and the maps of both files side by side."""
 
-import base64
-import html
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from pathlib import PurePath
+from typing import Any, Final
 
 import cv2
 import numpy as np
 
-from camrt.export.quantize.fidelity import PictureFidelity, badness, by_class
-from camrt.export.quantize.quantize import QuantizationReport
 from camrt.geometry import place
 from camrt.images import Image
 from camrt.runtime.inference.model import Model
 from camrt.runtime.maps.overlay import OverlayStyle, paint
+from camrt.runtime.report import html
 
-CLASSES = 24
-"""Classes whose worst picture is shown, at most."""
-TYPICAL = 6
-"""Pictures in the middle of all that are shown."""
-SIDE = 224
-"""Pixels of a picture's longer side, at least."""
+CLASSES: Final = 24
+"""Most classes whose worst image is shown."""
+TYPICAL: Final = 6
+"""Images shown from the middle of all, ordered by similarity."""
+SIDE: Final = 224
+"""Least pixels of the longer side of a shown image."""
 
-_STYLE = """
-:root { color-scheme: light dark; --back: #fff; --text: #1a1d21; --soft: #667; --line: #dde; --bad: #b3261e; }
-@media (prefers-color-scheme: dark) {
-  :root { --back: #14171a; --text: #e6e8ea; --soft: #9aa3ad; --line: #30363d; --bad: #ff8a80; }
-}
-body { background: var(--back); color: var(--text); font: 16px/1.5 system-ui, sans-serif; margin: 0 auto;
-  max-width: 64rem; padding: 1rem; }
-h1 { font-size: 1.4rem; overflow-wrap: anywhere; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { border-bottom: 1px solid var(--line); padding: .3rem .8rem .3rem 0; text-align: left; }
-.numbers td { white-space: nowrap; }
-.pairs { display: grid; gap: 1.2rem; grid-template-columns: repeat(auto-fill, minmax(min(19rem, 100%), 1fr)); }
-figure { margin: 0; } .pair { display: grid; gap: 4px; grid-template-columns: 1fr 1fr; }
-img { display: block; width: 100%; } figcaption { color: var(--soft); font-size: .85rem; overflow-wrap: anywhere; }
-.bad { color: var(--bad); }
-"""
+Report = Mapping[str, Any]
 
 
-def page(report: QuantizationReport, speed: Mapping[str, Any], first: Model, second: Model) -> str:
-    """Return the page: one file that needs nothing else.
+def page(report: Report, images: Sequence[Image], source: Model, quantized: Model) -> str:
+    """Return the page.
 
     Args:
-        report: what `camrt.export.quantize` returned.
-        speed: what `quantized_speed.speed` returned.
-        first: the file it was made from, opened by `quantized_speed.open_pair`.
-        second: the new file.
+        report: what ``camrt quantize --json`` prints.
+        images: uint8 (H, W, 3) BGR, the network's inputs, in the order of ``report["pictures"]``.
+        source: the file that was quantized, opened by `open_pair`.
+        quantized: the new file, opened by `open_pair`.
     """
-    pictures = {id(row): picture for row, picture in zip(report.rows, report.pictures, strict=True)}
-    classes = by_class(report.rows)
-    ordered = sorted(report.rows, key=badness)
+    rows = report["pictures"]
+    ordered = sorted(range(len(rows)), key=lambda index: _similarity(rows[index]))
+    worst: dict[int, int] = {}
+    for index in ordered:
+        worst.setdefault(rows[index]["class_id"], index)
+    shown = list(worst.values())[:CLASSES]
     middle = max(0, (len(ordered) - TYPICAL) // 2)
+    more = f" The other {len(worst) - len(shown)} classes are more alike." if len(worst) > len(shown) else ""
 
-    def figures(rows: Iterable[PictureFidelity]) -> str:
-        return "".join(_figure(row, pictures[id(row)], first, second) for row in rows)
+    def figures(indices: Iterable[int]) -> str:
+        return html.gallery(_figure(rows[index], images[index], source, quantized) for index in indices)
 
-    worst = [rows[0] for rows in classes.values()][:CLASSES]
-    name, source = (html.escape(path.rsplit("/", 1)[-1]) for path in (report.path, report.source))
-    left_out = len(classes) - len(worst)
-    more = f" The {left_out} classes that are left out do better." if left_out else ""
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{name}</title><style>{_STYLE}</style></head><body>
-<h1>{name} beside {source}</h1>
-<p>{html.escape(report.chosen)}. {_pictures(report)}</p>
-{_table((), _numbers(report, speed))}
-{"".join(f"<p>{html.escape(note)}</p>" for note in report.notes)}
-<h2>What was tried</h2>
-{_table(("way", "same answer", "correlation, median", "least"), _tries(report))}
-<h2>Worst picture of each class</h2>
-<p>Left the original, right the quantized file; both show the class that the original predicts.{more}</p>
-<div class="pairs">{figures(worst)}</div>
-<h2>Typical pictures</h2>
-<div class="pairs">{figures(ordered[middle : middle + TYPICAL])}</div>
-<h2>Every class</h2>
-{_table(("class", "pictures", "same answer", "correlation, median", "least", "worst picture"), _classes(classes))}
-</body></html>
-"""
-
-
-def _pictures(report: QuantizationReport) -> str:
-    if not report.calibrated_on:
-        return f"Judged by {len(report.rows)} pictures."
-    judges = f"{len(report.rows)} others" if report.held_out else "the same"
-    return f"Calibrated on {report.calibrated_on} pictures, judged by {judges}."
-
-
-def _numbers(report: QuantizationReport, speed: Mapping[str, Any]) -> list[tuple[str, str]]:
-    fidelity = report.fidelity
-    return [
-        ("size", f"{report.size / 1e6:.2f} MB, {report.source_size / report.size:.2f} times smaller"),
-        (
-            "speed",
-            f"{speed['speedup']:.2f} times as fast here: {speed['ms']:.2f} ms for {speed['source_ms']:.2f} "
-            f"({speed['provider']}, {speed['threads']} threads)",
-        ),
-        ("same answer", f"{fidelity.top1_agreement:.1%}"),
-        (
-            "correlation of the maps (Pearson)",
-            f"{fidelity.pearson_median:.4f} median, {fidelity.pearson_least:.4f} least",
-        ),
-        ("correlation of their ranks", f"{fidelity.rank_median:.4f} median"),
-        ("overlap of the 20 % boxes (IoU)", f"{fidelity.box_iou_median:.3f} median"),
-        ("distance of the peaks", f"{fidelity.peak_distance_median:.1%} of the diagonal, median"),
-    ]
-
-
-def _tries(report: QuantizationReport) -> list[tuple[str, ...]]:
-    return [
-        (
-            attempt.way,
-            f"{attempt.fidelity.top1_agreement:.1%}",
-            f"{attempt.fidelity.pearson_median:.4f}",
-            f"{attempt.fidelity.pearson_least:.4f}",
-        )
-        for attempt in report.tries
-    ]
-
-
-def _classes(classes: Mapping[int, Sequence[PictureFidelity]]) -> list[tuple[str, ...]]:
-    return [
-        (
-            rows[0].label,
-            str(len(rows)),
-            f"{np.mean([row.class_id == row.other_class_id for row in rows]):.0%}",
-            f"{np.median([row.pearson for row in rows]):.4f}",
-            f"{min(row.pearson for row in rows):.4f}",
-            rows[0].name,
-        )
-        for rows in classes.values()
-    ]
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
-    body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
-
-
-def _figure(row: PictureFidelity, picture: Image, first: Model, second: Model) -> str:
-    pair = "".join(f'<img alt="{alt}" src="{_drawn(model, picture, row.class_id)}">' for alt, model in
-                   (("original", first), ("quantized", second)))  # fmt: skip
-    says = ""
-    if row.class_id != row.other_class_id:
-        says = f' <span class="bad">quantized: {html.escape(row.other_label)}</span>'
-    return (
-        f'<figure><div class="pair">{pair}</div><figcaption>{html.escape(row.label)}{says}<br>'
-        f"correlation {row.pearson:.3f}, boxes {row.box_iou:.2f}, peaks {row.peak_distance:.0%} apart<br>"
-        f"{html.escape(row.name)}</figcaption></figure>"
+    name, source_name = PurePath(report["path"]).name, PurePath(report["source"]).name
+    return html.document(
+        name,
+        f"{name} compared with {source_name}",
+        [
+            html.paragraph(f"{report['selected']}. {_evaluation(report)}"),
+            html.table((), _numbers(report)),
+            *map(html.paragraph, report["notes"]),
+            html.section("Configurations"),
+            html.table(("configuration", "same class", "correlation, median", "lowest"), _attempts(report)),
+            html.section("Worst image of each class"),
+            html.paragraph(
+                f"Left: the original. Right: the quantized file. Both show the class that the original predicts.{more}"
+            ),
+            figures(shown),
+            html.section("Typical images"),
+            figures(ordered[middle : middle + TYPICAL]),
+            html.section("All classes"),
+            html.table(
+                ("class", "images", "same class", "correlation, median", "lowest", "worst image"), _classes(report)
+            ),
+        ],
     )
 
 
-def _drawn(model: Model, picture: Image, class_id: int) -> str:
-    """Return the map over a network's input as a ``data:`` address; small inputs are enlarged."""
-    cam = model(picture).visible_cam(class_id)
-    height, width = picture.shape[:2]
+def _similarity(row: Report) -> tuple[bool, float]:
+    """Return a sort key, least similar first: another predicted class, then a low correlation of the maps."""
+    return row["class_id"] == row["other_class_id"], row["pearson"]
+
+
+def _evaluation(report: Report) -> str:
+    count = report["evaluated_on"]
+    if not report["calibrated_on"]:
+        return f"Evaluated on {count} images."
+    images = f"{count} other images" if report["held_out"] else "the same images"
+    return f"Calibrated on {report['calibrated_on']} images, evaluated on {images}."
+
+
+def _numbers(report: Report) -> list[tuple[str, str]]:
+    return [
+        ("size", f"{report['size_bytes'] / 1e6:.2f} MB, {report['size_ratio']:.2f} times smaller"),
+        (
+            "speed",
+            f"{report['speedup']:.2f} times as fast on this machine: {report['ms']:.2f} ms instead of "
+            f"{report['source_ms']:.2f} ({report['provider']}, {report['threads']} threads)",
+        ),
+        ("same class", f"{report['top1_agreement']:.1%}"),
+        (
+            "correlation of the maps (Pearson)",
+            f"{report['pearson_median']:.4f} median, {report['pearson_least']:.4f} lowest",
+        ),
+        ("correlation of their ranks (Spearman)", f"{report['rank_median']:.4f} median"),
+        ("overlap of the boxes at 20 % (IoU)", f"{report['box_iou_median']:.3f} median"),
+        ("distance of the peaks", f"{report['peak_distance_median']:.1%} of the diagonal, median"),
+    ]
+
+
+def _attempts(report: Report) -> list[tuple[str, ...]]:
+    return [
+        (
+            attempt["configuration"],
+            f"{attempt['top1_agreement']:.1%}",
+            f"{attempt['pearson_median']:.4f}",
+            f"{attempt['pearson_least']:.4f}",
+        )
+        for attempt in report["attempts"]
+    ]
+
+
+def _classes(report: Report) -> list[tuple[str, ...]]:
+    return [
+        (
+            row["label"],
+            str(row["pictures"]),
+            f"{row['top1_agreement']:.0%}",
+            f"{row['pearson_median']:.4f}",
+            f"{row['pearson_least']:.4f}",
+            row["worst"],
+        )
+        for row in report["classes"]
+    ]
+
+
+def _figure(row: Report, image: Image, source: Model, quantized: Model) -> str:
+    pair = (("original", source), ("quantized", quantized))
+    changed = row["class_id"] != row["other_class_id"]
+    return html.figure(
+        [html.inline_image(_drawn(model, image, row["class_id"]), alt) for alt, model in pair],
+        [
+            row["label"],
+            f"correlation {row['pearson']:.3f}, box IoU {row['box_iou']:.2f}, peaks {row['peak_distance']:.0%} apart",
+            row["name"],
+        ],
+        warning=f"quantized: {row['other_label']}" if changed else "",
+    )
+
+
+def _drawn(model: Model, image: Image, class_id: int) -> Image:
+    """Return the map of a class over a network's input; small inputs are enlarged."""
+    cam = model(image).visible_cam(class_id)
+    height, width = image.shape[:2]
     factor = max(1.0, SIDE / max(height, width))
     size = round(width * factor), round(height * factor)
-    frame = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC), np.uint8)
-    over = paint(frame, cam, place(model.geometry, *size), OverlayStyle())
-    _, data = cv2.imencode(".jpg", over, [cv2.IMWRITE_JPEG_QUALITY, 85])
-    return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
+    frame = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+    return paint(frame, cam, place(model.geometry, *size), OverlayStyle())

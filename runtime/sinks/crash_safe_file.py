@@ -1,4 +1,4 @@
-"""A file that grows for hours and must be good at any moment."""
+"""Write a file that grows for hours and survives a crash at any moment."""
 
 import os
 import time
@@ -11,26 +11,36 @@ from camrt.errors import DiskFull
 from camrt.files import write_error
 
 SYNC_S: Final = 1.0
-"""What is written reaches the system at once, and the disk itself at most so often, in seconds: a file survives the end
-of its process without loss, and that of its computer but for about a second."""
+"""Seconds between two syncs to the disk. Every write reaches the operating system at once, so a killed process loses
+nothing, and a power failure costs about a second."""
 
 
 class CrashSafeFile:
-    """A file that is written in pieces; where a piece does not fit, it is taken back.
+    """A binary file that is written in pieces; a piece that does not fit on the disk is removed again.
 
-    Nothing that was `keep`-ed is overwritten before `close`, and then only when all else is on the disk: so there is no
-    moment at which the death of the process spoils it. Muxers write to it as to any binary file.
+    ``whole`` is a watermark. `keep` moves it to the end of the file, and nothing below it changes before `close`::
+
+        byte 0                        whole                  end
+          |------- kept pieces --------|---- current piece ---|
+                     ^                           ^
+          write here: a patch in memory   write here: into the file
+          keep:       whole = end
+          undo:       forget the patches, cut the file at whole
+          close:      sync the file to the disk, then write the patches
+
+    So the kept pieces can be read at every moment, also after the process was killed. A muxer writes to this class as
+    to any binary file: it appends data, then seeks back to fill in a length or an index position.
     """
 
     def __init__(self, path: Path, *, append: bool = False) -> None:
-        """Open it.
+        """Open the file.
 
         Args:
-            path: where to.
-            append: what it holds is kept, and counts as whole.
+            path: the file.
+            append: keep its content, all of it below the watermark.
 
         Raises:
-            DiskFull, SinkError: it cannot be written.
+            DiskFull, SinkError: the file cannot be written.
         """
         self._path = path
         try:
@@ -38,19 +48,19 @@ class CrashSafeFile:
         except OSError as error:
             raise write_error(path, error) from error
         self.whole = self._file.tell() if append else 0
-        """Bytes that are whole."""
+        """The watermark: number of bytes that were kept."""
         self._at = self.whole
         self._patches: list[tuple[int, bytes]] = []
         self._synced_s = time.monotonic()
-        self._regular = path.is_file()  # the others, as pipes, can be neither synced nor cut
+        self._regular = path.is_file()  # a pipe can be neither synced nor cut
 
     def write(self, data: bytes) -> int:
-        """Write a part of a piece. Raises: DiskFull, SinkError."""
+        """Write bytes at the current position, and return their number. Raises: DiskFull, SinkError."""
         data = bytes(data)
-        patched = data[: max(0, self.whole - self._at)]
-        if patched:
-            self._patches.append((self._at, patched))
-        rest = data[len(patched) :]
+        patch = data[: max(0, self.whole - self._at)]
+        if patch:
+            self._patches.append((self._at, patch))
+        rest = data[len(patch) :]
         if rest:
             try:
                 if self._regular:
@@ -64,25 +74,25 @@ class CrashSafeFile:
         return len(data)
 
     def seek(self, offset: int, whence: int = SEEK_SET) -> int:
-        """Go to a byte, as a muxer does to fill in what it did not know before."""
+        """Move the current position, as for any binary file, and return it."""
         start = {SEEK_SET: 0, SEEK_CUR: self._at, SEEK_END: self._end()}[whence]
         self._at = start + offset
         return self._at
 
     def tell(self) -> int:
-        """Return the byte at which the next one is written."""
+        """Return the current position in bytes."""
         return self._at
 
     def keep(self) -> None:
-        """Count everything so far as whole, and have it on the disk if the last time is a second ago."""
+        """Move the watermark to the end; sync to the disk if the last sync is `SYNC_S` seconds ago."""
         self.whole = self._end()
         if self._regular and time.monotonic() - self._synced_s >= SYNC_S:
-            with suppress(OSError):  # a disk that fails is told by the next write
+            with suppress(OSError):  # the next write reports a failing disk
                 os.fdatasync(self._file.fileno())
             self._synced_s = time.monotonic()
 
     def undo(self) -> None:
-        """Take back what is not whole."""
+        """Remove everything above the watermark, and forget the patches."""
         self._patches.clear()
         self._at = self.whole
         if self._regular:
@@ -90,7 +100,7 @@ class CrashSafeFile:
                 self._file.truncate(self.whole)
 
     def close(self) -> None:
-        """Have all of it on the disk and close it; harmless when called twice. Raises: DiskFull, SinkError."""
+        """Sync the file, write the patches and close; a second call does nothing. Raises: DiskFull, SinkError."""
         if self._file.closed:
             return
         try:

@@ -1,4 +1,4 @@
-"""What a live source writes may fill the disk, and the picture goes on."""
+"""Keep a live run going when the disk is full: pause writing, resume when there is space."""
 
 import shutil
 import time
@@ -10,41 +10,41 @@ from camrt.errors import DiskFull
 from camrt.runtime.frames import Sink
 from camrt.runtime.sinks.video import RESERVE
 
-LOOK_S: Final = 5.0
-"""How often it is looked whether there is room again, in seconds."""
+CHECK_S: Final = 5.0
+"""Seconds between two checks for free space."""
 
 
 T = TypeVar("T")
 
 
 class PausingSink(Generic[T]):
-    """Writes into another sink; while there is no room, overlays go by unwritten. Both is told, once each time."""
+    """Writes to another sink, and drops items while the disk is full; it reports each pause and each resumption."""
 
     def __init__(self, sink: Sink[T], path: Path, tell: Callable[[str], None]) -> None:
         """Wrap a sink.
 
         Args:
-            sink: takes more after it has raised DiskFull.
-            path: where it writes.
+            sink: the sink; it must accept overlays after it has raised DiskFull.
+            path: file or folder that the sink writes.
             tell: takes a line for the user.
         """
         self._sink = sink
         self._path = path
         self._tell = tell
         self._full = False
-        self._look_at_s = 0.0
+        self._check_at_s = 0.0
 
     def write(self, item: T, /) -> None:
-        """Write one item if there is room. Raises: SinkError: there is room, and it fails still."""
-        if self._full and not self._is_room():
+        """Write one item, or drop it while the disk is full. Raises: SinkError: any other failure."""
+        if self._full and not self._has_room():
             return
         try:
             self._sink.write(item)
         except DiskFull as error:
             if not self._full:
-                self._tell(f"{error}. Nothing is written to {self._path} until there is room")
+                self._tell(f"{error}. Nothing is written to {self._path} until there is space")
             self._full = True
-            self._look_at_s = time.monotonic() + LOOK_S
+            self._check_at_s = time.monotonic() + CHECK_S
             return
         if self._full:
             self._full = False
@@ -54,10 +54,10 @@ class PausingSink(Generic[T]):
         """Close the sink. Raises: SinkError."""
         self._sink.close()
 
-    def _is_room(self) -> bool:
-        """Tell whether to try again; twice the reserve, so that it does not go on and off."""
-        if time.monotonic() < self._look_at_s:
+    def _has_room(self) -> bool:
+        """Return whether to try again. It takes twice the reserve, so that pauses do not follow each other."""
+        if time.monotonic() < self._check_at_s:
             return False
-        self._look_at_s = time.monotonic() + LOOK_S
+        self._check_at_s = time.monotonic() + CHECK_S
         folder = self._path if self._path.is_dir() else self._path.absolute().parent
         return shutil.disk_usage(folder).free >= 2 * RESERVE

@@ -87,7 +87,7 @@ class EventSink:
         if self._rotation is not None and 0 < file.whole > self._rotation.size - size:
             self._file = None
             file.close()
-            self._older.set_aside(self._path)
+            self._older.add(self._path)
             file = CrashSafeFile(self._path, append=True)
         self._file = file
         return file

@@ -1,4 +1,4 @@
-"""Videos that browsers and phones play, and that survive the end of the process: H.264, written by PyAV."""
+"""Write H.264 videos with PyAV: browsers and phones play them, and they survive a crash."""
 
 from contextlib import suppress
 from fractions import Fraction
@@ -15,11 +15,11 @@ from camrt.images import Image
 from camrt.runtime.sinks.crash_safe_file import CrashSafeFile
 
 FRAGMENT_S: Final = 0.5
-"""So much of a video waits in memory for its fragment to be whole, in seconds."""
-_TICKS: Final = 90_000  # a second; the clock of video
+"""Seconds of video in one fragment; the fragment that is not complete is only in memory."""
+_TICKS: Final = 90_000  # per second, the usual clock of video
 
-# While it is written a video consists of fragments, each of which can be played without what follows; when it is
-# finished its head is changed (`CrashSafeFile.close`), and it is a usual video with an index.
+# During recording a video consists of fragments, and each can be played without the next. `CrashSafeFile.close` then
+# changes the head, and the file is a usual video with an index.
 _FRAGMENTS: Final = {
     "movflags": "hybrid_fragmented+default_base_moof",
     "frag_duration": str(round(FRAGMENT_S * 1_000_000)),
@@ -30,26 +30,26 @@ CONTAINERS: Final = {
     ".mov": ("mov", _FRAGMENTS),
     ".mkv": ("matroska", {"cluster_time_limit": str(round(FRAGMENT_S * 1000))}),
 }
-"""Format and options of each suffix."""
-_BT601: Final = 6  # AVCOL_SPC_SMPTE170M: what OpenCV converts to, said so that players turn it back
+"""Container format and its options for each suffix."""
+_BT601: Final = 6  # AVCOL_SPC_SMPTE170M: the conversion that OpenCV uses, so that players invert it
 _LIMITED: Final = 1  # AVCOL_RANGE_MPEG
 
 
 class H264Video:
-    """One video file, which can be played at any moment but for the last `FRAGMENT_S` and the frame after it."""
+    """One video file. It can be played at every moment, except for the last `FRAGMENT_S` and the frame after it."""
 
     def __init__(self, path: Path, name: Path, width: int, height: int, fps: float) -> None:
-        """Begin a video.
+        """Start a video.
 
         Args:
-            path: the file; its suffix, one of `CONTAINERS`, chooses the container.
-            name: what to call it in errors.
-            width: of the frames, in pixels, even.
-            height: of the frames, in pixels, even.
-            fps: nominal frame rate; each frame has its own time.
+            path: the file; its suffix, one of `CONTAINERS`, selects the container.
+            name: name of the video in errors.
+            width: width of the frames, in pixels, even.
+            height: height of the frames, in pixels, even.
+            fps: nominal frame rate; each frame has a time of its own.
 
         Raises:
-            DiskFull, SinkError: such a video, or that file, cannot be written.
+            DiskFull, SinkError: the file cannot be written, or the encoder cannot write such a video.
         """
         self._name = name
         self._last = -1
@@ -63,7 +63,7 @@ class H264Video:
             self._stream = self._container.add_stream(
                 "libx264",
                 rate=Fraction(fps).limit_denominator(100_000),
-                # Without a look ahead: a frame that waits in the encoder is one that a crash loses.
+                # No look-ahead: a crash loses the frames that wait in the encoder.
                 options={"preset": "veryfast", "tune": "zerolatency", "crf": "23"},
             )
             self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
@@ -76,12 +76,12 @@ class H264Video:
             self._abandon()
             self._file.close()
             if isinstance(error, av.error.FFmpegError):
-                raise SinkError(f"{name}: no H.264 video of {width}x{height} at {fps:g} fps: {error}") from error
+                raise SinkError(f"{name}: cannot write H.264 of {width}x{height} at {fps:g} fps: {error}") from error
             raise
 
     @property
     def size(self) -> int:
-        """Bytes on the disk so far."""
+        """Size of the file so far, in bytes."""
         return self._file.whole
 
     def write(self, image: Image, time_s: float) -> None:
@@ -89,11 +89,12 @@ class H264Video:
 
         Args:
             image: uint8 (H, W, 3) BGR.
-            time_s: when it is shown, in seconds after the first; a tick after the one before where it is not later.
+            time_s: presentation time, in seconds after the first frame. A time that does not grow becomes one tick
+                after the frame before.
 
         Raises:
-            DiskFull: there is no room for it; what there is can be played once it is closed.
-            SinkError: it cannot be encoded.
+            DiskFull: the frame does not fit on the disk; the video so far can be played after `close`.
+            SinkError: the frame cannot be encoded.
         """
         planes = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), np.uint8)
         frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
@@ -102,9 +103,9 @@ class H264Video:
         self._mux(frame)
 
     def close(self) -> bool:
-        """Finish the video. Where there is no room for its index it stays in fragments, and where this is interrupted.
+        """Finish the video. If its index does not fit on the disk, or after an interrupt, it stays in fragments.
 
-        Returns: there is something to play. To be called again after an error, it says so still.
+        Returns: True if the file can be played. A second call, as after an error, returns the same.
 
         Raises:
             SinkError: the file cannot be closed.
@@ -139,16 +140,16 @@ class H264Video:
         self._head = self._head or self._file.whole  # a frame alone makes no fragment
 
     def _abandon(self) -> None:
-        """Write no more: take back what is not whole, and let FFmpeg free what it holds."""
+        """Stop writing: cut the file at the last complete fragment, and let FFmpeg free its memory."""
         self._ended = True
         self._file.undo()
         self._target.open = False
-        with suppress(SinkError, av.error.FFmpegError):  # which was told before
+        with suppress(SinkError, av.error.FFmpegError):  # an earlier error was raised already
             self._container.close()
 
 
 class _Target:
-    """What PyAV writes to: the file, until the video is given up, and then nothing."""
+    """File object for PyAV; it discards data after the video was abandoned."""
 
     def __init__(self, file: CrashSafeFile) -> None:
         self.open = True

@@ -1,4 +1,4 @@
-"""A picture of each overlay."""
+"""Write each overlay as an image into a folder."""
 
 import re
 from contextlib import suppress
@@ -17,14 +17,14 @@ KEPT_SUFFIXES: Final = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif"
 
 
 def write_image(path: Path, image: Image) -> None:
-    """Write a picture; it appears whole or not at all, and replaces what is there.
+    """Write an image file completely or not at all; an existing file is replaced.
 
     Args:
-        path: where to; its suffix, one of `KEPT_SUFFIXES`, chooses the format.
+        path: the file; its suffix, one of `KEPT_SUFFIXES`, selects the format.
         image: uint8 (H, W, 3) BGR.
 
     Raises:
-        DiskFull, SinkError: it cannot be encoded or written.
+        DiskFull, SinkError: the image cannot be encoded or written.
     """
     try:
         _, data = cv2.imencode(path.suffix.lower(), image)
@@ -35,45 +35,45 @@ def write_image(path: Path, image: Image) -> None:
 
 
 class ImageSink:
-    """Writes every overlay as a picture into one folder.
+    """Writes every overlay as an image into one folder.
 
-    A picture keeps its name and, where OpenCV can write that kind in colour, its suffix; else it becomes a PNG. Frames
-    of a video or of a live source, whatever its name, are JPEGs with the frame's number. Of pictures with the same
-    name, from several folders, the second becomes ``name-2``.
+    An overlay of an image file keeps the file's name, and its suffix if OpenCV can write that format in colour; if not,
+    it becomes a PNG. Overlays of a video or a live source are JPEGs with the frame number. If images from several
+    folders have the same name, the second is written as ``name-2``.
     """
 
     def __init__(self, folder: Path, *, overwrite: bool = False, live: bool = False, resume: bool = False) -> None:
-        """Make the folder, where there is none.
+        """Create the folder if it does not exist.
 
         Args:
-            folder: where to.
-            overwrite: old pictures there may be replaced; the inputs themselves never are.
-            live: the frames are those of one live source.
-            resume: numbers go on behind those of an earlier run.
+            folder: the folder.
+            overwrite: allow existing images to be replaced; an input is never replaced.
+            live: the frames come from one live source.
+            resume: continue the numbers of an earlier run.
 
         Raises:
-            SinkError: there cannot be such a folder.
+            SinkError: the folder cannot be created.
         """
         self._folder = folder
         self._overwrite = overwrite
         self._live = live
-        # What the source's frame 0 is numbered; None: not known before its name is.
+        # Number of the source's frame 0; None: unknown before the first frame, which has the name.
         self._first = None if resume and not overwrite else 0
-        self._names: set[Path] = set()  # taken; frames that are numbered need none, and are too many
+        self._names: set[Path] = set()  # names in use; numbered frames are not listed, as they would fill the memory
         self._made = not folder.exists()
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
-            raise SinkError(f"{folder} is a file; the pictures need a folder") from error
+            raise SinkError(f"{folder} is a file; images need a folder") from error
         except OSError as error:
-            raise SinkError(f"folder {folder} cannot be made: {error.strerror}") from error
+            raise SinkError(f"folder {folder} cannot be created: {error.strerror}") from error
 
     def write(self, rendered: Rendered, /) -> None:
-        """Write one picture; it appears whole or not at all. While there is no signal there is none to keep.
+        """Write one image completely or not at all; frames without a signal are left out.
 
         Raises:
-            UsageError: it exists and may not be replaced.
-            DiskFull, SinkError: it is the input itself, or cannot be written.
+            UsageError: the file exists and may not be replaced.
+            DiskFull, SinkError: the file is the input itself, or cannot be written.
         """
         if rendered.frame.lost:
             return
@@ -85,9 +85,9 @@ class ImageSink:
         write_image(target, rendered.image)
 
     def close(self) -> None:
-        """Remove the folder again if it was made for nothing."""
+        """Remove the folder if this sink created it and wrote nothing."""
         if self._made:
-            with suppress(OSError):  # it is not empty
+            with suppress(OSError):  # the folder is not empty
                 self._folder.rmdir()
 
     def _target(self, frame: Frame) -> Path:
@@ -107,7 +107,7 @@ class ImageSink:
 
 
 def _next_number(folder: Path, stem: str) -> int:
-    """Return the number behind the highest of ``stem_000000.jpg`` and so on. Raises: SinkError."""
+    """Return the highest number of the files ``stem_000000.jpg`` and so on, plus one. Raises: SinkError."""
     name = re.compile(rf"{re.escape(stem)}_(\d{{6,}})\.jpg")
     try:
         return max((number + 1 for number, _ in numbered(folder, name)), default=0)

@@ -1,4 +1,4 @@
-"""Videos as OpenCV's wheels can write them: MPEG-4 part 2, which players show and browsers do not."""
+"""Write videos with OpenCV: MPEG-4 part 2, which media players support and browsers do not."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -11,11 +11,11 @@ from camrt.images import Image
 from camrt.runtime.sources.capture import frame_count_of
 
 CODECS: Final = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
-"""What every OpenCV wheel can write; H.264 is in none of them."""
+"""Codec of each suffix that every OpenCV wheel can write; no wheel has H.264."""
 
 
 def is_whole(path: Path) -> bool:
-    """Tell whether a video was closed: only then it says how many frames it has."""
+    """Return whether a video was closed; only then its header states a number of frames."""
     return _frames_in(path) > 0
 
 
@@ -27,16 +27,16 @@ def _frames_in(path: Path) -> int:
 
 
 class OpenCvVideo:
-    """One video file. Its index is written last: without `close` it cannot be played."""
+    """One video file. `close` writes its index; without it the file cannot be played."""
 
     def __init__(self, path: Path, name: Path, width: int, height: int, fps: float) -> None:
-        """Begin a video.
+        """Start a video.
 
         Args:
-            path: the file, absolute; its suffix chooses the container.
-            name: what to call it in errors.
-            width: of the frames, in pixels, even.
-            height: of the frames, in pixels, even.
+            path: the file, absolute; its suffix selects the container.
+            name: name of the video in errors.
+            width: width of the frames, in pixels, even.
+            height: height of the frames, in pixels, even.
             fps: frame rate.
 
         Raises:
@@ -52,33 +52,33 @@ class OpenCvVideo:
             raise SinkError(f"{name}: OpenCV cannot write a video of {width}x{height} at {fps:g} fps")
 
     def write(self, image: Image, time_s: float) -> None:
-        """Append a frame, uint8 (H, W, 3) BGR; all last equally long, whatever ``time_s`` says."""
+        """Append a frame, uint8 (H, W, 3) BGR; the frame rate is constant, and ``time_s`` is ignored."""
         self._writer.write(image)
         self._frames += 1
 
     @property
     def size(self) -> int:
-        """Bytes on the disk so far."""
+        """Size of the file so far, in bytes."""
         return self._path.stat().st_size
 
     def close(self) -> bool:
-        """Finish the video and check it, for VideoWriter keeps every failure to itself.
+        """Finish the video and count its frames, because `cv2.VideoWriter` reports no failure.
 
-        Returns: there is something to play; False after an error.
+        Returns: True if the file can be played; False after an error.
 
         Raises:
-            DiskFull: it is not whole, and removed.
+            DiskFull: frames are missing; the file was removed.
         """
         if self._removed:
             return False
         self._writer.release()
-        found = _frames_in(self._path)
-        if found != self._frames:
+        readable = _frames_in(self._path)
+        if readable != self._frames:
             self._removed = True
-            with suppress(OSError):  # the error to tell is the other one
+            with suppress(OSError):  # the error below matters more
                 self._path.unlink()
             raise DiskFull(
-                f"{self._name}: of {self._frames} frames {found} could be written, so there is no video. "
-                "Is the disk full, or a limit on file size reached?"
+                f"{self._name}: only {readable} of {self._frames} frames could be written, so the video was removed. "
+                "Check the free disk space and the limit on file sizes"
             )
         return True

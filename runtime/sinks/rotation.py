@@ -1,4 +1,4 @@
-"""Files that would grow for ever are set aside under a number, and the oldest are removed."""
+"""Rotate files: give finished ones a number, and remove the oldest."""
 
 import re
 from contextlib import suppress
@@ -10,51 +10,51 @@ from camrt.files import write_error
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """When a file is set aside, and how much of what was set aside is kept."""
+    """When a file is rotated, and how much of the numbered files is kept."""
 
     size: int
-    """Bytes after which a file is continued in a new one."""
+    """Bytes after which a new file begins."""
     keep: int
-    """Bytes that the files that were set aside may have together; the oldest are removed."""
+    """Total bytes of the numbered files; the oldest beyond it are removed."""
 
 
 class Series:
-    """The finished files of one output, under numbers that only grow: ``seen.000001.mp4`` of ``seen.mp4``.
+    """The finished files of one output, with numbers that only grow: ``seen.000001.mp4`` of ``seen.mp4``.
 
-    So neither a clock that is set nor an earlier run confuses their order. The next number is behind the highest that
-    is there and the highest of this run, whatever has been moved away since.
+    Numbers keep the order even if the clock changes or a new run starts. The next number is one above the highest in
+    the folder and the highest of this run, even if files were moved away.
     """
 
     def __init__(self, path: Path, keep: int | None) -> None:
-        """Begin, or go on with what an earlier run has left.
+        """Start a series, or continue that of an earlier run.
 
         Args:
-            path: the output's own name.
-            keep: bytes that all of them may have together, but for the newest, which stays; None: all stay.
+            path: the output, without a number.
+            keep: total bytes of the numbered files; the newest always stays. None: all stay.
         """
         self._path = path
         self._keep = keep
         self._last = 0
 
-    def set_aside(self, file: Path) -> None:
-        """Give a finished file of the same folder the next number, and remove the oldest where they are too many.
+    def add(self, file: Path) -> None:
+        """Give a finished file of the same folder the next number, and remove the oldest files beyond ``keep``.
 
         Raises:
-            DiskFull, SinkError: the folder cannot be written; the file is still what it was.
+            DiskFull, SinkError: the folder cannot be written; the file keeps its name.
         """
         try:
             older = self._older()
             number = max([self._last, *(number for number, _ in older)]) + 1
             if self._keep is not None:
                 _remove_oldest([entry for _, entry in older], self._keep - file.stat().st_size)
-            # Last, for until then all of it can be tried again.
+            # Rename last: until then the whole step can be repeated.
             file.rename(self._path.with_name(f"{self._path.stem}.{number:06d}{self._path.suffix}"))
             self._last = number
         except OSError as error:
             raise write_error(file, error) from error
 
     def _older(self) -> list[tuple[int, Path]]:
-        """Return what is there, oldest first. An eight-digit date is no number of ours."""
+        """Return number and path of the numbered files, oldest first. A date of eight digits is no such number."""
         name = re.compile(rf"{re.escape(self._path.stem)}\.(\d{{6}}|[1-9]\d{{6}}){re.escape(self._path.suffix)}")
         return numbered(self._path.parent, name)
 
@@ -66,9 +66,9 @@ def numbered(folder: Path, name: re.Pattern[str]) -> list[tuple[int, Path]]:
 
 
 def _remove_oldest(files: list[Path], keep: int) -> None:
-    """Remove what goes beyond ``keep`` bytes, counted from the newest, which is the last."""
+    """Remove files beyond ``keep`` bytes, counted from the newest, which is the last of the list."""
     for file in reversed(files):
-        with suppress(FileNotFoundError):  # somebody has moved it away
+        with suppress(FileNotFoundError):  # another program has moved the file away
             keep -= file.stat().st_size
             if keep < 0:
                 file.unlink()

@@ -1,4 +1,4 @@
-"""One sink for several cameras."""
+"""Share one sink between several pipelines."""
 
 import threading
 from typing import Generic, TypeVar
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class SharedSink(Generic[T]):
-    """Passes on what several pipelines write, one at a time, and closes when the last of them has closed."""
+    """Forwards the items of several pipelines, one at a time; closes the sink when the last pipeline has closed."""
 
     def __init__(self, sink: Sink[T], users: int) -> None:
         self._sink = sink
@@ -17,12 +17,12 @@ class SharedSink(Generic[T]):
         self._lock = threading.Lock()
 
     def write(self, item: T, /) -> None:
-        """Take one item. Raises: SinkError."""
+        """Write one item. Raises: SinkError."""
         with self._lock:
             self._sink.write(item)
 
     def close(self) -> None:
-        """Say that one of them writes no more. Raises: SinkError."""
+        """Close the sink if all other pipelines have closed. Raises: SinkError."""
         with self._lock:
             self._users -= 1
             if self._users == 0:

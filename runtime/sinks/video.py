@@ -1,4 +1,4 @@
-"""A video of the overlays, in one file or, where it goes on for hours, in several."""
+"""Write overlays to a video, in one file or, over hours, in several."""
 
 import shutil
 from pathlib import Path
@@ -8,22 +8,22 @@ from camrt.errors import DiskFull, SinkError, UsageError
 from camrt.files import hidden_beside, left_beside, refuse_existing
 from camrt.images import Image
 from camrt.runtime.frames import Frame, Rendered
-from camrt.runtime.render.letterbox import fitted
+from camrt.runtime.render.letterbox import letterbox
 from camrt.runtime.sinks.opencv_video import CODECS, OpenCvVideo, is_whole
 from camrt.runtime.sinks.rotation import Rotation, Series
 from camrt.runtime.sources.capture import quiet_decoders
 
 DEFAULT_FPS: Final = 25.0
 RESERVE: Final = 8 * 2**20
-"""Bytes that stay free on the disk, so that the video can still be finished: its index is written last."""
+"""Bytes that stay free on the disk, so that the index of the video, which comes last, can still be written."""
 LONGEST_S: Final = 3600.0
-"""A live video is continued in a new file after so many seconds: the index of a file grows in memory until its end."""
+"""Seconds after which a live video continues in a new file, because the index of a file grows in memory."""
 _LONGEST_GAP_S: Final = 60.0
-"""Two frames that are further apart, or in the wrong order, were stamped by a clock that was set in between."""
+"""The clock was set between two frames that are further apart than this, or in the wrong order."""
 
 
 class _Video(Protocol):
-    """One file that is being written. `close` says whether there is something to play, and may be called again."""
+    """One open video file. `close` returns True if the file can be played; a second call returns the same."""
 
     @property
     def size(self) -> int: ...
@@ -31,11 +31,11 @@ class _Video(Protocol):
     def close(self) -> bool: ...
 
 
-def why_not_h264(path: Path) -> str:
-    """Return why a video is not written as H.264, which also keeps it from being lost with its process; empty: it is.
+def h264_problem(path: Path) -> str:
+    """Return why a video cannot be H.264; empty if it can.
 
     Args:
-        path: of the video; its suffix is one of `CODECS`.
+        path: the video; its suffix is one of `CODECS`.
     """
     if path.suffix.lower() == ".avi":
         return "videos in .avi are MJPEG, which browsers do not play; name it .mp4"
@@ -43,24 +43,24 @@ def why_not_h264(path: Path) -> str:
         import av  # noqa: F401
     except ImportError:
         return (
-            "written as MPEG-4 part 2, which browsers do not play and which is lost when the process is killed; "
+            "written as MPEG-4 part 2, which browsers do not play, and which is lost if the process is killed; "
             "for H.264: pip install 'camrt[video]'"
         )
     return ""
 
 
 class VideoSink:
-    """Writes every overlay to a video, which appears under its name in `close`.
+    """Writes every overlay to a video, which gets its name in `close`.
 
-    With PyAV (extra ``video``) it is H.264. Until `close` it is called ``seen.part.mp4`` for ``seen.mp4``, and can be
-    played whatever becomes of the process; a kill costs less than its last second. Without PyAV, and in ``.avi``, it is
-    what OpenCV can write, under a hidden name: whole and checked in the end, or not there.
+    With PyAV (extra ``video``) the codec is H.264. Until `close` the file ``seen.mp4`` is called ``seen.part.mp4`` and
+    can be played, even if the process is killed; a kill costs less than the last second. Without PyAV, and for
+    ``.avi``, OpenCV writes the video under a hidden name. It is complete and checked after `close`, or removed.
 
-    The first frame settles the size. Codecs want even sides: an odd one has its last row or column repeated. Later
-    frames of another size are fitted into it, with black bars. Frames of a live source are shown as long as they were
-    live (with PyAV), those of others by the frame rate.
+    The first frame sets the size. Codecs need even sides, so the last row or column of an odd side is repeated. Later
+    frames of another size are letterboxed. With PyAV, each frame of a live source is shown for as long as it was live;
+    all other videos have a constant frame rate.
 
-    A live video is continued in a new file each hour (`LONGEST_S`); what is finished is ``seen.000001.mp4`` and so on.
+    A live video continues in a new file each hour (`LONGEST_S`). Finished files are ``seen.000001.mp4`` and so on.
     """
 
     def __init__(
@@ -72,44 +72,44 @@ class VideoSink:
         live: bool = False,
         rotation: Rotation | None = None,
     ) -> None:
-        """Claim the file.
+        """Create the file; its content starts with the first frame.
 
         Args:
-            path: where to; the suffix chooses the container.
+            path: the video; the suffix selects the container.
             fps: frame rate; None: 25.
-            overwrite: an old file may be replaced.
-            live: it may go on for ever, at a rate of its own.
-            rotation: when it is continued in a new file, other than by time; what an earlier run has left is set aside.
+            overwrite: allow an existing file to be replaced.
+            live: the frames have times of their own, and the video may have no end.
+            rotation: at which size the video continues in a new file; files of an earlier run get a number.
 
         Raises:
             UsageError: the suffix is unknown, or the file exists.
-            SinkError: nothing can be written there.
+            SinkError: the file cannot be written.
         """
         if path.suffix.lower() not in CODECS:
-            raise UsageError(f"{path}: the suffix chooses the kind of video; known are {' '.join(CODECS)}")
-        self._path = path.absolute()  # FFmpeg takes what stands before a colon for a protocol
+            raise UsageError(f"{path}: the suffix selects the video format; use one of {' '.join(CODECS)}")
+        self._path = path.absolute()  # FFmpeg takes the text before a colon for a protocol
         self._fps = DEFAULT_FPS if fps is None else fps
         self._live = live
         self._rotation = rotation
         self._older = Series(self._path, None if rotation is None else rotation.keep)
-        self._lasting = not why_not_h264(path)
+        self._h264 = not h264_problem(path)
         self._part = path.absolute().with_name(f"{path.stem}.part{path.suffix}")
-        if not self._lasting:
+        if not self._h264:
             self._part = hidden_beside(self._path)
         self._video: _Video | None = None
-        self._nameless = False  # the part is a finished video, which has no name yet
+        self._nameless = False  # the part file is a finished video that has no name yet
         self._size = (0, 0)  # width, height
         self._frames = 0
         self._time_s = 0.0  # of the newest frame, after the first
         self._stamp_s: float | None = None
-        self._over = False  # the next frame begins a new file
+        self._full = False  # the next frame begins a new file
         self._closed = False
         quiet_decoders()
-        self._remove_left(path)
+        self._remove_leftovers(path)
         for old in (path, path.with_name(self._part.name)):
-            empty = old != path and old.is_file() and old.stat().st_size == 0  # the run ended before its first frame
+            empty = old != path and old.is_file() and old.stat().st_size == 0  # a run that ended before its first frame
             if rotation is not None and not (overwrite or empty) and old.is_file():
-                self._older.set_aside(old)
+                self._older.add(old)
             refuse_existing(old, overwrite=overwrite or empty)
         try:
             self._part.open("wb").close()
@@ -120,15 +120,15 @@ class VideoSink:
         """Append one overlay.
 
         Raises:
-            DiskFull: the disk is all but full, and what there is will be finished; the next overlay that is written
-                begins a new file.
-            SinkError: the encoder refuses the size, or what is finished cannot be set aside.
+            DiskFull: the disk is almost full. The video so far will be finished, and the next overlay that fits begins
+                a new file.
+            SinkError: the encoder cannot write this size, or a finished file cannot get its number.
         """
-        self._over = self._over or self._is_long()
-        if self._over:
+        self._full = self._full or self._is_long()
+        if self._full:
             self._continue()
         if shutil.disk_usage(self._part.parent).free < RESERVE:
-            self._over = self._video is not None
+            self._full = self._video is not None
             raise DiskFull(
                 f"{self._path}: less than {RESERVE // 2**20} MiB are left on the disk; "
                 f"the video ends after {self._frames} frames. Free some space"
@@ -139,17 +139,18 @@ class VideoSink:
                 height, width = rendered.image.shape[:2]
                 self._size = (width + width % 2, height + height % 2)
                 self._video = self._open(*self._size)
-            self._video.write(fitted(rendered.image, *self._size), time_s)
+            self._video.write(letterbox(rendered.image, *self._size), time_s)
         except DiskFull:
-            self._over = self._video is not None
+            self._full = self._video is not None
             raise
         self._frames += 1
 
     def close(self) -> None:
-        """Finish the video and give it its name. Without a frame there is no file.
+        """Finish the video and give it its name; without a frame the file is removed.
 
         Raises:
-            SinkError: it cannot be finished or get its name. What can be played is still there, under its other name.
+            SinkError: the video cannot be finished, or cannot get its name. A file that can be played keeps its
+                temporary name.
         """
         if self._closed:
             return
@@ -163,17 +164,17 @@ class VideoSink:
         except OSError as error:
             raise SinkError(f"{self._path} cannot be written: {error.strerror}; see {self._part.name}") from error
 
-    def _remove_left(self, path: Path) -> None:
-        """Remove what OpenCV was writing when its process was killed; nobody would find it."""
+    def _remove_leftovers(self, path: Path) -> None:
+        """Remove the hidden files of killed processes; they cannot be played, and users would not find them."""
         try:
             for left in left_beside(path):
-                if not is_whole(left):  # a whole one could not get its name
+                if not is_whole(left):  # a whole one is a finished video that could not get its name
                     left.unlink()
         except OSError as error:
             raise SinkError(f"{path} cannot be written: {error.strerror}") from error
 
     def _open(self, width: int, height: int) -> _Video:
-        if not self._lasting:
+        if not self._h264:
             return OpenCvVideo(self._part, self._path, width, height, self._fps)
         from camrt.runtime.sinks.h264_video import H264Video
 
@@ -186,21 +187,21 @@ class VideoSink:
         return too_large or (self._live and self._time_s >= LONGEST_S)
 
     def _continue(self) -> None:
-        """Finish this file and set it aside; the next frame begins another. After an error this is tried again."""
+        """Finish this file and give it a number; the next frame begins another. After an error it can be repeated."""
         self._finish()
         if self._nameless:
-            self._older.set_aside(self._part)
+            self._older.add(self._part)
             self._nameless = False
-        self._over, self._frames, self._time_s, self._stamp_s = False, 0, 0.0, None
+        self._full, self._frames, self._time_s, self._stamp_s = False, 0, 0.0, None
 
     def _finish(self) -> None:
-        """Finish what is being written. It is let go of only then, so that no error makes a full part look empty."""
+        """Close the video file. The reference is dropped last, so an error cannot make a full file look empty."""
         if self._video is not None:
             self._nameless = self._video.close()
             self._video = None
 
     def _next_time_s(self, frame: Frame) -> float:
-        """Return when the next frame is shown, in seconds after the first."""
+        """Return the presentation time of the next frame, in seconds after the first."""
         if not self._live:
             return self._frames / self._fps
         if self._stamp_s is not None:

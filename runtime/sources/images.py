@@ -1,4 +1,4 @@
-"""Pictures: one, or those of a folder, one frame each."""
+"""Read images, one frame each."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,18 +9,18 @@ from camrt.runtime.frames import Frame
 
 
 class ImageSource:
-    """Pictures in the order given; those that cannot be read are passed over, with a line each in ``problems``."""
+    """Images in the order of their paths; an image that cannot be read is skipped and listed in ``problems``."""
 
     live = False
     fps: float | None = None
 
     def __init__(self, paths: Sequence[Path], *, name: str, problems: Sequence[str] = ()) -> None:
-        """Take at least one path; nothing is read yet.
+        """Take the paths; nothing is read yet.
 
         Args:
-            paths: the pictures.
-            name: what to call them together.
-            problems: what was passed over already.
+            paths: the images, at least one.
+            name: name of the source.
+            problems: lines about files that were skipped already.
         """
         self.name = name
         self.frame_count: int | None = len(paths)
@@ -31,10 +31,10 @@ class ImageSource:
         self._closed = False
 
     def read(self) -> Frame | None:
-        """Return the next picture that can be read, or None at the end.
+        """Return the next image that can be read, or None at the end.
 
         Raises:
-            SourceError: there was an end, but nothing that could be read.
+            SourceError: the end was reached, and no image could be read.
         """
         while self._next < len(self._paths) and not self._closed:
             index, path = self._next, self._paths[self._next]
@@ -49,7 +49,7 @@ class ImageSource:
             self._read_any = True
             return Frame(image, index, 0.0, str(path))
         if not self._read_any and not self._closed:
-            raise SourceError(f"none of the {len(self._paths)} pictures of {self.name} could be read")
+            raise SourceError(f"none of the {len(self._paths)} images of {self.name} could be read")
         return None
 
     def close(self) -> None:

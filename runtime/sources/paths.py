@@ -1,4 +1,4 @@
-"""Which files a folder or a glob stands for, and in what order."""
+"""List the images and videos of a folder or a glob, in natural order."""
 
 import glob
 from collections.abc import Iterable
@@ -8,47 +8,48 @@ from typing import Final
 from camrt.errors import SourceError
 from camrt.images import is_image, list_files, list_images, natural_order
 
-# ruff: noqa: SIM905 - a list of nineteen suffixes takes nineteen lines
-
-# An animated GIF is a video: FFmpeg reads every frame of it, imdecode the first one, and that only since OpenCV 4.11.
+# A GIF is a video: FFmpeg reads every frame of an animated one, cv2.imdecode only the first, from OpenCV 4.11 on.
 VIDEO_SUFFIXES: Final = frozenset(
-    ".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .ts .m2ts .wmv .flv .3gp .ogv .mjpg .mjpeg .h264 .hevc .gif".split()
+    (
+        *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".m2ts", ".wmv", ".flv", ".3gp"),
+        *(".ogv", ".mjpg", ".mjpeg", ".h264", ".hevc", ".gif"),
+    )
 )
 
 
 def files_in_folder(folder: Path) -> tuple[list[Path], list[str]]:
-    """List a folder's pictures, without its subfolders and hidden files.
+    """List the images of a folder, without subfolders and hidden files.
 
-    Returns: the pictures in natural order, and one line about each video beside them, for it is passed over.
+    Returns: the images in natural order, and one line about each video, because it is skipped.
 
     Raises:
-        SourceError: the folder cannot be listed or has no picture.
+        SourceError: the folder cannot be listed or has no image.
     """
-    pictures, videos = list_images(folder), list_files(folder, VIDEO_SUFFIXES)
-    if not pictures:
+    images, videos = list_images(folder), list_files(folder, VIDEO_SUFFIXES)
+    if not images:
         entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-        found = f"it has {len(videos)} videos, which are sources of their own" if videos else f"{len(entries)} entries"
-        deeper = f"; for those in its folders say '{folder}/**/*.jpg'" if any(e.is_dir() for e in entries) else ""
-        raise SourceError(f"there is no picture in folder {folder} ({found}){deeper}")
-    return pictures, _passed_over(videos)
+        content = f"{len(videos)} videos, which are sources of their own" if videos else f"{len(entries)} entries"
+        hint = f"; '{folder}/**/*.jpg' reads its subfolders" if any(entry.is_dir() for entry in entries) else ""
+        raise SourceError(f"there is no image in folder {folder} ({content}){hint}")
+    return images, _skipped(videos)
 
 
 def files_of_glob(pattern: str) -> tuple[list[Path], list[Path], list[str]]:
-    """List what a glob matches; ``**`` goes through folders.
+    """List the files that a glob matches; ``**`` matches subfolders.
 
-    Returns: pictures and videos in natural order, and one line about each video that pictures keep from being read.
+    Returns: images and videos in natural order. If there are images, videos are skipped, with one line about each.
 
     Raises:
-        SourceError: it matches no picture and no video.
+        SourceError: the glob matches no image and no video.
     """
     matches = [Path(match) for match in glob.glob(pattern, recursive=True)]  # noqa: PTH207 - Path cannot glob "/a/*"
     files = sorted((path for path in matches if path.is_file()), key=natural_order)
-    pictures = [path for path in files if is_image(path)]
+    images = [path for path in files if is_image(path)]
     videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
-    if not pictures and not videos:
-        raise SourceError(f"{pattern} matches {len(matches) or 'no'} files, and no picture or video among them")
-    return pictures, videos, _passed_over(videos) if pictures else []
+    if not images and not videos:
+        raise SourceError(f"{pattern} matches {len(matches) or 'no'} files, and no image or video among them")
+    return images, videos, _skipped(videos) if images else []
 
 
-def _passed_over(videos: Iterable[Path]) -> list[str]:
-    return [f"{video}: a video among pictures was passed over; it is a source of its own" for video in videos]
+def _skipped(videos: Iterable[Path]) -> list[str]:
+    return [f"{video}: a video among images was skipped; pass it as a source of its own" for video in videos]

@@ -88,7 +88,8 @@ def prepare_source(text: str) -> PreparedSource:
 
 
 def _synthetic(text: str) -> PreparedSource:
-    from camrt.runtime.sources.synthetic import Scene, SyntheticSource
+    from camrt.runtime.sources.synthetic import SyntheticSource
+    from camrt.synthetic_scene import Scene
 
     return PreparedSource(text, lambda name, patient, tell: SyntheticSource(Scene(seed=0), name=name))
 

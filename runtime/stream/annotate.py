@@ -1,4 +1,4 @@
-"""Pictures, videos and folders in, the same with maps out: every frame once, in order."""
+"""Annotation of images, videos and folders: every frame once, in order."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,38 +20,37 @@ from camrt.runtime.stream.pipeline import Pipeline
 from camrt.runtime.stream.progress import Progress
 
 Job = tuple[Path, Path]
-"""What is read and what is written."""
+"""Input file and output file."""
 
 
 def plan(inputs: Sequence[Path], output: Path, *, overwrite: bool) -> list[Job]:
-    """Decide what is written where, before anything is.
+    """Plan the output file of each input, before anything is written.
 
-    A single picture or video goes to ``output`` itself where that has a suffix of its kind; everything else into the
-    folder ``output``, under the names and subfolders it has.
-
-    What is named twice, as by a folder and one of its own, is read once.
+    A single image or video goes to ``output`` itself if that has a suffix of its kind. Everything else goes into the
+    folder ``output``, with its names and sub-folders. A file that is named twice, for example by its folder, is read
+    once.
 
     Raises:
-        SourceError: an input is missing, or a folder has nothing to read.
-        UsageError: two inputs would become one file, a file exists and may not be replaced, or the output's suffix is
-            not that of a file that can be written of the input.
+        SourceError: an input is missing, or a folder has no image and no video.
+        UsageError: two inputs would become one file, a file exists and ``overwrite`` is False, or the suffix of the
+            output does not fit the input.
     """
     found: dict[Path, Job] = {}
-    for given in inputs:
-        for path, name in _expand(given, output):
+    for named in inputs:
+        for path, name in _expand(named, output):
             target = output if _is_file_for(path, inputs, output) else output / _writable(name)
-            found.setdefault(Path(os.path.abspath(path)), (path, target))  # noqa: PTH100 - links stay apart
+            found.setdefault(Path(os.path.abspath(path)), (path, target))  # noqa: PTH100 - a link and its target stay two files
     jobs = list(found.values())
     if output.suffix and not output.is_dir() and output not in (target for _, target in jobs):
         kinds = CODECS if is_video(inputs[0]) else KEPT_SUFFIXES
         raise UsageError(
-            f"{output}: one {'video' if is_video(inputs[0]) else 'picture'} becomes a file that ends in "
-            f"{' '.join(kinds)}; anything else goes to a folder, named without a suffix"
+            f"{output}: a single {'video' if is_video(inputs[0]) else 'image'} becomes a file that ends in "
+            f"{' '.join(kinds)}; name a folder, without a suffix, for anything else"
         )
     taken: dict[Path, Path] = {}
     for path, target in jobs:
         if target in taken:
-            raise UsageError(f"{taken[target]} and {path} would both become {target}; annotate them one by one")
+            raise UsageError(f"{taken[target]} and {path} would both become {target}; annotate them in two runs")
         if target.exists() and target.samefile(path):
             raise UsageError(f"{path} would replace itself; choose another output than {output}")
         taken[target] = path
@@ -68,22 +67,22 @@ def _is_file_for(path: Path, inputs: Sequence[Path], output: Path) -> bool:
 
 
 def _writable(name: Path) -> Path:
-    """Return the name under which a file of this kind can be written: as it is, or as .png or .mp4."""
+    """Return the name for the output: the same, or with .png or .mp4 if the suffix cannot be written."""
     if is_video(name):
         return name if name.suffix.lower() in CODECS else name.with_suffix(".mp4")
     return name if name.suffix.lower() in KEPT_SUFFIXES else name.with_suffix(".png")
 
 
 def is_video(path: Path) -> bool:
-    """Tell by its suffix whether a file is a video."""
+    """Tell whether a file is a video, by its suffix."""
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def _expand(given: Path, output: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield each picture and video that an input stands for, and its name below the output folder."""
+    """Yield each image and video of an input, and its name below the output folder."""
     if given.is_file():
         if given.suffix.lower() not in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
-            raise UsageError(f"{given}: its suffix tells neither picture nor video")
+            raise UsageError(f"{given}: its suffix is neither of an image nor of a video")
         yield given, Path(given.name)
         return
     if not given.is_dir():
@@ -99,13 +98,13 @@ def _expand(given: Path, output: Path) -> Iterator[tuple[Path, Path]]:
         and not (inside and path.resolve().is_relative_to(written_here))
     ]
     if not found:
-        raise SourceError(f"folder {given} has no picture and no video")
+        raise SourceError(f"folder {given} has no image and no video")
     for path in sorted(found, key=natural_order):
         yield path, path.relative_to(given)
 
 
 class Annotator:
-    """Carries out the jobs of `plan`. A file that cannot be read is passed over and named."""
+    """Runs the jobs of `plan`. A file that cannot be read is skipped and reported."""
 
     def __init__(self, model: Model, settings: DisplaySettings, *, hud: bool, overwrite: bool) -> None:
         self._model = model
@@ -114,31 +113,31 @@ class Annotator:
         self._overwrite = overwrite
         self._running: Pipeline | None = None
         self.stopped = False
-        """`stop` was called before the last job was done."""
+        """`stop` was called before the last job was finished."""
         self.frames = 0
         """Frames drawn so far."""
         self.written: list[Path] = []
-        """Files that are finished."""
+        """Finished files."""
 
     def stop(self) -> None:
-        """End soon, with what is begun finished as far as it got; may be called from a signal handler."""
+        """End soon; the current file is finished as far as it got. May be called from a signal handler."""
         self.stopped = True
         if self._running is not None:
             self._running.stop()
 
     def run(self, jobs: Sequence[Job]) -> list[str]:
-        """Annotate all pictures, then video by video.
+        """Annotate all images, then video by video.
 
-        Returns: one line for each file that could not be read, or not to its end.
+        Returns: one line for each file that could not be read, or not completely.
 
         Raises:
-            SinkError: something cannot be written.
+            SinkError: an output cannot be written.
         """
         problems: list[str] = []
-        pictures = {path: target for path, target in jobs if not is_video(path)}
-        if pictures:
-            source = ImageSource(list(pictures), name="the inputs")
-            problems += self._draw(source, _PicturesByPlan(pictures, self.written), "pictures")
+        images = {path: target for path, target in jobs if not is_video(path)}
+        if images:
+            source = ImageSource(list(images), name="the inputs")
+            problems += self._draw(source, _PlannedImages(images, self.written), "images")
         for path, target in jobs:
             if is_video(path) and not self.stopped:
                 try:
@@ -168,7 +167,7 @@ class Annotator:
         renderer = Renderer(hud=self._hud, provider=None, threads=self._model.spare_threads)
         progress = Progress(source.frame_count, unit)
         self._running = Pipeline(self._model, source, self._settings, renderer=renderer, recorders=[sink])
-        if self.stopped:  # asked for while this was being opened
+        if self.stopped:  # requested while the source was being opened
             self._running.stop()
 
         def on_item(_: StreamItem) -> None:
@@ -184,8 +183,8 @@ class Annotator:
         return source.problems
 
 
-class _PicturesByPlan:
-    """Writes each overlay where the plan wants it."""
+class _PlannedImages:
+    """Writes each overlay to its planned file."""
 
     def __init__(self, targets: Mapping[Path, Path], written: list[Path]) -> None:
         self._targets = targets
@@ -198,11 +197,11 @@ class _PicturesByPlan:
         self._written.append(target)
 
     def close(self) -> None:
-        """Every picture is finished already."""
+        """Every image is finished already."""
 
 
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SinkError(f"folder {folder} cannot be made: {error.strerror}") from error
+        raise SinkError(f"folder {folder} cannot be created: {error.strerror}") from error

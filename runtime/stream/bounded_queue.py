@@ -1,4 +1,4 @@
-"""Hand frames from one thread to the next."""
+"""Bounded queue between two threads."""
 
 import threading
 from collections import deque
@@ -8,29 +8,29 @@ T = TypeVar("T")
 
 
 class Closed(Exception):  # noqa: N818 - a signal, not an error
-    """The other side will give, or take, nothing more."""
+    """The other side has closed the queue."""
 
 
 class BoundedQueue(Generic[T]):
     """A bounded queue between two threads that either side can close.
 
-    With ``drop_oldest`` a full queue forgets its oldest item instead of making the giver wait: a slow taker then adds
-    no delay, it only misses items. That is the one difference between a live source and a file.
+    With ``drop_oldest`` a full queue drops its oldest item instead of blocking the producer, like GStreamer's leaky
+    queue: a slow consumer misses items and adds no delay. This is the only difference between a live source and a file.
     """
 
     def __init__(self, capacity: int, *, drop_oldest: bool = False) -> None:
         self._items: deque[T] = deque()
         self._capacity = capacity
-        self._newest_only = drop_oldest
+        self._drop_oldest = drop_oldest
         self._changed = threading.Condition()
         self._closed = False
         self.dropped = 0
-        """Items that were forgotten."""
+        """Number of dropped items."""
 
     def put(self, item: T) -> None:
-        """Give an item; waits for room unless only the newest counts. Raises: Closed."""
+        """Add an item; waits for room unless the queue drops its oldest item. Raises: Closed."""
         with self._changed:
-            if self._newest_only:
+            if self._drop_oldest:
                 while len(self._items) >= self._capacity:
                     self._items.popleft()
                     self.dropped += 1
@@ -42,7 +42,7 @@ class BoundedQueue(Generic[T]):
             self._changed.notify_all()
 
     def get(self, timeout_s: float | None = None) -> T | None:
-        """Take the oldest item; None when none came in time. Raises: Closed: none is left and none will come."""
+        """Take the oldest item; None after ``timeout_s``. Raises: Closed: the queue is empty and closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or bool(self._items), timeout_s)
             if self._items:
@@ -54,7 +54,7 @@ class BoundedQueue(Generic[T]):
             return None
 
     def close(self, *, discard: bool = False) -> None:
-        """Take no more items; what is inside can still be taken unless it is discarded."""
+        """Refuse further items. Items inside can still be taken, unless ``discard`` removes them."""
         with self._changed:
             self._closed = True
             if discard:

@@ -1,4 +1,4 @@
-"""How far the work is, on standard error."""
+"""Progress bar on standard error."""
 
 import sys
 import time
@@ -9,7 +9,7 @@ _PERIOD_S = 0.2
 
 
 class Progress:
-    """A bar with rate and time left; nothing where nobody watches (standard error is no terminal)."""
+    """A bar with rate and remaining time. It prints nothing if standard error is not a terminal."""
 
     def __init__(self, total: int | None, unit: str, stream: TextIO | None = None) -> None:
         self._total = total
@@ -21,7 +21,7 @@ class Progress:
         self._done = 0
 
     def step(self) -> None:
-        """Count one more."""
+        """Count one unit."""
         self._done += 1
         now = time.perf_counter()
         if self._shown and now - self._last >= _PERIOD_S:
@@ -30,13 +30,13 @@ class Progress:
             self._stream.flush()
 
     def close(self) -> None:
-        """Leave the finished bar and go to the next line."""
+        """Print the final bar and a line break."""
         if self._shown:
             self._stream.write(f"\r{self.line(time.perf_counter() - self._start)}\x1b[K\n")
             self._stream.flush()
 
     def line(self, seconds: float) -> str:
-        """Return the bar as it stands after ``seconds``."""
+        """Return the bar after ``seconds`` of work."""
         rate = self._done / seconds if seconds > 0 else 0.0
         speed = f"{rate:.1f} {self._unit}/s"
         if not self._total:

@@ -1,4 +1,4 @@
-"""Number of CPU cores that this process may use."""
+"""Count the CPU cores that this process may use."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ _CGROUP_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
 
 def usable_cores() -> int:
-    """Return the number of cores this process may really use: its affinity, capped by a container's CPU quota."""
+    """Return the number of cores in the process's affinity mask, limited by the CPU quota of a container."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = _CGROUP_QUOTA.read_text().split()

@@ -1,60 +1,60 @@
-"""Every error that camrt raises on purpose.
+"""All errors that camrt raises on purpose.
 
-    CamrtError              the work could not be done (exit status 1)
-    ├── UsageError          what was asked makes no sense (exit status 2)
+    CamrtError              the work failed (exit status 1)
+    ├── UsageError          an argument or option is invalid (exit status 2)
     ├── MissingExtra        an optional dependency is not installed
     ├── ModelFileError      a model file cannot be opened or explained
-    │   └── NoModelFile     it is an ONNX model, but not one that camrt made
-    ├── ProviderError       an execution provider cannot run here
+    │   └── NoModelFile     the file is an ONNX model that camrt did not make
+    ├── ProviderError       an execution provider cannot run on this machine
     ├── ExportError         a classifier cannot become a model file
-    │   └── HeadNotFound    nothing of it can be shown as maps of its classes
-    ├── SourceError         frames cannot be read
+    │   └── HeadNotFound    no part of the classifier gives maps of its classes
+    ├── SourceError         frames or images cannot be read
     └── SinkError           results cannot be written
-        └── DiskFull        for want of space
+        └── DiskFull        the disk has no space left
 
 A message says what is wrong, where, and what to do next.
 """
 
 
 class CamrtError(Exception):
-    """Root of all errors that camrt raises on purpose; its text is fit to show to a user as it is."""
+    """Root of all errors that camrt raises on purpose. The text can be shown to a user as it is."""
 
 
 class UsageError(CamrtError, ValueError):
-    """What was asked makes no sense: an unknown class, an option out of range."""
+    """An argument or option is invalid: an unknown class, a value out of range."""
 
 
 class MissingExtra(CamrtError, ImportError):  # noqa: N818 - the name says what is missing
-    """An optional dependency is not installed; the message names the extra that brings it."""
+    """An optional dependency is not installed; the message names the extra that installs it."""
 
 
 class ModelFileError(CamrtError):
-    """A model file cannot be opened, or does not hold what is needed to explain its scores."""
+    """A model file cannot be opened, or lacks data that explains its scores."""
 
 
 class NoModelFile(ModelFileError):  # noqa: N818 - the name says what it is not
-    """The file is an ONNX model that lacks what a model file of camrt has; ``camrt attach`` may make one of it."""
+    """The file is an ONNX model without the outputs of a model file; ``camrt attach`` may convert it."""
 
 
 class ProviderError(CamrtError):
-    """The execution provider that was asked for by name cannot run on this machine."""
+    """The execution provider that the user named cannot run on this machine."""
 
 
 class ExportError(CamrtError):
-    """A classifier cannot be turned into a model file, or the file failed its verification."""
+    """A classifier cannot become a model file, or the file failed its verification."""
 
 
 class HeadNotFound(ExportError):  # noqa: N818 - the name says what is missing
-    """The classifier's head is none whose maps can be shown: neither exactly nor by asking about each cell."""
+    """No supported head was found: neither an exact one nor one that can be evaluated per cell."""
 
 
 class SourceError(CamrtError):
-    """Frames cannot be read: no such camera, a broken picture, a video that is not one."""
+    """Frames or images cannot be read: a missing camera, a truncated image, a file that is no video."""
 
 
 class SinkError(CamrtError):
     """Results cannot be written: no space, no permission, no display."""
 
 
-class DiskFull(SinkError):  # noqa: N818 - the name says what is the matter
-    """There is no room for what is to be written. What was written before is whole, and the sink takes more later."""
+class DiskFull(SinkError):  # noqa: N818 - the name says what is wrong
+    """The disk has no space left. Everything written before is complete, and the sink can continue later."""

@@ -1,21 +1,21 @@
-"""What a file that is no ONNX model is instead. Needs nothing but Python."""
+"""Recognise files that are no ONNX model by their first bytes. Needs only Python."""
 
 from pathlib import Path
 from typing import Final
 
 PROTOBUF_LIMIT: Final = 2**31 - 1
-"""Bytes that one protobuf message, and so one ``.onnx`` file without external data, can hold."""
+"""Most bytes of a protobuf message, and so of an ``.onnx`` file without external data."""
 
 _HEAD_BYTES: Final = 512
 _PRINTED: Final = frozenset(b"\t\n\r") | frozenset(range(0x20, 0x7F))
 _KINDS: Final = (
-    # offset, how the file begins there, what it is, what to do
+    # offset, bytes at the offset, kind of file, advice
     (0, b"version https://git-lfs.github.com", "a Git LFS pointer, not the model itself", "git lfs pull"),
     (0, b"PK\x03\x04", "a ZIP archive or a torch checkpoint", "unzip it, or make a model file with camrt export"),
     (0, b"\x80\x02", "a Python pickle, perhaps a torch checkpoint", "make a model file with camrt export"),
     (0, b"\x1f\x8b", "compressed with gzip", "gunzip it"),
     (4, b"TFL3", "a TensorFlow Lite model", "convert it to ONNX, then camrt attach"),
-    (4, b"ORTM", "a model in ONNX Runtime's own format", "take the .onnx file that it was made from"),
+    (4, b"ORTM", "a model in ONNX Runtime's own format", "use the .onnx file that it was made from"),
     (0, b"\x89HDF", "an HDF5 file, perhaps a Keras model", "convert it to ONNX, then camrt attach"),
     (0, b"Salted__", "encrypted with OpenSSL", "decrypt it first: openssl enc -d"),
     (0, b"age-encryption.org", "encrypted with age", "decrypt it first: age -d"),
@@ -24,10 +24,10 @@ _KINDS: Final = (
 )
 
 
-def what_it_is_instead(path: Path) -> str | None:
-    """Return what a file is by its first bytes, and what to do with it; None where they say nothing of the kind.
+def describe_foreign_file(path: Path) -> str | None:
+    """Return the kind of a file and what to do with it, such as ``it is compressed with gzip: gunzip it``.
 
-    A text such as ``it is a Git LFS pointer, not the model itself: git lfs pull``. An unreadable file says nothing.
+    None: the first bytes match no known kind, or the file cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -36,11 +36,11 @@ def what_it_is_instead(path: Path) -> str | None:
         return None
     if not head:
         return "it is empty: copy or export it again"
-    for offset, magic, kind, mend in _KINDS:
+    for offset, magic, kind, advice in _KINDS:
         if head[offset : offset + len(magic)] == magic:
-            return f"it is {kind}: {mend}"
+            return f"it is {kind}: {advice}"
     if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        return "it is a web page, as a download that needs a login gives: download the file itself"
+        return "it is a web page, as from a download that needs a login: download the file itself"
     if all(byte in _PRINTED for byte in head):
-        return "it is a text: name the .onnx file"
+        return "it is a text file: name the .onnx file"
     return None

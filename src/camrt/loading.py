@@ -1,4 +1,4 @@
-"""Load modules that are written in C++, undisturbed. Needs nothing but Python."""
+"""Import C++ extension modules without interruption by a signal. Needs only Python."""
 
 import importlib
 import signal
@@ -10,28 +10,28 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 def load_undisturbed(name: str) -> ModuleType:
-    """Import a module; Ctrl-C and SIGTERM meanwhile count when it is loaded.
+    """Import a module; Ctrl-C and SIGTERM take effect after the import.
 
-    Interrupted half-way, onnx takes the process with it (a segmentation fault), and ONNX Runtime calls itself missing.
+    An interrupted import of onnx ends in a segmentation fault; ONNX Runtime reports that it is not installed.
 
     Raises:
         ImportError: as `importlib.import_module` does.
-        KeyboardInterrupt: the module is loaded, and was to be interrupted.
+        KeyboardInterrupt: a signal arrived; the module is loaded.
     """
     if threading.current_thread() is not threading.main_thread():  # signals go to the main thread
         return importlib.import_module(name)
-    held: list[int] = []
+    pending: list[int] = []
 
-    def hold(number: int, _: FrameType | None) -> None:
-        held.append(number)
+    def postpone(number: int, _: FrameType | None) -> None:
+        pending.append(number)
 
-    ours = {int(number): handler for number in _SIGNALS if callable(handler := signal.getsignal(number))}
-    for number in ours:
-        signal.signal(number, hold)
+    handlers = {int(number): handler for number in _SIGNALS if callable(handler := signal.getsignal(number))}
+    for number in handlers:
+        signal.signal(number, postpone)
     try:
         return importlib.import_module(name)
     finally:
-        for number, handler in ours.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
-        for caught in held:
-            ours[caught](caught, None)
+        for number in pending:
+            handlers[number](number, None)

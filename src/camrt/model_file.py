@@ -1,4 +1,4 @@
-"""The model file: what ``camrt.export`` writes and ``camrt.runtime`` reads. Needs nothing but Python.
+"""Definition of the model file, which ``camrt.export`` writes and ``camrt.runtime`` reads. Needs only Python.
 
 One ``.onnx`` file holds everything a device needs. Its graph has one input, ``image``, and these outputs:
 
@@ -14,15 +14,15 @@ One ``.onnx`` file holds everything a device needs. Its graph has one input, ``i
 
 Heads that are not "linear" differ in what a class map is:
 
-    class_maps    what is pooled: its spatial mean is the logit
-    per_position  the logit that the head gives to a map of that cell alone
-    tokens        the same for the token of that patch
-    masked        the logit of a map whose other cells are zero (Recipro-CAM)
-    saliency_map  what the source calls so, as it is
+    pooled_class_maps  the tensor that is pooled; its spatial mean is the logit
+    per_position       each cell: the logit of the head for a feature map of this cell alone
+    tokens             each cell: the logit of the head for the token of this patch
+    masked             each cell: the logit for a feature map whose other cells are zero (Recipro-CAM)
+    saliency_map       the output ``saliency_map`` of the source, unchanged
 
-In a quantized file ``features`` and ``class_maps`` may be uint8; what the numbers mean is said by `ModelInfo.map_grid`.
+In a quantized file ``features`` and ``class_maps`` may be uint8; `ModelInfo.quantization_params` gives their values.
 
-The rest is metadata under ``camrt.*``, described by `ModelInfo`.
+All other facts are metadata under ``camrt.*``, described by `ModelInfo`.
 """
 
 import json
@@ -33,6 +33,7 @@ from typing import Any, Final, Literal, get_args
 from camrt.errors import ModelFileError
 
 FORMAT: Final = 1
+_CREATE_AGAIN: Final = "Create the file again."
 
 IMAGE: Final = "image"
 SCORES: Final = "scores"
@@ -44,7 +45,7 @@ CLASS_MAPS: Final = "class_maps"
 
 SALIENCY_MAP: Final = "saliency_map"
 
-Head = Literal["linear", "class_maps", "per_position", "tokens", "masked", "saliency_map"]
+Head = Literal["linear", "pooled_class_maps", "per_position", "tokens", "masked", "saliency_map"]
 Activation = Literal["softmax", "sigmoid", "none"]
 Resize = Literal["stretch", "crop", "letterbox"]
 Interpolation = Literal["linear", "area"]
@@ -54,8 +55,8 @@ OUTPUTS: Final[dict[Head, tuple[str, ...]]] = {
     for head in get_args(Head)
 }
 ASKED_MAP: Final = "asked_map"
-"""Name, inside the graph, of the map whose cells the heads "per_position", "tokens" and "masked" are asked about."""
-EXACT: Final[frozenset[Head]] = frozenset({"linear", "class_maps"})
+"""Name, inside the graph, of the feature map that the heads "per_position", "tokens" and "masked" read."""
+EXACT: Final[frozenset[Head]] = frozenset({"linear", "pooled_class_maps"})
 """Heads whose maps add up to the logits: the CAM identity holds."""
 
 
@@ -68,11 +69,11 @@ class InputGeometry:
     height: int
     """Height of the network's input in pixels."""
     resize: Resize = "stretch"
-    """``stretch`` ignores the aspect ratio; ``crop`` keeps it and takes the centre; ``letterbox`` keeps it and pads
-    with black."""
+    """``stretch`` ignores the aspect ratio. ``crop`` keeps it and uses the centre. ``letterbox`` keeps it and pads with
+    black."""
     shorter_side: int | None = None
-    """``crop`` only: the frame's shorter side is scaled to this many pixels before the centre is taken; None: just
-    as far as the crop needs, so that nothing of the shorter side is lost."""
+    """``crop`` only: length in pixels to which the shorter side is scaled before the crop. None: the crop covers the
+    whole shorter side."""
     interpolation: Interpolation = "linear"
     """``linear`` is OpenCV's INTER_LINEAR (no antialiasing), ``area`` its INTER_AREA."""
 
@@ -96,42 +97,43 @@ class InputGeometry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
-    """The metadata of a model file. None (or an empty mapping): the file does not say."""
+    """The metadata of a model file. None or an empty mapping: the file has no such entry."""
 
     labels: tuple[str, ...] | None = None
     """Name of each class, in the order of the scores."""
     geometry: InputGeometry | None = None
     activation: Activation | None = None
-    """What turned ``logits`` into ``scores``; with ``none`` they are the same."""
+    """Activation between ``logits`` and ``scores``; with ``none`` they are equal."""
     head: Head | None = None
     map_margin: int = 0
-    """Cells on every side of the maps that cover padding only: part of the identity, no part of the picture."""
+    """Cells on each side of a map that cover only padding. They count in the identity and are not drawn."""
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
-    """What the graph does to the pixels: ``channels`` (rgb or bgr), ``scale``, ``mean``, ``std``."""
+    """Preprocessing in the graph: ``channels`` (rgb or bgr), ``scale``, ``mean``, ``std``."""
     source: Mapping[str, Any] = field(default_factory=dict)
-    """What the file was made from, and by which versions."""
+    """The classifier that the file was made from, and the versions of the tools."""
     verification: Mapping[str, Any] = field(default_factory=dict)
-    """How the file was verified before it was written: errors, tolerances, pictures."""
+    """Result of the verification before the file was written: errors, tolerances, images."""
     quantization: Mapping[str, Any] = field(default_factory=dict)
-    """What was done to compute with fewer bits: ``kind`` (int8 or fp16), how, and how alike the maps are;
-    ``features`` has the ``scale`` and ``zero_point`` of maps that are uint8."""
+    """Quantization: ``kind`` (int8 or fp16), method, and fidelity of the maps. ``features`` has the ``scale`` and
+    ``zero_point`` of uint8 maps."""
 
     @property
-    def map_grid(self) -> tuple[float, int] | None:
-        """What the numbers of uint8 maps mean, (scale, zero_point): value = (number - zero_point) * scale.
+    def quantization_params(self) -> tuple[float, int] | None:
+        """Return (scale, zero_point) of uint8 maps: value = (number - zero_point) * scale. None: no such entry.
 
         Raises:
-            ModelFileError: it is stated, but makes no sense.
+            ModelFileError: the entry is invalid.
         """
-        stated = self.quantization.get("features")
-        if stated is None:
+        entry = self.quantization.get("features")
+        if entry is None:
             return None
+        problem = f"metadata camrt.quantization: features is {entry!r}. {_CREATE_AGAIN}"
         try:
-            scale, zero_point = float(stated["scale"]), int(stated["zero_point"])
+            scale, zero_point = float(entry["scale"]), int(entry["zero_point"])
         except (TypeError, ValueError, KeyError) as error:
-            raise ModelFileError(f"metadata camrt.quantization: features is {stated!r}; make the file anew") from error
+            raise ModelFileError(problem) from error
         if not (0.0 < scale < float("inf") and 0 <= zero_point <= 255):
-            raise ModelFileError(f"metadata camrt.quantization: features is {stated!r}; make the file anew")
+            raise ModelFileError(problem)
         return scale, zero_point
 
     def to_metadata(self) -> dict[str, str]:
@@ -147,15 +149,15 @@ class ModelInfo:
             "verification": dict(self.verification),
             "quantization": dict(self.quantization),
         }
-        stated = {"format": FORMAT, **{key: value for key, value in entries.items() if value not in (None, {})}}
-        return {f"camrt.{key}": json.dumps(value, ensure_ascii=False) for key, value in stated.items()}
+        present = {"format": FORMAT, **{key: value for key, value in entries.items() if value not in (None, {})}}
+        return {f"camrt.{key}": json.dumps(value, ensure_ascii=False) for key, value in present.items()}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> "ModelInfo":
         """Read the ``camrt.*`` entries; other entries are ignored.
 
         Raises:
-            ModelFileError: an entry is not what `to_metadata` writes, or the file is of a newer format.
+            ModelFileError: an entry differs from the form that `to_metadata` writes, or the format is newer.
         """
         entries: dict[str, Any] = {}
         for key, text in metadata.items():
@@ -163,11 +165,11 @@ class ModelInfo:
                 try:
                     entries[key.removeprefix("camrt.")] = json.loads(text)
                 except ValueError as error:
-                    raise ModelFileError(f"metadata {key} is not JSON ({error}); make the file anew") from error
+                    raise ModelFileError(f"metadata {key} is not JSON ({error}). {_CREATE_AGAIN}") from error
         if entries.get("format", FORMAT) != FORMAT:
             raise ModelFileError(
-                f"the file is of format {entries['format']}, this camrt reads format {FORMAT}; "
-                "update camrt or make the file anew"
+                f"the file has format {entries['format']}; this camrt reads format {FORMAT}. "
+                f"Update camrt, or create the file again with this version."
             )
         for key, choices in (("head", get_args(Head)), ("activation", get_args(Activation))):
             if entries.get(key, choices[0]) not in choices:
@@ -187,4 +189,4 @@ class ModelInfo:
                 quantization=dict(entries.get("quantization", {})),
             )
         except (TypeError, ValueError) as error:
-            raise ModelFileError(f"the camrt.* metadata cannot be read ({error}); make the file anew") from error
+            raise ModelFileError(f"the camrt.* metadata cannot be read ({error}). {_CREATE_AGAIN}") from error

@@ -183,10 +183,10 @@ def test_what_an_earlier_run_wrote_inside_the_folder_is_not_read_again(mobilenet
     ("inputs", "output", "reason"),
     [
         (["a.jpg", "sub/a.jpg"], "out", "a.jpg and sub/a.jpg would both become out/a.jpg"),
-        (["a.jpg"], "out.gif", "out.gif: one picture becomes a file that ends in .jpg"),
+        (["a.jpg"], "out.gif", "out.gif: a single image becomes a file that ends in .jpg"),
         (["a.jpg"], "out.mp4", "out.mp4: one picture becomes"),
         (["a.jpg", "sub"], "out.png", "out.png: one picture becomes"),
-        (["notes.txt"], "out", "notes.txt: its suffix tells neither picture nor video"),
+        (["notes.txt"], "out", "notes.txt: its suffix is neither of an image nor of a video"),
     ],
 )
 def test_what_makes_no_sense_is_wrong_use(mobilenet, photo, tmp_path, inputs, output, reason):
@@ -206,7 +206,7 @@ def test_an_input_that_is_not_there_is_named(mobilenet, tmp_path, given, reason)
 def test_an_output_that_cannot_be_written_is_named(mobilenet, photo, tmp_path):
     (tmp_path / "file").touch()
     said = refusal("annotate", mobilenet, photo, "-o", "file/out", status=1, cwd=tmp_path)
-    assert said == "folder file/out cannot be made: Not a directory"
+    assert said == "folder file/out cannot be created: Not a directory"
 
 
 def test_on_a_terminal_a_bar_shows_how_far_it_is(mobilenet, shared_data, tmp_path):

@@ -26,7 +26,7 @@ def parsed(tmp_path):
 FILE = """
 model = "model.onnx"
 source = "rtsp://camera/live"
-output = ["seen.mp4", "pictures"]
+output = ["seen.mp4", "images"]
 events = "seen.jsonl"
 rotate = "500M"
 alpha = 1
@@ -39,7 +39,7 @@ provider-option = ["device_id=1"]
 
 
 def test_file_sets_the_same_values_as_flags(parsed):
-    flags = ["model.onnx", "--source", "rtsp://camera/live", "-o", "seen.mp4", "-o", "pictures"]
+    flags = ["model.onnx", "--source", "rtsp://camera/live", "-o", "seen.mp4", "-o", "images"]
     flags += ["--events", "seen.jsonl", "--rotate", "500M", "--alpha", "1", "--alpha-by-value"]
     flags += ["--classes", "tabby,golden retriever", "--normalize=-2,10", "--threads", "2"]
     by_flags = vars(parse(["live", *flags, "--provider-option", "device_id=1"]))
@@ -97,7 +97,7 @@ def test_every_flag_of_live_can_be_set_in_a_file(parsed):
         ("source = [0]", "source is "),
         ("output = [1, 2]", "output is a whole number, but must be text in quotes"),
         ("events = 1979-05-27", "events is a date or time, but must be text in quotes"),
-        ('rotate = "much"', "rotate: 'much' is no size; write bytes, or 100k, 500M, 2G"),
+        ('rotate = "much"', "rotate: 'much' is not a size; write bytes, or 100k, 500M, 2G"),
         (
             'source = "rtsp://me:${CAMRT_NO_SUCH}@camera"',
             "source: ${CAMRT_NO_SUCH} is neither a credential of the service",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from camrt.runtime.assets import DEMO_MODEL
-from camrt.runtime.sources.synthetic import CLASSES
+from camrt.synthetic_scene import CLASSES
 from support.command import camrt, interrupt, refusal, started, succeeds
 from support.desktop import desktop, eventually
 
@@ -75,7 +75,7 @@ def test_ctrl_c_finishes_the_files(tmp_path):
     ("flags", "status", "message"),
     [
         (["--frames", "0"], 2, "at least one"),
-        (["-o", "taken"], 1, "taken cannot be made a folder"),
+        (["-o", "taken"], 1, "taken cannot be created as a folder"),
         (["--classes", "zebra"], 2, "zebra"),
     ],
 )

@@ -1,4 +1,4 @@
-"""``camrt doctor``: its report, its exit status, and that each command it tells to paste mends what it was told for."""
+"""``camrt doctor``: its report, its exit status, and the commands that fix each problem."""
 
 import json
 import shutil
@@ -14,12 +14,12 @@ from support.wheels import CONSTRAINTS, camrt, new_environment, pip_install, run
 
 
 def findings(python, status):
-    """Return the findings of one status, by subject."""
+    """Return the findings with a status, by subject."""
     done = camrt(python, "doctor", "--json")
     assert done.stderr == ""
-    told = json.loads(done.stdout)
-    assert done.returncode == int(any(finding["status"] == "problem" for finding in told))
-    return {finding["subject"]: finding for finding in told if finding["status"] == status}
+    report = json.loads(done.stdout)
+    assert done.returncode == int(any(finding["status"] == "problem" for finding in report))
+    return {finding["subject"]: finding for finding in report if finding["status"] == status}
 
 
 def problems(python):
@@ -30,37 +30,37 @@ def warnings(python):
     return findings(python, "warning")
 
 
-def paste(python, mend):
+def paste(python, fix):
     settings = {"PIP_CONSTRAINT": str(CONSTRAINTS), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    done = run("bash", "-ec", mend, timeout=600, **settings)
+    done = run("bash", "-ec", fix, timeout=600, **settings)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
-def patient(tmp_path_factory):
-    """An environment to be broken and mended."""
-    return new_environment(tmp_path_factory.mktemp("patient") / "venv")
+def broken(tmp_path_factory):
+    """An environment that tests damage and fix."""
+    return new_environment(tmp_path_factory.mktemp("broken") / "venv")
 
 
 def site(python):
     return next(python.parent.parent.glob("lib/python*/site-packages"))
 
 
-def test_the_report_is_one_of_lines_and_one_of_json():
-    done, told = here("doctor"), json.loads(here("doctor", "--json").stdout)
+def test_text_and_json_report_the_same_findings():
+    done, report = here("doctor"), json.loads(here("doctor", "--json").stdout)
     assert done.returncode == 0
     lines = done.stdout.splitlines()
     assert [line.split(":")[0].split(maxsplit=1) for line in lines if not line.startswith(" ")][:-1] == [
-        [finding["status"], finding["subject"]] for finding in told
+        [finding["status"], finding["subject"]] for finding in report
     ]
-    assert {key for finding in told for key in finding} == {"subject", "status", "text", "mend"}
-    count = sum(finding["status"] == "warning" for finding in told)
-    assert lines[-1] == (f"{count} warning{'s' * (count > 1)}" if count else "nothing is wrong")
+    assert {key for finding in report for key in finding} == {"subject", "status", "text", "fix"}
+    count = sum(finding["status"] == "warning" for finding in report)
+    assert lines[-1] == (f"{count} warning{'s' * (count > 1)}" if count else "no problems")
 
 
 @pytest.mark.slow
-def test_kernels_that_cannot_be_kept_are_told_with_a_command_that_keeps_them(tmp_path):
-    # As root nothing is read-only; a file where a folder is to be made cannot be written to by anybody.
+def test_kernels_without_a_cache_are_a_warning_with_a_fix(tmp_path):
+    # For root nothing is read-only, so a file stands where Numba would create a folder.
     shutil.copytree(REPOSITORY / "src" / "camrt", tmp_path / "camrt", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("home", "camrt/kernels/__pycache__"):
         (tmp_path / name).write_text("")
@@ -72,59 +72,59 @@ def test_kernels_that_cannot_be_kept_are_told_with_a_command_that_keeps_them(tmp
         done = subprocess.run(["bash", "-ec", command], env=settings, capture_output=True, text=True, check=True)
         return next(finding for finding in json.loads(done.stdout) if finding["subject"] == "kernels")
 
-    told = kernels()
-    assert told["status"] == "warning"
-    assert "compiled at every start" in told["text"]
-    mended = kernels(told["mend"])
-    assert mended["status"] == "ok"
-    assert f"kept in {tmp_path}" in mended["text"]
+    finding = kernels()
+    assert finding["status"] == "warning"
+    assert "compiled at every start" in finding["text"]
+    fixed = kernels(finding["fix"])
+    assert fixed["status"] == "ok"
+    assert f"cached in {tmp_path}" in fixed["text"]
 
 
 @pytest.mark.slow
-def test_what_is_missing_damaged_or_overwritten_is_mended_by_what_is_told(patient):
-    (problem,) = problems(patient).values()
+def test_the_fix_of_a_missing_damaged_or_overwritten_package_works(broken):
+    (problem,) = problems(broken).values()
     assert (problem["subject"], problem["text"]) == ("onnxruntime", "not installed")
-    paste(patient, problem["mend"])
-    assert problems(patient) == {}
+    paste(broken, problem["fix"])
+    assert problems(broken) == {}
 
-    shutil.rmtree(site(patient) / "numba" / "core")
-    broken = problems(patient)
-    assert set(broken) == {"numba", "kernels", "providers"}  # the last two need it
-    assert "is damaged: " in broken["numba"]["text"]
-    paste(patient, broken["numba"]["mend"])
-    assert problems(patient) == {}
+    shutil.rmtree(site(broken) / "numba" / "core")
+    report = problems(broken)
+    assert set(report) == {"numba", "kernels", "providers"}  # the last two need it
+    assert "is damaged: " in report["numba"]["text"]
+    paste(broken, report["numba"]["fix"])
+    assert problems(broken) == {}
 
-    pip_install(patient, "--no-deps", "opencv-python-headless")
-    broken = problems(patient)
-    assert "overwrite each other's files" in broken["opencv"]["text"]
-    assert "opencv-python-headless" in warnings(patient)["window"]["text"]
-    paste(patient, broken["opencv"]["mend"])
-    assert problems(patient) == {}
-    assert "window" not in warnings(patient)
+    pip_install(broken, "--no-deps", "opencv-python-headless")
+    report = problems(broken)
+    assert "overwrite each other's files" in report["opencv"]["text"]
+    assert "opencv-python-headless" in warnings(broken)["window"]["text"]
+    paste(broken, report["opencv"]["fix"])
+    assert problems(broken) == {}
+    assert "window" not in warnings(broken)
 
 
 @pytest.mark.slow
-def test_a_wheel_for_a_gpu_that_is_not_there_is_mended(patient, no_nvidia):
-    pip_install(patient, "--no-deps", "onnxruntime-gpu")
-    pip_install(patient, "onnxruntime")
-    broken = problems(patient)
-    assert "overwrite each other's files" in broken["onnxruntime"]["text"]
-    paste(patient, broken["onnxruntime"]["mend"])
-    assert problems(patient) == {}
-    warned = warnings(patient)
+def test_the_fix_of_a_gpu_wheel_without_a_gpu_works(broken, no_nvidia):
+    pip_install(broken, "--no-deps", "onnxruntime-gpu")
+    pip_install(broken, "onnxruntime")
+    report = problems(broken)
+    assert "overwrite each other's files" in report["onnxruntime"]["text"]
+    paste(broken, report["onnxruntime"]["fix"])
+    assert problems(broken) == {}
+    report = warnings(broken)
     for name in ("provider cuda", "provider tensorrt"):
-        assert warned[name]["text"] == "cannot run: there is no NVIDIA GPU"
-    paste(patient, warned["provider cuda"]["mend"])
-    assert problems(patient) == {}
-    assert not {"provider cuda", "provider tensorrt"} & warnings(patient).keys()
+        assert report[name]["text"] == "cannot run: there is no NVIDIA GPU"
+    paste(broken, report["provider cuda"]["fix"])
+    assert problems(broken) == {}
+    assert not {"provider cuda", "provider tensorrt"} & warnings(broken).keys()
 
 
 @pytest.mark.slow
-def test_a_wheel_that_was_taken_away_takes_files_of_the_other_with_it(patient):
-    pip_install(patient, "onnxruntime")
-    pip_install(patient, "--no-deps", "onnxruntime-openvino")
-    run(patient, "-m", "pip", "uninstall", "--yes", "onnxruntime-openvino")
-    broken = problems(patient)
-    assert "is damaged: " in broken["onnxruntime"]["text"]
-    paste(patient, broken["onnxruntime"]["mend"])
-    assert problems(patient) == {}
+def test_the_fix_after_uninstalling_an_overwriting_wheel_works(broken):
+    pip_install(broken, "onnxruntime")
+    pip_install(broken, "--no-deps", "onnxruntime-openvino")
+    run(broken, "-m", "pip", "uninstall", "--yes", "onnxruntime-openvino")
+    report = problems(broken)
+    assert "is damaged: " in report["onnxruntime"]["text"]
+    paste(broken, report["onnxruntime"]["fix"])
+    assert problems(broken) == {}

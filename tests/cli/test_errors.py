@@ -1,4 +1,4 @@
-"""Bad input ends in one line that says what to do, with the right exit status, and leaves nothing behind."""
+"""Bad input ends in one line that says what to do, with the right exit status, and leaves no files."""
 
 import subprocess
 from pathlib import Path
@@ -14,25 +14,25 @@ from support.videos import read_video
 @pytest.mark.parametrize(
     "task", [["inspect"], ["live", "--source", "p.jpg", "-o", "o"], ["annotate", "p.jpg", "-o", "o"]]
 )
-def test_a_file_that_is_no_model_is_named(squeezenet, photo, tmp_path, name, task):
+def test_a_file_that_is_no_model_is_refused(squeezenet, photo, tmp_path, name, task):
     (tmp_path / "truncated.onnx").write_bytes(squeezenet.read_bytes()[:100_000])
     (tmp_path / "empty.onnx").touch()
     (tmp_path / "text.onnx").write_text("hello, I am no model\n")
     (tmp_path / "p.jpg").symlink_to(photo)
-    said = refusal(task[0], name, *task[1:], status=1, cwd=tmp_path)
-    assert said.startswith(f"{name} (")
-    assert "bytes) is not a model" in said
+    error = refusal(task[0], name, *task[1:], status=1, cwd=tmp_path)
+    assert error.startswith(f"{name} (")
+    assert "bytes) is not a model" in error
     assert not (tmp_path / "o").exists()
 
 
 @pytest.mark.parametrize("task", [["bench"], ["live", "--source", "0"]])
-def test_a_model_of_somebody_else_is_told_the_command_that_mends_it(shared_data, task):
+def test_an_onnx_classifier_is_refused_with_the_command_that_converts_it(shared_data, task):
     path = shared_data / "models" / "squeezenet11_caffe.onnx"
-    said = refusal(task[0], path, *task[1:], status=1)
-    assert f"camrt attach {path} -o squeezenet11_caffe.cam.onnx" in said
+    error = refusal(task[0], path, *task[1:], status=1)
+    assert f"camrt attach {path} -o squeezenet11_caffe.cam.onnx" in error
 
 
-def test_a_missing_model_is_named(tmp_path):
+def test_a_missing_model_is_refused(tmp_path):
     assert refusal("inspect", "none.onnx", status=1, cwd=tmp_path) == "no model file at none.onnx"
     assert refusal("bench", tmp_path, status=1) == f"no model file at {tmp_path}: it is a folder"
 
@@ -48,18 +48,18 @@ def test_a_missing_model_is_named(tmp_path):
         ("no*.jpg", "no*.jpg matches no files"),
     ],
 )
-def test_a_source_that_cannot_be_read_is_named(mobilenet, shared_data, photo, tmp_path, source, reason):
+def test_a_source_that_cannot_be_read_is_refused(mobilenet, shared_data, photo, tmp_path, source, reason):
     (tmp_path / "zero.mp4").touch()
     (tmp_path / "headless.mp4").write_bytes((shared_data / "videos" / "cockatoo.mp4").read_bytes()[:300_000])
     (tmp_path / "broken.jpg").write_bytes(photo.read_bytes()[:5000])
     before = set(tmp_path.iterdir())
     outputs = ["-o", "out.mp4", "-o", "pictures", "--events", "e.jsonl"]
-    said = refusal("live", mobilenet, "--source", source, *outputs, status=1, cwd=tmp_path)
-    assert said.startswith(reason)
+    error = refusal("live", mobilenet, "--source", source, *outputs, status=1, cwd=tmp_path)
+    assert error.startswith(reason)
     assert set(tmp_path.iterdir()) == before
 
 
-def test_of_a_truncated_video_comes_what_there_is(mobilenet, dog_video, tmp_path):
+def test_a_truncated_video_gives_its_readable_frames(mobilenet, dog_video, tmp_path):
     (tmp_path / "cut.mp4").write_bytes(dog_video.read_bytes()[:300_000])
     done = camrt("live", mobilenet, "--source", "cut.mp4", "-o", "out.mp4", cwd=tmp_path)
     assert done.returncode == 1
@@ -88,12 +88,13 @@ def test_of_a_truncated_video_comes_what_there_is(mobilenet, dog_video, tmp_path
         (["-o", "out.txt"], "out.txt: a video ends in .mp4"),
         (["-o", "./out.mp4"], "out.mp4 is named twice"),
         (["--events", "out.mp4"], "out.mp4 is named twice"),
+        (["--events", "."], ". is a folder; name a file in it"),
         (["--source", "rtsq://host/a"], "addresses of rtsq:// cannot be read"),
     ],
 )
-def test_what_makes_no_sense_is_wrong_use(mobilenet, photo, tmp_path, flags, reason):
-    said = refusal("live", mobilenet, "--source", photo, "-o", "out.mp4", *flags, status=2, cwd=tmp_path)
-    assert reason in said
+def test_an_invalid_option_is_wrong_use(mobilenet, photo, tmp_path, flags, reason):
+    error = refusal("live", mobilenet, "--source", photo, "-o", "out.mp4", *flags, status=2, cwd=tmp_path)
+    assert reason in error
     assert not any(tmp_path.iterdir())
 
 
@@ -107,37 +108,36 @@ def test_a_command_that_cannot_be_parsed_is_wrong_use(arguments):
     assert "Traceback" not in done.stderr
 
 
-def test_a_provider_that_cannot_run_is_refused_and_never_replaced(mobilenet, photo, tmp_path):
-    said = refusal("live", mobilenet, "--source", photo, "-o", tmp_path / "o", "--provider", "cuda", status=1)
-    assert said.startswith("provider 'cuda' cannot run")
+def test_a_provider_that_cannot_run_is_refused(mobilenet, photo, tmp_path):
+    error = refusal("live", mobilenet, "--source", photo, "-o", tmp_path / "o", "--provider", "cuda", status=1)
+    assert error.startswith("provider 'cuda' cannot run")
 
 
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
         (["-o", "file/out.mp4"], "file/out.mp4 cannot be written: Not a directory"),
-        (["-o", "file/pictures"], "folder file/pictures cannot be made: Not a directory"),
-        (["-o", "file"], "file is a file; the pictures need a folder"),
+        (["-o", "file/pictures"], "folder file/pictures cannot be created: Not a directory"),
+        (["-o", "file"], "file is a file; images need a folder"),
         (["-o", "none/out.mp4"], "none/out.mp4 cannot be written: No such file or directory"),
         (["-o", "/proc/out.mp4"], "/proc/out.mp4 cannot be written"),
         (["--events", "file/e.jsonl"], "file/e.jsonl cannot be written: Not a directory"),
-        (["--events", "."], ". is a folder; name a file in it"),
     ],
 )
-def test_an_output_that_cannot_be_written_is_named(mobilenet, photo, tmp_path, flags, reason):
+def test_an_output_that_cannot_be_written_is_refused(mobilenet, photo, tmp_path, flags, reason):
     (tmp_path / "file").write_text("here before")
-    said = refusal("live", mobilenet, "--source", photo, *flags, status=1, cwd=tmp_path)
-    assert said.startswith(reason)
+    error = refusal("live", mobilenet, "--source", photo, *flags, status=1, cwd=tmp_path)
+    assert error.startswith(reason)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_events_on_a_full_disk_end_the_run(mobilenet, dog_video):
-    said = refusal("live", mobilenet, "--source", dog_video, "--events", "/dev/full", status=1)
-    assert said == "/dev/full cannot be written: No space left on device"
+    error = refusal("live", mobilenet, "--source", dog_video, "--events", "/dev/full", status=1)
+    assert error == "/dev/full cannot be written: No space left on device"
 
 
 def limited(kibibytes, *arguments, cwd):
-    """Run ``camrt`` where no file can grow beyond a size, as on a disk that fills up."""
+    """Run ``camrt`` with a limit on the size of each file, as on a disk that fills up."""
     shell = ["bash", "-c", f'ulimit -f {kibibytes} && exec "$@"', "bash"]
     return subprocess.run(
         [*shell, *command(*arguments)],
@@ -153,7 +153,7 @@ def limited(kibibytes, *arguments, cwd):
 @pytest.mark.parametrize(
     ("outputs", "left"), [(["-o", "out.mp4"], []), (["--events", "e.jsonl"], ["e.jsonl"]), (["-o", "pictures"], [])]
 )
-def test_where_no_room_is_left_nothing_half_written_stays(mobilenet, dog_video, tmp_path, outputs, left):
+def test_a_full_disk_leaves_no_incomplete_file(mobilenet, dog_video, tmp_path, outputs, left):
     done = limited(20, "live", mobilenet, "--source", dog_video, "--frames", "60", *outputs, cwd=tmp_path)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
@@ -163,7 +163,7 @@ def test_where_no_room_is_left_nothing_half_written_stays(mobilenet, dog_video, 
         assert path.read_bytes().endswith(b"}\n")
 
 
-def test_annotate_on_a_full_disk_keeps_what_is_whole(mobilenet, shared_data, tmp_path):
+def test_annotate_on_a_full_disk_keeps_complete_files(mobilenet, shared_data, tmp_path):
     done = limited(40, "annotate", mobilenet, shared_data / "images_cls", "-o", "out", cwd=tmp_path)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
@@ -171,14 +171,14 @@ def test_annotate_on_a_full_disk_keeps_what_is_whole(mobilenet, shared_data, tmp
     assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
 
 
-def test_without_a_display_live_says_how_to_do_without_a_window(mobilenet, photo):
-    said = refusal("live", mobilenet, "--source", photo, status=1)
+def test_live_without_a_display_suggests_output_files(mobilenet, photo):
+    error = refusal("live", mobilenet, "--source", photo, status=1)
     assert (
-        said == "no window can be opened: no display (DISPLAY is not set). Write to files instead: --output, --events"
+        error == "no window can be opened: no display (DISPLAY is not set). Write to files instead: --output, --events"
     )
 
 
-def test_whoever_stops_reading_ends_the_writing_without_a_word(mobilenet, squeezenet):
+def test_a_closed_pipe_ends_the_command_silently(mobilenet, squeezenet):
     for arguments in (["inspect", squeezenet, "--labels"], ["inspect", mobilenet, "--json"], ["inspect", mobilenet]):
         with subprocess.Popen(
             command(*arguments), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -188,7 +188,7 @@ def test_whoever_stops_reading_ends_the_writing_without_a_word(mobilenet, squeez
             assert process.wait(60) == 1
 
 
-def test_events_that_nobody_reads_any_more_end_the_run(mobilenet, dog_video):
+def test_a_closed_pipe_of_events_ends_the_run(mobilenet, dog_video):
     pipe = subprocess.run(
         ["bash", "-c", '"$@" | head -n 1', "bash", *command("live", mobilenet, "--source", dog_video, "--events", "-")],
         env=environment(),
@@ -215,7 +215,7 @@ def test_a_full_standard_output_is_an_error(mobilenet):
     assert (done.returncode, done.stderr) == (1, "camrt: [Errno 28] No space left on device\n")
 
 
-def test_debug_shows_where_an_error_comes_from(tmp_path):
+def test_debug_shows_the_traceback(tmp_path):
     done = camrt("inspect", "none.onnx", "--debug", cwd=tmp_path)
     assert done.returncode == 1
     assert "Traceback" in done.stderr

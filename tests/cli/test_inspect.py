@@ -1,4 +1,4 @@
-"""``camrt inspect``: what is in a model file, and the proof that its maps explain its scores."""
+"""``camrt inspect`` shows the contents of a model file, and verifies that its maps explain its scores."""
 
 import json
 import re
@@ -11,9 +11,9 @@ from support.export_graphs import CHANNELS, Net
 from support.tiny_models import write_class_maps, write_linear
 
 
-def test_the_report_has_the_keys_that_scripts_read(squeezenet, photo):
+def test_the_json_report_has_the_documented_keys(squeezenet, photo):
     report = json.loads(succeeds("inspect", squeezenet, "--verify", photo, "--json"))
-    assert (report["head"], report["classes"], report["features"]) == ("class_maps", 1000, [1000, 16, 16])
+    assert (report["head"], report["classes"], report["features"]) == ("pooled_class_maps", 1000, [1000, 16, 16])
     assert (report["map_margin"], report["input"]["width"], report["input"]["height"]) == (1, 227, 227)
     assert (len(report["labels"]), report["labels"][203]) == (1000, "West Highland white terrier")
     assert report["preprocessing"] == {
@@ -29,40 +29,40 @@ def test_the_report_has_the_keys_that_scripts_read(squeezenet, photo):
     assert report["size_bytes"] == squeezenet.stat().st_size
 
 
-def test_without_verify_nothing_is_claimed(mobilenet):
+def test_without_verify_the_report_has_no_identity(mobilenet):
     report = json.loads(succeeds("inspect", mobilenet, "--json"))
     assert (report["head"], report["classes"], report["features"]) == ("linear", 1001, [256, 4, 4])
     assert "identity_error" not in report
 
 
-def test_the_text_says_it_in_words(mobilenet, photo):
+def test_the_text_report_has_a_row_for_each_fact(mobilenet, photo):
     lines = succeeds("inspect", mobilenet, "--verify", photo).splitlines()
-    said = {line[:14].strip(): line[14:] for line in lines}
-    assert said["head"].startswith("linear (features, pooled, then one linear layer: the maps add up to the logits")
-    assert said["maps"] == "256x4x4"
-    assert said["input"] == "128x128, stretch, linear"
-    assert said["classes"].startswith("1001: background; tench, Tinca tinca; goldfish, Carassius auratus;")
-    assert said["identity"].startswith(f"holds; on {photo} mean(CAM) + bias is within ")
+    rows = {line[:14].strip(): line[14:] for line in lines}
+    assert rows["head"].startswith("linear (features, pooled, then one linear layer: the maps add up to the logits")
+    assert rows["maps"] == "256x4x4"
+    assert rows["input"] == "128x128, stretch, linear"
+    assert rows["classes"].startswith("1001: background; tench, Tinca tinca; goldfish, Carassius auratus;")
+    assert rows["identity"].startswith(f"holds; on {photo} mean(CAM) + bias is within ")
 
 
-def test_verify_needs_no_picture_and_may_stand_before_the_model(mobilenet):
+def test_verify_works_without_an_image_and_before_the_model(mobilenet):
     before, after = (succeeds("inspect", *words) for words in (["--verify", mobilenet], [mobilenet, "--verify"]))
     assert before == after
     assert "identity      holds; on noise" in after
 
 
-def test_every_label_can_be_listed(squeezenet, shared_data):
+def test_labels_lists_all_classes(squeezenet, shared_data):
     lines = succeeds("inspect", squeezenet, "--labels").splitlines()
     labels = (shared_data / "labels" / "imagenet1000.txt").read_text().splitlines()
     assert lines[-1000:] == [f"{number:>6}  {label}" for number, label in enumerate(labels)]
 
 
 @pytest.mark.parametrize("write", [write_linear, write_class_maps])
-def test_maps_that_do_not_explain_the_scores_are_found_out(write, tmp_path):
+def test_verify_detects_maps_that_do_not_explain_the_scores(write, tmp_path):
     path = write(tmp_path / "model.onnx")
     assert camrt("inspect", path, "--verify").returncode == 0
     model = onnx.load(path)
-    for node in list(model.graph.node):  # the logits are no longer what was pooled
+    for node in list(model.graph.node):  # the logits differ from the pooled values
         if node.output[0] == "logits":
             node.output[0] = "pooled_logits"
             model.graph.node.append(onnx.helper.make_node("Mul", ["pooled_logits", "full"], ["logits"]))
@@ -76,7 +76,7 @@ def test_maps_that_do_not_explain_the_scores_are_found_out(write, tmp_path):
     assert json.loads(camrt("inspect", path, "--verify", "--json").stdout)["identity_holds"] is False
 
 
-def test_a_classifier_is_looked_at_before_it_is_attached(tmp_path):
+def test_inspect_shows_the_head_of_a_classifier(tmp_path):
     net = Net()
     maps = net.features()
     pooled = net.op("Flatten", net.op("GlobalAveragePool", maps))
@@ -92,10 +92,10 @@ def test_a_classifier_is_looked_at_before_it_is_attached(tmp_path):
     shown = succeeds("inspect", tmp_path / "out.onnx", "--verify")
     assert "per_position (not linear" in shown
     assert "do not add up to the logits" in shown
-    assert re.search(r"cost +-?\d+\.\d\d of \d+\.\d\d ms a picture are the maps", shown)
+    assert re.search(r"cost +the maps took -?\d+\.\d\d of \d+\.\d\d ms an image", shown)
 
 
-def test_a_classifier_that_cannot_be_shown_says_why(tmp_path):
+def test_inspect_gives_the_reason_why_a_classifier_has_no_head(tmp_path):
     net = Net()
     source = net.save(tmp_path / "in.onnx", net.pooled(), **{"flatten6": ["N", CHANNELS]})
     done = camrt("inspect", source)

@@ -1,4 +1,4 @@
-"""``camrt live`` on network cameras: real RTSP and HTTP servers, newest frame first, each loss named and survived."""
+"""``camrt live`` on network cameras with real RTSP and HTTP servers: newest frames, losses and reconnection."""
 
 import signal
 import time
@@ -36,13 +36,13 @@ def test_an_rtsp_camera_is_drawn_live(mobilenet, tmp_path, flags):
     assert "secret" not in done.stderr + (tmp_path / "e.jsonl").read_text()
 
 
-def test_an_http_stream_that_its_server_ends_is_asked_for_again(mobilenet, http, tmp_path):
+def test_an_http_stream_that_its_server_ends_is_opened_again(mobilenet, http, tmp_path):
     flags = ["--source", f"{http}/short", "--events", "e.jsonl", "--sync", "--frames", str(http_camera.FRAMES + 1)]
     done = camrt("live", mobilenet, *flags, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     events = read_events(tmp_path / "e.jsonl")
     assert sum(bool(event["lost"]) for event in events) > 0
-    assert sum("top" in event for event in events) == http_camera.FRAMES + 1
+    assert sum(bool(event["top"]) for event in events) == http_camera.FRAMES + 1
 
 
 def test_a_video_over_http_is_lossless(mobilenet, http, tmp_path):
@@ -53,17 +53,17 @@ def test_a_video_over_http_is_lossless(mobilenet, http, tmp_path):
 
 
 def wait_for(events, key):
-    """Wait until an event with ``key`` was written after those there are."""
-    known = len(read_events(events)) if events.exists() else 0
+    """Wait for a new event with ``key``."""
+    before = len(read_events(events)) if events.exists() else 0
     deadline = time.monotonic() + 60
-    while not (events.exists() and any(key in event for event in read_events(events)[known:])):
+    while not (events.exists() and any(event.get(key) for event in read_events(events)[before:])):
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
 
 def test_a_camera_that_is_switched_off_and_on_is_drawn_again(mobilenet, tmp_path):
     events = tmp_path / "e.jsonl"
-    outputs = ["-o", "out.mp4", "-o", "pictures", "--events", events]
+    outputs = ["-o", "out.mp4", "-o", "images", "--events", events]
     with (
         rtsp_camera.serve() as (camera, address),
         started("live", mobilenet, "--source", f"{address}/live", *outputs, cwd=tmp_path) as live,
@@ -73,35 +73,35 @@ def test_a_camera_that_is_switched_off_and_on_is_drawn_again(mobilenet, tmp_path
         wait_for(events, "lost")
         with rtsp_camera.serve(int(address.rpartition(":")[2]), size=(200, 120)):
             wait_for(events, "top")
-            status, said = interrupt(live)
+            status, errors = interrupt(live)
     assert status == 0
-    assert f"{address}/live gives H264 320x240 at 30 fps" in said
-    assert f"{address}/live was lost: " in said
-    assert f"{address}/live is back after " in said
-    told = read_events(events)
-    lost = [event for event in told if event["lost"]]
+    assert f"{address}/live gives H264 320x240 at 30 fps" in errors
+    assert f"{address}/live was lost: " in errors
+    assert f"{address}/live is back after " in errors
+    written = read_events(events)
+    lost = [event for event in written if event["lost"]]
     assert all("trying" in event["lost"] for event in lost)
-    assert [event["frame"] for event in told] == sorted({event["frame"] for event in told})
+    assert [event["frame"] for event in written] == sorted({event["frame"] for event in written})
     frames, _ = read_video(tmp_path / "out.mp4")
     assert {frame.shape for frame in frames} == {(240, 320, 3)}
-    assert len(frames) == len(told)
-    assert len(list((tmp_path / "pictures").iterdir())) == len(told) - len(lost)
+    assert len(frames) == len(written)
+    assert len(list((tmp_path / "images").iterdir())) == len(written) - len(lost)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_without_a_signal_stops_when_asked_and_the_video_is_finished(mobilenet, http, tmp_path, how):
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_without_a_signal_stops_and_finishes_the_video(mobilenet, http, tmp_path, signal_number):
     events = tmp_path / "e.jsonl"
     flags = ["--source", f"{http}/stalls?token=abc", "-o", "out.mp4", "--events", events]
     with started("live", mobilenet, *flags, cwd=tmp_path) as live:
         wait_for(events, "top")
         wait_for(events, "lost")
-        status, said = interrupt(live, how)
+        status, errors = interrupt(live, signal_number)
     assert status == 0
-    assert "/stalls?token=*** was lost: no frame for 5 s" in said
+    assert "/stalls?token=*** was lost: no frame for 5 s" in errors
     assert len(read_video(tmp_path / "out.mp4")[0]) == len(read_events(events))
 
 
-def test_an_address_without_a_camera_is_named(mobilenet, http, tmp_path):
-    said = refusal("live", mobilenet, "--source", f"{http}/nowhere", "-o", "out.mp4", status=1, cwd=tmp_path)
-    assert "/nowhere cannot be opened: the server answered, but gave no video" in said
+def test_an_address_without_a_camera_is_an_error_that_names_it(mobilenet, http, tmp_path):
+    errors = refusal("live", mobilenet, "--source", f"{http}/nowhere", "-o", "out.mp4", status=1, cwd=tmp_path)
+    assert "/nowhere cannot be opened: the server answered, but gave no video" in errors
     assert not any(tmp_path.iterdir())

@@ -162,7 +162,7 @@ def test_openvino_that_cannot_run_is_an_error(openvino, demo, option, reason):
 def test_fallback_to_the_cpu_at_the_first_run_is_an_error(openvino, tmp_path):
     path = write_class_maps(tmp_path / "maps.onnx")
     output = succeeds(openvino, "-c", FALLBACK, path).stdout
-    assert output == f"provider 'openvino' gave up on {path} at the first run\n"
+    assert output == f"provider 'openvino' failed on {path} at the first run and fell back to the CPU\n"
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""``camrt quantize``, typed as anybody types it, on a real model; and every other command on what it makes."""
+"""``camrt quantize`` on a real model, and the other commands on its result."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def quantized(squeezenet, photos, tmp_path_factory):
     return folder / "int8.onnx", report, (folder / "report.html").read_text(encoding="utf-8")
 
 
-def test_the_report_has_the_keys_that_are_promised(quantized, squeezenet):
+def test_the_json_report_has_the_documented_keys(quantized, squeezenet):
     file, report, _ = quantized
     assert set(report) >= KEYS
     assert report["size_ratio"] == squeezenet.stat().st_size / file.stat().st_size > 3
@@ -41,35 +41,35 @@ def test_the_report_has_the_keys_that_are_promised(quantized, squeezenet):
     assert report["box_iou_median"] > 0.9
     assert report["top1_agreement"] >= 0.9
     assert report["speedup"] > 0
-    assert (report["calibrated_on"], report["judged_on"], report["held_out"]) == (7, 13, True)
+    assert (report["calibrated_on"], report["evaluated_on"], report["held_out"]) == (7, 13, True)
     assert sum(row["pictures"] for row in report["classes"]) == 13
 
 
-def test_the_page_needs_nothing_else_and_shows_both_files(quantized):
+def test_the_page_loads_nothing_and_shows_both_files(quantized):
     _, report, page = quantized
     assert page.startswith("<!doctype html>")
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     assert "http" not in page
     assert "prefers-color-scheme: dark" in page
     assert "width=device-width" in page
-    pictures = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page)
+    images = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page)
     shown = min(24, len(report["classes"])) + 6
-    assert len(pictures) == 2 * shown
+    assert len(images) == 2 * shown
     assert f"{report['top1_agreement']:.1%}" in page
     for row in report["classes"]:
         assert row["worst"] in page
 
 
-def test_inspect_proves_the_identity_of_uint8_maps(quantized, photo):
+def test_inspect_verifies_the_identity_of_uint8_maps(quantized, photo):
     file, report, _ = quantized
-    found = json.loads(succeeds("inspect", file, "--verify", photo, "--json"))
-    assert found["identity_holds"]
-    assert found["identity_error"] <= 1e-4
-    assert found["quantization"]["pearson_median"] == report["pearson_median"]
+    inspected = json.loads(succeeds("inspect", file, "--verify", photo, "--json"))
+    assert inspected["identity_holds"]
+    assert inspected["identity_error"] <= 1e-4
+    assert inspected["quantization"]["pearson_median"] == report["pearson_median"]
     assert "quantized" in succeeds("inspect", file)
 
 
-def test_live_annotate_and_bench_take_a_quantized_file(quantized, photo, dog_video, tmp_path):
+def test_live_annotate_and_bench_accept_a_quantized_file(quantized, photo, dog_video, tmp_path):
     file, _, _ = quantized
     succeeds("annotate", file, photo, "-o", "seen.png", cwd=tmp_path)
     assert cv2.imread(str(tmp_path / "seen.png")).shape == cv2.imread(str(photo)).shape
@@ -80,7 +80,7 @@ def test_live_annotate_and_bench_take_a_quantized_file(quantized, photo, dog_vid
     assert run["fps"]["overlay"] > 0
 
 
-def test_the_printed_report_of_a_video(mobilenet, dog_video, tmp_path):
+def test_a_video_calibrates_and_the_printed_report_has_all_rows(mobilenet, dog_video, tmp_path):
     shorter = tmp_path / "dog.mp4"
     reader, frames = cv2.VideoCapture(str(dog_video)), []
     while len(frames) < 30:
@@ -92,16 +92,16 @@ def test_the_printed_report_of_a_video(mobilenet, dog_video, tmp_path):
     done = camrt("quantize", mobilenet, "-o", "int8.onnx", "--calibrate", shorter, "--method", "minmax", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("int8.onnx: 8-bit integers, calibrated by minmax")
-    assert "calibrated on 10, judged by others: 20" in done.stdout
-    for word in ("size", "speed", "answers", "maps", "worst"):
+    assert "calibrated on 10, evaluated on 20 (other images)" in done.stdout
+    for word in ("size", "speed", "classes", "maps", "worst"):
         assert re.search(rf"^  {word} ", done.stdout, re.MULTILINE)
     assert "dog.mp4, frame " in done.stdout
 
 
-def test_half_floats_and_classes_without_names(photos, tmp_path):
+def test_half_floats_need_no_calibration_and_classes_need_no_names(photos, tmp_path):
     write_linear(tmp_path / "in.onnx", info=stated(labels=None))
     printed = succeeds("quantize", "in.onnx", "-o", "half.onnx", "--calibrate", photos, "--fp16", cwd=tmp_path)
-    assert printed.startswith("half.onnx: 16-bit floats\n  pictures   judged by 20\n")
+    assert printed.startswith("half.onnx: 16-bit floats\n  images     evaluated on 20\n")
     assert re.search(r"worst      class \d: ", printed)
 
 
@@ -120,7 +120,7 @@ def test_half_floats_and_classes_without_names(photos, tmp_path):
         (["in.onnx", "-o", "out.onnx", "--calibrate", "PHOTOS", "--fp16", "--method", "entropy"], 2, "no calibration"),
     ],
 )
-def test_what_cannot_be_done_is_one_line_and_leaves_nothing(flags, status, message, photos, tmp_path):
+def test_an_error_is_one_line_and_leaves_no_file(flags, status, message, photos, tmp_path):
     write_linear(tmp_path / "in.onnx")
     (tmp_path / "text.txt").write_text("text")
     (tmp_path / "empty").mkdir()
@@ -132,13 +132,13 @@ def test_what_cannot_be_done_is_one_line_and_leaves_nothing(flags, status, messa
 
 def test_a_quantized_file_is_refused(quantized, photos, tmp_path):
     file, _, _ = quantized
-    said = refusal("quantize", file, "-o", tmp_path / "again.onnx", "--calibrate", photos, status=1)
-    assert "is quantized already (int8)" in said
+    error = refusal("quantize", file, "-o", tmp_path / "again.onnx", "--calibrate", photos, status=1)
+    assert "is quantized already (int8)" in error
     assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_leaves_nothing(squeezenet, photos, tmp_path, how):
+def test_an_interrupted_run_leaves_no_file(squeezenet, photos, tmp_path, how):
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     (tmp_path / "here").mkdir()
@@ -149,6 +149,17 @@ def test_interrupted_it_leaves_nothing(squeezenet, photos, tmp_path, how):
     assert (status, errors) == (1, "camrt: interrupted\n")
     assert not any((tmp_path / "here").iterdir())
     assert not any(temporary.glob("camrt-*"))
+
+
+def test_the_html_report_needs_no_benchmarks(photos, tmp_path):
+    write_linear(tmp_path / "in.onnx")
+    code = "import sys; sys.modules['camrt.benchmarks'] = None; from camrt.cli import main; sys.exit(main())"
+    flags = ["in.onnx", "-o", "out.onnx", "--calibrate", str(photos), "--html", "report.html"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, "quantize", *flags], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
 def test_help_needs_neither_onnx_nor_torch():

@@ -1,4 +1,4 @@
-"""``camrt live`` for weeks: killed, out of space, watched by systemd, told to read its settings again."""
+"""``camrt live`` in long runs: kills, full disks, systemd, and settings that change."""
 
 import json
 import os
@@ -26,15 +26,15 @@ from support.videos import read_video
 WITHIN_S = 60
 
 
-class Told:
-    """What a process has said on its standard error so far; `interrupt` gives the rest."""
+class Messages:
+    """The standard error of a process so far; `interrupt` returns the rest."""
 
     def __init__(self, process):
         self._stream = process.stderr.fileno()
         self.text = ""
 
     def line(self, words):
-        """Wait for a line that holds some words."""
+        """Wait for a line that contains ``words``, and return it."""
         assert eventually(lambda: words in self._read().rpartition("\n")[0], within_s=WITHIN_S), self.text
         return next(line for line in self.text.splitlines() if words in line)
 
@@ -66,16 +66,16 @@ def test_a_kill_costs_a_video_its_last_second_and_the_events_nothing(mobilenet, 
     assert lasted_s - 1 <= times[-1] <= lasted_s + 0.1
     # Each event's frame is there, at its time.
     assert times == pytest.approx([event["time"] - events[0]["time"] for event in events[: len(times)]], abs=0.002)
-    assert len(read_video(part)[0]) == len(times)  # OpenCV plays it, too
+    assert len(read_video(part)[0]) == len(times)  # OpenCV plays it as well
 
 
 def _seconds_in(log):
-    """Return how long a log of events has lasted; its last line may just be written."""
+    """Return the duration of an event log; its last line may be incomplete."""
     times = [json.loads(line)["time"] for line in log.read_text().split("\n")[:-1]] if log.exists() else []
     return times[-1] - times[0] if times else 0.0
 
 
-def test_after_a_kill_the_next_run_goes_on_and_nothing_is_lost(mobilenet, tmp_path):
+def test_after_a_kill_the_next_run_continues_and_nothing_is_lost(mobilenet, tmp_path):
     flags = ["--source", "synthetic", "-o", "seen.mp4", "--events", "seen.jsonl", "--rotate", "100M"]
     with started("live", mobilenet, *flags, cwd=tmp_path) as process:
         part = tmp_path / "seen.part.mp4"
@@ -84,7 +84,7 @@ def test_after_a_kill_the_next_run_goes_on_and_nothing_is_lost(mobilenet, tmp_pa
         process.wait()
     before = read_events(tmp_path / "seen.jsonl")
     with (tmp_path / "seen.jsonl").open("a") as log:
-        log.write('{"frame": 12, "ti')  # as a power failure leaves it
+        log.write('{"frame": 12, "ti')  # as after a power failure
     done = camrt("live", mobilenet, *flags, "--frames", "20", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["seen.000001.mp4", "seen.jsonl", "seen.mp4"]
@@ -94,7 +94,7 @@ def test_after_a_kill_the_next_run_goes_on_and_nothing_is_lost(mobilenet, tmp_pa
     assert len(read_video(tmp_path / "seen.mp4")[0]) == 20
 
 
-def test_with_rotate_pictures_of_the_next_run_go_on_behind_the_last(mobilenet, tmp_path):
+def test_with_rotate_image_numbers_continue_in_the_next_run(mobilenet, tmp_path):
     flags = ["--source", "synthetic", "-o", "seen", "--frames", "3"]
     kept = {}
     for run in (1, 2):
@@ -109,56 +109,56 @@ def test_with_rotate_pictures_of_the_next_run_go_on_behind_the_last(mobilenet, t
     assert "exists; choose another name" in done.stderr
 
 
-# The disk goes with the last of its processes, so what is on it is copied.
+# The disk vanishes with the last process that uses it, so its files are copied.
 ON_A_SMALL_DISK = '"$@" & echo $! > pid; wait $!; status=$?; mkdir kept && cp disk/* kept; exit $status'
 
 
-def test_a_full_disk_stops_what_a_camera_writes_until_there_is_room(mobilenet, tmp_path):
+def test_a_full_disk_pauses_the_outputs_of_a_camera_until_there_is_space(mobilenet, tmp_path):
     outputs = ["-o", "disk/seen.mp4", "--events", "disk/seen.jsonl"]
     words = command("live", mobilenet, "--source", "synthetic", *outputs)
     with small_disk.start(["sh", "-c", ON_A_SMALL_DISK, "sh", *words], tmp_path, size="40m") as process:
-        told = Told(process)
+        messages = Messages(process)
         try:
-            told.line(": ")
-            small_disk.require(told.text)
-            told.line("Ctrl-C stops")
+            messages.line(": ")
+            small_disk.require(messages.text)
+            messages.line("Ctrl-C stops")
             live = int((tmp_path / "pid").read_text())
             disk = Path(f"/proc/{live}/cwd/disk")
             log = disk / "seen.jsonl"
             assert eventually(lambda: log.exists() and log.stat().st_size > 5000, within_s=WITHIN_S)
             _fill(disk / "ballast")
-            said = told.line("seen.mp4: less than 8 MiB are left on the disk")
-            assert said.endswith("Nothing is written to disk/seen.mp4 until there is room")
-            told.line("disk/seen.jsonl cannot be written: ")
+            message = messages.line("seen.mp4: less than 8 MiB are left on the disk")
+            assert message.endswith("Nothing is written to disk/seen.mp4 until there is space")
+            messages.line("disk/seen.jsonl cannot be written: ")
             written = log.stat().st_size
             time.sleep(1)
             assert log.stat().st_size == written
             (disk / "ballast").unlink()
-            told.line("disk/seen.mp4 is written again")
-            told.line("disk/seen.jsonl is written again")
+            messages.line("disk/seen.mp4 is written again")
+            messages.line("disk/seen.jsonl is written again")
             assert eventually(lambda: log.stat().st_size > written + 5000, within_s=WITHIN_S)
             os.kill(live, signal.SIGTERM)
             assert process.wait(timeout=WITHIN_S) == 0
         finally:
             process.kill()
-    assert (told.text.count("until there is room"), told.text.count("is written again")) == (2, 2)
+    assert (messages.text.count("until there is space"), messages.text.count("is written again")) == (2, 2)
     kept = tmp_path / "kept"
     assert sorted(path.name for path in kept.iterdir()) == ["seen.000001.mp4", "seen.jsonl", "seen.mp4"]
     assert all(len(read_video(kept / name)[0]) > 3 for name in ("seen.000001.mp4", "seen.mp4"))
     indices = [event["frame"] for event in read_events(kept / "seen.jsonl")]
     assert indices == sorted(set(indices))
-    assert max(later - earlier for earlier, later in pairwise(indices)) > 20  # what went by while it was full
+    assert max(later - earlier for earlier, later in pairwise(indices)) > 20  # dropped while the disk was full
 
 
 def _fill(path):
-    """Write until there is no byte left."""
+    """Write until the disk is full."""
     with path.open("wb", buffering=0) as ballast, suppress(OSError):
         while True:
             ballast.write(bytes(4096))
 
 
-def test_it_goes_on_where_nothing_can_be_told(tmp_path):
-    """As with its messages in a file on the disk that is full."""
+def test_a_run_goes_on_if_the_standard_error_cannot_be_written(tmp_path):
+    """As when the standard error is a file on the full disk."""
     words = [sys.executable, "-m", "camrt.cli", "live", DEMO, "--source", "synthetic", "--frames", "20"]
     with Path("/dev/full").open("w") as full:
         subprocess.run(
@@ -167,14 +167,14 @@ def test_it_goes_on_where_nothing_can_be_told(tmp_path):
     assert len(read_events(tmp_path / "e.jsonl")) == 20
 
 
-def test_there_is_room_again_where_a_folder_of_pictures_is_and_not_beside_it(tmp_path):
+def test_free_space_is_checked_in_the_image_folder_itself(tmp_path):
     script = """
 import subprocess, sys
 from camrt.errors import DiskFull
-from camrt.runtime.sinks.disk_full import LOOK_S, PausingSink
+from camrt.runtime.sinks.disk_full import CHECK_S, PausingSink
 from pathlib import Path
 import time
-subprocess.run("mkdir disk/pictures && mount -t tmpfs -o size=100M tmpfs disk/pictures", shell=True, check=True)
+subprocess.run("mkdir disk/images && mount -t tmpfs -o size=100M tmpfs disk/images", shell=True, check=True)
 class Sink:
     written = 0
     def write(self, rendered):
@@ -182,9 +182,9 @@ class Sink:
         if self.written == 1:
             raise DiskFull("full")
 sink = Sink()
-live = PausingSink(sink, Path("disk/pictures"), print)
+live = PausingSink(sink, Path("disk/images"), print)
 live.write(None)
-time.sleep(LOOK_S + 0.1)
+time.sleep(CHECK_S + 0.1)
 live.write(None)
 print(sink.written)
 """
@@ -201,7 +201,7 @@ def test_a_run_over_a_file_fails_on_a_full_disk(mobilenet, dog_video, tmp_path):
 
 @contextmanager
 def notified(folder):
-    """A socket as systemd listens on; yields it, and what makes a service speak to it."""
+    """A socket as systemd's; yields it, and the environment variables of a service that reports to it."""
     address = str(folder / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(address)
@@ -210,32 +210,32 @@ def notified(folder):
 
 
 def until_silent(listening, silence_s):
-    """Receive until nothing comes for ``silence_s``; returns all of it."""
-    said = []
+    """Receive until nothing comes for ``silence_s`` seconds, and return all messages."""
+    messages = []
     listening.settimeout(silence_s)
     with suppress(TimeoutError):
         while True:
-            said.append(listening.recv(100))
+            messages.append(listening.recv(100))
     listening.settimeout(WITHIN_S)
-    return said
+    return messages
 
 
 @pytest.mark.parametrize("source", ["synthetic", "video"])
-def test_systemd_is_told_that_it_is_ready_alive_and_ending(mobilenet, dog_video, tmp_path, source):
+def test_systemd_gets_ready_watchdog_and_stopping(mobilenet, dog_video, tmp_path, source):
     flags = ["--source", dog_video if source == "video" else source, "--events", "seen.jsonl"]
     with notified(tmp_path) as (listening, settings):
         with started("live", mobilenet, *flags, cwd=tmp_path, **settings) as process:
             assert listening.recv(100) == b"READY=1"
-            assert read_events(tmp_path / "seen.jsonl")  # ready is who has drawn
+            assert read_events(tmp_path / "seen.jsonl")  # ready means that a frame was drawn
             assert [listening.recv(100) for _ in range(4)] == [b"WATCHDOG=1"] * 4
             status, _ = interrupt(process, signal.SIGTERM)
-        said = until_silent(listening, 0.1)
+        messages = until_silent(listening, 0.1)
     assert status == 0
-    assert said[-1] == b"STOPPING=1"
-    assert set(said[:-1]) <= {b"WATCHDOG=1"}
+    assert messages[-1] == b"STOPPING=1"
+    assert set(messages[:-1]) <= {b"WATCHDOG=1"}
 
 
-def test_a_service_that_hangs_is_silent(mobilenet, tmp_path):
+def test_a_service_that_hangs_sends_no_watchdog(mobilenet, tmp_path):
     flags = ["--source", "synthetic", "--events", "seen.jsonl"]
     with (
         notified(tmp_path) as (listening, settings),
@@ -249,47 +249,47 @@ def test_a_service_that_hangs_is_silent(mobilenet, tmp_path):
         assert interrupt(process)[0] == 0
 
 
-def test_settings_that_change_at_sighup_are_seen_and_told(mobilenet, tmp_path):
+def test_sighup_applies_changed_settings_and_reports_the_rest(mobilenet, tmp_path):
     settings = tmp_path / "camrt.toml"
     settings.write_text(f'model = "{mobilenet}"\nsource = "synthetic"\noutput = "seen"\nno-hud = true\nalpha = 0\n')
     with started("live", "--config", settings, cwd=tmp_path) as process:
-        told = Told(process)
-        pictures = tmp_path / "seen"
-        assert eventually(lambda: pictures.exists() and len(list(pictures.iterdir())) > 3, within_s=WITHIN_S)
+        messages = Messages(process)
+        images = tmp_path / "seen"
+        assert eventually(lambda: images.exists() and len(list(images.iterdir())) > 3, within_s=WITHIN_S)
         settings.write_text(settings.read_text().replace("alpha = 0", 'alpha = 1.0\ncolormap = "bone"\nsync = true'))
         process.send_signal(signal.SIGHUP)
-        said = told.line("was read again")
-        assert "alpha is 1.0 now" in said
-        assert "colormap is bone now" in said
-        assert said.endswith("a restart is needed for sync")
-        changed = max(int(path.stem.split("_")[1]) for path in pictures.iterdir())
+        message = messages.line("was read again")
+        assert "alpha is 1.0 now" in message
+        assert "colormap is bone now" in message
+        assert message.endswith("a restart is needed for sync")
+        changed = max(int(path.stem.split("_")[1]) for path in images.iterdir())
         settings.write_text(settings.read_text().replace("alpha = 1.0", "alpha = 7"))
         process.send_signal(signal.SIGHUP)
-        assert "nothing is changed: alpha=7.0 must be within [0, 1]" in told.line("nothing is changed: alpha")
+        assert "nothing is changed: alpha=7.0 must be within [0, 1]" in messages.line("nothing is changed: alpha")
         settings.write_text("alpha = ")
         process.send_signal(signal.SIGHUP)
-        told.line("is not TOML")
-        settings.write_text(f'model = "{mobilenet}"\nsource = "synthetic"\nclasses = "a class of nobody"\n')
+        messages.line("is not TOML")
+        settings.write_text(f'model = "{mobilenet}"\nsource = "synthetic"\nclasses = "no such class"\n')
         process.send_signal(signal.SIGHUP)
-        told.line("a class of nobody")
+        messages.line("no such class")
         settings.write_text('source = "synthetic"\n')
         process.send_signal(signal.SIGHUP)
-        told.line("camrt.toml leaves out what a start needs")
-        late = max(int(path.stem.split("_")[1]) for path in pictures.iterdir())
+        messages.line("camrt.toml leaves out what a start needs")
+        late = max(int(path.stem.split("_")[1]) for path in images.iterdir())
         status, errors = interrupt(process, signal.SIGTERM)
     assert status == 0, errors
-    assert _detail(pictures, 0) > 100  # the scene itself
-    assert _detail(pictures, changed + 1) < 30  # nothing but the map, which is smooth
-    assert _detail(pictures, late) < 30  # what was wrong has changed nothing
+    assert _detail(images, 0) > 100  # the scene
+    assert _detail(images, changed + 1) < 30  # the map alone, which is smooth
+    assert _detail(images, late) < 30  # the mistakes have changed nothing
 
 
-def _detail(pictures, index):
-    """Return the variance of the edges in the first picture from ``index`` on."""
-    path = min(path for path in pictures.iterdir() if int(path.stem.split("_")[1]) >= index)
+def _detail(images, index):
+    """Return the variance of the edges in the first image from ``index`` on."""
+    path = min(path for path in images.iterdir() if int(path.stem.split("_")[1]) >= index)
     return cv2.Laplacian(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), cv2.CV_64F).var()
 
 
-def test_without_pyav_what_is_written_instead_is_said(mobilenet, tmp_path):
+def test_without_pyav_a_message_names_the_codec(mobilenet, tmp_path):
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "av.py").write_text("raise ImportError('not installed')")
     flags = ["--source", "synthetic", "--frames", "3", "-o", "seen.mp4"]
@@ -301,15 +301,15 @@ def test_without_pyav_what_is_written_instead_is_said(mobilenet, tmp_path):
     assert len(read_video(tmp_path / "seen.mp4")[0]) == 3
 
 
-def test_a_keep_without_rotate_is_wrong(mobilenet, tmp_path):
+def test_keep_without_rotate_is_an_error(mobilenet, tmp_path):
     done = camrt("live", mobilenet, "--source", "synthetic", "-o", "a.mp4", "--keep", "1G", cwd=tmp_path)
     assert done.returncode == 2
-    assert "give --rotate, too" in done.stderr
+    assert "pass --rotate as well" in done.stderr
     assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("size", ["0", "much", "-1", "1X", "0.1"])
-def test_what_is_no_size_is_refused(size):
+def test_a_malformed_size_is_an_error(size):
     done = camrt("live", "m.onnx", f"--rotate={size}")
     assert done.returncode == 2
-    assert "is no size; write bytes, or 100k, 500M, 2G" in done.stderr
+    assert "is not a size; write bytes, or 100k, 500M, 2G" in done.stderr

@@ -70,7 +70,7 @@ def test_the_file_computes_what_the_module_does(factory, tmp_path):
     results = run(tmp_path / "out.onnx", pictures)
     assert_identity(results)
     np.testing.assert_allclose(results["logits"], torch_logits(module, pictures), atol=1e-5)
-    assert report.head == ("linear" if factory is GapNet else "class_maps")
+    assert report.head == ("linear" if factory is GapNet else "pooled_class_maps")
     assert report.verification["features_error"] <= 1e-4
     assert report.verification["torch_error"] <= 1e-4
 

@@ -18,7 +18,7 @@ TORCH = {
     ("torchvision", "inception_v3"): "linear",
     ("torchvision", "maxvit_t"): "per_position",
     ("torchvision", "mobilenet_v3_small"): "per_position",
-    ("torchvision", "squeezenet1_0"): "class_maps",
+    ("torchvision", "squeezenet1_0"): "pooled_class_maps",
     ("torchvision", "swin_t"): "linear",
     ("torchvision", "swin_v2_t"): "linear",
     ("torchvision", "vgg11"): "masked",
@@ -73,7 +73,7 @@ LIGHT = {
     "inception_v2": "linear",
     "resnet50": "linear",
     "shufflenet": "linear",
-    "squeezenet": "class_maps",
+    "squeezenet": "pooled_class_maps",
     "vgg19": "masked",
     "zfnet512": "masked",
 }
@@ -91,7 +91,7 @@ def check(report, head, path, width, height):
     maps = results.get("features", results.get("class_maps"))
     assert report.features == maps.shape[1:]
     assert min(maps.shape[2:]) > 1
-    if head in ("linear", "class_maps"):
+    if head in ("linear", "pooled_class_maps"):
         assert_identity(results, 1e-4)
     else:
         assert report.verification["cells_error"] <= 1e-4

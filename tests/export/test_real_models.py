@@ -13,7 +13,7 @@ HEADS = {
     "mobilenet_v1_0.25_128": ("linear", [256, 4, 4]),
     "mobilenetv2_torchvision_qdq_int8": ("linear", [1280, 7, 7]),
     "resnet8_large_cifar10": ("linear", [160, 8, 8]),
-    "squeezenet11_caffe": ("class_maps", [1000, 16, 16]),
+    "squeezenet11_caffe": ("pooled_class_maps", [1000, 16, 16]),
 }
 NAMES = tuple(HEADS)
 IMAGENET = tuple(name for name in NAMES if "cifar10" not in name)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import camrt
-from camrt.benchmarks.compare.torch_libraries import CAM, ClassifierOutputTarget, GradCAM, models, settled
+from camrt.benchmarks.compare.torch_libraries import CAM, ClassifierOutputTarget, GradCAM, models, set_batch_statistics
 from camrt.export import from_torch
 from camrt.export.graph.preprocessing import Preprocessing
 from camrt.export.graph.synthetic_images import synthetic_images
@@ -68,11 +68,11 @@ def case(request, tmp_path_factory):
     name = request.param
     torch.manual_seed(0)
     network = getattr(models, name)(weights=None, num_classes=CLASSES, **OPTIONS.get(name, {}))
-    settled(network, torch.from_numpy(Preprocessing().apply(synthetic_images(WIDTH, HEIGHT))))
+    set_batch_statistics(network, torch.from_numpy(Preprocessing().apply(synthetic_images(WIDTH, HEIGHT))))
     file = tmp_path_factory.mktemp(name) / "model.onnx"
     report = from_torch(network, file, input_size=(WIDTH, HEIGHT))
     note("torchvision", name, report)
-    assert report.head == ("class_maps" if name == "squeezenet1_1" else "linear")
+    assert report.head == ("pooled_class_maps" if name == "squeezenet1_1" else "linear")
     assert report.verification["identity_error"] <= 1e-4
     assert report.verification["features_error"] <= 1e-4
     picture = cv2.resize(random_pictures(1, 10, 8)[0], (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)

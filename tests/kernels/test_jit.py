@@ -1,4 +1,4 @@
-"""The kernels' cache on disk, and what happens where there can be none. Each in a process of its own."""
+"""Kernels are cached on disk, and work without a cache. Each case runs in its own process."""
 
 import os
 import shutil
@@ -16,8 +16,8 @@ from camrt import kernels
 kernels.warm_up()
 import numpy as np
 assert kernels.normalize(np.array([[0, 2]], np.float32)).tolist() == [[0, 1]]
-rooms = [vars(sys.modules[f"camrt.kernels.{name}"]) for name in ("maps", "overlay")]
-compiled = {id(value): value for room in rooms for value in room.values() if hasattr(value, "signatures")}
+modules = [vars(sys.modules[f"camrt.kernels.{name}"]) for name in ("maps", "overlay")]
+compiled = {id(value): value for module in modules for value in module.values() if hasattr(value, "signatures")}
 print(sum(sum(value.stats.cache_hits.values()) for value in compiled.values()), kernels.cache_problem())
 """
 
@@ -39,7 +39,7 @@ def run(package, *, before="", **environment):
 
 @pytest.fixture
 def package(tmp_path):
-    """The package without its cache, in a folder of its own."""
+    """A copy of the package without its cache."""
     target = tmp_path / "site" / "camrt"
     shutil.copytree(REPOSITORY / "src" / "camrt", target, ignore=shutil.ignore_patterns("__pycache__", "export"))
     return target.parent
@@ -53,7 +53,7 @@ def test_the_second_process_compiles_nothing(package):
 
 
 def test_a_read_only_install_without_a_home_still_works(package, tmp_path):
-    # As root nothing is read-only; a file where a folder is to be made cannot be written to by anybody.
+    # Root may write to any folder. A file in the place of a folder stops root too.
     (package / "camrt" / "kernels" / "__pycache__").write_text("")
     home = tmp_path / "home"
     home.write_text("")
@@ -65,18 +65,18 @@ def test_a_read_only_install_without_a_home_still_works(package, tmp_path):
 FULL_DISK = """
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # no file grows over 1000 bytes from here on
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # from here on no file can exceed 1000 bytes
 """
 
 
-def test_a_full_disk_is_told_and_nothing_else(package, tmp_path):
+def test_a_full_disk_is_reported_and_kernels_still_work(package, tmp_path):
     cache = tmp_path / "cache"
     hits, problem = run(package, before=FULL_DISK, NUMBA_CACHE_DIR=str(cache))
     assert hits == 0
     assert "the kernel cache cannot be used" in problem
 
 
-def test_a_damaged_cache_is_told_and_nothing_else(package, tmp_path):
+def test_a_damaged_cache_is_reported_and_kernels_still_work(package, tmp_path):
     cache = tmp_path / "cache"
     run(package, NUMBA_CACHE_DIR=str(cache))
     files = [path for path in Path(cache).rglob("*") if path.is_file()]

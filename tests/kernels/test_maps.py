@@ -1,4 +1,4 @@
-"""The weighted sum and the normalisation, held to their NumPy twins and to their definitions."""
+"""The weighted sum and the normalisation agree with their NumPy twins and their definitions."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ METHODS = ("minmax", "relu_max", "range")
 
 
 @given(st.data(), st.integers(0, 17), SIZES, SIZES, st.integers(0, 4))
-def test_weighted_sum_is_its_twin(data, channels, height, width, classes):
+def test_weighted_sum_equals_its_twin(data, channels, height, width, classes):
     features = data.draw(hnp.arrays(np.float32, (channels, height, width), elements=FINITE))
     weights = data.draw(hnp.arrays(np.float32, (classes, channels), elements=st.floats(-100, 100, width=32)))
     cams = kernels.weighted_sum(features, weights)
@@ -24,7 +24,7 @@ def test_weighted_sum_is_its_twin(data, channels, height, width, classes):
 
 
 @given(st.data(), st.integers(0, 17), SIZES, SIZES, st.integers(0, 4), st.floats(1e-3, 10), st.integers(0, 255))
-def test_weighted_sum_of_uint8_maps_is_its_twin(data, channels, height, width, classes, scale, zero_point):
+def test_weighted_sum_of_uint8_maps_equals_its_twin(data, channels, height, width, classes, scale, zero_point):
     features = data.draw(hnp.arrays(np.uint8, (channels, height, width)))
     weights = data.draw(hnp.arrays(np.float32, (classes, channels), elements=st.floats(-100, 100, width=32)))
     cams = kernels.weighted_sum(features, weights, scale=scale, zero_point=zero_point)
@@ -33,8 +33,8 @@ def test_weighted_sum_of_uint8_maps_is_its_twin(data, channels, height, width, c
     np.testing.assert_allclose(cams, expected, rtol=1e-6, atol=1e-6)
 
 
-def test_weighted_sum_of_uint8_maps_is_exact_but_for_one_rounding():
-    """Whole numbers as weights: every sum is one too, whatever its size."""
+def test_weighted_sum_of_uint8_maps_is_rounded_only_once():
+    """With integers as weights every sum is an integer."""
     rng = np.random.default_rng(3)
     features = rng.integers(0, 256, (2048, 7, 7), dtype=np.uint8)
     weights = rng.integers(-9, 10, 2048).astype(np.float32)
@@ -43,7 +43,7 @@ def test_weighted_sum_of_uint8_maps_is_exact_but_for_one_rounding():
     assert np.array_equal(cam, exact.astype(np.float32))
 
 
-def test_weighted_sum_takes_uint8_maps_of_any_layout():
+def test_weighted_sum_accepts_uint8_maps_of_any_layout():
     features = np.random.default_rng(4).integers(0, 256, (4, 6, 10), dtype=np.uint8)[:, ::2, ::-1]
     weights = np.ones(4, np.float32)
     assert np.array_equal(kernels.weighted_sum(features, weights), features.sum(axis=0, dtype=np.float32))
@@ -62,7 +62,7 @@ def test_one_row_gives_one_map():
     assert np.array_equal(kernels.weighted_sum(features, weights), np.full((2, 2), 6.0))
 
 
-def test_weighted_sum_takes_any_layout_and_fills_out():
+def test_weighted_sum_accepts_any_layout_and_fills_out():
     rng = np.random.default_rng(2)
     features, weights = rng.random((4, 6, 10), np.float32), rng.random((3, 4), np.float32)
     expected = kernels.weighted_sum(np.ascontiguousarray(features[:, ::2, ::-1]), weights)
@@ -76,7 +76,7 @@ def test_weighted_sum_takes_any_layout_and_fills_out():
 @pytest.mark.parametrize(
     ("features", "weights"), [((4, 3, 3), (2, 5)), ((4, 3), (2, 4)), ((4, 3, 3), (1, 2, 4)), ((4, 3, 3), ())]
 )
-def test_weighted_sum_names_shapes_that_do_not_fit(features, weights):
+def test_weighted_sum_refuses_shapes_that_do_not_match(features, weights):
     with pytest.raises(ValueError, match="must be"):
         kernels.weighted_sum(np.zeros(features, np.float32), np.zeros(weights, np.float32))
 
@@ -85,7 +85,7 @@ def test_weighted_sum_names_shapes_that_do_not_fit(features, weights):
     hnp.arrays(np.float32, st.tuples(st.integers(0, 3), SIZES, SIZES), elements=st.floats(width=32)),
     st.sampled_from(METHODS),
 )
-def test_normalize_is_its_twin_whatever_the_values(cams, method):
+def test_normalize_equals_its_twin_for_any_values(cams, method):
     value_range = (-2.0, 3.5) if method == "range" else None
     heat = kernels.normalize(cams, method, value_range)
     assert heat.dtype == np.float32
@@ -95,11 +95,11 @@ def test_normalize_is_its_twin_whatever_the_values(cams, method):
 
 @pytest.mark.parametrize("method", ["minmax", "relu_max"])
 @pytest.mark.parametrize("value", [-3.0, 0.0, 7.0, np.nan, np.inf])
-def test_a_constant_map_is_zero(method, value):
+def test_a_constant_map_becomes_zero(method, value):
     assert not kernels.normalize(np.full((3, 4), value, np.float32), method).any()
 
 
-def test_each_method_does_what_its_name_says():
+def test_each_method_agrees_with_values_worked_out_by_hand():
     cam = np.array([[-2.0, 0.0], [1.0, 2.0]], np.float32)
     assert np.array_equal(kernels.normalize(cam, "minmax"), np.array([[0, 0.5], [0.75, 1]], np.float32))
     assert np.array_equal(kernels.normalize(cam, "relu_max"), np.array([[0, 0], [0.5, 1]], np.float32))
@@ -107,12 +107,12 @@ def test_each_method_does_what_its_name_says():
     assert not kernels.normalize(-np.abs(cam) - cam**2, "relu_max").any()
 
 
-def test_cells_that_are_no_numbers_do_not_spoil_the_others():
+def test_cells_that_are_not_finite_become_zero_and_leave_the_others():
     cam = np.array([[np.nan, 1.0], [3.0, np.inf]], np.float32)
     assert np.array_equal(kernels.normalize(cam), np.array([[0, 0], [1, 0]], np.float32))
 
 
-def test_normalize_in_place():
+def test_normalize_works_in_place():
     cam = np.array([[0.0, 2.0]], np.float32)
     assert kernels.normalize(cam, out=cam) is cam
     assert np.array_equal(cam, [[0.0, 1.0]])
@@ -124,8 +124,8 @@ def test_a_range_must_be_finite_and_rise(value_range):
         kernels.normalize(np.zeros((2, 2), np.float32), "range", value_range)
 
 
-def test_normalize_names_what_is_wrong():
-    with pytest.raises(ValueError, match="known are minmax, relu_max, range"):
+def test_normalize_refuses_wrong_arguments():
+    with pytest.raises(ValueError, match="use one of minmax, relu_max, range"):
         kernels.normalize(np.zeros((2, 2), np.float32), "softmax")
     with pytest.raises(ValueError, match="h, w"):
         kernels.normalize(np.zeros(3, np.float32))
@@ -134,6 +134,6 @@ def test_normalize_names_what_is_wrong():
 @pytest.mark.parametrize(
     "out", [np.empty((2, 3), np.float32), np.empty((2, 2)), np.empty((2, 2), np.float32).T[::-1]], ids=str
 )
-def test_a_buffer_that_does_not_fit_is_refused(out):
+def test_a_buffer_of_another_form_is_refused(out):
     with pytest.raises(ValueError, match="out must be"):
         kernels.normalize(np.zeros((2, 2), np.float32), out=out)

@@ -1,4 +1,4 @@
-"""The kernels on what the method's authors published: GoogLeNet-CAM's features, weights and scores for one photo."""
+"""The kernels reproduce the published results of the authors: GoogLeNet-CAM on one photo."""
 
 import cv2
 import numpy as np
@@ -21,14 +21,14 @@ def published(shared_data):
 def test_the_maps_reproduce_the_published_scores(published):
     features, weights, scores = published
     sums = np.stack([kernels.weighted_sum(crop, weights).mean(axis=(1, 2)) for crop in features]).astype(np.float64)
-    # The bias was not published. The first crop tells it, up to a constant that softmax ignores; the other nine test.
+    # The bias was not published. It follows from the first crop, up to a constant that softmax ignores.
     logits = sums + np.log(scores[0].astype(np.float64)) - sums[0]
     softmax = np.exp(logits - logits.max(axis=1, keepdims=True))
     softmax /= softmax.sum(axis=1, keepdims=True)
     assert np.abs(softmax[1:] - scores[1:]).max() < 1e-5
 
 
-def test_the_overlay_is_the_published_one(published, shared_data):
+def test_the_overlay_equals_the_published_one(published, shared_data):
     features, weights, scores = published
     folder = shared_data / "cam_reference"
     photo = cv2.resize(cv2.imread(str(folder / "img1.jpg")), (PHOTO, PHOTO))
@@ -45,7 +45,7 @@ def test_the_overlay_is_the_published_one(published, shared_data):
 
 
 def ten_crops(features, weights):
-    """Add the maps of all crops where they lie in the photo, as the authors' script does (with a bicubic resize)."""
+    """Add the maps of all crops at their positions in the photo, as the script of the authors does (bicubic resize)."""
     total = np.zeros((PHOTO, PHOTO), np.float32)
     for crop, maps in enumerate(features):
         cam = cv2.resize(kernels.weighted_sum(maps, weights), (CROP, CROP), interpolation=cv2.INTER_CUBIC)

@@ -10,7 +10,7 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-from camrt.benchmarks.compare.torch_libraries import models, settled
+from camrt.benchmarks.compare.torch_libraries import models, set_batch_statistics
 from camrt.export.graph.preprocessing import Preprocessing
 from camrt.export.graph.synthetic_images import synthetic_images
 
@@ -70,7 +70,7 @@ def torch_network(library: str, name: str, side: int) -> torch.nn.Module:
         for parameter in network.parameters():
             if parameter.ndim < 2 or not parameter.any():  # heads that begin at zero would agree on anything
                 parameter.add_(0.05 * torch.randn_like(parameter))
-    return settled(network, torch.from_numpy(Preprocessing().apply(synthetic_images(side, side))))
+    return set_batch_statistics(network, torch.from_numpy(Preprocessing().apply(synthetic_images(side, side))))
 
 
 def keras_file(name: str, side: int, path: Path) -> None:

@@ -1,7 +1,7 @@
-"""The command line: one module a command, loaded only for its own parser and run.
+"""Command line: one module per command.
 
-Exit status: 0 done, 1 the work failed, 2 wrong use. An expected error is one line that says what to do next; a
-traceback only with ``--debug``.
+Exit status: 0 done, 1 the work failed, 2 wrong use. An expected error prints one line with advice, and a traceback only
+with ``--debug``.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 from camrt import __version__
 from camrt.cli import annotate, attach, bench, cameras, demo, doctor, export, inspect, live, quantize
@@ -21,14 +22,14 @@ _COMMANDS = (demo, live, annotate, attach, export, quantize, inspect, bench, cam
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what is half done is cleaned up
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that unfinished work is cleaned up
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     try:
         args = parse(words)
         debug = args.debug
         status = int(args.run(args))
-        sys.stdout.flush()  # here, where what goes wrong can be told
+        sys.stdout.flush()  # here, where an error can still be reported
     except CamrtError as error:
         if debug:
             raise
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("camrt: interrupted", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # Whoever read our output has left (`camrt inspect ... | head`); nothing can be said to them any more.
+        # The reader of the output has ended (`camrt inspect ... | head`), so no message can reach it.
         _forget_output()
         return 1
     except OSError as error:
@@ -51,21 +52,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
-    """Return what a command line asks for, and the words themselves in ``words``. Raises: UsageError: by a file."""
+    """Parse a command line; ``parse_again`` of the result repeats it with the file of settings as it is then.
+
+    Raises:
+        UsageError: the file of settings is wrong.
+    """
     args = _parser().parse_args(words)
-    args.words = words
+    args.parse_again = partial(parse, words)
     return args
 
 
 def _forget_output() -> None:
-    """Let what is left of the standard output vanish: Python flushes it once more at its end, and would complain."""
-    with suppress(OSError, ValueError):  # in a test it may be no file at all
+    """Discard the rest of the standard output: Python flushes it at exit and would report the error again."""
+    with suppress(OSError, ValueError):  # in a test it may not be a file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="camrt", description="See, live and on the device, where your image classifier is looking."
+        prog="camrt", description="See, live and on the device, where your image classifier looks."
     )
     parser.add_argument("--version", action="version", version=f"camrt {__version__}")
     commands = parser.add_subparsers(

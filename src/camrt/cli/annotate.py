@@ -1,4 +1,4 @@
-"""``camrt annotate``: pictures, videos and folders, every frame once, with the map over it."""
+"""``camrt annotate``: draw the maps over images, videos and folders, every frame once."""
 
 import argparse
 import sys
@@ -14,23 +14,28 @@ def add(commands: Any) -> None:
     """Register the command."""
     parser = commands.add_parser(
         "annotate",
-        help="draw the map over pictures, videos and folders",
-        description="Draw the class activation map over every frame of pictures, videos and folders, in order.",
+        help="draw the map over images, videos and folders",
+        description="Draw the class activation map over every frame of images, videos and folders, in order.",
         epilog="example: camrt annotate model.onnx photos holiday.mp4 -o annotated",
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="file made by camrt attach or export")
-    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="picture, video or folder")
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="image, video or folder")
     parser.add_argument(
-        "--output", "-o", required=True, type=Path, metavar="OUT", help="folder; for one picture or video also a file"
+        "--output",
+        "-o",
+        required=True,
+        type=Path,
+        metavar="OUT",
+        help="folder; for a single image or video also a file",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     add_display_flags(parser)
     add_session_flags(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Annotate everything; returns 1 where something had to be passed over."""
+    """Annotate all inputs; returns 1 if a file was skipped."""
     from camrt.runtime.stream.annotate import Annotator, plan
 
     jobs = plan(args.inputs, args.output, overwrite=args.overwrite)
@@ -44,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"wrote {done} of {len(jobs)} files{frames} to {args.output}", file=sys.stderr)
     _print_problems(problems)
     if annotator.stopped:
-        print("camrt: stopped before the end; --overwrite starts again", file=sys.stderr)
+        print("camrt: stopped before the end; use --overwrite to start again", file=sys.stderr)
     return 1 if problems or annotator.stopped else 0
 
 

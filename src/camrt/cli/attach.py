@@ -1,4 +1,4 @@
-"""``camrt attach``: an ONNX classifier becomes a model file."""
+"""``camrt attach``: make a model file from an ONNX classifier."""
 
 import argparse
 from pathlib import Path
@@ -16,21 +16,19 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     """Register the command."""
     parser = commands.add_parser(
         "attach",
-        help="make a model file of an ONNX classifier",
-        description="Make a model file of an ONNX classifier, its class activation maps with it.",
+        help="make a model file from an ONNX classifier",
+        description="Make a model file, with class activation maps, from an ONNX classifier.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("classifier", metavar="CLASSIFIER", type=Path, help="ONNX file: pictures to [N, K]")
+    parser.add_argument("classifier", metavar="CLASSIFIER", type=Path, help="ONNX file: images in, [N, K] out")
     add_flags(parser)
-    parser.add_argument(
-        "--size", metavar="WxH", type=size, help="input size in pixels, where the network leaves it open"
-    )
+    parser.add_argument("--size", metavar="WxH", type=size, help="input size of a network with an open size, in pixels")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do the work and show the report. Raises: CamrtError."""
+    """Make the file and print the report. Raises: CamrtError."""
     from camrt.export import attach
 
     show(attach(args.classifier, args.out, size=args.size, **options(args)), as_json=args.json)

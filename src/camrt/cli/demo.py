@@ -1,4 +1,4 @@
-"""``camrt demo``: the bundled model on the synthetic camera; needs no camera, no download and no display."""
+"""``camrt demo``: run the bundled model on a synthetic camera. Needs no camera, download or display."""
 
 import argparse
 import json
@@ -30,11 +30,11 @@ def add(commands: Any) -> None:
     """Register the command."""
     parser = commands.add_parser(
         "demo",
-        help="see it at once: a bundled model on a synthetic camera",
+        help="run a bundled model on a synthetic camera",
         description=(
-            "Draw the class activation map of a bundled model over a synthetic camera: in a window where there is a "
-            "display, otherwise into a short video and a contact sheet. Then report how often the model is right and "
-            "how often its map points at the object, on scenes that it was not trained on."
+            "Draw the class activation map of a bundled model over a synthetic camera: in a window if there is a "
+            "display, else into a short video and a contact sheet. Then report how often the model is right and how "
+            "often its map points at the object, on scenes that it was not trained on."
         ),
         epilog="example: camrt demo      or, without a window: camrt demo --output camrt-demo",
     )
@@ -43,10 +43,10 @@ def add(commands: Any) -> None:
         "--output",
         type=Path,
         metavar="FOLDER",
-        help=f"write demo.mp4 and demo.png there and open no window (default without a display: {_OUTPUT})",
+        help=f"write demo.mp4 and demo.png there instead of a window (default without a display: {_OUTPUT})",
     )
     parser.add_argument(
-        "--frames", type=int, metavar="N", help=f"stop after N frames (default {_FRAMES}; a window stays until q)"
+        "--frames", type=int, metavar="N", help=f"stop after N frames (default {_FRAMES}; a window runs until q)"
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     add_display_flags(parser)
@@ -78,9 +78,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _show(args: argparse.Namespace, model: "Model") -> None:
     """Show the synthetic camera in a window until the user closes it."""
-    from camrt.runtime.sources.synthetic import Scene, SyntheticSource
+    from camrt.runtime.sources.synthetic import SyntheticSource
     from camrt.runtime.stream.live import LiveSession
     from camrt.runtime.stream.window_viewer import WindowViewer
+    from camrt.synthetic_scene import Scene
 
     settings = settings_of(args, model, live=True)
     source = SyntheticSource(Scene(seed=0))
@@ -123,14 +124,17 @@ def _write(args: argparse.Namespace, model: "Model") -> bool:
     from camrt.runtime.render.renderer import Renderer
     from camrt.runtime.sinks import VideoSink
     from camrt.runtime.sinks.images import write_image
-    from camrt.runtime.sources.synthetic import FPS, Scene, SyntheticSource
+    from camrt.runtime.sources.synthetic import SyntheticSource
     from camrt.runtime.stream.pipeline import Pipeline
+    from camrt.synthetic_scene import FPS, Scene
 
     settings = SettingsStore(settings_of(args, model, live=False))
     try:
         args.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SinkError(f"{args.output} cannot be made a folder: {error.strerror}; choose another with -o") from error
+        raise SinkError(
+            f"{args.output} cannot be created as a folder: {error.strerror}; choose another with -o"
+        ) from error
     video, sheet = args.output / "demo.mp4", args.output / "demo.png"
     frames = args.frames or _FRAMES
     source = SyntheticSource(Scene(seed=0), frames=frames, live=False)
@@ -155,7 +159,7 @@ def _write(args: argparse.Namespace, model: "Model") -> bool:
 
 def _evaluate(args: argparse.Namespace, model: "Model") -> int:
     from camrt.runtime.evaluation.evaluate import evaluate
-    from camrt.runtime.sources.synthetic import views_of
+    from camrt.synthetic_scene import views_of
 
     views = views_of(_TEST_SEEDS, _VIEWS_PER_ACT)
     found = evaluate(model, ((view.image, view.class_id, view.mask) for view in views))
@@ -164,6 +168,6 @@ def _evaluate(args: argparse.Namespace, model: "Model") -> int:
         print(json.dumps({**asdict(found), "output": output}))
     else:
         print(f"on {found.frames} frames of {len(_TEST_SEEDS)} scenes that it was not trained on:")
-        print(f"  the class is right on        {found.accuracy:6.1%}")
-        print(f"  the map's peak is inside on  {found.pointing_game:6.1%}   (pointing game)")
+        print(f"  right class            {found.accuracy:6.1%}")
+        print(f"  map peak on the object {found.pointing_game:6.1%}   (pointing game)")
     return 0

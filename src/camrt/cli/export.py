@@ -1,4 +1,4 @@
-"""``camrt export``: a torch module becomes a model file."""
+"""``camrt export``: make a model file from a torch module."""
 
 import argparse
 from pathlib import Path
@@ -15,24 +15,24 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     """Register the command."""
     parser = commands.add_parser(
         "export",
-        help="make a model file of a torch module",
-        description="Make a model file of a torch classifier, its class activation maps with it.",
+        help="make a model file from a torch module",
+        description="Make a model file, with class activation maps, from a torch classifier.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "module",
         metavar="PACKAGE.MODULE:FACTORY",
-        help="a torch.nn.Module, or a class or function that gives one; found from the current folder too",
+        help="torch.nn.Module, or a class or function that returns one; the current folder is searched too",
     )
     add_flags(parser)
-    parser.add_argument("--checkpoint", metavar="FILE", type=Path, help="its weights: a state dict, or a file with one")
+    parser.add_argument("--checkpoint", metavar="FILE", type=Path, help="load the weights (state dict) from here")
     parser.add_argument("--size", metavar="WxH", type=size, required=True, help="input size in pixels, or one number")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do the work and show the report. Raises: CamrtError."""
+    """Make the file and print the report. Raises: CamrtError."""
     from camrt.export import from_torch
     from camrt.export.load_module import load_module
 

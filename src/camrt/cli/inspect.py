@@ -1,4 +1,4 @@
-"""``camrt inspect``: what a model file says of itself, and whether it is true."""
+"""``camrt inspect``: show the contents of a model file, and verify that its maps explain its scores."""
 
 import argparse
 import json
@@ -12,50 +12,50 @@ from camrt.errors import MissingExtra, NoModelFile, UsageError
 from camrt.model_file import EXACT
 
 HEADS = {
-    "linear": "features, pooled, then one linear layer: the maps add up to the logits, and cost nothing until shown",
-    "class_maps": "one map a class, pooled: the maps add up to the logits",
-    "per_position": "not linear: a map is the logit that the head gives to each cell by itself",
-    "tokens": "a transformer's: a map is the logit that the head gives to the token of each patch",
-    "masked": "mixes cells: a map is the logit with all cells but one set to zero (Recipro-CAM)",
-    "saliency_map": "the source's own output saliency_map, as it is",
+    "linear": "features, pool, one linear layer: the maps add up to the logits, and cost nothing until shown",
+    "pooled_class_maps": "one map a class, pool: the maps add up to the logits",
+    "per_position": "not linear: a map holds the logit of the head for each cell alone",
+    "tokens": "transformer: a map holds the logit of the head for the token of each patch",
+    "masked": "mixes cells: a map holds the logit with all cells but one set to zero (Recipro-CAM)",
+    "saliency_map": "the output saliency_map of the source, unchanged",
 }
 COST = ("ms", "ms_without_maps")
-"""What the export measured where each cell of a map is asked."""
+"""Keys of the times that the export measured if the head runs on each cell."""
 
 
 def add(commands: Any) -> None:
     """Register the command."""
     parser = commands.add_parser(
         "inspect",
-        help="show what a model file holds; --verify proves it",
-        description="Show what a model file holds: head, classes, sizes, how it was made and verified. Of an ONNX "
-        "classifier that is none yet: its head, and the maps that could be shown.",
+        help="show the contents of a model file; --verify checks its maps",
+        description="Show the contents of a model file: head, classes, sizes, origin and verification. For an ONNX "
+        "classifier, show its head and the maps that camrt attach could use.",
         epilog="example: camrt inspect model.onnx --verify photo.jpg",
     )
+    parser.add_argument("model", nargs="?", type=Path, metavar="MODEL", help="model file, or an ONNX classifier")
     parser.add_argument(
-        "model", nargs="?", type=Path, metavar="MODEL", help="file made by camrt attach or export, or a classifier"
+        "--size", metavar="WxH", type=size, help="input size of a classifier with an open size, in pixels"
     )
-    parser.add_argument("--size", metavar="WxH", type=size, help="of a classifier's input, where it leaves it open")
-    parser.add_argument("--output", metavar="NAME", help="of a classifier: which output gives the scores")
+    parser.add_argument("--output", metavar="NAME", help="output of a classifier that gives the scores")
     parser.add_argument(
         "--verify",
         nargs="?",
         const="",
-        metavar="PICTURE",
-        help="check mean(CAM) + bias = logit for every class on a picture (without one: on noise)",
+        metavar="IMAGE",
+        help="check mean(CAM) + bias = logit for every class on an image (default: noise)",
     )
-    parser.add_argument("--labels", action="store_true", help="list every class with its number")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--labels", action="store_true", help="list all classes with their numbers")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
     add_session_flags(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the report; returns 1 where the identity does not hold."""
-    if args.model is None and args.verify:  # `inspect --verify MODEL`: the flag took the model for its picture
+    """Print the report. Returns 1 if the identity does not hold."""
+    if args.model is None and args.verify:  # `inspect --verify MODEL`: argparse gave the model to the flag
         args.model, args.verify = Path(args.verify), ""
     if args.model is None:
-        raise UsageError("which model? camrt inspect MODEL")
+        raise UsageError("the model is missing: camrt inspect MODEL")
     try:
         model = open_model(args.model, args.provider, args.threads, args.provider_option)
     except NoModelFile as refusal:
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     if args.verify is not None:
         from camrt.runtime.inference.cam_identity import check_identity
 
-        result = model(_picture(args.verify, geometry.width, geometry.height))
+        result = model(_image(args.verify, geometry.width, geometry.height))
         report |= {
             "verified_on": args.verify or "noise",
             "top": [{"class_id": i, "label": label, "score": score} for i, label, score in result.top(5)],
@@ -112,8 +112,8 @@ def run(args: argparse.Namespace) -> int:
     return 0 if holds else 1
 
 
-def _picture(path: str, width: int, height: int) -> Any:
-    """Read a picture; without a path make noise, the same each time."""
+def _image(path: str, width: int, height: int) -> Any:
+    """Read an image. Without a path, return noise that is the same each time."""
     if not path:
         import numpy as np
 
@@ -124,38 +124,39 @@ def _picture(path: str, width: int, height: int) -> Any:
 
 
 def _print(report: dict[str, Any], *, every_label: bool) -> None:
-    shape, stated = report["input"], report["verification"]
+    shape, verification = report["input"], report["verification"]
     maps = "x".join(str(side) for side in report["features"])
     resize = shape["resize"] + (f" of {shape['shorter_side']}" if shape["shorter_side"] else "")
     rows = {
         "model": f"{report['model']} ({report['size_bytes'] / 1e6:.1f} MB)",
         "head": f"{report['head']} ({HEADS[report['head']]})",
-        "maps": maps + (f", the outer ring, {report['map_margin']} wide, is padding" if report["map_margin"] else ""),
+        "maps": maps
+        + (f"; the outer {report['map_margin']} cells on each side are padding" if report["map_margin"] else ""),
         "input": f"{shape['width']}x{shape['height']}, {resize}, {shape['interpolation']}",
         "preprocessing": _pairs(report["preprocessing"]),
         "classes": f"{report['classes']}: {'; '.join(report['labels'][:5])}"
         + ("; ..." if report["classes"] > 5 else ""),
-        "activation": report["activation"] or "not stated",
-        "made from": _pairs(report["source"]),
-        "verified": _pairs({key: value for key, value in stated.items() if key not in COST}),
+        "activation": report["activation"] or "unknown",
+        "source": _pairs(report["source"]),
+        "verified": _pairs({key: value for key, value in verification.items() if key not in COST}),
         "quantized": _pairs(report["quantization"]) if report["quantization"] else "no",
         "provider": f"{report['provider']}, {report['threads']} threads",
     }
     if "identity_error" in report:
-        verdict = "holds" if report["identity_holds"] else "DOES NOT HOLD: the maps do not explain the scores"
+        outcome = "holds" if report["identity_holds"] else "DOES NOT HOLD: the maps do not explain the scores"
         rows["identity"] = (
-            f"{verdict}; on {report['verified_on']} mean(CAM) + bias is within {report['identity_error']:.1e} of the "
+            f"{outcome}; on {report['verified_on']} mean(CAM) + bias is within {report['identity_error']:.1e} of the "
             f"logits (allowed {report['identity_tolerance']:.1e})"
         )
     elif "top" in report:
         rows["identity"] = (
-            "none: maps of this head do not add up to the logits; they were proven when the file was made"
+            "none: maps of this head do not add up to the logits; they were verified when the file was made"
         )
     if "top" in report:
         rows["top"] = "; ".join(f"{row['label']} {row['score']:.3f}" for row in report["top"])
-    if all(key in stated for key in COST):
-        ms, without = (stated[key] for key in COST)
-        rows["cost"] = f"{ms - without:.2f} of {ms:.2f} ms a picture are the maps, where the file was made"
+    if all(key in verification for key in COST):
+        ms, without = (verification[key] for key in COST)
+        rows["cost"] = f"the maps took {ms - without:.2f} of {ms:.2f} ms an image on the machine that made the file"
     for key, value in rows.items():
         print(f"{key:<14}{value}")
     if every_label:
@@ -164,7 +165,7 @@ def _print(report: dict[str, Any], *, every_label: bool) -> None:
 
 
 def _pairs(values: dict[str, Any]) -> str:
-    return ", ".join(f"{key.replace('_', ' ')} {_short(value)}" for key, value in values.items()) or "not stated"
+    return ", ".join(f"{key.replace('_', ' ')} {_short(value)}" for key, value in values.items()) or "unknown"
 
 
 def _short(value: Any) -> str:

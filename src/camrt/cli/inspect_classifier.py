@@ -1,4 +1,4 @@
-"""What ``camrt inspect`` shows of a classifier that is no model file yet."""
+"""Report of ``camrt inspect`` on an ONNX classifier that is not a model file yet."""
 
 import json
 from dataclasses import asdict
@@ -10,33 +10,31 @@ if TYPE_CHECKING:
 
 
 def show_classifier(path: Path, size: tuple[int, int] | None, output: str | None, *, as_json: bool) -> int:
-    """Look at a classifier and print what is found; returns 1 where it could not become a model file."""
+    """Survey a classifier and print the result. Returns 1 if it cannot become a model file."""
     from camrt.export import survey
 
-    found = survey(path, size=size, output=output)
+    surveyed = survey(path, size=size, output=output)
     if as_json:
-        print(json.dumps({"classifier": str(path), **asdict(found)}, indent=2, ensure_ascii=False))
+        print(json.dumps({"classifier": str(path), **asdict(surveyed)}, indent=2, ensure_ascii=False))
     else:
-        _print(path, found)
-    return 0 if found.head is not None else 1
+        _print(path, surveyed)
+    return 0 if surveyed.head is not None else 1
 
 
-def _print(path: Path, found: "Survey") -> None:
+def _print(path: Path, surveyed: "Survey") -> None:
     rows = {
-        "classifier": f"{path} ({path.stat().st_size / 1e6:.1f} MB, opset {found.opset}), no model file yet",
-        "input": f"{found.input[0]}x{found.input[1]}, as {list(found.input_shape)}",
-        "outputs": ", ".join(found.outputs),
-        "head": found.head or f"none that can be shown: {found.refusal}",
+        "classifier": f"{path} ({path.stat().st_size / 1e6:.1f} MB, opset {surveyed.opset}), not a model file yet",
+        "input": f"{surveyed.input[0]}x{surveyed.input[1]}, shape {list(surveyed.input_shape)}",
+        "outputs": ", ".join(surveyed.outputs),
+        "head": surveyed.head or f"no supported head: {surveyed.refusal}",
     }
     for key, value in rows.items():
         print(f"{key:<14}{value}")
-    if found.layers:
-        print(
-            "maps          what --layer of camrt attach can name, in the network's order; the last one is the default"
-        )
-        name = max(len(layer.name) for layer in found.layers)
-        for layer in found.layers:
+    if surveyed.layers:
+        print("maps          for --layer of camrt attach, in the order of the network; the last one is the default")
+        width = max(len(layer.name) for layer in surveyed.layers)
+        for layer in surveyed.layers:
             shape = " x ".join(map(str, layer.shape))
-            print(f"  {layer.name:<{name}}  {shape:<16}  {layer.operator:<12}  {layer.head}")
-    if found.head is not None:
+            print(f"  {layer.name:<{width}}  {shape:<16}  {layer.operator:<12}  {layer.head}")
+    if surveyed.head is not None:
         print(f"next          camrt attach {path} -o {path.stem}.cam.onnx")

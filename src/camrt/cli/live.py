@@ -65,7 +65,6 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run until the sources end, or Ctrl-C, SIGTERM, the key q."""
-    from camrt.cli import parse
     from camrt.runtime.sources import open_sources
     from camrt.runtime.stream.live import LiveSession
     from camrt.runtime.stream.window_viewer import WindowViewer
@@ -96,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
             watched=shows_window or args.serve is not None,
             frames=args.frames,
         )
-        reloader = Reloader(args, lambda: parse(args.words), model, session.settings, tell, live=live)
+        reloader = Reloader(args, args.parse_again, model, session.settings, tell, live=live)
         if args.serve is not None:
             serve(args, session.hub, opened)
         window = None

@@ -63,7 +63,8 @@ class Reloader:
         except SystemExit:  # argparse has printed the missing argument
             self._tell(f"no setting was changed: {path} lacks an argument that a start needs")
             return
-        changed = [name for name, value in vars(fresh).items() if value != getattr(self._args, name)]
+        values = {name: value for name, value in vars(fresh).items() if not callable(value)}
+        changed = [name for name, value in values.items() if value != getattr(self._args, name)]
         at_once = [name for name in changed if name in names()]
         if at_once:
             self._settings.update(**{name: getattr(wanted, name) for name in at_once})

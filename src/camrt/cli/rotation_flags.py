@@ -1,4 +1,4 @@
-"""Flags that keep what is written for weeks from filling the disk."""
+"""Flags that limit the disk space of long runs."""
 
 import argparse
 import re
@@ -20,33 +20,33 @@ def add_rotation_flags(parser: argparse.ArgumentParser) -> None:
         "--rotate",
         type=size,
         metavar="SIZE",
-        help="continue videos and events in a new file after so much, as in 500M; finished ones get a number, and an "
-        "earlier run's are kept, also its pictures",
+        help="start a new video or event file every SIZE, for example 500M; finished files are numbered, and files of "
+        "earlier runs, images too, are kept",
     )
     group.add_argument(
         "--keep",
         type=size,
         metavar="SIZE",
-        help=f"with --rotate: of each output, remove the oldest numbered files beyond so much (default {_FILES_KEPT} "
-        "times --rotate)",
+        help=f"keep at most SIZE of numbered files for each output and remove the oldest (default: {_FILES_KEPT} times "
+        "--rotate)",
     )
 
 
 def size(text: str) -> int:
-    """Return the bytes that a text like ``500M`` stands for. Raises: ArgumentTypeError."""
+    """Return the number of bytes in a text such as ``500M``. Raises: ArgumentTypeError."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([kMGT]?)B?", text)
     number = round(float(match[1]) * _UNITS[match[2]]) if match else 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; write bytes, or 100k, 500M, 2G")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size; write bytes, or 100k, 500M, 2G")
     return number
 
 
 def rotation_of(args: argparse.Namespace) -> "Rotation | None":
-    """Return what ``--rotate`` and ``--keep`` ask for; None without. Raises: UsageError: the second alone."""
+    """Return the rotation in ``--rotate`` and ``--keep``; None without them. Raises: UsageError: ``--keep`` alone."""
     from camrt.runtime.sinks import Rotation
 
     if args.rotate is None:
         if args.keep is not None:
-            raise UsageError("--keep says what becomes of files that --rotate sets aside; give --rotate, too")
+            raise UsageError("--keep limits the files that --rotate numbers; pass --rotate as well")
         return None
     return Rotation(args.rotate, _FILES_KEPT * args.rotate if args.keep is None else args.keep)

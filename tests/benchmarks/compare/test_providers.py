@@ -1,4 +1,4 @@
-"""The recipe for a machine with a GPU: its CPU half runs here, so that it cannot rot."""
+"""The script for a machine with a GPU: the test runs it on the CPU."""
 
 import json
 import subprocess
@@ -20,12 +20,12 @@ def model(shared_data, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_the_recipe_measures_the_cpu_and_says_why_there_is_no_gpu(model):
+def test_script_measures_the_cpu_and_reports_why_other_providers_cannot_run(model):
     changes = {"PYTHON": sys.executable, "ROUNDS": "1", "SECONDS_EACH": "0.05"}
     numbers = REPOSITORY / "gpu.json"
     try:
         done = subprocess.run(
-            [REPOSITORY / "benchmarks" / "gpu.sh", model],
+            [REPOSITORY / "benchmarks" / "compare" / "gpu.sh", model],
             env=environment(**changes),
             capture_output=True,
             text=True,
@@ -43,7 +43,7 @@ def test_the_recipe_measures_the_cpu_and_says_why_there_is_no_gpu(model):
     for absent in set(providers.PROVIDERS) - {result["provider"] for result in report["results"]}:
         assert "cannot run" in report["missing"][absent]
         assert report["missing"][absent] in done.stdout
-    assert "| pictures per second, batch | cpu |" in done.stdout
-    # 1000 scores and logits of four bytes, and maps of 16x16 for each class; a picture of 227x227.
+    assert "| images per second, batch | cpu |" in done.stdout
+    # 1000 scores and logits of four bytes, and a 16x16 map of each class; an input of 227x227 pixels.
     assert cpu["binding"]["bytes_in"] == 227 * 227 * 3
     assert cpu["binding"]["bytes_out"] == {"bound": 4 * (2000 + 1000 * 256), "unbound": 4 * (2000 + 1000 * 256)}

@@ -1,4 +1,4 @@
-"""The report: one command measures everything, and the documents show what is committed."""
+"""The report: one command runs all measurements, and the documents show the committed results."""
 
 import copy
 import json
@@ -21,27 +21,18 @@ def committed():
 
 
 @pytest.mark.slow
-def test_one_command_measures_everything_and_fills_the_documents(tmp_path, committed):
+def test_one_command_runs_all_measurements_and_fills_the_documents(tmp_path, committed):
     document = tmp_path / "page.md"
     document.write_text("Before.\n\n<!-- measured: whole_frame -->\nold\n<!-- end -->\n\nAfter.\n")
     code = (
-        "from camrt.benchmarks import overlay, report\n"
+        "from camrt.benchmarks.compare import overlay\n"
+        "from camrt.benchmarks.report import report\n"
         "overlay.SIZES = ((64, 48), (33, 7), (80, 60)); report.FRAMES = ((64, 48), (80, 60))\n"
         "report.NETWORKS = ('mobilenet_v2',)\n"
         "report.main()"
     )
-    arguments = [
-        "--rounds",
-        "1",
-        "--threads",
-        "2",
-        "--json",
-        "numbers.json",
-        "--chart",
-        "chart.svg",
-        "--documents",
-        "page.md",
-    ]
+    arguments = ["--rounds", "1", "--threads", "2", "--json", "numbers.json"]
+    arguments += ["--chart", "chart.svg", "--documents", "page.md"]
     command = [sys.executable, "-W", "ignore", "-c", code, *arguments]
     done = subprocess.run(
         command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300, check=False
@@ -52,45 +43,45 @@ def test_one_command_measures_everything_and_fills_the_documents(tmp_path, commi
     assert [run["frame"] for run in report["live"]] == [[64, 48], [80, 60]]
     assert [row["cameras"] for row in report["cameras"]] == [1, 2, 3]
     assert all(row["fps"] > 0 and row["spread"] >= 0 for row in report["cameras"])
-    words = (tmp_path / "chart.svg").read_text()
-    assert all(name in words for name in report["whole_frame"][0]["ms"])
-    shown = document.read_text()
-    assert shown.startswith("Before.\n\n<!-- measured: whole_frame -->\n|  | 64x48 | 80x60 |\n")
-    assert shown.endswith("\n<!-- end -->\n\nAfter.\n")
-    assert "| torchcam |" in shown
+    chart = (tmp_path / "chart.svg").read_text()
+    assert all(name in chart for name in report["whole_frame"][0]["ms"])
+    text = document.read_text()
+    assert text.startswith("Before.\n\n<!-- measured: whole_frame -->\n|  | 64x48 | 80x60 |\n")
+    assert text.endswith("\n<!-- end -->\n\nAfter.\n")
+    assert "| torchcam |" in text
     assert set(regression_check.ratios(report)) != set(regression_check.ratios(committed))  # other sizes, other names
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/performance.md", "docs/edge.md"])
-def test_documents_show_what_is_committed(document, committed):
+def test_documents_show_the_committed_results(document, committed):
     text = (REPOSITORY / document).read_text(encoding="utf-8")
     assert "<!-- measured: " in text
-    assert tables.fill(text, tables.of(committed)) == text
+    assert tables.fill(text, tables.make_tables(committed)) == text
 
 
-def test_a_block_that_names_no_table_is_refused(committed):
-    with pytest.raises(CamrtError, match="no table 'speed'; known: "):
-        tables.fill("<!-- measured: speed -->\n<!-- end -->\n", tables.of(committed))
+def test_block_with_an_unknown_table_is_an_error(committed):
+    with pytest.raises(CamrtError, match="there is no table 'speed'; known tables: "):
+        tables.fill("<!-- measured: speed -->\n<!-- end -->\n", tables.make_tables(committed))
 
 
-def test_the_guard_names_what_lost_more_than_a_fifth(committed):
-    assert regression_check.lost(committed, committed) == {}
+def test_regressions_are_ratios_that_fell_by_more_than_a_fifth(committed):
+    assert regression_check.regressions(committed, committed) == {}
     slower = copy.deepcopy(committed)
     slower["live"][0]["ratio"] *= 0.79
     slower["live"][1]["ratio"] *= 0.81
     slower["whole_frame"][0]["speedup"]["torchcam"] *= 0.5
     slower["overlay"][0]["speedup"]["by value"] *= 2  # twice the time of the plain one
     slower["overlay"][0]["speedup"]["copy"] *= 2  # copying takes twice as long: better for camrt
-    assert len(regression_check.lost(committed, slower)) == 3
-    better = regression_check.lost(slower, committed)
+    assert len(regression_check.regressions(committed, slower)) == 3
+    better = regression_check.regressions(slower, committed)
     assert list(better) == [name for name in better if name.endswith("copy")]
 
 
-def test_the_guard_ends_with_a_status(committed, capsys):
+def test_regression_check_returns_an_exit_status(committed, capsys):
     slower = copy.deepcopy(committed)
     slower["live"][0]["ratio"] *= 0.5
-    assert regression_check.judge(committed, [committed]) == 0
-    assert regression_check.judge(committed, [slower, committed]) == 0  # it was the machine
+    assert regression_check.compare_runs(committed, [committed]) == 0
+    assert regression_check.compare_runs(committed, [slower, committed]) == 0  # the second run is as fast as before
     assert "live " not in capsys.readouterr().out
-    assert regression_check.judge(committed, [slower, slower]) == 1
+    assert regression_check.compare_runs(committed, [slower, slower]) == 1
     assert "live " in capsys.readouterr().out

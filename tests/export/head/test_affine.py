@@ -243,7 +243,7 @@ def test_quantized_by_onnx_runtime(dress, head, tmp_path):
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
         )  # fmt: skip
     report = attach(quantized, tmp_path / "out.onnx", **PLAIN)
-    assert report.head == ("class_maps" if head is class_maps else "linear")
+    assert report.head == ("pooled_class_maps" if head is class_maps else "linear")
     pictures = random_pictures(5)
     results = run(tmp_path / "out.onnx", pictures[:1])
     tolerance = max(report.verification["identity_tolerance"], 1e-5)

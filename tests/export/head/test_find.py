@@ -195,7 +195,7 @@ def test_padding_of_the_class_maps_is_a_margin(tmp_path):
     maps = net.op("Conv", net.features(), net.weights(CLASSES, CHANNELS, 1, 1), net.weights(CLASSES), pads=[1] * 4)
     net.save(tmp_path / "in.onnx", net.op("Flatten", net.op("GlobalAveragePool", maps)))
     report = attach(tmp_path / "in.onnx", tmp_path / "out.onnx", **PLAIN)
-    assert (report.head, report.map_margin, report.features) == ("class_maps", 1, (CLASSES, 6, 6))
+    assert (report.head, report.map_margin, report.features) == ("pooled_class_maps", 1, (CLASSES, 6, 6))
     results = run(tmp_path / "out.onnx", random_pictures(2))
     assert_identity(results)
     ring = np.ones((6, 6), bool)

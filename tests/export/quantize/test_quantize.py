@@ -82,7 +82,7 @@ def test_the_metadata_and_the_report_say_the_same(photos, tmp_path):
     assert entries["trained_on"] == "nothing"
     stated = json.loads(entries["camrt.quantization"])
     assert stated["calibration"] == f"{report['calibrated_on']} pictures" == "6 pictures"
-    assert stated["judged_by"] == f"{report['judged_on']} pictures" == "12 pictures"
+    assert stated["judged_by"] == f"{report['evaluated_on']} pictures" == "12 pictures"
     for key in ("top1_agreement", "pearson_median", "rank_median", "box_iou_median"):
         assert stated[key] == report[key]
     assert report["size_ratio"] == source.stat().st_size / target.stat().st_size
@@ -164,7 +164,7 @@ def test_half_floats_keep_the_outputs_of_the_contract(photos, tmp_path):
 def test_the_method_that_is_asked_for_is_the_one_that_is_used(method, photos, tmp_path):
     report = quantize(write_linear(tmp_path / "in.onnx"), tmp_path / "out.onnx", calibration=photos, method=method)
     assert json.loads(metadata(tmp_path / "out.onnx")["camrt.quantization"])["method"] == method
-    assert {attempt.way.split(",")[1] for attempt in report.tries} == {f" calibrated by {method}"}
+    assert {attempt.configuration.split(",")[1] for attempt in report.attempts} == {f" calibrated by {method}"}
 
 
 def test_where_it_is_not_good_enough_other_ways_are_tried_in_order(photos, tmp_path):
@@ -182,22 +182,22 @@ def test_where_it_is_not_good_enough_other_ways_are_tried_in_order(photos, tmp_p
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     onnx.save(model, source)
     report = quantize(source, tmp_path / "out.onnx", calibration=photos)
-    ways = [attempt.way for attempt in report.tries]
-    assert ["minmax" in way for way in ways] == [True, True, False, False]
-    assert ["float32" in way for way in ways] == [False, True, False, True]
-    assert ["percentile" in way for way in ways] == [False, False, True, True]
-    assert report.chosen in ways
-    assert not report.good
+    configurations = [attempt.configuration for attempt in report.attempts]
+    assert ["minmax" in each for each in configurations] == [True, True, False, False]
+    assert ["float32" in each for each in configurations] == [False, True, False, True]
+    assert ["percentile" in each for each in configurations] == [False, False, True, True]
+    assert report.selected in configurations
+    assert not report.passed
     assert any("falls short" in note for note in report.notes)
-    assert any("4 ways were tried" in note for note in report.notes)
+    assert any("4 configurations were tried" in note for note in report.notes)
 
 
 def test_the_first_way_that_is_good_is_taken(photos, tmp_path):
     report = quantize(write_class_maps(tmp_path / "in.onnx"), tmp_path / "out.onnx", calibration=photos)
-    *before, last = report.tries
-    assert (last.way, last.good) == (report.chosen, report.good)
-    assert not any(attempt.good for attempt in before)
-    assert (last.fidelity.top1_agreement >= TOP1 and last.fidelity.pearson_median >= PEARSON) == last.good
+    *before, last = report.attempts
+    assert (last.configuration, last.passed) == (report.selected, report.passed)
+    assert not any(attempt.passed for attempt in before)
+    assert (last.fidelity.top1_agreement >= TOP1 and last.fidelity.pearson_median >= PEARSON) == last.passed
 
 
 def test_a_third_of_the_pictures_calibrates_and_the_others_judge(photos):

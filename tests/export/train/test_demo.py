@@ -11,7 +11,7 @@ import camrt
 from camrt.export.train.demo import FIRST_SEED, make_network, render, train
 from camrt.runtime.assets import DEMO_MODEL
 from camrt.runtime.evaluation.evaluate import evaluate
-from camrt.runtime.sources.synthetic import CLASSES, views_of
+from camrt.synthetic_scene import CLASSES, views_of
 
 
 def weights_of(path):

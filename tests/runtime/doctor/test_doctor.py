@@ -1,4 +1,4 @@
-"""What `examine` finds in this environment, and in broken ones: each subject in a process of its own."""
+"""`examine` reports the state of this environment and of broken ones, each subject in a process of its own."""
 
 import subprocess
 import sys
@@ -16,9 +16,9 @@ from camrt.runtime.doctor.finding import OK, PROBLEM, pip
 from support.desktop import desktop
 
 
-def found(*subjects, patience_s=120.0):
-    """Return the findings about some subjects, by what they are about; no two are about the same."""
-    findings = list(examine(subjects, patience_s))
+def findings_of(*subjects, timeout_s=120.0):
+    """Return the findings of some subjects, by their own subject, which is unique."""
+    findings = list(examine(subjects, timeout_s))
     by_subject = {finding.subject: finding for finding in findings}
     assert len(by_subject) == len(findings)
     return by_subject
@@ -30,52 +30,52 @@ def no_display(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_all_is_well_here(no_display):
-    findings = found(*SUBJECTS)
+def test_this_environment_has_no_problem(no_display):
+    findings = findings_of(*SUBJECTS)
     assert {name: asdict(finding) for name, finding in findings.items() if finding.status == PROBLEM} == {}
     assert findings["numpy"].text == f"numpy {np.__version__}"
     assert findings["onnxruntime"].text == f"onnxruntime {onnxruntime.__version__}"
     assert findings["cores"].text.startswith(f"{usable_cores()}")
     assert findings["provider cpu"].text == "runs the demo model"
-    assert findings["video"].text.startswith("MPEG-4 is written and read (with FFMPEG")
+    assert findings["video"].text.startswith("MPEG-4 can be written and read (with FFMPEG")
     assert findings["h264"].status == OK
-    assert findings["kernels"].text.endswith(f"kept in {cache_folder()}")
-    assert findings["window"].text.startswith("none can be opened: no display (DISPLAY is not set)")
+    assert findings["kernels"].text.endswith(f"cached in {cache_folder()}")
+    assert findings["window"].text.startswith("cannot be opened: no display (DISPLAY is not set)")
     for finding in findings.values():
         assert len(finding.text.splitlines()) == 1
 
 
-def test_a_display_is_tried(tmp_path, monkeypatch, no_display):
+def test_the_display_is_checked(tmp_path, monkeypatch, no_display):
     with desktop(tmp_path) as screen:
         monkeypatch.setenv("DISPLAY", screen.display)
-        assert found("opencv")["window"].text == f"can be opened, by {cv2.currentUIFramework()}"
+        assert findings_of("opencv")["window"].text == f"can be opened, with {cv2.currentUIFramework()}"
     monkeypatch.setenv("DISPLAY", ":77")
-    assert "display :77 does not answer" in found("opencv")["window"].text
+    assert "display :77 does not answer" in findings_of("opencv")["window"].text
 
 
-def test_the_pip_is_that_of_this_python(monkeypatch):
-    # What a mend runs truly installs for this Python: in its own environment or, as here, by its full name.
+def test_fixes_use_the_pip_of_this_python(monkeypatch):
+    # With another pip first on the path, the command has the full name of this Python.
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    told = subprocess.run(["bash", "-ec", pip("--version")], capture_output=True, text=True, check=True).stdout
-    assert f"{sys.prefix}/" in told
+    version = subprocess.run(["bash", "-ec", pip("--version")], capture_output=True, text=True, check=True).stdout
+    assert f"{sys.prefix}/" in version
 
 
-def test_what_crashes_or_hangs_is_a_finding(tmp_path, monkeypatch):
-    # A package that takes the process with it when it is imported, as a damaged one in C++ does.
+def test_a_crash_or_a_hang_is_a_finding(tmp_path, monkeypatch):
+    # A package that crashes the process on import, as a damaged one in C++ does.
     (tmp_path / "onnxruntime.py").write_text("import os\nos.abort()\n")
     monkeypatch.syspath_prepend(tmp_path)
-    (providers,) = found("providers").values()
+    (providers,) = findings_of("providers").values()
     assert (providers.subject, providers.status) == ("providers", PROBLEM)
     assert "ended with signal 6" in providers.text
     (tmp_path / "onnxruntime.py").write_text("import subprocess\nsubprocess.run(['sleep', '600'])\n")
-    (providers,) = found("providers", patience_s=3.0).values()
-    assert "no answer within 3 s" in providers.text
+    (providers,) = findings_of("providers", timeout_s=3.0).values()
+    assert "did not end within 3 s" in providers.text
 
 
-def test_what_libraries_print_is_no_finding(tmp_path, monkeypatch):
+def test_output_of_libraries_is_no_finding(tmp_path, monkeypatch):
     (tmp_path / "numba.py").write_text("print('hello')\nprint('{}')\nraise OSError('llvmlite is too old')\n")
     monkeypatch.syspath_prepend(tmp_path)
-    findings = found("packages", "kernels")
+    findings = findings_of("packages", "kernels")
     assert findings["numba"].status == findings["kernels"].status == PROBLEM
     assert findings["numba"].text == "cannot be imported: llvmlite is too old"
     assert findings["kernels"].text == "cannot be compiled: OSError: llvmlite is too old"

@@ -1,4 +1,4 @@
-"""Accuracy and pointing game count what they say."""
+"""Accuracy counts predicted classes, and the pointing game counts peaks on the object."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def model(tmp_path_factory):
     return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "tiny.onnx"))
 
 
-def test_a_frame_is_right_by_its_best_class_and_a_hit_by_the_peak_of_the_true_class(model):
+def test_accuracy_uses_the_predicted_class_and_the_pointing_game_the_true_one(model):
     frame = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
     result = model(frame)
     best = result.class_id
@@ -27,15 +27,15 @@ def test_a_frame_is_right_by_its_best_class_and_a_hit_by_the_peak_of_the_true_cl
         return mask
 
     samples = [
-        (frame, best, at_peak(best)),  # right, and a hit
-        (frame, best, ~at_peak(best)),  # right, and beside it by a pixel
-        (frame, other, at_peak(other)),  # wrong, but the map of the true class points well
-        (frame, other, ~at_peak(other)),  # neither
+        (frame, best, at_peak(best)),  # correct class, peak on the object
+        (frame, best, ~at_peak(best)),  # correct class, peak beside the object
+        (frame, other, at_peak(other)),  # wrong class, but the map of the true class points at the object
+        (frame, other, ~at_peak(other)),  # wrong class, peak beside the object
         (frame, best, np.zeros((64, 96), bool)),
     ]
     assert evaluate(model, samples) == Evaluation(frames=5, accuracy=3 / 5, pointing_game=2 / 5)
 
 
-def test_nothing_to_evaluate_is_an_error(model):
+def test_evaluate_without_samples_raises_usage_error(model):
     with pytest.raises(UsageError, match="no sample"):
         evaluate(model, [])

@@ -30,7 +30,7 @@ def noise(height=50, width=70, seed=0):
 
 def test_a_model_says_what_it_holds(linear, class_maps):
     assert (linear.head, linear.classes, linear.map_shape) == ("linear", 4, (8, 8, 8))
-    assert (class_maps.head, class_maps.classes, class_maps.map_shape) == ("class_maps", 4, (4, 10, 10))
+    assert (class_maps.head, class_maps.classes, class_maps.map_shape) == ("pooled_class_maps", 4, (4, 10, 10))
     assert linear.labels == LABELS
     assert linear.provider == "cpu"
 
@@ -235,9 +235,9 @@ def test_uint8_maps_without_a_scale_are_refused(in_integers):
     model = onnx.load(uint8.path)
     helper.set_model_props(model, stated().to_metadata())
     onnx.save(model, uint8.path)
-    with pytest.raises(ModelFileError, match="does not say of which scale"):
+    with pytest.raises(ModelFileError, match="has no scale and zero point"):
         camrt.load(uint8.path, provider="cpu")
     helper.set_model_props(model, stated(quantization={"features": {"scale": 0, "zero_point": 0}}).to_metadata())
     onnx.save(model, uint8.path)
-    with pytest.raises(ModelFileError, match="make the file anew"):
+    with pytest.raises(ModelFileError, match="Create the file again"):
         camrt.load(uint8.path, provider="cpu")

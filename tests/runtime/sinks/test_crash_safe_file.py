@@ -1,4 +1,4 @@
-"""A file that grows is good at any moment: what was kept stays as it is until the end."""
+"""A crash-safe file never changes kept bytes before close."""
 
 import os
 import resource
@@ -10,7 +10,7 @@ from camrt.runtime.sinks.crash_safe_file import CrashSafeFile
 from support.limits import largest_file
 
 
-def test_what_was_kept_is_overwritten_only_at_the_end(tmp_path):
+def test_kept_bytes_are_overwritten_only_in_close(tmp_path):
     path = tmp_path / "file"
     file = CrashSafeFile(path)
     file.write(b"head....")
@@ -19,11 +19,11 @@ def test_what_was_kept_is_overwritten_only_at_the_end(tmp_path):
     file.seek(4)
     file.write(b"1234")
     assert file.tell() == 8
-    file.write(b"FIRST, second")  # over what is kept, and on behind it
+    file.write(b"FIRST, second")  # starts in the kept bytes, and continues behind them
     assert path.read_bytes() == b"head....first, second"
     assert file.seek(0, os.SEEK_END) == 21
     file.seek(-6, os.SEEK_CUR)
-    file.write(b"SECOND")  # not kept yet, so it is written over at once
+    file.write(b"SECOND")  # not kept yet, so it is overwritten at once
     assert path.read_bytes() == b"head....first, SECOND"
     file.keep()
     file.close()
@@ -31,7 +31,7 @@ def test_what_was_kept_is_overwritten_only_at_the_end(tmp_path):
     assert path.read_bytes() == b"head1234FIRST, SECOND"
 
 
-def test_what_was_not_kept_can_be_taken_back(tmp_path):
+def test_undo_removes_bytes_that_were_not_kept(tmp_path):
     path = tmp_path / "file"
     file = CrashSafeFile(path)
     file.write(b"one")
@@ -47,7 +47,7 @@ def test_what_was_not_kept_can_be_taken_back(tmp_path):
     assert path.read_bytes() == b"onethree"
 
 
-def test_an_old_file_is_continued(tmp_path):
+def test_append_continues_an_existing_file(tmp_path):
     (tmp_path / "file").write_bytes(b"old")
     file = CrashSafeFile(tmp_path / "file", append=True)
     file.write(b"new")
@@ -58,7 +58,7 @@ def test_an_old_file_is_continued(tmp_path):
     assert (tmp_path / "file").read_bytes() == b"oldnewer"
 
 
-def test_where_there_is_no_room_it_says_so_and_takes_more_later(tmp_path):
+def test_a_full_disk_is_an_error_and_writing_continues_later(tmp_path):
     file = CrashSafeFile(tmp_path / "file")
     with largest_file(1000):
         file.write(bytes(900))
@@ -79,6 +79,6 @@ def test_where_there_is_no_room_it_says_so_and_takes_more_later(tmp_path):
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
 
 
-def test_where_nothing_can_be_written_it_is_told_at_once(tmp_path):
+def test_an_unwritable_path_is_an_error_at_once(tmp_path):
     with pytest.raises(SinkError, match="cannot be written: No such file or directory"):
         CrashSafeFile(tmp_path / "nowhere" / "file")

@@ -1,4 +1,4 @@
-"""Chromium plays the videos of PyAV, finished or not, in the colours that were written."""
+"""Chromium plays finished and unfinished PyAV videos in the right colours."""
 
 import shutil
 import threading
@@ -41,7 +41,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def page(tmp_path):
-    """An empty page of a server that serves the folder."""
+    """An empty page from a server that serves the folder."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
@@ -61,7 +61,7 @@ def page(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".m4v", ".mov"])
-def test_a_browser_plays_what_is_finished_and_what_a_kill_leaves(tmp_path, page, suffix):
+def test_a_browser_plays_finished_and_killed_videos(tmp_path, page, suffix):
     image = picture(240, 320, shade=200)
     sink = VideoSink(tmp_path / f"seen{suffix}", fps=25)
     for index in range(50):

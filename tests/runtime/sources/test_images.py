@@ -1,4 +1,4 @@
-"""Images of a source follow each other; a broken one is named and skipped."""
+"""A source of images reads them in order, and skips and reports broken ones."""
 
 import io
 from pathlib import Path
@@ -18,19 +18,19 @@ def saved(path, image, **options):
     return path
 
 
-def test_a_name_in_any_script_is_a_name(tmp_path):
+def test_a_file_name_may_have_any_script(tmp_path):
     path = saved(tmp_path / "снимок 猫 100%.png", Image.new("RGB", (2, 2)))
     assert open_source(str(path)).read().name == str(path)
 
 
 @pytest.mark.parametrize(("data", "message"), [(b"", "is empty"), (b"hello\n" * 20, "cannot be decoded")])
-def test_a_single_picture_that_cannot_be_read_is_an_error(tmp_path, data, message):
+def test_a_single_image_that_cannot_be_read_is_an_error(tmp_path, data, message):
     (tmp_path / "a.png").write_bytes(data)
     with pytest.raises(SourceError, match=message):
         open_source(str(tmp_path / "a.png")).read()
 
 
-def test_broken_pictures_of_a_folder_are_named_and_passed_over(tmp_path):
+def test_broken_images_of_a_folder_are_skipped_and_reported(tmp_path):
     good = cv2.imencode(".png", picture())[1].tobytes()
     for name, data in {"1.png": good, "2.png": good[:-20], "3.png": b"", "4.jpg": b"text", "5.png": good}.items():
         (tmp_path / name).write_bytes(data)
@@ -43,16 +43,16 @@ def test_broken_pictures_of_a_folder_are_named_and_passed_over(tmp_path):
     ]
 
 
-def test_a_folder_without_one_readable_picture_is_an_error(tmp_path):
+def test_a_folder_without_a_readable_image_is_an_error(tmp_path):
     for name in ("1.png", "2.png"):
         (tmp_path / name).write_bytes(b"")
     source = open_source(str(tmp_path))
-    with pytest.raises(SourceError, match="none of the 2 pictures"):
+    with pytest.raises(SourceError, match="none of the 2 images"):
         source.read()
     assert len(source.problems) == 2
 
 
-def test_pictures_of_different_sizes_follow_each_other(tmp_path):
+def test_each_image_keeps_its_size(tmp_path):
     for number, size in enumerate([(64, 48), (3, 200), (1, 1)]):
         saved(tmp_path / f"{number}.png", Image.new("RGB", size))
     source = open_source(str(tmp_path))
@@ -67,13 +67,13 @@ def test_nothing_is_read_after_close(tmp_path):
     assert source.read() is None
 
 
-def test_real_photos_are_read_as_pillow_reads_them(shared_data):
+def test_photos_are_read_as_pillow_reads_them(shared_data):
     source = open_source(str(shared_data / "images_boxes"))
-    read = 0
+    count = 0
     while (frame := source.read()) is not None:
         expected = np.asarray(Image.open(io.BytesIO(Path(frame.name).read_bytes())).convert("RGB"))[..., ::-1]
         assert frame.image.shape == expected.shape
         assert np.abs(frame.image.astype(int) - expected).mean() < 1  # two JPEG decoders
-        read += 1
-    assert read == source.frame_count
+        count += 1
+    assert count == source.frame_count
     assert source.problems == []

@@ -80,7 +80,7 @@ def test_a_glob_of_one_video_opens_that_video(shared_data):
         ("/dev/null", SourceError, r"camera /dev/null cannot be opened"),
         ("note.txt", UsageError, r"the suffix \.txt, which is neither"),
         ("note", UsageError, r"no suffix, which is neither"),
-        ("empty", SourceError, r"no picture in folder empty \(0 entries\)"),
+        ("empty", SourceError, r"no image in folder empty \(0 entries\)"),
         ("nested", SourceError, r"nested/\*\*/\*\.jpg"),
         ("pipe.mp4", SourceError, r"neither a file nor a folder"),
     ],
@@ -97,7 +97,7 @@ def test_a_text_that_is_no_source_raises_an_error_that_says_what_to_do(text, err
 
 
 def test_a_folder_of_videos_is_an_error_that_names_the_remedy(shared_data):
-    with pytest.raises(SourceError, match="has 3 videos, which are sources of their own"):
+    with pytest.raises(SourceError, match="3 videos, which are sources of their own"):
         open_source(str(shared_data / "videos"))
 
 

@@ -1,4 +1,4 @@
-"""Time alternatives against each other on a machine that is never quiet."""
+"""Time alternatives against each other on a machine that other programs use too. Needs the standard library only."""
 
 import random
 import statistics
@@ -9,11 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 def interleave(
     alternatives: Mapping[str, Callable[[], object]], rounds: int, *, turn: int = 1
 ) -> dict[str, list[float]]:
-    """Call every alternative a turn a round, one after the other, so that whatever disturbs one disturbs all.
+    """Call all alternatives in turn, round after round, so that a disturbance affects all of them.
 
-    The order is another one in each round: who comes next finds in the cache what the one before has left there. Each
-    is called once beforehand, unmeasured. Libraries whose threads spin for a while after a call slow down
-    whoever comes next: with a ``turn`` of more than one call the first call of each turn is not counted.
+    Each round has its own order, because an alternative finds in the cache what the one before it left there. Each
+    alternative is called once beforehand, untimed.
+
+    Args:
+        alternatives: the calls, by name.
+        rounds: number of rounds.
+        turn: calls of one alternative in a row. If there are several, the first is not counted: threads of some
+            libraries spin after a call and slow down the next alternative.
 
     Returns: the seconds of every call that counts, by name.
     """
@@ -36,7 +41,7 @@ def median_ms(seconds: Mapping[str, Sequence[float]]) -> dict[str, float]:
 
 
 def compare(seconds: Mapping[str, Sequence[float]], to: str) -> dict[str, dict[str, float]]:
-    """Return ``ms``, medians of all, and ``speedup``: for each but ``to``, the median of its ratios to ``to``."""
+    """Return ``ms``, the medians of all, and ``speedup``: for each but ``to``, the median of its ratios to ``to``."""
     others = {name: times for name, times in seconds.items() if name != to}
     return {
         "ms": median_ms(seconds),
@@ -45,7 +50,7 @@ def compare(seconds: Mapping[str, Sequence[float]], to: str) -> dict[str, dict[s
 
 
 def median_ratio(numbers: Sequence[float], to: Sequence[float]) -> float:
-    """Return the median of the ratios of neighbours: what disturbs one disturbs the other, and cancels out."""
+    """Return the median of the ratios of neighbours: a disturbance affects both, and cancels out."""
     return statistics.median(number / other for number, other in zip(numbers, to, strict=True))
 
 

@@ -1,0 +1,59 @@
+"""A report page is valid HTML in one file, and text in it is text."""
+
+import base64
+import re
+from html.parser import HTMLParser
+
+import cv2
+import numpy as np
+
+from camrt.runtime.report import html
+from support.overlays import picture
+
+HOSTILE = "<script>alert('x')</script> & \"quoted\""
+
+
+class Elements(HTMLParser):
+    """Collects the elements of a page and checks that they are closed in order."""
+
+    VOID = ("meta", "img", "br")
+
+    def __init__(self, page):
+        super().__init__()
+        self.names, self.open, self.text = [], [], []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.names.append(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_text_is_escaped_everywhere():
+    image = html.inline_image(picture(), HOSTILE)
+    figure = html.figure([image, image], [HOSTILE, HOSTILE], warning=HOSTILE)
+    parts = [html.section(HOSTILE), html.paragraph(HOSTILE), html.table([HOSTILE], [[HOSTILE]]), html.gallery([figure])]
+    page = Elements(html.document(HOSTILE, HOSTILE, parts))
+    assert "script" not in page.names
+    assert page.text.count(HOSTILE) == 8
+    assert page.names.count("img") == 2
+
+
+def test_an_inline_image_has_the_pixels_of_the_image():
+    pixels = picture(32, 48)
+    (data,) = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', html.inline_image(pixels, "a"))
+    decoded = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+    assert decoded.shape == pixels.shape
+    assert np.abs(decoded.astype(int) - pixels).mean() < 5
+
+
+def test_a_table_without_a_header_begins_with_its_first_row():
+    assert html.table((), [("a", "b")]) == '<div class="wide"><table><tr><td>a</td><td>b</td></tr></table></div>'
