@@ -58,7 +58,7 @@ def open_page(browser, url, *, expected_errors=(), **options):
     yield page
     unexpected = [error for error in errors if not any(text in error for text in expected_errors)]
     context.close()
-    assert not unexpected
+    assert not unexpected, unexpected
     assert hosts == {url.split("/")[2]}
 
 

@@ -15,7 +15,7 @@ function makeTable(heads, rows) {
   return makeElement("table", {}, head, body);
 }
 
-function makeSection(title, description) {
+function makeSection(title, description = "") {
   const section = makeElement("section", { className: "panel" }, makeElement("h2", {}, title), text("p", description));
   document.getElementById("api").append(section);
   return section;
