@@ -83,9 +83,9 @@ def change(hub: Hub, request: BaseModel) -> None:
     changes = request.model_dump(exclude_none=True)
     paused = changes.pop("paused", None)
     if "classes" in changes:
-        changes["classes"] = tuple(dict.fromkeys(changes["classes"]))
         if len(changes["classes"]) > MOST_CLASSES:
             raise UsageError(f"{len(changes['classes'])} classes; at most {MOST_CLASSES} maps fit side by side")
+        changes["classes"] = tuple(dict.fromkeys(changes["classes"]))
     if changes:
         hub.settings.update(**changes)
     if paused is not None:

@@ -157,9 +157,10 @@ def test_each_display_setting_has_a_control_that_redraws_a_standing_image(browse
 def test_a_value_that_is_not_among_the_choices_is_an_option_too(browser, frame, tmp_path):
     cv2.imwrite(str(tmp_path / "image.png"), frame)
     flags = ("--normalize=-2,10", "--smooth", "12.5")
-    with serving(*flags, source=("--source", "image.png"), cwd=tmp_path) as served, open_page(
-        browser, served.url
-    ) as page:
+    with (
+        serving(*flags, source=("--source", "image.png"), cwd=tmp_path) as served,
+        open_page(browser, served.url) as page,
+    ):
         choice = page.locator("#normalize")
         assert eventually(lambda: choice.count() and choice.input_value() == "-2,10")
         assert page.locator("#smooth-value").inner_text() == "12.5 s"
