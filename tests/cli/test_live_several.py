@@ -13,7 +13,7 @@ from support import http_camera, rtsp_camera
 from support.command import camrt, refusal, started, succeeds
 from support.desktop import desktop, eventually
 from support.events import read_events
-from support.serving import DEMO, pictures, serving
+from support.serving import DEMO, jpegs, serving
 from support.videos import read_video
 
 pytestmark = pytest.mark.process
@@ -166,7 +166,7 @@ def test_the_browser_gets_each_source_and_a_mosaic_of_all():
         for camera, shape in ((0, (480, 640)), (1, (360, 640)), ("all", (480, 1280))):
             connection = served.connect()
             connection.request("GET", f"/stream?camera={camera}")
-            _, jpeg = next(pictures(connection.getresponse()))
+            _, jpeg = next(jpegs(connection.getresponse()))
             assert cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR).shape[:2] == shape
             connection.close()
         assert "trying" in served.get("/api/result?camera=1")["lost"]
