@@ -18,7 +18,7 @@ from camrt.runtime.serve import Server, publisher
 from camrt.runtime.serve.server import Address
 from camrt.runtime.stream import hub as hub_module
 from camrt.runtime.stream.hub import Hub
-from support.chromium import chromium, picture, visitor
+from support.chromium import chromium, open_page, shown_image
 from support.desktop import eventually
 from support.serving import Served, events, pictures
 from support.sources import StillSource
@@ -231,8 +231,8 @@ def timer(port, peer):
 def test_the_page_shows_all_cameras_and_each_alone(model, hub, served):
     hub.streams[0].write(seen(model, 50, 0))
     hub.streams[1].write(lost(200, 0))
-    with chromium() as browser, visitor(browser, served.url) as page:
-        assert eventually(lambda: picture(page).shape == (480, 1280, 3))
+    with chromium() as browser, open_page(browser, served.url) as page:
+        assert eventually(lambda: shown_image(page).shape == (480, 1280, 3))
         assert "no signal" in page.locator("#captions").inner_text()
         saved = []
         page.on("download", lambda download: saved.append(download.url))
@@ -240,7 +240,7 @@ def test_the_page_shows_all_cameras_and_each_alone(model, hub, served):
         page.wait_for_timeout(300)
         assert saved == []
         page.get_by_role("button", name="door").click()
-        assert eventually(lambda: picture(page).shape == (48, 64, 3))
+        assert eventually(lambda: shown_image(page).shape == (48, 64, 3))
         assert page.locator("#state").inner_text() == "live"
         page.get_by_role("button", name="yard").click()
         assert eventually(lambda: page.locator("#state").inner_text() == "no signal")
