@@ -80,28 +80,28 @@ def graph():
     return {module: {name for name in imports(path, paths) if name != module} for module, path in paths.items()}
 
 
-def imports(path, known):
+def imports(path, modules):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name in known)
+            yield from (alias.name for alias in node.names if alias.name in modules)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             for alias in node.names:
-                if (name := f"{node.module}.{alias.name}") in known or (name := node.module) in known:
+                if (name := f"{node.module}.{alias.name}") in modules or (name := node.module) in modules:
                     yield name
 
 
 def circles(arrows):
     """Return the nodes that can be reached from themselves."""
 
-    def reached(start):
-        seen, waiting = set(), list(arrows[start])
+    def reachable(start):
+        nodes, waiting = set(), list(arrows[start])
         while waiting:
-            if (node := waiting.pop()) not in seen:
-                seen.add(node)
+            if (node := waiting.pop()) not in nodes:
+                nodes.add(node)
                 waiting += arrows.get(node, ())
-        return seen
+        return nodes
 
-    return sorted(node for node in arrows if node in reached(node))
+    return sorted(node for node in arrows if node in reachable(node))
 
 
 @pytest.mark.process
@@ -111,7 +111,7 @@ def test_importing_camrt_loads_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
-def test_the_public_names_are_these():
+def test_all_lists_the_public_names():
     import camrt
 
     assert camrt.__all__ == ["CamrtError", "LiveSession", "Model", "Result", "__version__", "load"]

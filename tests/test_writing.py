@@ -44,5 +44,5 @@ def test_document_lines_are_at_most_120_characters():
 def _prose(text):
     """Return the lines of a document. Tables, code and measured blocks are empty, and addresses are left out."""
     for block in (_CODE, _GENERATED):
-        text = block.sub(lambda found: "\n" * found[0].count("\n"), text)
+        text = block.sub(lambda match: "\n" * match[0].count("\n"), text)
     return ["" if line.startswith("|") else _ADDRESS.sub("", line) for line in text.split("\n")]

@@ -34,7 +34,7 @@ _SETTINGS: Final = DisplaySettings(alpha=0.3)
 
 _READ = """
 async ([bits, block, ms]) => {
-  const image = document.getElementById("picture");
+  const image = document.getElementById("image");
   const canvas = new OffscreenCanvas(bits * block, block);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   const readings = [];

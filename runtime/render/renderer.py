@@ -67,11 +67,11 @@ class Renderer:
         panels: list[Image],
         settings: DisplaySettings,
     ) -> StreamItem:
-        """Draw the overlays; returns the item with the times of the stages ``cam`` and ``overlay``."""
+        """Draw the overlays; returns the item with the times of the stages ``cam`` and ``overlay``, if it drew any."""
         if not item.same_scene:
             for panel in panels:
                 panel[...] = item.frame.image
-            return replace(item, stages_ms={**item.stages_ms, "cam": 0.0, "overlay": 0.0})
+            return item
         start = time.perf_counter()
         cams = [result.visible_cam(class_id) for class_id in classes]
         style = style_of(settings, cams, item.value_range)

@@ -1,4 +1,4 @@
-"""Who may ask for what: stands before every route."""
+"""Access-control middleware: checks Host, Origin and token before every route."""
 
 import asyncio
 import hmac
@@ -15,11 +15,13 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BODY: Final = 16 * 1024
-"""Bytes that a request may carry."""
+"""Largest body of a request, in bytes."""
 _BODY_S: Final = 10.0
+"""Longest time for the body of a request."""
 _SAFE: Final = ("GET", "HEAD")
-_OPEN: Final = "/healthz"
-"""Asked by what watches over the process; tells nothing of what is seen."""
+"""Methods that change nothing."""
+_PUBLIC: Final = "/healthz"
+"""Path that needs no token: process managers read it. Its response names no source and no class."""
 
 _HEADERS: Final = {
     "Content-Security-Policy": (
@@ -36,29 +38,29 @@ _HEADERS: Final = {
 }
 _ENCODED: Final = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
 
-_NO_TOKEN: Final = "This view needs its token: open the address that camrt printed when it started.\n"
-_ENTER: Final = (
-    '<!doctype html><meta http-equiv="refresh" content="0;url={}"><title>camrt</title><a href="{}">Go on</a>\n'
+_NO_TOKEN: Final = "A token is missing. Open the address that camrt printed when it started.\n"
+_REDIRECT: Final = (
+    '<!doctype html><meta http-equiv="refresh" content="0;url={}"><title>camrt</title><a href="{}">Continue</a>\n'
 )
 
 
 class AccessControl:
-    """Lets a request through to ``app``, or answers it.
+    """Passes a request on to ``app``, or refuses it.
 
-    A page of somebody else must not reach this server by the browser of somebody who may: not by a name that leads here
-    (DNS rebinding), so only known names are answered to; not by a request across sites, so ``Origin`` must be our own,
-    and ``Sec-Fetch-Site`` too but for a link that is followed.
+    A page of another site must not use the browser of an authorised viewer to reach this server. So three headers are
+    checked. ``Host`` must be a known name, against DNS rebinding. ``Origin`` must be this server. ``Sec-Fetch-Site``
+    must be this site, except for a link that the user follows.
     """
 
     def __init__(self, app: App, *, names: frozenset[str], token: str | None, cookie: str, secure: bool) -> None:
-        """Stand before an app.
+        """Wrap an application.
 
         Args:
-            app: answers what is let through.
-            names: lower-case host names that this server goes by; addresses in numbers are always its own.
-            token: what a viewer must show; None: everybody is let in.
-            cookie: name of the cookie that keeps it.
-            secure: the cookie is for encrypted connections only.
+            app: handles the requests that pass.
+            names: lower-case host names of this server; IP addresses are always accepted.
+            token: secret that each request must hold; None: no token is needed.
+            cookie: name of the cookie that holds the token.
+            secure: restrict the cookie to encrypted connections.
         """
         self._app = app
         self._names = names
@@ -67,49 +69,46 @@ class AccessControl:
         self._secure = secure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Handle a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
-        async def send_guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message = {**message, "headers": [*message.get("headers", []), *_ENCODED]}
             await send(message)
 
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        if refusal := self._foreign(scope["method"], headers):
-            await _answer(send_guarded, *refusal)
+        if refusal := self._check_site(scope["method"], headers):
+            await _respond(send_with_headers, *refusal)
             return
-        if self._token is not None and scope["path"] != _OPEN and not self._known(headers):
-            await self._let_in(scope, headers, send_guarded)
+        if self._token is not None and scope["path"] != _PUBLIC and not self._has_token(headers):
+            await self._exchange_token(scope, headers, send_with_headers)
             return
         if scope["method"] not in _SAFE:
-            body = await _body(receive)
+            body = await _read_body(receive)
             if isinstance(body, tuple):
-                await _answer(send_guarded, *body)
+                await _respond(send_with_headers, *body)
                 return
-            receive = _again(body, receive)
-        await self._app(scope, receive, send_guarded)
+            receive = _replay(body, receive)
+        await self._app(scope, receive, send_with_headers)
 
-    def _foreign(self, method: str, headers: dict[str, str]) -> tuple[int, str] | None:
-        """Return status and reason where a request comes by another's page or name."""
+    def _check_site(self, method: str, headers: dict[str, str]) -> tuple[int, str] | None:
+        """Return status and reason if a request uses an unknown host name or comes from a page of another site."""
         host = headers.get("host", "")
-        if not self._is_ours(host):
-            return (
-                421,
-                "This server does not go by that name; use its address in numbers, or the name it was started with.\n",
-            )
+        if not self._is_own_host(host):
+            return 421, "This host name is unknown here. Use an IP address, or the name that camrt was started with.\n"
         site = headers.get("sec-fetch-site", "none")  # programs do not send it, nor browsers without encryption
         if site == "same-origin":
-            return None  # no script can forge it, while `Origin` differs where a proxy goes by a name of its own
-        followed = method in _SAFE and headers.get("sec-fetch-mode") == "navigate"
+            return None  # scripts cannot forge it; behind a proxy with another name `Origin` would differ
+        is_link = method in _SAFE and headers.get("sec-fetch-mode") == "navigate"
         origin = headers.get("origin", f"http://{host}").lower()
-        if (site != "none" and not followed) or origin not in (f"http://{host.lower()}", f"https://{host.lower()}"):
+        if (site != "none" and not is_link) or origin not in (f"http://{host.lower()}", f"https://{host.lower()}"):
             return 403, "Requests from pages of other sites are refused.\n"
         return None
 
-    def _is_ours(self, host: str) -> bool:
+    def _is_own_host(self, host: str) -> bool:
         try:
             name = urlsplit(f"//{host}").hostname or ""
         except ValueError:
@@ -122,9 +121,9 @@ class AccessControl:
             return False
         return True
 
-    def _known(self, headers: dict[str, str]) -> bool:
-        scheme, _, shown = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self._is_token(shown.strip()):
+    def _has_token(self, headers: dict[str, str]) -> bool:
+        scheme, _, credentials = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self._is_token(credentials.strip()):
             return True
         try:
             cookie = SimpleCookie(headers.get("cookie", "")).get(self._cookie)
@@ -132,32 +131,33 @@ class AccessControl:
             return False
         return cookie is not None and self._is_token(cookie.value)
 
-    def _is_token(self, shown: str) -> bool:
+    def _is_token(self, text: str) -> bool:
         assert self._token is not None
-        return hmac.compare_digest(shown.encode(), self._token.encode())
+        return hmac.compare_digest(text.encode(), self._token.encode())
 
-    async def _let_in(self, scope: Scope, headers: dict[str, str], send: Send) -> None:
-        """Exchange a token in the address for a cookie, and lead on to the address without it; or refuse."""
+    async def _exchange_token(self, scope: Scope, headers: dict[str, str], send: Send) -> None:
+        """Replace a token in the address by a cookie and redirect to the address without it; refuse a wrong token."""
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        shown = next((value for key, value in query if key == "token"), "")
-        if scope["method"] not in _SAFE or not self._is_token(shown):
-            await _answer(send, 401, _NO_TOKEN, [(b"www-authenticate", b"Bearer")])
+        token = next((value for key, value in query if key == "token"), "")
+        if scope["method"] not in _SAFE or not self._is_token(token):
+            await _respond(send, 401, _NO_TOKEN, [(b"www-authenticate", b"Bearer")])
             return
         rest = urlencode([(key, value) for key, value in query if key != "token"])
-        # Two slashes at the beginning, or a backslash, would lead to another host.
+        # Two slashes at the beginning, or a backslash, would redirect to another host.
         target = "/" + quote(scope["path"].lstrip("/")) + (f"?{rest}" if rest else "")
-        cookie = f"{self._cookie}={shown}; Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if self._secure else "")
-        came = [(b"set-cookie", cookie.encode())]
+        cookie = f"{self._cookie}={token}; Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if self._secure else "")
+        set_cookie = [(b"set-cookie", cookie.encode())]
         if headers.get("sec-fetch-site", "none") in ("none", "same-origin"):
-            await _answer(send, 303, "", [*came, (b"location", target.encode())])
+            await _respond(send, 303, "", [*set_cookie, (b"location", target.encode())])
             return
-        # After a link on another site a browser keeps such a cookie back through all redirects, but not for our page.
+        # After a link on another site, a browser withholds a strict cookie from all redirects. It sends the cookie when
+        # a page of this site goes on.
         safe = target.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-        await _answer(send, 200, _ENTER.format(safe, safe), came, kind="text/html")
+        await _respond(send, 200, _REDIRECT.format(safe, safe), set_cookie, kind="text/html")
 
 
-async def _body(receive: Receive) -> bytes | tuple[int, str]:
-    """Return the body of a request, or status and reason why it is not taken."""
+async def _read_body(receive: Receive) -> bytes | tuple[int, str]:
+    """Return the body of a request, or status and reason if it is refused."""
     body = b""
     try:
         async with asyncio.timeout(_BODY_S):
@@ -168,33 +168,33 @@ async def _body(receive: Receive) -> bytes | tuple[int, str]:
                 more: bytes = message.get("body", b"")
                 body += more
                 if len(body) > BODY:
-                    return 413, f"A request may carry {BODY} bytes.\n"
+                    return 413, f"The body is larger than {BODY} bytes.\n"
                 if not message.get("more_body", False):
                     return body
     except TimeoutError:
         return 408, "The request came too slowly.\n"
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
-    """Return a ``receive`` that gives the body that was read, and then goes on."""
-    given = False
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a ``receive`` that first returns ``body``, which was read already, and then calls ``receive``."""
+    replayed = False
 
-    async def give() -> Message:
-        nonlocal given
-        if given:
+    async def receive_body() -> Message:
+        nonlocal replayed
+        if replayed:
             return await receive()
-        given = True
+        replayed = True
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return give
+    return receive_body
 
 
-async def _answer(
+async def _respond(
     send: Send, status: int, text: str, headers: list[tuple[bytes, bytes]] | None = None, *, kind: str = "text/plain"
 ) -> None:
     body = text.encode()
-    usual = [(b"content-type", f"{kind}; charset=utf-8".encode()), (b"content-length", str(len(body)).encode())]
-    if status in (400, 408, 413):  # what is left of the request is not read
-        usual.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": status, "headers": [*usual, *(headers or [])]})
+    basic = [(b"content-type", f"{kind}; charset=utf-8".encode()), (b"content-length", str(len(body)).encode())]
+    if status in (400, 408, 413):  # the rest of the request is not read
+        basic.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": status, "headers": [*basic, *(headers or [])]})
     await send({"type": "http.response.body", "body": body})

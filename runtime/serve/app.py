@@ -19,7 +19,7 @@ from camrt.runtime.record import TOP
 from camrt.runtime.render.renderer import Renderer
 from camrt.runtime.serve import schemas, stream
 from camrt.runtime.serve.metrics import CONTENT_TYPE, metrics
-from camrt.runtime.serve.publisher import Publisher, jpeg, shown_now
+from camrt.runtime.serve.publisher import Publisher, jpeg, newest_shown
 from camrt.runtime.serve.settings import Change, Settings, change, settings_of
 from camrt.runtime.stream.hub import Hub
 
@@ -35,8 +35,8 @@ def make_app(hub: Hub, publisher: Publisher) -> FastAPI:
     app = FastAPI(
         title="camrt",
         version=__version__,
-        description="Results of the cameras of this camrt, and where the classifier looks.",
-        docs_url=None,  # FastAPI's own pages load their scripts from elsewhere
+        description="Live images, results and class activation maps of the cameras.",
+        docs_url=None,  # FastAPI's own pages load scripts from other servers
         redoc_url=None,
     )
 
@@ -47,7 +47,7 @@ def make_app(hub: Hub, publisher: Publisher) -> FastAPI:
         assert isinstance(error, RequestValidationError)
         # The input is not repeated: Python's JSON reader accepts numbers and characters that cannot be sent back.
         # Field names are sent, escaped.
-        reasons = [{key: one[key] for key in ("type", "loc", "msg")} for one in error.errors()]
+        reasons = [{key: reason[key] for key in ("type", "loc", "msg")} for reason in error.errors()]
         return Response(json.dumps({"detail": reasons}), 422, media_type="application/json")
 
     app.add_exception_handler(UsageError, refuse)
@@ -77,7 +77,10 @@ def _add_file(app: FastAPI, path: str, file: Path) -> None:
 def _add_streams(app: FastAPI, hub: Hub, publisher: Publisher) -> None:
     @app.get("/stream", tags=["streams"], response_class=Response)
     async def images(camera: int | Literal["all"] = 0) -> Response:
-        """JPEG images as they come: multipart/x-mixed-replace; each has its frame's number as a comment."""
+        """Send JPEG images as they come (multipart/x-mixed-replace); each has its frame's number as a comment.
+
+        ``camera=all`` gives all cameras as a mosaic, without numbers.
+        """
         if camera == "all":
             return stream.images(publisher.mosaic)
         hub.stream(camera)
@@ -85,21 +88,22 @@ def _add_streams(app: FastAPI, hub: Hub, publisher: Publisher) -> None:
 
     @app.get("/events", tags=["streams"], response_class=Response)
     async def events() -> Response:
-        """Server-sent events, each an Event as JSON: the results on the newest images of all cameras."""
+        """Send server-sent events, each an Event as JSON: the results on the newest images of all cameras."""
         return stream.events(publisher.events)
 
     @app.get("/metrics", tags=["monitoring"], response_class=Response)
     def prometheus() -> Response:
-        """Counters in the text format of Prometheus."""
+        """Return counters in the text format of Prometheus."""
         return Response(metrics(hub, publisher.viewers), media_type=CONTENT_TYPE)
 
     @app.get("/healthz", tags=["monitoring"])
     def health() -> Response:
-        """Answer 200 while every camera with a signal gives frames, else 503 with the names; needs no token.
+        """Return 200, or 503 with the numbers of the cameras that have stalled. Needs no token.
 
-        A camera without a signal is not an error here: it is reconnected. The metrics tell about it.
+        A camera without a signal counts as healthy, because camrt reconnects it; see the metric ``camrt_up``.
         """
-        stalled = [one.name for one in hub.streams if one.status().state == "stalled"]
+        # Numbers, not names: the address of a camera is not for clients without a token.
+        stalled = [number for number, stream in enumerate(hub.streams) if stream.status().state == "stalled"]
         status = {"status": "stalled", "cameras": stalled} if stalled else {"status": "ok"}
         return JSONResponse(status, 503 if stalled else 200)
 
@@ -107,23 +111,23 @@ def _add_streams(app: FastAPI, hub: Hub, publisher: Publisher) -> None:
 def _add_api(app: FastAPI, hub: Hub, publisher: Publisher) -> None:
     @app.get("/api/state", tags=["api"])
     def state() -> schemas.State:
-        """Model, settings, and the state of each camera."""
+        """Return model, settings and the state of each camera."""
         return schemas.state(hub, publisher.viewers)
 
     @app.get("/api/labels", tags=["api"])
     def labels() -> list[str]:
-        """Names of all classes, by number."""
+        """Return the names of all classes, by number."""
         return list(hub.model.labels)
 
     @app.get("/api/result", tags=["api"])
-    def result(camera: Number = 0, top: Annotated[int, Query(ge=1, le=_MOST_TOP)] = TOP) -> schemas.Seen:
-        """The newest result."""
-        return schemas.seen(camera, *_shown(hub, camera), top)
+    def result(camera: Number = 0, top: Annotated[int, Query(ge=1, le=_MOST_TOP)] = TOP) -> schemas.FrameResult:
+        """Return the newest result."""
+        return schemas.frame_result(camera, *_newest(hub, camera), top)
 
     @app.get("/api/snapshot.jpg", tags=["api"], response_class=Response)
     def snapshot(camera: Number = 0) -> Response:
-        """The image as it is shown now, in its own size."""
-        item, _ = _shown(hub, camera)
+        """Return the image as it is shown now, in full size."""
+        item, _ = _newest(hub, camera)
         renderer = Renderer(hud=False, provider=None, threads=1)
         image = jpeg(renderer.render(item, hub.settings.current).image, item.frame.index)
         renderer.close()
@@ -132,13 +136,13 @@ def _add_api(app: FastAPI, hub: Hub, publisher: Publisher) -> None:
 
     @app.get("/api/map.npy", tags=["api"], response_class=Response)
     def raw_map(camera: Number = 0, class_id: Annotated[int | None, Query(ge=0)] = None) -> Response:
-        """The drawn class activation map, of the best class by default, as a NumPy file.
+        """Return a class activation map as a NumPy file; by default that of the class with the best score.
 
-        float32 (h, w) in logits per cell, smoothed over time and not normalised.
+        float32 (h, w) in logits per cell: smoothed over time, as it is drawn, and not normalised.
         """
-        item, _ = _shown(hub, camera)
+        item, _ = _newest(hub, camera)
         if item.result is None:
-            raise HTTPException(404, f"there is no map while there is no signal: {item.frame.lost}")
+            raise HTTPException(404, f"no map while there is no signal: {item.frame.lost}")
         file = io.BytesIO()
         np.save(file, item.result.cam(class_id), allow_pickle=False)
         name = f"camrt-{camera}-{item.result_index}.npy"
@@ -146,21 +150,21 @@ def _add_api(app: FastAPI, hub: Hub, publisher: Publisher) -> None:
 
     @app.get("/api/settings", tags=["api"], response_model=Settings)
     def settings() -> BaseModel:
-        """The display settings."""
+        """Return the display settings."""
         return settings_of(hub)
 
     @app.patch("/api/settings", tags=["api"], response_model=Settings)
-    def change_settings(wanted: Change) -> BaseModel:  # type: ignore[valid-type] # made by pydantic.create_model
+    def change_settings(request: Change) -> BaseModel:  # type: ignore[valid-type] # made by pydantic.create_model
         """Change display settings, for all viewers and recorders; omitted fields stay."""
-        change(hub, wanted)
+        change(hub, request)
         return settings_of(hub)
 
 
-def _shown(hub: Hub, camera: int) -> tuple[StreamItem, tuple[int, ...]]:
-    shown = shown_now(hub, camera)
-    if shown is None:
+def _newest(hub: Hub, camera: int) -> tuple[StreamItem, tuple[int, ...]]:
+    newest = newest_shown(hub, camera)
+    if newest is None:
         raise HTTPException(404, "no frame has come yet")
-    return shown
+    return newest
 
 
 def _download(name: str) -> dict[str, str]:

@@ -9,21 +9,21 @@ class Subscriber:
     """One subscriber of a broadcast. Only the event loop touches it."""
 
     def __init__(self) -> None:
-        self._news = asyncio.Event()
+        self._wake = asyncio.Event()
         self._newest: bytes | None = None
 
     def put(self, message: bytes | None) -> None:
         """Replace a message that was not taken yet; None only wakes `take`."""
         self._newest = message or self._newest
-        self._news.set()
+        self._wake.set()
 
     async def take(self, timeout_s: float) -> bytes | None:
         """Wait for the newest message and return it; None after ``timeout_s``, or when woken without one."""
         try:
-            await asyncio.wait_for(self._news.wait(), timeout_s)
+            await asyncio.wait_for(self._wake.wait(), timeout_s)
         except TimeoutError:
             return None
-        self._news.clear()
+        self._wake.clear()
         message, self._newest = self._newest, None
         return message
 
@@ -31,33 +31,33 @@ class Subscriber:
 class Broadcast:
     """Messages for many subscribers. A slow subscriber skips messages; at most one is buffered for it."""
 
-    def __init__(self, most: int, on_arrival: Callable[[], None]) -> None:
+    def __init__(self, capacity: int, on_arrival: Callable[[], None]) -> None:
         """Make a broadcast without subscribers.
 
         Args:
-            most: most subscribers at once.
+            capacity: most subscribers at once.
             on_arrival: called when a subscriber comes, so that it gets a message soon.
         """
-        self.most = most
+        self.capacity = capacity
         self.closed = False
-        self.fresh = False
+        self.has_newcomer = False
         """A subscriber has come that has got no message yet; the publisher resets it."""
         self._on_arrival = on_arrival
         self._subscribers: set[Subscriber] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
-    def watched(self) -> int:
+    def subscribers(self) -> int:
         """Number of subscribers."""
         return len(self._subscribers)
 
     @contextmanager
     def subscribe(self) -> Iterator[Subscriber]:
-        """Subscribe, in the event loop; the caller has checked that there is room."""
+        """Subscribe, in the event loop; the caller has checked the capacity."""
         self._loop = asyncio.get_running_loop()
         subscriber = Subscriber()
         self._subscribers.add(subscriber)
-        self.fresh = True
+        self.has_newcomer = True
         self._on_arrival()
         try:
             yield subscriber
@@ -66,14 +66,14 @@ class Broadcast:
 
     def publish(self, message: bytes) -> None:
         """Send a message to all subscribers, from any thread."""
-        self._in_loop(message)
+        self._put_in_loop(message)
 
     def close(self) -> None:
         """Release all subscribers, from any thread."""
         self.closed = True
-        self._in_loop(None)
+        self._put_in_loop(None)
 
-    def _in_loop(self, message: bytes | None) -> None:
+    def _put_in_loop(self, message: bytes | None) -> None:
         def put() -> None:
             for subscriber in self._subscribers:
                 subscriber.put(message)

@@ -11,51 +11,54 @@ _Sample = tuple[dict[str, str], float]
 
 def metrics(hub: Hub, viewers: int) -> str:
     """Return all metrics, family by family."""
-    every = [
+    cameras = [
         ({"camera": str(number), "name": stream.name}, stream.status()) for number, stream in enumerate(hub.streams)
     ]
     labels = hub.model.labels
     lines = [
         *_family(
-            "camrt_up", "gauge", "1 while a camera gives frames.", ((c, float(n.state == "live")) for c, n in every)
+            "camrt_up",
+            "gauge",
+            "1 while the camera gives frames, else 0.",
+            ((c, float(n.state == "live")) for c, n in cameras),
         ),
-        *_family("camrt_frames_total", "counter", "Frames drawn.", ((c, n.frames) for c, n in every)),
-        *_family("camrt_classified_total", "counter", "Frames classified.", ((c, n.classified) for c, n in every)),
+        *_family("camrt_frames_total", "counter", "Frames with a result.", ((c, n.frames) for c, n in cameras)),
+        *_family("camrt_classified_total", "counter", "Frames classified.", ((c, n.classified) for c, n in cameras)),
         *_family(
             "camrt_dropped_frames_total",
             "counter",
             "Frames of a live source that were dropped to stay live.",
-            ((c, n.dropped) for c, n in every),
+            ((c, n.dropped) for c, n in cameras),
         ),
         *_family(
             "camrt_reconnects_total",
             "counter",
-            "Times that a signal came back.",
-            ((c, n.reconnects) for c, n in every),
+            "Number of times that the signal came back.",
+            ((c, n.reconnects) for c, n in cameras),
         ),
         *_family(
             "camrt_frame_age_seconds",
             "gauge",
             "Seconds since the newest frame.",
-            ((c, n.age_s) for c, n in every if n.age_s is not None),
+            ((c, n.age_s) for c, n in cameras if n.age_s is not None),
         ),
         *_family(
             "camrt_fps",
             "gauge",
             "Frames per second.",
-            ((c | {"stage": stage}, rate) for c, n in every for stage, rate in n.fps.items()),
+            ((c | {"stage": stage}, rate) for c, n in cameras for stage, rate in n.fps.items()),
         ),
         *_family(
             "camrt_stage_seconds",
             "gauge",
             "Seconds of each stage for the newest frame.",
-            ((c | {"stage": stage}, ms / 1e3) for c, n in every for stage, ms in n.stages_ms.items()),
+            ((c | {"stage": stage}, ms / 1e3) for c, n in cameras for stage, ms in n.stages_ms.items()),
         ),
         *_family(
             "camrt_class_frames_total",
             "counter",
             "Classified frames by their best class.",
-            ((c | {"class": labels[k]}, count) for c, n in every for k, count in sorted(n.classes.items())),
+            ((c | {"class": labels[k]}, count) for c, n in cameras for k, count in sorted(n.classes.items())),
         ),
         *_family("camrt_viewers", "gauge", "Viewers of images.", [({}, viewers)]),
     ]

@@ -18,9 +18,9 @@ from camrt.runtime.stream.hub_viewer import HubViewer
 
 NEXT_PART: Final = b"\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n"
 """Separator between two images. It follows each image at once, because Chromium shows an image only after it has read
-the header of the next part (crbug.com/527446). So it cannot hold the length or number of an image."""
+the header of the next part (crbug.com/527446). For the same reason it has neither length nor number of an image."""
 VIEWERS: Final = 32
-"""Most viewers of one camera, and most followers of the events. The server limits its connections, too."""
+"""Most viewers of one camera, and most subscribers of the events. The server limits its connections, too."""
 
 _QUALITY: Final = 80
 _WIDEST: Final = 1920
@@ -61,7 +61,7 @@ class Publisher:
         self._drawn: list[Rendered | None] = [None] * len(hub.streams)
         columns, rows = grid(len(hub.streams))
         width = min(_TILE_WIDTH, _WIDEST // columns)
-        self._mosaic = Mosaic([stream.name for stream in hub.streams], (columns * width, rows * (width * 3 // 4)))
+        self._mosaic = Mosaic([stream.short_name for stream in hub.streams], (columns * width, rows * (width * 3 // 4)))
         self._stale = set(range(len(hub.streams)))  # cameras whose place in the mosaic shows an older image
         self._mosaic_s = 0.0  # time of the last mosaic
         self._closed = False
@@ -72,7 +72,7 @@ class Publisher:
     def viewers(self) -> int:
         """Number of viewers of images, all cameras together."""
         broadcasts = {id(broadcast): broadcast for broadcast in [*self.images, self.mosaic]}
-        return sum(broadcast.watched for broadcast in broadcasts.values())
+        return sum(broadcast.subscribers for broadcast in broadcasts.values())
 
     def close(self) -> None:
         """Disconnect all viewers and end the thread."""
@@ -84,10 +84,10 @@ class Publisher:
         self._viewer.close()
 
     def _run(self) -> None:
-        seen = 0
+        version = 0
         while not self._closed:
-            seen = self._hub.wait(seen, _POLL_S)
-            if self.viewers or self.events.watched:
+            version = self._hub.wait(version, _POLL_S)
+            if self.viewers or self.events.subscribers:
                 start = time.monotonic()
                 self._publish()
                 time.sleep(max(0.0, _SHORTEST_S - (time.monotonic() - start)))
@@ -97,22 +97,24 @@ class Publisher:
             changed = self._viewer.changed(number)
             if changed:
                 self._stale.add(number)
-            if broadcast.watched and (changed or broadcast.fresh):
-                broadcast.fresh = False
+            if broadcast.subscribers and (changed or broadcast.has_newcomer):
+                broadcast.has_newcomer = False
                 if (rendered := self._draw(number)) is not None:
                     broadcast.publish(_encode(rendered))
-        if self.mosaic is not self.images[0] and self.mosaic.watched and (self._stale or self.mosaic.fresh):
+        if self.mosaic is not self.images[0] and self.mosaic.subscribers and (self._stale or self.mosaic.has_newcomer):
             self._publish_mosaic()
-        if self.events.watched:
-            self.events.fresh = False
-            self.events.publish(b"data: " + event(self._hub, self._described(), self.viewers) + b"\n\n")
+        if self.events.subscribers:
+            self.events.has_newcomer = False
+            self.events.publish(b"data: " + event(self._hub, self._shown_items(), self.viewers) + b"\n\n")
 
     def _publish_mosaic(self) -> None:
         now_s = time.monotonic()
-        if now_s - self._mosaic_s < _MOSAIC_S:  # cameras are not in step: each would publish a mosaic of its own
+        if (
+            now_s - self._mosaic_s < _MOSAIC_S
+        ):  # the frames of cameras come at different times; one mosaic each would be too many
             return
         self._mosaic_s = now_s
-        self.mosaic.fresh = False
+        self.mosaic.has_newcomer = False
         for number in self._stale:
             if (rendered := self._draw(number)) is not None:
                 self._mosaic.put(number, rendered.image)
@@ -123,17 +125,17 @@ class Publisher:
         self._drawn[number] = self._viewer.draw(number)
         return self._drawn[number]
 
-    def _described(self) -> list[tuple[StreamItem, tuple[int, ...]] | None]:
+    def _shown_items(self) -> list[tuple[StreamItem, tuple[int, ...]] | None]:
         """Return for each camera the item and the classes that its image shows; None: no item came yet."""
         return [
             (drawn.item, drawn.classes)
-            if drawn is not None and (broadcast.watched or self.mosaic.watched)
-            else shown_now(self._hub, number)
+            if drawn is not None and (broadcast.subscribers or self.mosaic.subscribers)
+            else newest_shown(self._hub, number)
             for number, (drawn, broadcast) in enumerate(zip(self._drawn, self.images, strict=True))
         ]
 
 
-def shown_now(hub: Hub, number: int) -> tuple[StreamItem, tuple[int, ...]] | None:
+def newest_shown(hub: Hub, number: int) -> tuple[StreamItem, tuple[int, ...]] | None:
     """Return the newest item of a stream and the classes that the settings choose now; None: no item came yet."""
     item = hub.stream(number).newest
     if item is None:

@@ -10,7 +10,7 @@ from camrt.runtime.frames import StreamItem
 from camrt.runtime.maps.colormaps import COLORMAPS
 from camrt.runtime.record import TOP, record
 from camrt.runtime.serve.settings import MOST_CLASSES, Control, Settings, controls, settings_of
-from camrt.runtime.stream.hub import Hub, StreamStatus
+from camrt.runtime.stream.hub import Hub, HubStream
 
 
 class Response(BaseModel):
@@ -25,11 +25,11 @@ class Score(Response):
     class_id: int
     label: str
     score: float | None
-    """Null: the network gave no finite number."""
+    """Null if the score is not a finite number."""
 
 
-class Seen(Response):
-    """Result of one frame; the same record as a line of the event log, with the number of its camera."""
+class FrameResult(Response):
+    """Result of one frame: the same record as a line of the event log, and the number of its camera."""
 
     camera: int
     frame: int
@@ -51,7 +51,7 @@ class Seen(Response):
     boxes: list[tuple[int, int, int, int, float]]
     """Around the warm regions of the first shown class: x0, y0, x1, y1 in pixels, and the peak, 0 to 1."""
     stages_ms: dict[str, float | None]
-    """Milliseconds of each stage."""
+    """Milliseconds of each stage; ``cam`` and ``overlay`` only if the overlay was drawn."""
 
 
 class CameraState(Response):
@@ -59,18 +59,26 @@ class CameraState(Response):
 
     camera: int
     name: str
+    """Name of the source, without credentials."""
+    short_name: str
+    """Name on the page: unique, at most 32 characters."""
     state: Literal["waiting", "live", "stalled", "lost", "ended"]
+    """``waiting`` for the first frame, ``live``, ``stalled`` (a signal, but no frame for five seconds), ``lost`` (no
+    signal), or ``ended``."""
     age_s: float | None
-    """Seconds since its newest frame."""
+    """Seconds since the newest frame; null before the first one."""
     frames: int
+    """Frames with a result."""
     classified: int
+    """Frames that went through the model."""
     dropped: int
     """Frames of a live source that were dropped to stay live."""
     reconnects: int
+    """Number of times that the signal came back."""
     fps: dict[str, float]
-    """Frames per second: drawn, classified."""
+    """Frames per second: ``drawn`` and ``classified``."""
     stages_ms: dict[str, float]
-    """Milliseconds of each stage for the newest frame."""
+    """Milliseconds of each stage for the newest frame; ``cam`` and ``overlay`` only if it was recorded."""
 
 
 class State(Response):
@@ -78,7 +86,9 @@ class State(Response):
 
     version: str
     model: str
+    """File name of the model."""
     provider: str
+    """Execution provider that runs the model."""
     threads: int
     classes: int
     """Number of classes of the model."""
@@ -86,19 +96,22 @@ class State(Response):
     """Most classes that can be shown side by side."""
     colormaps: list[str]
     controls: list[Control]
-    """The display settings, for the controls of the page."""
+    """One control of the page for each display setting."""
     viewers: int
+    """Viewers of images, all cameras together."""
     settings: Settings  # type: ignore[valid-type] # made by pydantic.create_model
     cameras: list[CameraState]
 
 
 class Event(Response):
-    """Message that is sent with each image."""
+    """Message for each new image, and at least twice a second."""
 
     viewers: int
+    """Viewers of images, all cameras together."""
     settings: Settings  # type: ignore[valid-type] # made by pydantic.create_model
     cameras: list[CameraState]
-    seen: list[Seen]
+    seen: list[FrameResult]
+    """Result on the newest image of each camera that has one."""
 
 
 def state(hub: Hub, viewers: int) -> State:
@@ -119,27 +132,29 @@ def state(hub: Hub, viewers: int) -> State:
     )
 
 
-def seen(camera: int, item: StreamItem, classes: Sequence[int], top: int = TOP) -> Seen:
+def frame_result(camera: int, item: StreamItem, classes: Sequence[int], top: int = TOP) -> FrameResult:
     """Return the result of an item, with the shown classes and the ``top`` best ones."""
-    described: dict[str, Any] = record(item, classes, top)
-    return Seen(camera=camera, **described)
+    fields: dict[str, Any] = record(item, classes, top)
+    return FrameResult(camera=camera, **fields)
 
 
 def event(hub: Hub, shown: Sequence[tuple[StreamItem, tuple[int, ...]] | None], viewers: int) -> bytes:
     """Return an `Event` as JSON on one line; ``shown`` is the item and the classes of each camera's image."""
-    everything = [seen(number, *one) for number, one in enumerate(shown) if one is not None]
-    message = Event(viewers=viewers, settings=settings_of(hub), cameras=_cameras(hub), seen=everything)
+    results = [frame_result(number, *one) for number, one in enumerate(shown) if one is not None]
+    message = Event(viewers=viewers, settings=settings_of(hub), cameras=_cameras(hub), seen=results)
     return message.model_dump_json().encode()
 
 
 def _cameras(hub: Hub) -> list[CameraState]:
-    return [_camera(number, stream.status()) for number, stream in enumerate(hub.streams)]
+    return [_camera(number, stream) for number, stream in enumerate(hub.streams)]
 
 
-def _camera(number: int, status: StreamStatus) -> CameraState:
+def _camera(number: int, stream: HubStream) -> CameraState:
+    status = stream.status()
     return CameraState(
         camera=number,
-        name=status.name,
+        name=stream.name,
+        short_name=stream.short_name,
         state=status.state,
         age_s=status.age_s,
         frames=status.frames,

@@ -1,4 +1,4 @@
-"""The server: Uvicorn in a thread of its own."""
+"""HTTP server: Uvicorn in a thread of its own."""
 
 import ipaddress
 import secrets
@@ -21,29 +21,30 @@ from camrt.runtime.stream.hub import Hub
 
 LOOPBACK: Final = "127.0.0.1"
 _HEAD: Final = 16 * 1024
-"""Bytes that the head of a request may have."""
-_ANSWERED: Final = 128
-"""Connections at a time; what is asked beyond them is answered with 503."""
+"""Largest head of a request, in bytes."""
+_SERVED: Final = 128
+"""Most connections at once; requests on further ones get status 503."""
 _ACCEPTED: Final = 160
-"""Connections at a time; one more is closed at once. Each costs a file descriptor, which the recorder needs too."""
-# What a slow viewer has not got yet waits here; with more of it, it would see what was seconds ago.
+"""Connections beyond this number are closed at once. Each takes a file descriptor, and the recorder needs some too."""
 _SEND_BUFFER: Final = 128 * 1024
+"""Bytes of the send buffer of a connection. With a larger one, a slow viewer would see images that are seconds old."""
 _KEEP_ALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
-"""A viewer that vanished is noticed after a minute: by probes, or by what it does not acknowledge."""
+"""A vanished viewer is noticed after a minute: by a probe, or by data that it does not acknowledge."""
 _GRACE_S: Final = 1.0
+"""Time that open connections get to end by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to serve."""
+    """Address to listen on."""
 
     host: str
     port: int
-    """0: one that is free."""
+    """0: a free port."""
 
     @classmethod
     def parse(cls, text: str) -> "Address":
-        """Return what ``[HOST:]PORT`` says; without a host it is this machine alone. Raises: UsageError."""
+        """Parse ``[HOST:]PORT``; without HOST the address is the loopback interface. Raises: UsageError."""
         host, _, port = text.rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
         if not (port.isascii() and port.isdecimal() and int(port) < 65536) or (":" in text and not host):
@@ -55,11 +56,11 @@ class Server:
     """Serves a hub until it is stopped.
 
     Args:
-        hub: what is served.
-        address: where; all but the loopback interface is for those who know the token.
-        open_to_all: ask nobody for a token.
-        certfile: certificate, PEM; None: unencrypted.
-        keyfile: its key, PEM; None: it is in ``certfile``.
+        hub: gives items and settings.
+        address: address to listen on. Requests need a token unless it is the loopback interface.
+        open_to_all: never require a token.
+        certfile: certificate, PEM; None: no encryption.
+        keyfile: key of the certificate, PEM; None: the key is in ``certfile``.
     """
 
     def __init__(
@@ -71,44 +72,44 @@ class Server:
         certfile: Path | None = None,
         keyfile: Path | None = None,
     ) -> None:
-        """Begin to listen.
+        """Start to listen.
 
         Raises:
-            UsageError: there is no such address here, or the certificate is none.
-            SinkError: the port is in use, or not to be had.
+            UsageError: the host is unknown, or the certificate cannot be used.
+            SinkError: the address cannot be used, for example because the port is in use.
         """
         context = None if certfile is None else _context(certfile, keyfile)
         self._socket = _listen(address)
         bound = self._socket.getsockname()
         self.loopback = ipaddress.ip_address(bound[0]).is_loopback
         self.token = None if self.loopback or open_to_all else secrets.token_urlsafe(24)
-        """What a viewer must know; None: nothing."""
+        """Secret that each request must hold; None: no token is needed."""
         hostname = socket.gethostname().lower()
         everywhere = ipaddress.ip_address(bound[0]).is_unspecified
         host = hostname if everywhere else f"[{address.host}]" if ":" in address.host else address.host
         path = "/" if self.token is None else f"/?token={self.token}"
         self.url = f"http{'s' if context else ''}://{host}:{bound[1]}{path}"
-        """What to open in a browser, with the token."""
+        """Address for a browser, with the token."""
         self._publisher = Publisher(hub)
-        guarded = AccessControl(
+        app = AccessControl(
             make_app(hub, self._publisher),
             names=frozenset({"localhost", address.host.lower(), hostname, f"{hostname}.local"}),
             token=self.token,
-            cookie=f"camrt-{bound[1]}",  # the cookies of a host are for all its ports
+            cookie=f"camrt-{bound[1]}",  # a browser shares cookies between all ports of a host
             secure=context is not None,
         )
-        self._uvicorn = uvicorn.Server(_config(guarded, context))
+        self._uvicorn = uvicorn.Server(_config(app, context))
         self._thread = threading.Thread(target=self._run, name="camrt-serve", daemon=True)
         self._thread.start()
         while not self._uvicorn.started and self._thread.is_alive():
             time.sleep(0.005)
 
     def stop(self) -> None:
-        """Let all viewers go and end the server; harmless when called twice."""
+        """Disconnect all viewers and end the server; harmless when called twice."""
         self._publisher.close()
         self._uvicorn.should_exit = True
         self._thread.join(_GRACE_S)
-        if self._thread.is_alive():  # somebody does not take what was sent, or asks for no end
+        if self._thread.is_alive():  # a client does not read, or its request has no end
             for connection in list(self._uvicorn.server_state.connections):
                 transport: Any = connection.transport
                 connection.loop.call_soon_threadsafe(transport.abort)
@@ -120,10 +121,10 @@ class Server:
 
 
 class _Listener(socket.socket):
-    """Accepts no more than a number of connections at a time.
+    """Accepts a limited number of connections at once.
 
-    Only here all are known: asyncio accepts all that wait before it tells a protocol of one, and with TLS it tells of
-    one only after the handshake, for which it gives a minute.
+    The limit is applied here, because asyncio accepts all waiting connections before it creates their protocols. With
+    TLS it creates a protocol only after the handshake, which may take a minute.
     """
 
     def __init__(self, family: int, kind: int, protocol: int) -> None:
@@ -131,9 +132,9 @@ class _Listener(socket.socket):
         self._accepted: list[socket.socket] = []
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """Accept a connection. Raises: ConnectionAbortedError: there are enough; asyncio then waits for the next."""
+        """Accept a connection. Raises: ConnectionAbortedError: the limit is reached; asyncio waits for the next."""
         connection, address = super().accept()
-        self._accepted = [one for one in self._accepted if one.fileno() >= 0]  # the others are closed
+        self._accepted = [accepted for accepted in self._accepted if accepted.fileno() >= 0]  # the others are closed
         if len(self._accepted) >= _ACCEPTED:
             connection.close()
             raise ConnectionAbortedError
@@ -144,7 +145,7 @@ class _Listener(socket.socket):
 def _config(app: Any, context: ssl.SSLContext | None) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
-        loop="asyncio",  # uvloop, if it is there, would not ask `_Listener`
+        loop="asyncio",  # uvloop would bypass `_Listener.accept`
         http=Connection,
         ws="none",
         lifespan="off",
@@ -153,9 +154,9 @@ def _config(app: Any, context: ssl.SSLContext | None) -> uvicorn.Config:
         access_log=False,  # addresses may hold a token
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=_ANSWERED,
+        limit_concurrency=_SERVED,
         timeout_keep_alive=5,
-        timeout_graceful_shutdown=30,  # `stop` is quicker
+        timeout_graceful_shutdown=30,  # `stop` ends it earlier
         h11_max_incomplete_event_size=_HEAD,
     )
     config.load()
@@ -165,11 +166,11 @@ def _config(app: Any, context: ssl.SSLContext | None) -> uvicorn.Config:
 
 def _listen(address: Address) -> socket.socket:
     try:
-        family, kind, protocol, _, where = socket.getaddrinfo(
+        family, kind, protocol, _, socket_address = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except (socket.gaierror, UnicodeError) as error:
-        raise UsageError(f"--serve {address.host}:{address.port}: no such host: {error}") from error
+        raise UsageError(f"--serve {address.host}:{address.port}: unknown host: {error}") from error
     listener = _Listener(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -177,15 +178,15 @@ def _listen(address: Address) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in _KEEP_ALIVE.items():
-            if hasattr(socket, option):  # TCP_USER_TIMEOUT is Linux's
+            if hasattr(socket, option):  # TCP_USER_TIMEOUT exists on Linux only
                 listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-        listener.bind(where)
+        listener.bind(socket_address)
         listener.listen()
     except OSError as error:
         listener.close()
         raise SinkError(
-            f"--serve {address.host}:{address.port} cannot be had: {error.strerror}; choose another port, or 0 for one "
-            "that is free"
+            f"--serve {address.host}:{address.port}: cannot listen there: {error.strerror}. Choose another address or "
+            "port; port 0 is any free one"
         ) from error
     return listener
 
@@ -193,15 +194,15 @@ def _listen(address: Address) -> socket.socket:
 def _context(certfile: Path, keyfile: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        # A password that is wrong is refused; without one OpenSSL would ask for it on the terminal.
+        # With an empty password a locked key is an error; without one OpenSSL would prompt on the terminal.
         context.load_cert_chain(certfile, keyfile, password="")
     except FileNotFoundError as error:
         missing = next(path for path in (certfile, keyfile) if path is not None and not path.is_file())
-        raise UsageError(f"no file {missing}, which --certfile or --keyfile names") from error
+        raise UsageError(f"no file {missing} (--certfile, --keyfile)") from error
     except (OSError, ValueError) as error:
         files = " and ".join(str(path) for path in (certfile, keyfile) if path is not None)
         raise UsageError(
-            f"{files}: no certificate with its key, without a password, in PEM: {error}. Make one: openssl req -x509 "
+            f"{files}: not a certificate with its key in PEM, without a password: {error}. Make one: openssl req -x509 "
             "-newkey rsa:2048 -nodes -days 365 -subj /CN=camrt -keyout key.pem -out cert.pem"
         ) from error
     return context

@@ -6,7 +6,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from camrt.errors import UsageError
-from camrt.runtime.render.display_settings import DisplaySettings
+from camrt.runtime.render.display_settings import DisplaySettings, Kind
 from camrt.runtime.stream.hub import Hub
 
 MOST_CLASSES: Final = 6
@@ -19,19 +19,19 @@ _TYPES: Final[dict[str, Any]] = {
     "seconds": float,
     "flag": bool,
 }
-_PAUSED: Final = "Viewers keep the image of the moment of the pause; recording goes on. A file is held."
+_PAUSED: Final = "viewers keep the image of the moment of the pause; recording of live sources goes on, files pause"
 
 
 def _model(name: str, doc: str, *, optional: bool) -> type[BaseModel]:
     """Return a model of the API with a field for each display setting."""
-    described = {one.name: (_TYPES[one.metadata["kind"]], one.metadata["help"]) for one in fields(DisplaySettings)}
-    described["paused"] = bool, _PAUSED
-    typed: dict[str, Any] = {
+    types = {field.name: (_TYPES[field.metadata["kind"]], field.metadata["help"]) for field in fields(DisplaySettings)}
+    types["paused"] = bool, _PAUSED
+    definitions: dict[str, Any] = {
         field: (kind | None, Field(None, description=text)) if optional else (kind, Field(description=text))
-        for field, (kind, text) in described.items()
+        for field, (kind, text) in types.items()
     }
     config = ConfigDict(extra="forbid", strict=True) if optional else ConfigDict()
-    model: type[BaseModel] = create_model(name, __config__=config, __doc__=doc, **typed)
+    model: type[BaseModel] = create_model(name, __config__=config, __doc__=doc, **definitions)
     return model
 
 
@@ -40,49 +40,52 @@ Change = _model("Change", "Settings to change; omitted fields stay.", optional=T
 
 
 class Control(BaseModel):
-    """A control of the page for one display setting."""
+    """Control of the page for one display setting."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     name: str
     """Name of the field in the settings."""
-    kind: str
-    """``share`` (a slider from 0 to 1), ``seconds``, ``flag``, ``choice``, or ``classes``."""
+    kind: Kind
+    """``share`` is a number from 0 to 1, ``seconds`` a number of at least 0, ``flag`` true or false, ``choice`` a text,
+    ``classes`` a list of class numbers."""
     label: str
+    """Label of the control."""
     help: str
+    """Explanation of the setting."""
     choices: list[str]
-    """For ``choice``: the values that can be chosen."""
+    """For ``choice``: the values to offer. A setting may have other values too."""
 
 
 def controls() -> list[Control]:
     """Return the controls for all display settings, in order."""
     return [
         Control(
-            name=one.name,
-            kind=one.metadata["kind"],
-            label=one.metadata["label"],
-            help=one.metadata["help"],
-            choices=list(one.metadata["choices"]),
+            name=field.name,
+            kind=field.metadata["kind"],
+            label=field.metadata["label"],
+            help=field.metadata["help"],
+            choices=list(field.metadata["choices"]),
         )
-        for one in fields(DisplaySettings)
+        for field in fields(DisplaySettings)
     ]
 
 
 def settings_of(hub: Hub) -> BaseModel:
     """Return the settings of a hub."""
     current = hub.settings.current
-    values = {one.name: getattr(current, one.name) for one in fields(DisplaySettings)}
+    values = {field.name: getattr(current, field.name) for field in fields(DisplaySettings)}
     return Settings(**{**values, "classes": list(current.classes), "paused": hub.paused})
 
 
-def change(hub: Hub, wanted: BaseModel) -> None:
-    """Change the settings of a hub: all that are given, or none. Raises: UsageError."""
-    changes = wanted.model_dump(exclude_none=True)
+def change(hub: Hub, request: BaseModel) -> None:
+    """Apply all changes, or none of them. Raises: UsageError: a value is not valid."""
+    changes = request.model_dump(exclude_none=True)
     paused = changes.pop("paused", None)
     if "classes" in changes:
-        changes["classes"] = tuple(dict.fromkeys(changes["classes"]))
         if len(changes["classes"]) > MOST_CLASSES:
-            raise UsageError(f"{len(changes['classes'])} classes; at most {MOST_CLASSES} maps can stand side by side")
+            raise UsageError(f"{len(changes['classes'])} classes; at most {MOST_CLASSES} maps fit side by side")
+        changes["classes"] = tuple(dict.fromkeys(changes["classes"]))
     if changes:
         hub.settings.update(**changes)
     if paused is not None:

@@ -24,26 +24,26 @@ class LiveResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the viewer leaves or the broadcast is closed."""
-        if self._broadcast.watched >= self._broadcast.most:
-            refused = {"Retry-After": "10", "Connection": "close"}  # a waiting viewer would occupy a connection
-            full = PlainTextResponse(f"{self._broadcast.most} viewers are connected already.\n", 503, refused)
-            await full(scope, receive, send)
+        if self._broadcast.subscribers >= self._broadcast.capacity:
+            retry_later = {"Retry-After": "10", "Connection": "close"}  # a waiting viewer would occupy a connection
+            text = f"{self._broadcast.capacity} viewers are connected already.\n"
+            await PlainTextResponse(text, 503, retry_later)(scope, receive, send)
             return
         headers = [(b"content-type", str(self.media_type).encode())]
         with self._broadcast.subscribe() as subscriber:
-            gone = asyncio.ensure_future(_gone(receive))
-            gone.add_done_callback(lambda _: subscriber.put(None))
+            disconnect = asyncio.ensure_future(_wait_for_disconnect(receive))
+            disconnect.add_done_callback(lambda _: subscriber.put(None))
             try:
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
                 await send({"type": "http.response.body", "body": self._opening, "more_body": True})
-                await self._send_news(subscriber, gone, send)
+                await self._send_messages(subscriber, disconnect, send)
             finally:
-                gone.cancel()
+                disconnect.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _send_news(self, subscriber: Subscriber, gone: "asyncio.Future[None]", send: Send) -> None:
-        while not (gone.done() or self._broadcast.closed):
-            # Wait until the last message is sent: only then is the newest one known.
+    async def _send_messages(self, subscriber: Subscriber, disconnect: "asyncio.Future[None]", send: Send) -> None:
+        while not (disconnect.done() or self._broadcast.closed):
+            # Wait until the last message is sent: a message taken earlier would be out of date by then.
             await send({"type": "http.response.body", "body": b"", "more_body": True})
             message = await subscriber.take(_IDLE_S)
             if message or self._idle:
@@ -52,8 +52,8 @@ class LiveResponse(Response):
 
 def images(broadcast: Broadcast) -> LiveResponse:
     """Return a stream of JPEG images, as an ``<img>`` element shows it."""
-    kind = "multipart/x-mixed-replace; boundary=frame"
-    return LiveResponse(broadcast, media_type=kind, opening=NEXT_PART, idle=b"")
+    media_type = "multipart/x-mixed-replace; boundary=frame"
+    return LiveResponse(broadcast, media_type=media_type, opening=NEXT_PART, idle=b"")
 
 
 def events(broadcast: Broadcast) -> LiveResponse:
@@ -61,6 +61,6 @@ def events(broadcast: Broadcast) -> LiveResponse:
     return LiveResponse(broadcast, media_type="text/event-stream", opening=b"retry: 2000\n\n", idle=b": \n\n")
 
 
-async def _gone(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

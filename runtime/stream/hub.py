@@ -11,6 +11,7 @@ from camrt.errors import UsageError
 from camrt.runtime.frames import Source, StreamItem
 from camrt.runtime.inference.model import Model
 from camrt.runtime.render.display_settings import SettingsStore
+from camrt.runtime.sources.names import short_names
 from camrt.runtime.stream.rate import RateMeter
 
 STALLED_S: Final = 5.0
@@ -49,8 +50,12 @@ class StreamStatus:
 class HubStream:
     """The newest item of one stream, and its numbers; a listener of the stream's pipeline."""
 
-    def __init__(self, source: Source, notify: Callable[[], None], is_paused: Callable[[], bool]) -> None:
+    def __init__(
+        self, source: Source, short_name: str, notify: Callable[[], None], is_paused: Callable[[], bool]
+    ) -> None:
         self.name = source.name
+        self.short_name = short_name
+        """See `short_names`; unique among the streams of a hub."""
         self._notify = notify
         self._is_paused = is_paused
         self._lock = threading.Lock()
@@ -155,7 +160,11 @@ class Hub:
         self._changed = threading.Condition()
         self._version = 0
         self._paused = False
-        self.streams = [HubStream(source, self.notify, lambda: self._paused) for source in sources]
+        names = short_names([source.name for source in sources])
+        self.streams = [
+            HubStream(source, name, self.notify, lambda: self._paused)
+            for source, name in zip(sources, names, strict=True)
+        ]
         settings.subscribe(self.notify)
 
     @property

@@ -47,7 +47,7 @@ class WindowViewer:
         self._tell = tell
         self._window = Window("camrt", self.press)
         self._viewer = HubViewer(hub, hud=hud, provider=hub.model.provider, threads=hub.model.spare_threads)
-        self._mosaic = Mosaic([stream.name for stream in hub.streams]) if len(hub.streams) > 1 else None
+        self._mosaic = Mosaic([stream.short_name for stream in hub.streams]) if len(hub.streams) > 1 else None
         self._seen = 0
         self._image: Image | None = None
         self._number = 0

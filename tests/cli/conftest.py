@@ -1,4 +1,4 @@
-"""Model files of real classifiers, made by the command line, and environments of other wheels."""
+"""Fixtures: model files of real classifiers, made by the command line, and environments of other wheels."""
 
 import ctypes
 import json

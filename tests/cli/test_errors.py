@@ -153,15 +153,16 @@ def limited(kibibytes, *arguments, cwd):
 
 
 @pytest.mark.parametrize(
-    ("outputs", "left"), [(["-o", "out.mp4"], []), (["--events", "e.jsonl"], ["e.jsonl"]), (["-o", "pictures"], [])]
+    ("outputs", "leftovers"),
+    [(["-o", "out.mp4"], []), (["--events", "e.jsonl"], ["e.jsonl"]), (["-o", "pictures"], [])],
 )
-def test_a_full_disk_leaves_no_incomplete_file(mobilenet, dog_video, tmp_path, outputs, left):
+def test_a_full_disk_leaves_no_incomplete_file(mobilenet, dog_video, tmp_path, outputs, leftovers):
     done = limited(20, "live", mobilenet, "--source", dog_video, "--frames", "60", *outputs, cwd=tmp_path)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "camrt: " in done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == left
-    for path in tmp_path.iterdir():  # events: whole lines only
+    assert sorted(path.name for path in tmp_path.iterdir()) == leftovers
+    for path in tmp_path.iterdir():  # an event log has complete lines only
         assert path.read_bytes().endswith(b"}\n")
 
 

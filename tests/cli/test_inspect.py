@@ -91,10 +91,10 @@ def test_inspect_shows_the_head_of_a_classifier(tmp_path):
     assert f"camrt attach {source} -o in.cam.onnx" in succeeds("inspect", source)
 
     assert "maps off by" in succeeds("attach", source, "-o", tmp_path / "out.onnx", "--layer", maps)
-    shown = succeeds("inspect", tmp_path / "out.onnx", "--verify")
-    assert "per_position (not linear" in shown
-    assert "do not add up to the logits" in shown
-    assert re.search(r"cost +the maps took -?\d+\.\d\d of \d+\.\d\d ms an image", shown)
+    text = succeeds("inspect", tmp_path / "out.onnx", "--verify")
+    assert "per_position (not linear" in text
+    assert "do not add up to the logits" in text
+    assert re.search(r"cost +the maps took -?\d+\.\d\d of \d+\.\d\d ms an image", text)
 
 
 def test_inspect_gives_the_reason_why_a_classifier_has_no_head(tmp_path):

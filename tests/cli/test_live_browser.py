@@ -1,4 +1,6 @@
-"""The page of ``camrt live --serve`` in a real Chromium: what is seen, and what each control does."""
+"""The page of ``camrt live --serve`` in a real Chromium: images, numbers and controls."""
+
+from dataclasses import fields
 
 import cv2
 import numpy as np
@@ -6,10 +8,12 @@ import pytest
 
 import camrt
 from camrt.runtime.maps.overlay import OverlayStyle
-from support.chromium import chromium, picture, visitor
+from camrt.runtime.render.display_settings import DisplaySettings
+from support.chromium import chromium, open_page, shown_image
 from support.desktop import eventually
 from support.relay import relayed
-from support.serving import DEMO, serving
+from support.serving import DEMO, jpegs, serving
+from support.stalling import network
 
 pytestmark = pytest.mark.browser
 
@@ -23,28 +27,27 @@ def browser():
 @pytest.fixture(scope="module")
 def synthetic():
     with serving() as served:
-        yield served
+        yield served, served.get("/api/settings")
 
 
 @pytest.fixture
 def live(synthetic):
-    yield synthetic
-    synthetic.change(
-        classes=[], paused=False, colormap="turbo", alpha=0.5, threshold=0.0, boxes=False, alpha_by_value=False
-    )
+    served, defaults = synthetic
+    yield served
+    served.change(**defaults)
 
 
 @pytest.fixture(scope="module")
 def frame():
-    """A picture in which the demo model sees several classes."""
+    """An image in which the demo model finds several classes."""
     noise = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
     return cv2.resize(noise, (320, 240), interpolation=cv2.INTER_CUBIC)
 
 
 @pytest.fixture
 def still(frame, tmp_path):
-    cv2.imwrite(str(tmp_path / "picture.png"), frame)
-    with serving(source=("--source", "picture.png"), cwd=tmp_path) as served:
+    cv2.imwrite(str(tmp_path / "image.png"), frame)
+    with serving(source=("--source", "image.png"), cwd=tmp_path) as served:
         yield served
 
 
@@ -53,21 +56,29 @@ def result(frame):
     return camrt.load(DEMO)(frame)
 
 
+def side_by_side(result, frame, classes):
+    """Draw the maps of classes with one value range, as the default settings do."""
+    cams = [result.visible_cam(class_id) for class_id in classes]
+    value_range = float(min(cam.min() for cam in cams)), float(max(cam.max() for cam in cams))
+    style = OverlayStyle(normalization="range", value_range=value_range)
+    return np.hstack([result.draw(frame, class_id, style=style) for class_id in classes])
+
+
 def shows(page, expected):
-    """Wait until the page shows a picture, but for what JPEG takes away."""
+    """Wait until the page shows an image, apart from the losses of JPEG."""
 
-    def is_it():
-        seen = picture(page)
-        return seen.shape == expected.shape and np.abs(seen.astype(int) - expected).mean() < 4
+    def is_shown():
+        image = shown_image(page)
+        return image.shape == expected.shape and np.abs(image.astype(int) - expected).mean() < 4
 
-    return eventually(is_it)
+    return eventually(is_shown)
 
 
-def test_the_picture_and_the_numbers_live(browser, live):
-    with visitor(browser, live.url) as page:
-        assert eventually(lambda: picture(page).shape == (480, 640, 3))
-        seen = {picture(page).tobytes()}
-        assert eventually(lambda: seen.add(picture(page).tobytes()) or len(seen) > 5)
+def test_images_and_numbers_are_live(browser, live):
+    with open_page(browser, live.url) as page:
+        assert eventually(lambda: shown_image(page).shape == (480, 640, 3))
+        images = {shown_image(page).tobytes()}
+        assert eventually(lambda: images.add(shown_image(page).tobytes()) or len(images) > 5)
         frames = set()
         assert eventually(lambda: frames.add(page.locator("#frame").inner_text()) or len(frames) > 5)
         assert page.locator("#state").inner_text() == "live"
@@ -78,15 +89,15 @@ def test_the_picture_and_the_numbers_live(browser, live):
         assert page.title() == "camrt: demo.onnx"
 
 
-def test_a_click_on_a_class_shows_its_map_and_one_more_shows_two_side_by_side(browser, still, frame, result):
+def test_a_click_on_a_class_shows_its_map_and_a_second_one_both_side_by_side(browser, still, frame, result):
     (first, _, _), (second, name, _), (third, _, _) = result.top(3)
-    with visitor(browser, still.url) as page:
+    with open_page(browser, still.url) as page:
         assert shows(page, result.draw(frame, first))
         page.locator("#top button").nth(1).click()
         assert shows(page, result.draw(frame, second))
         assert name in page.locator("#captions").inner_text()
         page.locator("#top button").nth(2).click()
-        assert shows(page, np.hstack([result.draw(frame, class_id) for class_id in (second, third)]))
+        assert shows(page, side_by_side(result, frame, (second, third)))
         assert page.locator("#captions span").count() == 2
         page.locator("#top button").nth(1).click()
         assert shows(page, result.draw(frame, third))
@@ -94,9 +105,9 @@ def test_a_click_on_a_class_shows_its_map_and_one_more_shows_two_side_by_side(br
         assert shows(page, result.draw(frame, first))
 
 
-def test_each_control_does_what_it_says(browser, still, frame, result):
+def test_each_control_changes_the_image_as_its_label_says(browser, still, frame, result):
     best = result.class_id
-    with visitor(browser, still.url) as page:
+    with open_page(browser, still.url) as page:
         assert shows(page, result.draw(frame))
         page.get_by_label("Colours").select_option("bone")
         assert shows(page, result.draw(frame, best, style=OverlayStyle(colormap="bone")))
@@ -106,45 +117,100 @@ def test_each_control_does_what_it_says(browser, still, frame, result):
         assert shows(page, result.draw(frame, best, style=OverlayStyle(colormap="bone", alpha=0.9, threshold=0.6)))
         assert page.locator("#threshold-value").inner_text() == "60 %"
         page.get_by_label("Threshold").fill("0")
-        page.get_by_label("Opacity grows").check()
+        page.get_by_label("Opacity grows").uncheck()
         assert shows(
-            page, result.draw(frame, best, style=OverlayStyle(colormap="bone", alpha=0.9, alpha_by_value=True))
+            page, result.draw(frame, best, style=OverlayStyle(colormap="bone", alpha=0.9, alpha_by_value=False))
         )
-        before = picture(page)
+        before = shown_image(page)
         page.get_by_label("Boxes").check()
         x0, y0, x1, _, _ = result.boxes()[0]
-        assert eventually(lambda: np.abs(picture(page)[y0, x0:x1].astype(int) - before[y0, x0:x1]).mean() > 20)
+        assert eventually(lambda: np.abs(shown_image(page)[y0, x0:x1].astype(int) - before[y0, x0:x1]).mean() > 20)
         assert still.get("/api/settings")["boxes"] is True
+        page.get_by_label("Smoothing").fill("1.5")
+        assert eventually(lambda: still.get("/api/settings")["smooth"] == 1.5)
+        assert page.locator("#smooth-value").inner_text() == "1.5 s"
 
 
-def test_labels_are_found_and_chosen(browser, still, frame, result):
+def test_each_display_setting_has_a_control_that_redraws_a_standing_image(browser, still):
+    stream = still.connect()
+    stream.request("GET", "/stream")
+    images = jpegs(stream.getresponse())
+    next(images)
+    with open_page(browser, still.url) as page:
+        assert eventually(lambda: page.locator("#top button").count() == 5)
+        next(images)  # drawn for the page, which has just come
+        for field in fields(DisplaySettings):
+            before = still.get("/api/settings")[field.name]
+            control = page.locator(f"#{field.name}")
+            match field.metadata["kind"]:
+                case "classes":
+                    page.locator("#top button").first.click()
+                case "share" | "seconds":
+                    control.fill("0.35")
+                case "flag":
+                    control.set_checked(not before)
+                case "choice":
+                    control.select_option(next(choice for choice in field.metadata["choices"] if choice != before))
+            assert eventually(lambda field=field, before=before: still.get("/api/settings")[field.name] != before)
+            next(images)  # raises if no image comes
+    stream.close()
+
+
+def test_a_value_that_is_not_among_the_choices_is_an_option_too(browser, frame, tmp_path):
+    cv2.imwrite(str(tmp_path / "image.png"), frame)
+    flags = ("--normalize=-2,10", "--smooth", "12.5")
+    with (
+        serving(*flags, source=("--source", "image.png"), cwd=tmp_path) as served,
+        open_page(browser, served.url) as page,
+    ):
+        choice = page.locator("#normalize")
+        assert eventually(lambda: choice.count() and choice.input_value() == "-2,10")
+        assert page.locator("#smooth-value").inner_text() == "12.5 s"
+        assert page.locator("#smooth").input_value() == "12.5"
+        choice.select_option("minmax")
+        assert eventually(lambda: served.get("/api/settings")["normalize"] == "minmax")
+        choice.select_option("-2,10")
+        assert eventually(lambda: served.get("/api/settings")["normalize"] == "-2,10")
+
+
+def test_a_setting_that_the_server_refuses_is_reported_and_reverted(browser, live):
+    with open_page(browser, live.url, expected_errors=("422",)) as page:
+        control = page.locator("#normalize")
+        assert eventually(lambda: control.count() and control.input_value() == "running")
+        control.evaluate("select => select.add(new Option('3,1'))")
+        control.select_option("3,1")
+        assert eventually(lambda: "the first less than the second" in page.locator("#error").inner_text())
+        assert eventually(lambda: control.input_value() == "running")
+
+
+def test_labels_are_found_by_the_search_and_chosen(browser, still, frame, result):
     labels = camrt.load(DEMO).labels
-    with visitor(browser, still.url) as page:
+    with open_page(browser, still.url) as page:
         assert eventually(lambda: page.locator("#count").inner_text() == str(len(labels)))
         page.get_by_role("searchbox").fill("STA")
-        assert page.locator("#found button").all_inner_texts() == ["star"]
-        page.locator("#found button").click()
+        assert page.locator("#hits button").all_inner_texts() == ["star"]
+        page.locator("#hits button").click()
         assert shows(page, result.draw(frame, labels.index("star")))
         page.get_by_role("searchbox").fill("zebra")
-        assert page.locator("#found").inner_text() == "no label like that"
+        assert page.locator("#hits").inner_text() == "no such label"
 
 
-def test_freeze_holds_the_picture_for_everybody(browser, live):
-    with visitor(browser, live.url) as one, visitor(browser, live.url) as other:
-        assert eventually(lambda: picture(other).shape == (480, 640, 3))
+def test_freeze_holds_the_image_for_all_viewers(browser, live):
+    with open_page(browser, live.url) as one, open_page(browser, live.url) as other:
+        assert eventually(lambda: shown_image(other).shape == (480, 640, 3))
         one.get_by_role("button", name="Freeze").click()
         assert eventually(lambda: other.locator("#state").inner_text() == "frozen")
-        assert eventually(lambda: np.array_equal(picture(other), picture(one)))
-        held = picture(other)
+        assert eventually(lambda: np.array_equal(shown_image(other), shown_image(one)))
+        held = shown_image(other)
         other.wait_for_timeout(500)
-        assert np.array_equal(picture(other), held)
+        assert np.array_equal(shown_image(other), held)
         other.get_by_role("button", name="Frozen").click()
-        assert eventually(lambda: not np.array_equal(picture(one), held))
+        assert eventually(lambda: not np.array_equal(shown_image(one), held))
         assert eventually(lambda: one.locator("#state").inner_text() == "live")
 
 
 def test_two_viewers_share_the_settings(browser, live):
-    with visitor(browser, live.url) as one, visitor(browser, live.url) as other:
+    with open_page(browser, live.url) as one, open_page(browser, live.url) as other:
         assert eventually(lambda: "2 watching" in one.locator("#counts").inner_text())
         one.get_by_label("Threshold").fill("0.35")
         one.get_by_label("Colours").select_option("viridis")
@@ -152,35 +218,35 @@ def test_two_viewers_share_the_settings(browser, live):
         assert eventually(lambda: other.locator("#colormap").input_value() == "viridis")
 
 
-def test_a_stalled_viewer_does_not_disturb_the_page(browser, live):
-    with live.socket() as stalled, visitor(browser, live.url) as page:
-        stalled.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+def test_a_viewer_that_does_not_read_does_not_disturb_the_page(browser, live):
+    with live.socket() as unread, open_page(browser, live.url) as page:
+        unread.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert eventually(lambda: live.metric("camrt_viewers") == 2)
-        seen = set()
-        assert eventually(lambda: seen.add(page.locator("#frame").inner_text()) or len(seen) > 30)
-        pictures = set()
-        assert eventually(lambda: pictures.add(picture(page).tobytes()) or len(pictures) > 10)
+        frames = set()
+        assert eventually(lambda: frames.add(page.locator("#frame").inner_text()) or len(frames) > 30)
+        images = set()
+        assert eventually(lambda: images.add(shown_image(page).tobytes()) or len(images) > 10)
 
 
 def test_the_snapshot_is_saved_as_a_file(browser, still, frame, result, tmp_path):
-    with visitor(browser, still.url) as page:
+    with open_page(browser, still.url) as page:
         assert shows(page, result.draw(frame))
-        with page.expect_download() as saved:
+        with page.expect_download() as download:
             page.get_by_role("link", name="Snapshot").click()
-        assert saved.value.suggested_filename == "camrt-0-0.jpg"
-        saved.value.save_as(tmp_path / "snapshot.jpg")
+        assert download.value.suggested_filename == "camrt-0-0.jpg"
+        download.value.save_as(tmp_path / "snapshot.jpg")
     snapshot = cv2.imread(str(tmp_path / "snapshot.jpg"))
     assert np.abs(snapshot.astype(int) - result.draw(frame)).mean() < 4
 
 
-def test_everything_can_be_done_with_the_keyboard(browser, still, frame, result):
+def test_the_keyboard_reaches_every_control(browser, still, frame, result):
     labels = camrt.load(DEMO).labels
-    with visitor(browser, still.url) as page:
+    with open_page(browser, still.url) as page:
         assert shows(page, result.draw(frame))
         page.keyboard.press("m")
         assert shows(page, result.draw(frame, style=OverlayStyle(colormap="jet")))
         page.keyboard.press("/")
-        page.keyboard.type("m s/b")  # what is written is no command
+        page.keyboard.type("m s/b")  # text in the search is no command
         assert still.get("/api/settings")["colormap"] == "jet"
         page.get_by_role("searchbox").fill("heart")
         page.keyboard.press("Tab")
@@ -188,7 +254,7 @@ def test_everything_can_be_done_with_the_keyboard(browser, still, frame, result)
         heart = labels.index("heart")
         assert shows(page, result.draw(frame, heart, style=OverlayStyle(colormap="jet")))
         page.locator("#top button").nth(0).focus()
-        page.keyboard.press("Space")  # the button, not the freeze
+        page.keyboard.press("Space")  # presses the button and does not freeze the image
         assert eventually(lambda: len(still.get("/api/settings")["classes"]) in (0, 2))
         assert still.get("/api/settings")["paused"] is False
         page.locator("#alpha").focus()
@@ -202,45 +268,45 @@ def test_everything_can_be_done_with_the_keyboard(browser, still, frame, result)
         assert eventually(lambda: still.get("/api/settings")["boxes"] and still.get("/api/settings")["paused"])
 
 
-def focused(page):
+def focused_text(page):
     return page.evaluate("document.activeElement.innerText")
 
 
-def test_the_focus_stays_where_it_is_when_classes_change(browser, still):
-    with visitor(browser, still.url) as page:
+def test_the_focus_stays_in_place_when_classes_change(browser, still):
+    with open_page(browser, still.url) as page:
         assert eventually(lambda: page.locator("#count").inner_text())
         page.get_by_role("searchbox").fill("r")
         page.keyboard.press("Tab")
-        first, second = page.locator("#found button").all_inner_texts()[:2]
-        chosen = page.locator("#chosen button")
-        for pressed in ([first], [], [first]):
+        first, second = page.locator("#hits button").all_inner_texts()[:2]
+        chips = page.locator("#chosen button")
+        numbers = [still.get("/api/labels").index(label) for label in (first, second)]
+        for pressed, classes in (([first], numbers[:1]), ([], []), ([first], numbers[:1])):
             page.keyboard.press("Space")
             assert eventually(
-                lambda pressed=pressed: page.locator("#found [aria-pressed=true]").all_inner_texts() == pressed
+                lambda pressed=pressed: page.locator("#hits [aria-pressed=true]").all_inner_texts() == pressed
             )
-            assert focused(page) == first
-        numbers = [still.get("/api/labels").index(label) for label in (first, second)]
-        assert eventually(lambda: still.get("/api/settings")["classes"] == numbers[:1])
+            assert focused_text(page) == first
+            assert eventually(lambda classes=classes: still.get("/api/settings")["classes"] == classes)
         still.change(classes=numbers)
-        assert eventually(lambda: chosen.all_inner_texts() == [f"{first} ✕", f"{second} ✕", "Follow the best"])
-        chosen.nth(0).focus()
+        assert eventually(lambda: chips.all_inner_texts() == [f"{first} ✕", f"{second} ✕", "Follow the best"])
+        chips.nth(0).focus()
         for rest in ([f"{second} ✕", "Follow the best"], ["Follow the best"]):
             page.keyboard.press("Space")
-            assert eventually(lambda rest=rest: chosen.all_inner_texts() == rest)
-            assert focused(page) == rest[0]
+            assert eventually(lambda rest=rest: chips.all_inner_texts() == rest)
+            assert focused_text(page) == rest[0]
         assert eventually(lambda: still.get("/api/settings")["classes"] == [])
         still.change(classes=numbers)
-        assert eventually(lambda: chosen.count() == 3)
-        assert focused(page) == "Follow the best"
-        assert chosen.nth(2).get_attribute("aria-pressed") == "false"
+        assert eventually(lambda: chips.count() == 3)
+        assert focused_text(page) == "Follow the best"
+        assert chips.nth(2).get_attribute("aria-pressed") == "false"
         page.keyboard.press("Space")
-        assert eventually(lambda: chosen.count() == 1)
-        assert chosen.nth(0).get_attribute("aria-pressed") == "true"
+        assert eventually(lambda: chips.count() == 1)
+        assert chips.nth(0).get_attribute("aria-pressed") == "true"
         assert still.get("/api/settings")["paused"] is False
 
 
-def test_a_click_without_a_press_is_on_what_the_button_says_now(browser, live):
-    with visitor(browser, live.url) as page:
+def test_a_click_without_a_press_counts_for_the_class_that_the_button_shows_now(browser, live):
+    with open_page(browser, live.url) as page:
         best = page.locator("#top button").first
         assert eventually(best.is_visible)
         best.focus()
@@ -251,69 +317,69 @@ def test_a_click_without_a_press_is_on_what_the_button_says_now(browser, live):
         assert eventually(lambda: live.get("/api/settings")["classes"])
         live.change(classes=[])
         assert eventually(lambda: page.locator("#chosen button").count() == 1)
-        was = best.evaluate("button => button.classId")
-        assert eventually(lambda: best.evaluate("button => button.classId") != was, within_s=60)
-        clicked = best.evaluate("button => { button.click(); return button.classId; }")  # as a screen reader does
-        assert eventually(lambda: live.get("/api/settings")["classes"] == [clicked])
+        before = best.evaluate("button => button.classId")
+        assert eventually(lambda: best.evaluate("button => button.classId") != before, within_s=60)
+        class_id = best.evaluate("button => { button.click(); return button.classId; }")  # as a screen reader does
+        assert eventually(lambda: live.get("/api/settings")["classes"] == [class_id])
 
 
-def test_a_key_that_is_held_acts_once(browser, live):
-    with visitor(browser, live.url) as page:
-        sent = []
-        page.on("request", lambda request: sent.append(request.post_data) if request.method == "PATCH" else None)
+def test_a_held_key_acts_once(browser, live):
+    with open_page(browser, live.url) as page:
+        bodies = []
+        page.on("request", lambda request: bodies.append(request.post_data) if request.method == "PATCH" else None)
         assert eventually(lambda: page.locator("#state").inner_text() == "live")
         for _ in range(6):
             page.keyboard.down("Space")
             page.wait_for_timeout(100)
         page.keyboard.up("Space")
-        assert sent == ['{"paused":true}']
+        assert bodies == ['{"paused":true}']
         page.get_by_role("button", name="Frozen").focus()
         for _ in range(6):
             page.keyboard.down("Enter")
             page.wait_for_timeout(100)
         page.keyboard.up("Enter")
-        assert sent == ['{"paused":true}', '{"paused":false}']
+        assert bodies == ['{"paused":true}', '{"paused":false}']
 
 
-def test_chosen_classes_have_their_names_however_late_the_labels_come(browser, live):
+def test_chosen_classes_have_their_names_even_if_the_labels_come_late(browser, live):
     live.change(classes=[0])
     name = live.get("/api/labels")[0]
-    with visitor(browser, live.url) as page:
+    with open_page(browser, live.url) as page:
         assert eventually(lambda: page.locator("#state").inner_text() == "live")
-        asked = []
-        page.on("request", lambda request: asked.append(request.url.split("/")[-1]))
+        paths = []
+        page.on("request", lambda request: paths.append(request.url.split("/")[-1]))
         page.route("**/api/labels", lambda route: (page.wait_for_timeout(1000), route.continue_()))
         page.reload(wait_until="domcontentloaded")
         assert eventually(lambda: page.locator("#state").inner_text() == "live")
         assert page.locator("#chosen button").all_inner_texts() == [f"{name} ✕", "Follow the best"]
-        assert [path for path in asked if path.startswith("stream")] == ["stream?camera=0&n=1"]
+        assert [path for path in paths if path.startswith("stream")] == ["stream?camera=0&n=1"]
 
 
 def test_every_control_has_a_name_for_a_screen_reader(browser, live):
-    with visitor(browser, live.url) as page:
+    with open_page(browser, live.url) as page:
         assert eventually(lambda: page.locator("#top button").count() == 5)
-        told = page.locator("body").aria_snapshot()
-        assert eventually(lambda: page.locator("#said").inner_text() in live.get("/api/labels"))
-        assert page.locator("#said").get_attribute("aria-live") == "polite"
-        assert "shown: " in page.locator("#picture").get_attribute("alt")
+        snapshot = page.locator("body").aria_snapshot()
+        assert eventually(lambda: page.locator("#announcement").inner_text() in live.get("/api/labels"))
+        assert page.locator("#announcement").get_attribute("aria-live") == "polite"
+        assert "shown: " in page.locator("#image").get_attribute("alt")
     for control in ('slider "Opacity', 'slider "Threshold', 'combobox "Colours"', 'checkbox "Boxes"', 'button "Freeze"',
                     'searchbox "Search all 6 labels"', 'link "Snapshot"', 'link "API"', 'img "Frames per second',
                     'heading "Classes"', 'list "Best classes"'):  # fmt: skip
-        assert control in told
-    for line in told.splitlines():
-        kind = line.strip(" -").split()[0].rstrip(":")
-        if kind in ("button", "link", "slider", "combobox", "checkbox", "searchbox", "img"):
+        assert control in snapshot
+    for line in snapshot.splitlines():
+        role = line.strip(" -").split()[0].rstrip(":")
+        if role in ("button", "link", "slider", "combobox", "checkbox", "searchbox", "img"):
             assert '"' in line, line
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (844, 390), (1280, 800)])
-def test_nothing_sticks_out_and_text_can_be_read(browser, live, scheme, width, height):
+def test_the_page_fits_the_screen_and_text_has_contrast(browser, live, scheme, width, height):
     live.change(classes=[0, 1, 2])
-    with visitor(browser, live.url, viewport={"width": width, "height": height}, color_scheme=scheme) as page:
-        assert eventually(lambda: picture(page).shape == (480, 1920, 3))
+    with open_page(browser, live.url, viewport={"width": width, "height": height}, color_scheme=scheme) as page:
+        assert eventually(lambda: shown_image(page).shape == (480, 1920, 3))
         assert page.evaluate("document.scrollingElement.scrollWidth") <= width
-        box = page.locator("#picture").bounding_box()
+        box = page.locator("#image").bounding_box()
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= width
         text, ground = page.evaluate(
@@ -323,10 +389,10 @@ def test_nothing_sticks_out_and_text_can_be_read(browser, live, scheme, width, h
         assert (text > ground + 500) if scheme == "dark" else (ground > text + 500)
 
 
-def test_a_page_that_is_hidden_or_left_lets_go_of_its_connections(browser, live):
-    with visitor(browser, live.url) as page:
+def test_a_hidden_or_left_page_closes_its_connections(browser, live):
+    with open_page(browser, live.url) as page:
         assert eventually(lambda: live.metric("camrt_viewers") == 1)
-        # Without a window no tab hides another; the page is told so instead.
+        # Without a window no tab hides another, so the test sets the property and sends the event.
         page.evaluate("Object.defineProperty(document, 'hidden', {value: true, configurable: true})")
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
         assert eventually(lambda: live.metric("camrt_viewers") == 0)
@@ -339,52 +405,66 @@ def test_a_page_that_is_hidden_or_left_lets_go_of_its_connections(browser, live)
     assert eventually(lambda: live.metric("camrt_viewers") == 0)
 
 
-def test_the_page_says_when_the_server_has_gone_and_comes_back_with_it(browser):
-    complaints = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_EMPTY_RESPONSE")
-    with serving() as served, visitor(browser, served.url, complaints=complaints) as page:
+def test_the_page_reports_that_the_server_has_ended_and_reconnects_to_a_new_one(browser):
+    expected = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_EMPTY_RESPONSE")
+    with serving() as served, open_page(browser, served.url, expected_errors=expected) as page:
         assert eventually(lambda: page.locator("#state").inner_text() == "live")
         served.process.terminate()
         served.process.communicate(timeout=20)
         assert eventually(lambda: page.locator("#state").inner_text() == "no connection")
         with serving(bind=str(served.port)):
             assert eventually(lambda: page.locator("#state").inner_text() == "live", within_s=30)
-            seen = set()
-            assert eventually(lambda: seen.add(picture(page).tobytes()) or len(seen) > 3)
+            images = set()
+            assert eventually(lambda: images.add(shown_image(page).tobytes()) or len(images) > 3)
+
+
+def test_the_page_reports_a_connection_whose_events_stop_and_recovers(browser, live):
+    """The connection stays open, so the browser reports no error."""
+    with network(live.port) as held, open_page(browser, f"http://127.0.0.1:{held.port}/") as page:
+        assert eventually(lambda: page.locator("#state").inner_text() == "live")
+        held.held.set()
+        assert eventually(lambda: page.locator("#state").inner_text() == "no connection")
+        held.held.clear()
+        assert eventually(lambda: page.locator("#state").inner_text() == "live", within_s=30)
+        images = set()
+        assert eventually(lambda: images.add(shown_image(page).tobytes()) or len(images) > 3, within_s=30)
 
 
 @pytest.mark.parametrize("reset", [False, True])
-def test_a_picture_that_was_cut_comes_back_though_the_events_go_on(browser, live, reset):
-    complaints = ("ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET")
-    with relayed(live.port) as relay, visitor(browser, relay.url, complaints=complaints) as page:
-        assert eventually(lambda: picture(page).shape == (480, 640, 3))
-        asked = len(relay.streams)
+def test_an_image_stream_that_was_cut_is_opened_again_while_the_events_continue(browser, live, reset):
+    expected = ("ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET")
+    with relayed(live.port) as relay, open_page(browser, relay.url, expected_errors=expected) as page:
+        assert eventually(lambda: shown_image(page).shape == (480, 640, 3))
+        before = len(relay.streams)
         relay.cut(reset=reset)
-        assert eventually(lambda: len(relay.streams) > asked)
-        assert eventually(lambda: page.evaluate("picture.naturalWidth") == 640)
-        seen = set()
-        assert eventually(lambda: seen.add(picture(page).tobytes()) or len(seen) > 3)
+        assert eventually(lambda: len(relay.streams) > before)
+        assert eventually(lambda: page.evaluate("image.naturalWidth") == 640)
+        images = set()
+        assert eventually(lambda: images.add(shown_image(page).tobytes()) or len(images) > 3)
         page.get_by_role("button", name="Freeze").click()
         page.wait_for_timeout(5000)
-        assert len(relay.streams) == asked + 1  # a picture that stands still is not a dead one
+        assert len(relay.streams) == before + 1  # a standing image is no broken stream
 
 
-def test_the_address_with_the_token_opens_the_page_and_loses_it(browser):
+def test_the_token_opens_the_page_and_leaves_the_address(browser):
     with serving(bind="0.0.0.0:0") as served:
         url = f"http://127.0.0.1:{served.port}/"
-        with visitor(browser, f"{url}?token={served.token}") as page:
+        with open_page(browser, f"{url}?token={served.token}") as page:
             assert page.url == url
-            assert eventually(lambda: picture(page).shape == (480, 640, 3))
+            assert eventually(lambda: shown_image(page).shape == (480, 640, 3))
             (cookie,) = page.context.cookies()
             assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
             assert page.evaluate("document.cookie") == ""
             page.reload()
-            assert eventually(lambda: picture(page).shape == (480, 640, 3))
-        with visitor(browser, url, complaints=("401",)) as page:
-            assert "needs its token" in page.locator("body").inner_text()
+            assert eventually(lambda: shown_image(page).shape == (480, 640, 3))
+        with open_page(browser, url, expected_errors=("401",)) as page:
+            assert "A token is missing" in page.locator("body").inner_text()
 
 
-def test_the_api_is_explained(browser, live):
-    with visitor(browser, f"{live.url}api") as page:
+def test_the_api_page_describes_every_path_and_field(browser, live):
+    with open_page(browser, f"{live.url}api") as page:
         paths = live.get("/openapi.json")["paths"]
-        assert eventually(lambda: page.locator("h2 code").count() == len(paths) + 1)  # settings are read and changed
-        assert "keeps the camera's own pixels" in page.locator("body").inner_text()
+        assert eventually(lambda: page.locator("h2 code").count() == len(paths) + 1)  # GET and PATCH of the settings
+        text = page.locator("body").inner_text()
+        for field in fields(DisplaySettings):
+            assert field.metadata["help"] in text

@@ -66,7 +66,7 @@ def test_a_kill_costs_a_video_its_last_second_and_the_events_nothing(mobilenet, 
     assert stream.codec_context.name == "h264"
     assert times[0] == 0
     assert lasted_s - 1 <= times[-1] <= lasted_s + 0.1
-    # Each event's frame is there, at its time.
+    # The video has the frame of each event, at its time.
     assert times == pytest.approx([event["time"] - events[0]["time"] for event in events[: len(times)]], abs=0.002)
     assert len(read_video(part)[0]) == len(times)  # OpenCV plays it as well
 
@@ -288,7 +288,7 @@ def test_sighup_applies_changed_settings_and_reports_the_rest(mobilenet, tmp_pat
     assert _detail(images, 0) > 100  # the scene
     # The frame that is drawn at that moment keeps the old settings; the next one is the map alone, which is smooth.
     assert _detail(images, changed + 2) < 30
-    assert _detail(images, late) < 30  # the mistakes have changed nothing
+    assert _detail(images, late) < 30  # the invalid settings are ignored
 
 
 def _detail(images, index):

@@ -15,7 +15,7 @@ _SPECIAL = {"rtsp_server.py": "rtsp", "playwright": "browser", "Xvfb": "window"}
 _MARKERS = {"process", *_SPECIAL.values()}
 _PROCESSES = {"subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.exec", "os.system"}
 _running: list[pytest.Item] = []
-"""The test that runs, if one does."""
+"""The running test, if there is one."""
 
 
 def install():
@@ -31,7 +31,7 @@ def install():
 
 
 def enter(item):
-    """Hold the events to the markers of ``item``, fixtures included, until `leave`."""
+    """Check the events of ``item`` and its fixtures against its markers, until `leave`."""
     _running.append(item)
 
 
@@ -45,7 +45,7 @@ def _audit(event, arguments):
         return
     if event in _PROCESSES:
         _require_process(arguments)
-    elif event == "socket.connect" and isinstance(arguments[1], tuple):  # a text: a socket of this machine
+    elif event == "socket.connect" and isinstance(arguments[1], tuple):  # a string is a socket of this machine
         _require_loopback(arguments[1][0])
     elif event == "socket.getaddrinfo" and _address(arguments[0]) is None:
         _require_loopback(arguments[0])
@@ -67,7 +67,7 @@ def _require_loopback(host):
 def _address(host):
     try:
         return ipaddress.ip_address(host)
-    except ValueError:  # a name, or none at all
+    except ValueError:  # a host name or nothing
         return None
 
 

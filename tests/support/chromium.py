@@ -1,4 +1,4 @@
-"""A real Chromium without a window."""
+"""Chromium without a window, and pages in it."""
 
 import base64
 import shutil
@@ -10,15 +10,15 @@ import numpy as np
 from support.needs import skip_or_fail
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
-_TELL_OF_POLICY = (
+_REPORT_POLICY_VIOLATIONS = (
     "addEventListener('securitypolicyviolation', e => console.error('CSP ' + e.violatedDirective + e.blockedURI))"
 )
-_PICTURE = """() => {
-  const picture = document.getElementById("picture");
-  const canvas = new OffscreenCanvas(picture.naturalWidth || 1, picture.naturalHeight || 1);
-  const pen = canvas.getContext("2d");
-  pen.drawImage(picture, 0, 0);
-  const pixels = pen.getImageData(0, 0, canvas.width, canvas.height).data;
+_READ_IMAGE = """() => {
+  const image = document.getElementById("image");
+  const canvas = new OffscreenCanvas(image.naturalWidth || 1, image.naturalHeight || 1);
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0);
+  const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
   let text = "";
   for (let at = 0; at < pixels.length; at += 8192) text += String.fromCharCode(...pixels.subarray(at, at + 8192));
   return [canvas.width, canvas.height, btoa(text)];
@@ -35,32 +35,35 @@ def chromium():
     path = next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:
         skip_or_fail("no browser; install chromium")
-    with sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
 
 
 @contextmanager
-def visitor(browser, url, *, complaints=(), **options):
-    """Open an address in a session of its own; afterwards nothing must have been complained of but ``complaints``."""
+def open_page(browser, url, *, expected_errors=(), **options):
+    """Open an address in a session of its own.
+
+    At the end the page must have logged no errors but ``expected_errors``, and used no server but that of ``url``.
+    """
     context = browser.new_context(**options)
     page = context.new_page()
-    troubles, hosts = [], set()
-    page.add_init_script(_TELL_OF_POLICY)
-    page.on("console", lambda message: troubles.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: troubles.append(str(error)))
+    errors, hosts = [], set()
+    page.add_init_script(_REPORT_POLICY_VIOLATIONS)
+    page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
     page.goto(url, wait_until="domcontentloaded")
     yield page
-    unexpected = [trouble for trouble in troubles if not any(known in trouble for known in complaints)]
+    unexpected = [error for error in errors if not any(text in error for text in expected_errors)]
     context.close()
-    assert not unexpected
+    assert not unexpected, unexpected
     assert hosts == {url.split("/")[2]}
 
 
-def picture(page):
-    """Return what the page shows of the camera: uint8 (H, W, 3) BGR."""
-    width, height, pixels = page.evaluate(_PICTURE)
+def shown_image(page):
+    """Return the image on the page: uint8 (H, W, 3) BGR."""
+    width, height, pixels = page.evaluate(_READ_IMAGE)
     rgba = np.frombuffer(base64.b64decode(pixels), np.uint8).reshape(height, width, 4)
     return cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGR)

@@ -8,7 +8,7 @@ from camrt.runtime.sources.url import redact
 
 
 def connect(url, *, open_timeout_s=5.0, read_timeout_s=5.0):
-    """Begin to open a stream; returns its capture thread."""
+    """Begin to open a stream, and return its capture thread."""
     return CaptureThread(
         redact(url),
         lambda: open_url(url, open_timeout_s, read_timeout_s),

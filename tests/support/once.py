@@ -1,4 +1,4 @@
-"""Files that the tests of one run make once, also where pytest-xdist runs them in several processes."""
+"""Files that are made once for all tests of a run, also in several processes of pytest-xdist."""
 
 import fcntl
 import os
@@ -8,7 +8,7 @@ def made_once(tmp_path_factory, name, make):
     """Return the path ``name`` in a folder that all workers of this run share; ``make(path)`` writes it once."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # each worker has a folder of its own in it
+        folder = folder.parent  # the folder of a worker is inside the folder of the run
     path = folder / name
     with (folder / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""``camrt live --serve`` in a process of its own, and what asks it."""
+"""``camrt live --serve`` in a process of its own, and a client for it."""
 
 import http.client
 import json
@@ -16,28 +16,28 @@ SYNTHETIC = ("--source", "synthetic")
 
 
 class Served:
-    """A server that runs, and its address."""
+    """A running server and its address."""
 
-    def __init__(self, process, said):
-        url = said.split()[-1]
+    def __init__(self, process, output):
+        url = output.split()[-1]
         parts = urlsplit(url)
         self.process = process
-        self.said = said
-        """What it printed up to its address."""
+        self.output = output
+        """Lines that it printed, up to its address."""
         self.url = url
         self.scheme, self.host, self.port = parts.scheme, parts.hostname, parts.port
         self.token = parts.query.removeprefix("token=")
 
     def connect(self):
-        """Open a connection, by the loopback interface whatever the name of the address."""
+        """Open a connection through the loopback interface, whatever the host of the address is."""
         if self.scheme == "http":
             return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=context)
 
-    def ask(self, path, method="GET", body=None, **headers):
-        """Return (response, body); ``headers`` with ``_`` for ``-``."""
+    def request(self, path, method="GET", body=None, **headers):
+        """Return (response, body); in the names of ``headers``, ``_`` stands for ``-``."""
         connection = self.connect()
         try:
             fields = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -48,14 +48,14 @@ class Served:
             connection.close()
 
     def get(self, path, **headers):
-        """Return the JSON that is at a path."""
-        response, body = self.ask(path, **headers)
+        """Return the JSON at a path."""
+        response, body = self.request(path, **headers)
         assert response.status == 200, body
         return json.loads(body)
 
     def change(self, **settings):
         """Change settings; returns (status, JSON)."""
-        response, body = self.ask("/api/settings", "PATCH", json.dumps(settings), Content_Type="application/json")
+        response, body = self.request("/api/settings", "PATCH", json.dumps(settings), Content_Type="application/json")
         return response.status, json.loads(body)
 
     def socket(self):
@@ -63,8 +63,8 @@ class Served:
         return socket.create_connection(("127.0.0.1", self.port), timeout=40)
 
     def metric(self, name):
-        """Return the value of a metric, the sum where there are several."""
-        text = self.ask("/metrics")[1].decode()
+        """Return the value of a metric; several values are added up."""
+        text = self.request("/metrics")[1].decode()
         return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE))
 
 
@@ -72,17 +72,17 @@ class Served:
 def serving(*flags, model=DEMO, source=SYNTHETIC, bind="0", cwd=None):
     """Run ``camrt live --serve`` until the block ends."""
     with started("live", model, *source, "--serve", bind, *flags, cwd=cwd) as process:
-        said = ""
+        output = ""
         for line in process.stderr:
-            said += line
+            output += line
             if line.startswith("watch at "):
-                yield Served(process, said)
+                yield Served(process, output)
                 return
-        raise AssertionError(said)
+        raise AssertionError(output)
 
 
-def pictures(response):
-    """Yield (number, JPEG file) of a stream as they come; a mosaic has no number."""
+def jpegs(response):
+    """Yield (number, JPEG file) for each image of a stream; the number of a mosaic is None."""
     for part in _parts(response, b"\r\n--frame\r\n"):
         head, _, jpeg = part.partition(b"\r\n\r\n")
         if part:
@@ -92,7 +92,7 @@ def pictures(response):
 
 
 def events(response):
-    """Yield the events of a stream as they come."""
+    """Yield the events of a stream."""
     for part in _parts(response, b"\n\n"):
         if part.startswith(b"data: "):
             yield json.loads(part.removeprefix(b"data: "))
@@ -100,6 +100,6 @@ def events(response):
 
 def _parts(response, boundary):
     data = b""
-    while more := response.read1(65536):
-        *whole, data = (data + more).split(boundary)
-        yield from whole
+    while block := response.read1(65536):
+        *parts, data = (data + block).split(boundary)
+        yield from parts

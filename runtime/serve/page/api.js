@@ -1,58 +1,65 @@
-// Shows /openapi.json to be read.
+// The API page: shows /openapi.json as tables.
 
-function make(name, text, ...inside) {
-  const element = document.createElement(name);
-  if (text) element.textContent = text;
-  element.append(...inside);
-  return element;
+import { makeElement } from "./dom.js";
+
+// Make an element of a text in which double backquotes enclose code.
+function text(name, content) {
+  const parts = content.split("``").map((part, number) => (number % 2 ? makeElement("code", {}, part) : part));
+  return makeElement(name, {}, ...parts);
 }
 
-function table(heads, rows) {
-  const cells = (name, texts) => make("tr", "", ...texts.map((text) => make(name, text)));
-  return make("table", "", make("thead", "", cells("th", heads)), make("tbody", "", ...rows.map((row) => cells("td", row))));
+function makeTable(heads, rows) {
+  const makeRow = (name, texts) => makeElement("tr", {}, ...texts.map((content) => text(name, content)));
+  const head = makeElement("thead", {}, makeRow("th", heads));
+  const body = makeElement("tbody", {}, ...rows.map((row) => makeRow("td", row)));
+  return makeElement("table", {}, head, body);
 }
 
-// What a schema says, in a few words.
-function kind(schema) {
+function makeSection(title, description = "") {
+  const section = makeElement("section", { className: "panel" }, makeElement("h2", {}, title), text("p", description));
+  document.getElementById("api").append(section);
+  return section;
+}
+
+// Describe the type of a schema in a few words.
+function typeOf(schema) {
   if (schema.$ref) return schema.$ref.split("/").at(-1);
-  if (schema.anyOf) return schema.anyOf.map(kind).join(" or ");
+  if (schema.anyOf) return schema.anyOf.map(typeOf).join(" or ");
   if (schema.const !== undefined) return JSON.stringify(schema.const);
-  if (schema.enum) return schema.enum.map((one) => JSON.stringify(one)).join(" or ");
-  if (schema.type === "array") return `list of ${schema.items ? kind(schema.items) : "values"}`;
+  if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" or ");
+  if (schema.type === "array") return `list of ${schema.items ? typeOf(schema.items) : "values"}`;
   return schema.type ?? "anything";
 }
 
-function jsonKind(content) {
+function typeOfJson(content) {
   const schema = content?.["application/json"]?.schema;
-  return schema && Object.keys(schema).length ? kind(schema) : "";
+  return schema && Object.keys(schema).length ? typeOf(schema) : "";
 }
 
 const openapi = await (await fetch("/openapi.json")).json();
-const main = document.getElementById("api");
 
-for (const [path, methods] of Object.entries(openapi.paths)) {
-  for (const [method, what] of Object.entries(methods)) {
-    const name = make("code", "", make("span", `${method.toUpperCase()} `), path);
-    name.firstChild.className = "method";
-    const section = make("section", "", make("h2", "", name), make("p", what.description));
-    section.className = "panel";
-    if (what.parameters) {
-      const rows = what.parameters.map((one) => [one.name, kind(one.schema), String(one.schema.default ?? ""), one.description ?? ""]);
-      section.append(table(["parameter", "type", "default", ""], rows));
+for (const [path, operations] of Object.entries(openapi.paths)) {
+  for (const [method, operation] of Object.entries(operations)) {
+    const name = makeElement("span", { className: "method", textContent: `${method.toUpperCase()} ` });
+    const section = makeSection(makeElement("code", {}, name, path), operation.description);
+    if (operation.parameters) {
+      const rows = operation.parameters.map((parameter) => {
+        const { name: field, schema, description } = parameter;
+        return [field, typeOf(schema), String(schema.default ?? ""), description ?? ""];
+      });
+      section.append(makeTable(["parameter", "type", "default", ""], rows));
     }
-    const taken = jsonKind(what.requestBody?.content);
-    const given = jsonKind(what.responses["200"]?.content);
-    if (taken) section.append(make("p", `takes: ${taken}`));
-    if (given) section.append(make("p", `answers: ${given}`));
-    main.append(section);
+    const request = typeOfJson(operation.requestBody?.content);
+    const response = typeOfJson(operation.responses["200"]?.content);
+    if (request) section.append(text("p", `request: ${request}`));
+    if (response) section.append(text("p", `response: ${response}`));
   }
 }
 
 for (const [name, schema] of Object.entries(openapi.components?.schemas ?? {})) {
   if (!schema.properties) continue;
-  const section = make("section", "", make("h2", name), make("p", schema.description));
-  section.className = "panel";
-  const rows = Object.entries(schema.properties).map(([field, one]) => [field, kind(one), one.description ?? ""]);
-  section.append(table(["field", "type", ""], rows));
-  main.append(section);
+  const rows = Object.entries(schema.properties).map(([field, property]) => {
+    return [field, typeOf(property), property.description ?? ""];
+  });
+  makeSection(name, schema.description).append(makeTable(["field", "type", ""], rows));
 }

@@ -11,7 +11,7 @@ import camrt
 from camrt.errors import ModelFileError, ProviderError, UsageError
 from camrt.model_file import InputGeometry
 from camrt.runtime.inference.cam_identity import check_identity
-from support.tiny_models import LABELS, SIZE, stated, write_class_maps, write_linear
+from support.tiny_models import LABELS, SIZE, model_info, write_class_maps, write_linear
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_invalid_frames_raise_usage_error(linear, frame, message):
 
 
 def test_a_file_without_labels_numbers_its_classes_or_takes_labels_of_the_caller(tmp_path):
-    path = write_linear(tmp_path / "m.onnx", info=stated(labels=None))
+    path = write_linear(tmp_path / "m.onnx", info=model_info(labels=None))
     assert camrt.load(path).labels == ("class 0", "class 1", "class 2", "class 3")
     assert camrt.load(path, labels="abcd").labels == ("a", "b", "c", "d")
     with pytest.raises(ModelFileError, match="4 classes but 3 labels"):
@@ -144,7 +144,7 @@ def test_a_file_without_labels_numbers_its_classes_or_takes_labels_of_the_caller
 
 
 def test_a_file_without_geometry_needs_a_geometry_of_the_caller(tmp_path):
-    path = write_linear(tmp_path / "m.onnx", info=stated(geometry=None))
+    path = write_linear(tmp_path / "m.onnx", info=model_info(geometry=None))
     with pytest.raises(ModelFileError, match=r"InputGeometry\(width"):
         camrt.load(path)
     geometry = InputGeometry(width=SIZE, height=SIZE, resize="letterbox")
@@ -191,7 +191,7 @@ def float_and_uint8(request, tmp_path):
     grid = {"scale": 0.03, "zero_point": 7}
     write = {"linear": write_linear, "class_maps": write_class_maps}[request.param]
     maps = {"linear": "features", "class_maps": "class_maps"}[request.param]
-    source = write(tmp_path / "float.onnx", info=stated(quantization={"features": grid}))
+    source = write(tmp_path / "float.onnx", info=model_info(quantization={"features": grid}))
     model = onnx.load(source)
     for node in model.graph.node:
         for names in (node.input, node.output):
@@ -233,11 +233,11 @@ def test_uint8_maps_are_scaled_by_the_metadata(float_and_uint8):
 def test_uint8_maps_without_a_valid_scale_raise_model_file_error(float_and_uint8):
     _, uint8 = float_and_uint8
     model = onnx.load(uint8.path)
-    helper.set_model_props(model, stated().to_metadata())
+    helper.set_model_props(model, model_info().to_metadata())
     onnx.save(model, uint8.path)
     with pytest.raises(ModelFileError, match="has no scale and zero point"):
         camrt.load(uint8.path, provider="cpu")
-    helper.set_model_props(model, stated(quantization={"features": {"scale": 0, "zero_point": 0}}).to_metadata())
+    helper.set_model_props(model, model_info(quantization={"features": {"scale": 0, "zero_point": 0}}).to_metadata())
     onnx.save(model, uint8.path)
     with pytest.raises(ModelFileError, match="Create the file again"):
         camrt.load(uint8.path, provider="cpu")

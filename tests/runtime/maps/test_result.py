@@ -12,7 +12,7 @@ from camrt.errors import UsageError
 from camrt.model_file import InputGeometry
 from camrt.runtime.maps.colormaps import COLORMAPS
 from camrt.runtime.maps.overlay import OverlayStyle, colors
-from support.tiny_models import SIZE, stated, write_linear
+from support.tiny_models import SIZE, model_info, write_linear
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,9 @@ def models(tmp_path_factory):
     models_by_resize = {}
     for resize in ("stretch", "crop", "letterbox"):
         geometry = InputGeometry(width=SIZE, height=SIZE, resize=resize)
-        models_by_resize[resize] = camrt.load(write_linear(folder / f"{resize}.onnx", info=stated(geometry=geometry)))
+        models_by_resize[resize] = camrt.load(
+            write_linear(folder / f"{resize}.onnx", info=model_info(geometry=geometry))
+        )
     return models_by_resize
 
 

@@ -22,7 +22,7 @@ from support.chromium import chromium, picture, visitor
 from support.desktop import eventually
 from support.serving import Served, events, pictures
 from support.sources import StillSource
-from support.tiny_models import LABELS, stated, write_linear
+from support.tiny_models import LABELS, model_info, write_linear
 
 NAMES = ('the "door"', "yard\\left\nhere")
 GREY = DisplaySettings(alpha=0.0)
@@ -32,7 +32,7 @@ GREY = DisplaySettings(alpha=0.0)
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     labels = (f'an "{LABELS[0]}"', f"a\\{LABELS[1]}", *LABELS[2:])
-    return camrt.load(write_linear(folder / "model.onnx", info=stated(labels=labels)))
+    return camrt.load(write_linear(folder / "model.onnx", info=model_info(labels=labels)))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from camrt.runtime.sinks.opencv_video import CODECS
 from support import small_disk
 from support.failing import failing
 from support.needs import environment
-from support.overlays import picture, rendered
+from support.overlays import gradient_image, rendered
 from support.video_sinks import append_noise, noise_video, read_source, write_images
 from support.videos import read_video
 
@@ -96,12 +96,12 @@ os.kill(os.getpid(), 9)
 def test_the_next_start_removes_an_unplayable_video_of_a_killed_run(tmp_path, suffix, own_pid):
     command = [sys.executable, "-c", UNFINISHED, f"a{suffix}"]
     subprocess.run(command, cwd=tmp_path, env=environment(), timeout=60, check=False)
-    (left,) = tmp_path.iterdir()
-    assert left.name.startswith(".a.")
-    assert left.stat().st_size > 100_000
+    (video,) = tmp_path.iterdir()
+    assert video.name.startswith(".a.")
+    assert video.stat().st_size > 100_000
     if own_pid:  # as in a container, where each start has the same process id
-        left.rename(tmp_path / f".a.{os.getpid()}{suffix}")
-    write_images(tmp_path / f"a{suffix}", [picture()] * 3)
+        video.rename(tmp_path / f".a.{os.getpid()}{suffix}")
+    write_images(tmp_path / f"a{suffix}", [gradient_image()] * 3)
     assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
 
 
@@ -109,7 +109,7 @@ def test_hidden_files_of_other_programs_stay(tmp_path):
     names = [f".a.{os.getppid()}.avi", ".a.20251124.avi", ".a.b.1.avi", ".a.1.mp4"]
     for name in names:
         (tmp_path / name).write_bytes(b"precious")
-    write_images(tmp_path / "a.avi", [picture()] * 3)
+    write_images(tmp_path / "a.avi", [gradient_image()] * 3)
     assert {path.name for path in tmp_path.iterdir()} == {*names, "a.avi"}
 
 
@@ -119,7 +119,7 @@ def test_the_part_file_of_a_killed_run_is_replaced_only_with_overwrite(tmp_path)
         VideoSink(tmp_path / "a.mp4", fps=10)
     assert (tmp_path / "a.part.mp4").read_bytes() == b"precious"
     (tmp_path / "a.part.mp4").write_bytes(b"")  # of a run that ended before its first frame
-    write_images(tmp_path / "a.mp4", [picture()] * 3)
+    write_images(tmp_path / "a.mp4", [gradient_image()] * 3)
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
@@ -164,9 +164,9 @@ def test_a_video_that_cannot_get_its_name_keeps_the_temporary_one(tmp_path, monk
     ):
         sink.close()
     sink.close()
-    (kept,) = tmp_path.iterdir()
-    assert str(raised.value).endswith(f"; see {kept.name}")
-    assert len(read_video(kept)[0]) == 30
+    (part,) = tmp_path.iterdir()
+    assert str(raised.value).endswith(f"; see {part.name}")
+    assert len(read_video(part)[0]) == 30
 
 
 def test_a_failing_disk_during_close_keeps_the_video(tmp_path, monkeypatch):
