@@ -32,7 +32,7 @@ GREY = DisplaySettings(alpha=0.0)
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     labels = (f'an "{LABELS[0]}"', f"a\\{LABELS[1]}", *LABELS[2:])
-    return camrt.load(write_linear(folder / "model.onnx", info=model_info(labels=labels)))
+    return camrt.load(write_linear(folder / "model.onnx", info=model_info(labels=labels)), provider="cpu")
 
 
 @pytest.fixture
