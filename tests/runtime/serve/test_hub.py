@@ -20,7 +20,7 @@ from camrt.runtime.stream import hub as hub_module
 from camrt.runtime.stream.hub import Hub
 from support.chromium import chromium, open_page, shown_image
 from support.desktop import eventually
-from support.serving import Served, events, pictures
+from support.serving import Served, events, jpegs
 from support.sources import StillSource
 from support.tiny_models import LABELS, model_info, write_linear
 
@@ -62,15 +62,15 @@ def lost(level, index):
 
 
 def test_each_camera_is_told_apart(model, hub, served):
-    assert served.ask("/api/result")[0].status == 404
-    assert served.ask("/api/snapshot.jpg?camera=1")[0].status == 404
+    assert served.request("/api/result")[0].status == 404
+    assert served.request("/api/snapshot.jpg?camera=1")[0].status == 404
     assert [camera["state"] for camera in served.get("/api/state")["cameras"]] == ["waiting", "waiting"]
     hub.streams[0].write(seen(model, 50, 7))
     hub.streams[1].write(seen(model, 200, 3, size=(32, 64)))
     for number, (level, index, height) in enumerate(((50, 7, 48), (200, 3, 32))):
         told = served.get(f"/api/result?camera={number}")
         assert (told["camera"], told["frame"], told["height"]) == (number, index, height)
-        jpeg = served.ask(f"/api/snapshot.jpg?camera={number}")[1]
+        jpeg = served.request(f"/api/snapshot.jpg?camera={number}")[1]
         image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
         assert image.shape == (height, 64, 3)
         assert abs(image.mean() - level) < 2
@@ -83,7 +83,7 @@ def test_all_cameras_are_on_the_mosaic_each_in_its_shape(model, hub, served):
     hub.streams[0].write(seen(model, 50, 0))
     hub.streams[1].write(seen(model, 200, 0, size=(16, 64)))
     response = connection.getresponse()
-    shown = (cv2.imdecode(np.frombuffer(part[1], np.uint8), cv2.IMREAD_COLOR) for part in pictures(response))
+    shown = (cv2.imdecode(np.frombuffer(part[1], np.uint8), cv2.IMREAD_COLOR) for part in jpegs(response))
     image = next(image for image in islice(shown, 5) if image[240, 960].mean() > 100)
     connection.close()
     assert image.shape == (480, 1280, 3)
@@ -103,15 +103,15 @@ def test_a_lost_camera_is_shown_dark_and_counted_when_it_comes_back(model, hub, 
     assert (served.metric("camrt_up"), served.metric("camrt_reconnects_total")) == (1, 0)
     told = served.get("/api/result")
     assert (told["lost"], told["top"], told["explained"], told["boxes"]) == ("the cable came off", [], [], [])
-    assert served.ask("/api/map.npy")[0].status == 404
-    image = cv2.imdecode(np.frombuffer(served.ask("/api/snapshot.jpg")[1], np.uint8), cv2.IMREAD_COLOR)
+    assert served.request("/api/map.npy")[0].status == 404
+    image = cv2.imdecode(np.frombuffer(served.request("/api/snapshot.jpg")[1], np.uint8), cv2.IMREAD_COLOR)
     assert np.median(image) < 120
     hub.streams[0].write(seen(model, 200, 9))
     assert (served.metric("camrt_up"), served.metric("camrt_reconnects_total")) == (2, 1)
     assert served.get("/api/state")["cameras"][0]["dropped"] == 2  # what passed without a signal was not dropped
     hub.streams[0].close()
     assert served.get("/api/state")["cameras"][0]["state"] == "ended"
-    assert served.ask("/api/snapshot.jpg")[0].status == 200
+    assert served.request("/api/snapshot.jpg")[0].status == 200
 
 
 def test_a_snapshot_has_its_map_whatever_the_scene_was_when_somebody_last_looked(model, hub, served):
@@ -120,24 +120,24 @@ def test_a_snapshot_has_its_map_whatever_the_scene_was_when_somebody_last_looked
         hub.streams[0].write(seen(model, level, index))
         hub.pause(index > 0)
         for _ in range(2):
-            jpeg = served.ask("/api/snapshot.jpg")[1]
+            jpeg = served.request("/api/snapshot.jpg")[1]
             image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
             assert np.ptp(image.mean(axis=(0, 1))) > 20  # the frames are grey
 
 
 def test_a_live_source_without_frames_has_stalled_and_the_health_check_fails(model, hub, served, monkeypatch):
-    assert served.ask("/healthz")[0].status == 200
+    assert served.request("/healthz")[0].status == 200
     hub.streams[0].write(seen(model, 50, 0))
     hub.streams[1].write(lost(50, 0))
-    assert served.ask("/healthz")[0].status == 200
+    assert served.request("/healthz")[0].status == 200
     monkeypatch.setattr(hub_module, "STALLED_S", 0.0)
-    response, body = served.ask("/healthz")
+    response, body = served.request("/healthz")
     assert response.status == 503
     assert json.loads(body) == {"status": "stalled", "cameras": [NAMES[0]]}
     assert [camera["state"] for camera in served.get("/api/state")["cameras"]] == ["stalled", "lost"]
     assert served.metric("camrt_up") == 0
     hub.streams[0].close()
-    assert served.ask("/healthz")[0].status == 200  # it has ended
+    assert served.request("/healthz")[0].status == 200  # it has ended
 
 
 def test_a_file_without_new_frames_has_not_stalled(model, monkeypatch):
@@ -151,7 +151,7 @@ def test_metrics_hold_any_name(model, hub, served):
     for camera in (0, 1):
         for level in (0, 255):
             hub.streams[camera].write(seen(model, level, level))
-    text = served.ask("/metrics")[1].decode()
+    text = served.request("/metrics")[1].decode()
     assert 'camrt_frames_total{camera="0",name="the \\"door\\""} 2' in text
     assert 'camrt_frames_total{camera="1",name="yard\\\\left\\nhere"} 2' in text
     assert len(text.splitlines()) == text.count("\n")
@@ -183,7 +183,7 @@ def test_nothing_is_drawn_while_nobody_watches(model, hub, served, monkeypatch):
     connection.close()
     watching = served.connect()
     watching.request("GET", "/stream?camera=0")
-    number, _ = next(pictures(watching.getresponse()))
+    number, _ = next(jpegs(watching.getresponse()))
     watching.close()
     assert number == 19
     assert drawn
@@ -197,7 +197,7 @@ def test_one_picture_is_encoded_once_for_all_who_watch(model, hub, served, monke
         connection.request("GET", "/stream")
     assert eventually(lambda: served.metric("camrt_viewers") == 4)
     hub.streams[0].write(seen(model, 90, 5))
-    parts = [next(pictures(connection.getresponse())) for connection in connections]
+    parts = [next(jpegs(connection.getresponse())) for connection in connections]
     for connection in connections:
         connection.close()
     assert len(set(parts)) == 1
@@ -210,7 +210,7 @@ def test_a_viewer_that_vanishes_is_noticed_while_the_picture_stands_still(model,
     hub.streams[0].write(seen(model, 90, 5))
     connection = served.connect()
     connection.request("GET", "/stream")
-    assert next(pictures(connection.getresponse()))[0] == 5
+    assert next(jpegs(connection.getresponse()))[0] == 5
     peer = connection.sock.getsockname()[1]
     assert eventually(lambda: timer(served.port, peer)[0] == "keepalive")
     assert timer(served.port, peer)[1] <= 30
