@@ -1,32 +1,39 @@
-# `make demo` and `make test` need Python (3.11 or newer) and make; each makes its own environment first.
+# `make demo` and `make test` need Python (3.11 or newer) and make. Each creates its own environment first.
 PYTHON ?= python3
 DEMO := .venv-demo
 TEST := .venv-test
 CONSTRAINTS := tests/constraints.txt
+# A worker of pytest-xdist needs up to 4 GB of memory (torch).
+PARALLEL := -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help demo test check pictures demo-model clean
+.PHONY: help demo test quick check images demo-model clean
 
 help:
-	@echo "make demo        see a live class activation map: no camera, no download, no display needed"
-	@echo "make test        run every test"
-	@echo "make check       ruff and mypy"
-	@echo "make pictures    draw the pictures of the README anew"
-	@echo "make demo-model  train the bundled model anew"
+	@echo "make demo        show a live class activation map (no camera, download or display needed)"
+	@echo "make quick       run the tests that need no other process, in less than three minutes"
+	@echo "make test        run all tests"
+	@echo "make check       run ruff and mypy"
+	@echo "make images      draw the README's images again"
+	@echo "make demo-model  train the bundled model again"
 	@echo "make clean       remove the environments and caches"
 
 demo: $(DEMO)/ready
 	$(DEMO)/bin/camrt demo
 
 test: $(TEST)/ready
-	$(TEST)/bin/python -m pytest
+	$(TEST)/bin/python -m pytest $(PARALLEL) -m "not alone"
+	$(TEST)/bin/python -m pytest -m alone
+
+quick: $(TEST)/ready
+	$(TEST)/bin/python -m pytest $(PARALLEL) -m "not (slow or process or browser or rtsp or window)"
 
 check: $(TEST)/ready
 	$(TEST)/bin/ruff check .
 	$(TEST)/bin/ruff format --check .
 	$(TEST)/bin/mypy
 
-pictures: $(TEST)/ready
-	$(TEST)/bin/python docs/pictures.py
+images: $(TEST)/ready
+	$(TEST)/bin/python docs/draw_images.py
 
 demo-model: $(TEST)/ready
 	$(TEST)/bin/python -m camrt.export.train.demo -o runtime/assets/demo.onnx
@@ -36,9 +43,9 @@ $(DEMO)/ready: pyproject.toml
 	$(DEMO)/bin/pip install --quiet --editable '.[cpu]'
 	@touch $@
 
-# grad-cam and openvino-model-api go in without their dependencies: they ask for opencv-python-headless, whose files
-# overwrite those of opencv-python and take the window away. tests/constraints.txt pins what is known to work together; the oldest versions
-# are tried by: make test TEST=.venv-lowest CONSTRAINTS=tests/lowest.txt
+# pip installs grad-cam and openvino-model-api without their dependencies. Those include opencv-python-headless, which
+# overwrites files of opencv-python and so removes the window. tests/constraints.txt pins versions that work together.
+# To test the oldest versions: make test TEST=.venv-lowest CONSTRAINTS=tests/lowest.txt
 $(TEST)/ready: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(TEST)
 	$(TEST)/bin/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[cpu,export,test,dev]'

@@ -15,7 +15,7 @@ import numpy as np
 
 from camrt.errors import CamrtError
 from camrt.images import Image
-from camrt.interleave import median_ratio
+from camrt.interleaved_timing import median_ratio
 from camrt.runtime.frames import Frame, StreamItem
 from camrt.runtime.inference.model import Model
 from camrt.runtime.inference.providers import spin_us

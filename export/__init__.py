@@ -1,11 +1,16 @@
-"""Classifier (torch or ONNX) in, model file out. Needs the extra ``export``: torch and onnx.
+"""Make model files: from a classifier in torch or ONNX, and from a model file in fewer bits.
 
-Two doors, one path: `attach` takes an ONNX classifier that somebody else exported, `from_torch` a torch module that it
-exports itself; both give the graph the outputs of ``camrt.model_file`` and prove them before the file is written.
-`survey` looks at an ONNX classifier first. `to_gap_cnn` makes a classifier with fully connected layers into one that a
-class activation map explains; `quantize` makes a model file into one that computes in 8-bit integers.
+Needs the extra ``export``: torch and onnx.
+
+`attach` converts an ONNX classifier, `from_torch` a torch module, which it exports to ONNX first. Both add the outputs
+of ``camrt.model_file`` to the graph and verify them before they write the file. `survey` shows the head of an ONNX
+classifier without converting it. `to_gap_cnn` gives a torch classifier a head that class activation maps explain
+exactly. `quantize` makes a model file of 8-bit integers.
 
 Names load on first use: `attach` and `quantize` never import torch.
+
+Imports go one way: ``graph`` <- ``head`` <- ``verify`` <- ``quantize``; the files beside these folders put them
+together, and ``train`` uses those.
 """
 
 import sys
@@ -25,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["attach", "from_torch", "quantize", "survey", "to_gap_cnn"]
 
-_HOMES = {
+_MODULES = {
     "attach": "camrt.export.attach",
     "from_torch": "camrt.export.from_torch",
     "quantize": "camrt.export.quantize.quantize",
@@ -39,11 +44,11 @@ for _name in ("onnx", "torch"):
 
 
 class _Package(ModuleType):
-    """This package. A public name keeps its function although a module or folder of the same name is imported."""
+    """This package, in which a public name stays a function when a module or folder of the same name is imported."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         # `import camrt.export.quantize.int8` sets the attribute `quantize` of this package to that folder.
-        if not (name in _HOMES and isinstance(value, ModuleType)):
+        if not (name in _MODULES and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
 
@@ -51,9 +56,9 @@ sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'camrt.export' has no attribute {name!r}")
-    return getattr(load_undisturbed(_HOMES[name]), name)
+    return getattr(load_undisturbed(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

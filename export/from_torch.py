@@ -1,4 +1,4 @@
-"""The door for torch modules: export to ONNX, then the same path as any ONNX classifier."""
+"""Make a model file of a torch module: export it to ONNX, then convert that like any other classifier."""
 
 import contextlib
 import io
@@ -14,10 +14,13 @@ from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from camrt.errors import ExportError, UsageError
-from camrt.export.convert import Report, Request, convert
-from camrt.export.graph.preprocessing import Channels, Pixels
+from camrt.export.convert import convert
+from camrt.export.error_text import first_line
+from camrt.export.graph.preprocessing import Channels, PreprocessingOptions
 from camrt.export.graph.read import check_classifier
-from camrt.export.verify.model import F32
+from camrt.export.options import ConversionOptions
+from camrt.export.report import Report
+from camrt.export.verify.exported import F32
 from camrt.files import check_target
 from camrt.model_file import Activation, Interpolation, Resize
 
@@ -40,36 +43,37 @@ def from_torch(
     shorter_side: int | None = None,
     interpolation: Interpolation = "linear",
     activation: Activation | None = None,
-    pictures: str | Path | Sequence[str | Path] | None = None,
+    images: str | Path | Sequence[str | Path] | None = None,
     overwrite: bool = False,
 ) -> Report:
     """Make a model file of a torch classifier.
 
-    The module is exported in evaluation mode and is left as it was.
+    The module is exported in evaluation mode; afterwards its parts have their modes back.
 
     Args:
         module: takes [N, 3, H, W] floats, gives [N, K]; on any device.
         target: the model file to write.
         input_size: (width, height) in pixels, or one number for both.
-        labels: names of the classes, or a UTF-8 text file with one a line.
-        output: for a module with several outputs: which of the exported graph's outputs gives the scores.
-        layer: the feature map to show, a tensor's name; None: the last.
-        scale: what pixels in 0..255 are multiplied with; None: 1/255, or 1 where the network takes bytes.
+        labels: class labels, or a UTF-8 text file with one label on each line.
+        output: for a module with several outputs: the name of the exported graph's output that gives the scores.
+        layer: the feature map to show, as a tensor's name; None: the last.
+        scale: factor for pixels in 0..255; None: 1/255, or 1 where the network takes bytes.
         mean: one number a channel, in the network's order, in units of pixel * scale; None: ImageNet's for colour
-            pictures in floats, else 0.
+            images in floats, else 0.
         std: like ``mean``; None: ImageNet's, or 1.
-        channels: the order that the network wants; None: rgb, or grey where it has one channel.
+        channels: the channel order of the network's input; None: rgb, or grey for one channel.
         resize: how a frame becomes the network's input; see `camrt.model_file.InputGeometry`.
-        shorter_side: for ``resize="crop"``: pixels of the frame's shorter side before the centre is cut out.
+        shorter_side: for ``resize="crop"``: the frame's shorter side is scaled to this many pixels before the centre
+            is cropped.
         interpolation: ``linear`` or ``area``.
-        activation: what turns logits into scores; None: as the module does, softmax if it gives logits.
-        pictures: a folder or files to verify on; None: synthetic ones.
+        activation: what turns logits into scores; None: the module's own, or softmax if it ends in logits.
+        images: a folder of images, or image files, to verify on; None: synthetic images.
         overwrite: replace an existing target.
 
     Raises:
-        HeadNotFound: the head is none that a class activation map explains.
+        HeadNotFound: no supported head was found.
         ExportError: torch cannot run or export the module, or the file fails its verification; nothing is written.
-        UsageError: what was asked for does not fit the module, or the target exists.
+        UsageError: an option does not fit the module, or the target exists.
         SourceError: an image cannot be read.
         SinkError: the file cannot be written.
         MissingExtra: ONNX Runtime is not installed.
@@ -77,31 +81,31 @@ def from_torch(
     target = Path(target)
     size = (input_size, input_size) if isinstance(input_size, int) else (input_size[0], input_size[1])
     if min(size) < 1:
-        raise UsageError(f"input_size {size[0]}x{size[1]} is empty")
-    request = Request(
+        raise UsageError(f"input_size {size[0]}x{size[1]} is empty; give width and height in pixels")
+    options = ConversionOptions(
         labels=labels,
         output=output,
         layer=layer,
-        pixels=Pixels(channels=channels, scale=scale, mean=mean, std=std),
+        preprocessing=PreprocessingOptions(channels=channels, scale=scale, mean=mean, std=std),
         resize=resize,
         shorter_side=shorter_side,
         interpolation=interpolation,
         size=None,
         activation=activation,
-        pictures=pictures,
+        images=images,
     )
     check_target(target, None, overwrite=overwrite)
     name = type(module).__name__
-    facts = {"module": f"{type(module).__module__}.{name}", "torch": torch.__version__}
-    with _evaluating(module):
+    source_info = {"module": f"{type(module).__module__}.{name}", "torch": torch.__version__}
+    with _evaluation_mode(module):
         runner = _Runner(module)
         model = check_classifier(_export(runner, size), name)
-        return convert(model, target, request, facts, runner)
+        return convert(model, target, options, source_info, runner)
 
 
 @contextlib.contextmanager
-def _evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Switch to evaluation mode for a while; each part gets back the mode that it had."""
+def _evaluation_mode(module: torch.nn.Module) -> Iterator[None]:
+    """Switch to evaluation mode, without gradients; afterwards each part has its own mode again."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -113,7 +117,7 @@ def _evaluating(module: torch.nn.Module) -> Iterator[None]:
 
 
 class _Runner:
-    """Runs a module on NumPy arrays and sees which maps it pools."""
+    """Runs a module on NumPy arrays, and records the maps that it pools."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         self.module = module
@@ -121,17 +125,17 @@ class _Runner:
         self.device, self.dtype = parameter.device, parameter.dtype
 
     def __call__(self, network_input: F32) -> tuple[list[F32], list[F32]]:
-        with _PoolWatch() as watch:
+        with _PoolRecorder() as recorder:
             outputs = self.module(torch.from_numpy(network_input).to(self.device, self.dtype))
-        return [_numpy(tensor) for tensor in _tensors(outputs)], [_numpy(tensor) for tensor in watch.pooled]
+        return [_numpy(tensor) for tensor in _tensors(outputs)], [_numpy(tensor) for tensor in recorder.pool_inputs]
 
 
-class _PoolWatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch has no types here
-    """Keeps what goes into each global average pool while a module runs."""
+class _PoolRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch has no types here
+    """Records the input of each global average pool while a module runs."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.pooled: list[torch.Tensor] = []
+        self.pool_inputs: list[torch.Tensor] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -139,24 +143,24 @@ class _PoolWatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch ha
             maps = args[0]
             axes = {axis % 4 for axis in args[1]} if func is aten.mean.dim and maps.ndim == 4 else None
             if axes == {2, 3} or (func.overloadpacket is not aten.mean and result.shape[2:] == (1, 1)):
-                self.pooled.append(maps.detach().clone())
+                self.pool_inputs.append(maps.detach().clone())
         return result
 
 
 def _export(runner: _Runner, size: tuple[int, int]) -> ModelProto:
-    """Export to ONNX in memory, with an open batch."""
+    """Export to ONNX in memory, with a dynamic batch."""
     width, height = size
     name = type(runner.module).__name__
-    # Two pictures: an example of one would make torch take the batch for the constant 1.
+    # Two images: with one, torch would export the batch size as the constant 1.
     example = torch.rand(2, 3, height, width).to(runner.device, runner.dtype)
     try:
         runner.module(example)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         shape = "x".join(map(str, example.shape))
-        raise ExportError(f"{name} cannot run on a {shape} tensor: {_first_line(error)}") from error
+        raise ExportError(f"{name} cannot run on a {shape} tensor: {first_line(error)}") from error
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")  # of torch's own making; a user can do nothing about them
+            warnings.simplefilter("ignore")  # about torch's own code; a user can do nothing about them
             program = torch.onnx.export(
                 runner.module,
                 (example,),
@@ -166,7 +170,7 @@ def _export(runner: _Runner, size: tuple[int, int]) -> ModelProto:
                 dynamic_shapes=({0: torch.export.Dim("N")},),
             )
     except torch.onnx.OnnxExporterError as error:
-        raise ExportError(f"torch cannot export {name} to ONNX: {_cause(error)}") from error
+        raise ExportError(f"torch cannot export {name} to ONNX: {_root_cause(error)}") from error
     assert program is not None  # only the exporter without dynamo returns None
     model = ModelProto()
     model.CopyFrom(program.model_proto)
@@ -181,11 +185,7 @@ def _numpy(tensor: torch.Tensor) -> F32:
     return np.asarray(tensor.detach().float().cpu().numpy())
 
 
-def _cause(error: BaseException) -> str:
+def _root_cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
-    return _first_line(error)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", 1)[0]
+    return first_line(error)

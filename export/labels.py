@@ -1,4 +1,4 @@
-"""The names of the classes."""
+"""Read and check the class labels."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,10 +7,10 @@ from camrt.errors import UsageError
 
 
 def read_labels(labels: Sequence[str] | str | Path | None) -> tuple[str, ...] | None:
-    """Return class names as given, or from a UTF-8 text file with one a line.
+    """Return class labels: a sequence as it is, or the lines of a UTF-8 text file.
 
     Raises:
-        UsageError: the file cannot be read, or a line between the others is empty.
+        UsageError: the file cannot be read, or has an empty line before its end.
     """
     if labels is None:
         return None
@@ -21,18 +21,20 @@ def read_labels(labels: Sequence[str] | str | Path | None) -> tuple[str, ...] | 
     except OSError as error:
         raise UsageError(f"labels {labels} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"labels {labels} is not UTF-8 text: byte {error.start} is {error.reason}") from error
+        raise UsageError(
+            f"labels {labels} is not UTF-8 text: byte {error.start} is {error.reason}; save it as UTF-8"
+        ) from error
     lines = [line.strip() for line in text.rstrip().splitlines()]
     if "" in lines:
-        raise UsageError(f"labels {labels}: line {lines.index('') + 1} is empty; give one name a line")
+        raise UsageError(f"labels {labels}: line {lines.index('') + 1} is empty; write one label on each line")
     return tuple(lines)
 
 
 def check_labels(labels: tuple[str, ...] | None, classes: int) -> None:
-    """Raise UsageError unless there is one label a class."""
+    """Raise UsageError unless there is one label for each class."""
     if labels is None or len(labels) == classes:
         return
-    hint = ""
+    advice = "pass the labels that the network was trained with"
     if len(labels) == classes - 1:
-        hint = "; a network with one class more than labels often has 'background' as its first: put that name on top"
-    raise UsageError(f"there are {len(labels)} labels, but the network has {classes} classes{hint}")
+        advice = "if its first class is 'background', put that label first"
+    raise UsageError(f"there are {len(labels)} labels, but the network has {classes} classes; {advice}")

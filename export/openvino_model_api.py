@@ -1,7 +1,7 @@
-"""Metadata of OpenVINO's Model API (and of the Training Extensions and XAI, which follow it): read and written.
+"""Read and write the metadata of OpenVINO's Model API, which the Training Extensions and XAI follow too.
 
-Keys are ``model_info NAME`` in the file's ``metadata_props``; lists are separated by spaces. The network's input is
-(pixel - mean_values) / scale_values there, pixels from 0 to 255 in BGR, reversed to RGB where the file says so.
+Keys are ``model_info NAME`` in the file's ``metadata_props``; lists are separated by spaces. There the network's input
+is (pixel - mean_values) / scale_values, with pixels from 0 to 255 in BGR, or in RGB with ``reverse_input_channels``.
 """
 
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ from typing import Final
 
 from onnx import ModelProto
 
-from camrt.export.graph.preprocessing import Pixels
+from camrt.export.graph.preprocessing import PreprocessingOptions
 from camrt.model_file import ModelInfo, Resize
 
-PREFIX: Final = "model_info "
-_RESIZES: Final[dict[Resize, str]] = {
+KEY_PREFIX: Final = "model_info "
+_RESIZE_TYPES: Final[dict[Resize, str]] = {
     "stretch": "standard",
     "crop": "crop",
     "letterbox": "fit_to_window_letterbox",
@@ -22,27 +22,27 @@ _RESIZES: Final[dict[Resize, str]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stated:
-    """What a classifier's metadata says of it."""
+class ModelApiInfo:
+    """A classifier's preprocessing and labels by its ``model_info``."""
 
-    pixels: Pixels
+    preprocessing: PreprocessingOptions
     labels: tuple[str, ...] | None
 
 
-def read(model: ModelProto) -> Stated | None:
-    """Return what ``model_info`` says; None where the file has none."""
+def read_model_info(model: ModelProto) -> ModelApiInfo | None:
+    """Return what a file's ``model_info`` states; None where the file has none."""
     entries = {
-        entry.key.removeprefix(PREFIX): entry.value.strip()
+        entry.key.removeprefix(KEY_PREFIX): entry.value.strip()
         for entry in model.metadata_props
-        if entry.key.startswith(PREFIX)
+        if entry.key.startswith(KEY_PREFIX)
     }
     if not entries:
         return None
-    labels = tuple(entries["labels"].split()) if entries.get("labels") else None
-    return Stated(
-        labels=labels,
-        pixels=Pixels(
-            channels="rgb" if entries.get("reverse_input_channels", "").lower() in ("true", "yes", "1") else "bgr",
+    reverse_channels = entries.get("reverse_input_channels", "").lower() in ("true", "yes", "1")
+    return ModelApiInfo(
+        labels=tuple(entries["labels"].split()) if entries.get("labels") else None,
+        preprocessing=PreprocessingOptions(
+            channels="rgb" if reverse_channels else "bgr",
             scale=1.0,
             mean=_numbers(entries, "mean_values") or (0.0, 0.0, 0.0),
             std=_numbers(entries, "scale_values") or (1.0, 1.0, 1.0),
@@ -50,26 +50,27 @@ def read(model: ModelProto) -> Stated | None:
     )
 
 
-def entries(info: ModelInfo) -> dict[str, str]:
-    """Return the entries that let the Model API run a model file; none where it would run it in another way.
+def model_info_entries(info: ModelInfo) -> dict[str, str]:
+    """Return the metadata with which the Model API runs a model file; empty where it would run the file differently.
 
-    The preprocessing is in the graph, so nothing is said of it. The Model API takes the softmax of scores that are not
-    one, and the sigmoid of any: scores that are neither logits nor a softmax do not fit.
+    The preprocessing is in the graph, so the entries have none. The Model API applies softmax to scores that do not
+    sum to 1, and sigmoid to all others: only logits and softmax scores survive this.
     """
     geometry = info.geometry
     if geometry is None or info.activation == "sigmoid" or geometry.shorter_side is not None:
         return {}
-    stated = {
+    entries = {
         "model_type": "Classification",
-        "resize_type": _RESIZES[geometry.resize],
+        "resize_type": _RESIZE_TYPES[geometry.resize],
         "reverse_input_channels": "False",
     }
     if info.labels is not None:
-        stated["labels"] = " ".join("_".join(label.split()) or "_" for label in info.labels)
-    return {PREFIX + name: value for name, value in stated.items()}
+        entries["labels"] = " ".join("_".join(label.split()) or "_" for label in info.labels)
+    return {KEY_PREFIX + name: value for name, value in entries.items()}
 
 
 def _numbers(entries: Mapping[str, str], name: str) -> tuple[float, ...] | None:
+    """Return the three numbers of an entry; one number counts for every channel."""
     try:
         numbers = tuple(float(word) for word in entries.get(name, "").replace(",", " ").split())
     except ValueError:

@@ -1,164 +1,209 @@
-"""Give a classifier's graph the input and the outputs of the model file."""
+"""Load a classifier's graph, and rewrite it as the graph of a model file."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from camrt.export.graph.graph import Graph, copied
-from camrt.export.graph.network_input import NetworkInput, free_batch, read_input
+from camrt.export.graph.graph import Graph, copy_model
+from camrt.export.graph.network_input import NetworkInput, make_batch_dynamic, read_input
 from camrt.export.graph.preprocessing import Preprocessing
 from camrt.export.graph.qoperator_to_qdq import to_qdq
 from camrt.export.head.affine import Affine
 from camrt.export.head.class_maps import add_class_maps
-from camrt.export.head.find import Head
-from camrt.export.head.pooling import Pooled
+from camrt.export.head.find import ClassifierHead
+from camrt.export.head.pooling import PooledMaps
 from camrt.model_file import (
-    ASKED_MAP,
     CAM_BIAS,
     CAM_WEIGHTS,
     CLASS_MAPS,
     FEATURES,
+    HEAD_INPUT,
     IMAGE,
     LOGITS,
     OUTPUTS,
     SCORES,
     Activation,
+    maps_output,
 )
 
-RESERVED = (ASKED_MAP, IMAGE, SCORES, LOGITS, FEATURES, CAM_WEIGHTS, CAM_BIAS, CLASS_MAPS)
-"""Tensors of the source that bear one of these names get another one first."""
+RESERVED_NAMES = (HEAD_INPUT, IMAGE, SCORES, LOGITS, FEATURES, CAM_WEIGHTS, CAM_BIAS, CLASS_MAPS)
+"""Names that have a meaning in a model file; the source's tensors of these names are renamed."""
 
 
-def prepare(model: ModelProto, size: tuple[int, int] | None) -> tuple[Graph, NetworkInput]:
-    """Return a copy of a classifier in which its head can be looked for, and its input.
+def load_graph(model: ModelProto, size: tuple[int, int] | None) -> tuple[Graph, NetworkInput]:
+    """Return a copy of a classifier that is ready for the head search, and its input.
 
-    Integer operators are written out, any number of pictures may go in, and what is known of the shapes is worked out.
+    Integer operators are rewritten as QDQ pairs, the batch is dynamic, and shapes are inferred.
 
     Args:
         model: a checked classifier; it is not changed.
-        size: (width, height) in pixels, for a network that leaves it open.
+        size: (width, height) in pixels, for a network that leaves them open.
 
     Raises:
-        ExportError: an input that is not supported.
-        UsageError: the size is needed, or is not the network's.
+        ExportError: the input is not supported.
+        UsageError: the size is needed, or differs from the network's.
     """
-    graph = Graph(copied(model), RESERVED)
+    graph = Graph(copy_model(model))
     to_qdq(graph)
     network_input = read_input(graph, size)
-    free_batch(graph, network_input)
+    make_batch_dynamic(graph, network_input)
     graph.infer_shapes()
     return graph, network_input
 
 
-def operate(
-    graph: Graph, network_input: NetworkInput, head: Head, preprocessing: Preprocessing, activation: Activation
-) -> None:
-    """Turn the graph into that of a model file. What only the source's other outputs needed is dropped."""
-    maps = head.maps
-    if head.tail is not None:
-        maps = add_class_maps(graph, head.tail)
-        graph.rename({head.tail.entry: ASKED_MAP})
-    _Publisher(graph).publish(head, activation, maps)
-    preprocessing.prepend(graph, network_input.name, network_input.elem_type)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewrittenGraph:
+    """The graph of a model file, without metadata."""
+
+    model: ModelProto
+    network_input: str
+    """The tensor between the preprocessing and the network."""
+
+
+def rewrite_graph(
+    source: Graph,
+    network_input: NetworkInput,
+    head: ClassifierHead,
+    preprocessing: Preprocessing,
+    activation: Activation,
+) -> RewrittenGraph:
+    """Return the graph of a model file; only what its outputs need is in it.
+
+    Args:
+        source: the classifier; it is not changed.
+        network_input: its input.
+        head: its head.
+        preprocessing: what to compute from the pixels.
+        activation: what turns logits into scores.
+    """
+    graph = source.copy()
+    class_maps = head.saliency_map
+    if head.nonlinear is not None:
+        class_maps = add_class_maps(graph, head.nonlinear)
+    names = graph.release_names(RESERVED_NAMES)
+    if head.nonlinear is not None:
+        graph.rename({names.get(head.nonlinear.feature_map, head.nonlinear.feature_map): HEAD_INPUT})
+    _OutputWriter(graph, names).write(head, activation, class_maps)
+    network_input_name = names.get(network_input.name, network_input.name)
+    preprocessing.prepend(graph, network_input_name, network_input.elem_type)
     del graph.proto.input[:]
-    sizes: list[str | int | None] = ["N", network_input.height, network_input.width, 3]
-    graph.proto.input.append(helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, sizes))
+    image_shape: list[str | int | None] = ["N", network_input.height, network_input.width, 3]
+    graph.proto.input.append(helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, image_shape))
     outputs = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-        for name, shape in zip(OUTPUTS[head.kind], _symbolic_shapes(head), strict=True)
+        for name, shape in zip(OUTPUTS[head.kind], _output_shapes(head), strict=True)
     ]
-    graph.sort()
+    graph.sort_topologically()
     graph.prune(outputs)
     for node in graph.proto.node:  # stack traces and paths of the machine that exported it
         node.ClearField("metadata_props")
         node.ClearField("doc_string")
+    return RewrittenGraph(model=graph.model, network_input=network_input_name)
 
 
-def _symbolic_shapes(head: Head) -> list[list[str | int | None]]:
-    batch: list[str | int | None] = ["N", head.classes]
-    maps = [*batch, None, None]
+def _output_shapes(head: ClassifierHead) -> list[list[str | int | None]]:
+    """Return the shape of each output; None where only a run shows the length."""
+    per_class: list[str | int | None] = ["N", head.classes]
     if head.affine is None:
-        return [batch, batch, maps]
-    classes, channels = head.affine.linear.shape
-    return [batch, batch, ["N", channels, None, None], [classes, channels], [classes]]
+        return [per_class, per_class, [*per_class, None, None]]
+    classes, channels = head.affine.weights.shape
+    return [per_class, per_class, ["N", channels, None, None], [classes, channels], [classes]]
 
 
-class _Publisher:
-    """Makes tensors of the graph its outputs; those that are fit as they are get the output's name."""
+class _OutputWriter:
+    """Gives a graph the outputs of a model file. A tensor that fits as it is gets the output's name."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, new_names: Mapping[str, str]) -> None:
         self.graph = graph
-        self.names: dict[str, str] = {}
+        self.new_names = new_names
+        """Of the source's tensors that were renamed."""
+        self.output_names: dict[str, str] = {}
+        """Output's name for each tensor that fits."""
 
-    def publish(self, head: Head, activation: Activation, maps: str | None) -> None:
-        """Add what lacks to the graph's nodes and rename the rest; ``maps``: the class maps of a head without pool."""
-        self._output(head.logits, LOGITS, rank=2)
+    def write(self, head: ClassifierHead, activation: Activation, class_maps: str | None) -> None:
+        """Add the outputs.
+
+        Args:
+            head: the head, with the source's names.
+            activation: what turns logits into scores.
+            class_maps: the class maps of a head that has no pool.
+        """
+        self._add_output(self._name(head.output.logits), LOGITS, rank=2)
         if head.affine is not None:
-            self._weights(head.affine)
-            bias = np.broadcast_to(head.affine.bias, len(head.affine.linear)).astype(np.float32)
+            self._add_weights(head.affine)
+            bias = np.broadcast_to(head.affine.bias, len(head.affine.weights)).astype(np.float32)
             self.graph.add_node("Constant", [], CAM_BIAS, value=numpy_helper.from_array(bias, CAM_BIAS))
         if head.pooled is not None:
-            self._output(self._channels_first(head.pooled), CLASS_MAPS if head.affine is None else FEATURES, rank=4)
-        elif maps is not None:
-            self._output(maps, CLASS_MAPS, rank=4)
-        if activation == "none" or (head.activation is not None and not head.log):
-            self._output(head.output, SCORES, rank=2)
+            maps = self._channels_first(head.pooled)
+            self._add_output(maps, maps_output(head.kind), rank=4)
+        elif class_maps is not None:
+            self._add_output(self._name(class_maps), CLASS_MAPS, rank=4)
+        output = self._name(head.output.name)
+        if activation == "none" or (head.output.activation is not None and not head.output.is_log):
+            self._add_output(output, SCORES, rank=2)
         else:
-            # The graph ends in logits (with a quantized head, those after its rounding) or in their logarithm's.
-            last = self._output(head.output, self.graph.fresh("last"), rank=2)
+            # The graph ends in logits (with a quantized head, those after its rounding) or in log-probabilities.
+            last = self._add_output(output, self.graph.unique_name("last"), rank=2)
             axis = {"axis": 1} if activation == "softmax" else {}
             self.graph.add_node({"softmax": "Softmax", "sigmoid": "Sigmoid"}[activation], [last], SCORES, **axis)
-        self.graph.rename(self.names)
+        self.graph.rename(self.output_names)
 
-    def _output(self, tensor: str, name: str, rank: int) -> str:
+    def _name(self, source_name: str) -> str:
+        return self.new_names.get(source_name, source_name)
+
+    def _add_output(self, tensor: str, name: str, rank: int) -> str:
+        """Make ``tensor`` the output ``name``: as float32, and with ``rank`` axes if that is 2; return its tensor."""
         shape = self.graph.shape(tensor)
         steps: list[tuple[str, dict[str, Any]]] = []
         if rank == 2 and (shape is None or len(shape) != 2):
             steps.append(("Flatten", {"axis": 1}))
         if self.graph.elem_type(tensor) != TensorProto.FLOAT:
             steps.append(("Cast", {"to": TensorProto.FLOAT}))
-        if not steps and tensor not in self.names:
-            self.names[tensor] = name
+        if not steps and tensor not in self.output_names:
+            self.output_names[tensor] = name
             return tensor
         for op_type, attributes in steps[:-1]:
             tensor = self.graph.add_node(op_type, [tensor], **attributes)
         op_type, attributes = steps[-1] if steps else ("Identity", {})
         return self.graph.add_node(op_type, [tensor], name, **attributes)
 
-    def _channels_first(self, pooled: Pooled) -> str:
-        """Return the pooled maps as [N, C, h, w], and let all that is behind them be computed from these."""
-        readers = self.graph.consumers(pooled.tensor)
+    def _channels_first(self, pooled: PooledMaps) -> str:
+        """Return the pooled maps as [N, C, h, w], and let all readers of the maps read these."""
+        maps = self._name(pooled.tensor)
+        readers = self.graph.consumers(maps)
         if pooled.layout == "nhwc":
-            tensor = self.graph.add_node("Transpose", [pooled.tensor], perm=[0, 3, 1, 2])
+            tensor = self.graph.add_node("Transpose", [maps], perm=[0, 3, 1, 2])
             back = self.graph.add_node("Transpose", [tensor], perm=[0, 2, 3, 1])
         elif pooled.grid is not None:
-            cells = pooled.tensor
+            cells = maps
             if pooled.layout == "ntc":
                 cells = self.graph.add_node("Transpose", [cells], perm=[0, 2, 1])
-            tensor = self.graph.add_reshape(cells, [0, 0, *pooled.grid])  # 0: as it is
+            tensor = self.graph.add_reshape(cells, [0, 0, *pooled.grid])  # 0 keeps the length
             back = self.graph.add_reshape(tensor, [0, 0, -1])
             if pooled.layout == "ntc":
                 back = self.graph.add_node("Transpose", [back], perm=[0, 2, 1])
         else:
-            return pooled.tensor
-        self.graph.note_type(tensor, like=pooled.tensor)
+            return maps
+        self.graph.set_elem_type(tensor, like=maps)
         for node in readers:
-            node.input[:] = [back if name == pooled.tensor else name for name in node.input]
+            node.input[:] = [back if name == maps else name for name in node.input]
         return tensor
 
-    def _weights(self, affine: Affine) -> None:
-        """Let the weights be a view of the graph's own, where it has them, so that the file holds them once."""
-        if affine.stored is None:
-            tensor = self.graph.add_initializer("weights", affine.linear.astype(np.float32))
+    def _add_weights(self, affine: Affine) -> None:
+        """Add the weights' output: a view of the graph's own tensor where there is one, so the file holds them once."""
+        if affine.weights_tensor is None:
+            tensor = self.graph.add_initializer("weights", affine.weights.astype(np.float32))
             self.graph.add_node("Identity", [tensor], CAM_WEIGHTS)
             return
-        tensor = affine.stored
-        stored = self.graph.shape(tensor)
-        if stored is None or len(stored) != 2:
-            tensor = self.graph.add_reshape(tensor, list(affine.linear.shape[:: -1 if affine.transposed else 1]))
-        if affine.transposed:
+        source = self._name(affine.weights_tensor)
+        tensor, shape = source, self.graph.shape(source)
+        if shape is None or len(shape) != 2:
+            tensor = self.graph.add_reshape(tensor, affine.weights.shape[:: -1 if affine.weights_transposed else 1])
+        if affine.weights_transposed:
             tensor = self.graph.add_node("Transpose", [tensor], perm=[1, 0])
-        if self.graph.elem_type(affine.stored) != TensorProto.FLOAT:
+        if self.graph.elem_type(source) != TensorProto.FLOAT:
             tensor = self.graph.add_node("Cast", [tensor], to=TensorProto.FLOAT)
         self.graph.add_node("Identity", [tensor], CAM_WEIGHTS)

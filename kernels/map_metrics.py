@@ -1,4 +1,4 @@
-"""How alike two maps are, and how well a map finds an object whose place is known.
+"""Metrics of maps: similarity of two maps, and localization of an object with a known place.
 
 Maps are (h, w) of any float type, without cells that cover padding only. Boxes are (x0, y0, x1, y1), x1 and y1
 exclusive.

@@ -1,4 +1,4 @@
-"""What ``deploy/`` ships: the unit, by systemd's own tools and by running it, and the images, by a linter."""
+"""Deployment files: systemd's own tools check the unit, its command line runs, and a linter checks the images."""
 
 import configparser
 import os
@@ -37,14 +37,15 @@ def run(*words, **options):
 
 
 def unit():
-    """Return the unit's sections; of a setting that comes twice, the last."""
+    """Return the sections of the unit. A repeated setting has its last value."""
     sections = configparser.ConfigParser(strict=False, interpolation=None)
     sections.optionxform = str
     sections.read(UNIT)
     return sections
 
 
-def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path):
+@pytest.mark.process
+def test_systemd_accepts_the_unit(tmp_path):
     camrt = tmp_path / "camrt"
     camrt.write_text("#!/bin/sh\n")
     camrt.chmod(0o755)
@@ -53,13 +54,15 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path):
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
+@pytest.mark.process
 def test_the_service_is_hardened():
     done = run(tool("systemd-analyze"), "security", "--offline=true", "--threshold=20", "--no-pager", UNIT)
     assert done.returncode == 0, done.stdout  # at most 2.0 of 10
     assert "Overall exposure level" in done.stdout
 
 
-def test_the_units_own_command_line_runs_and_speaks_to_systemd(tmp_path):
+@pytest.mark.process
+def test_the_command_line_of_the_unit_runs_and_reports_to_systemd(tmp_path):
     service = unit()["Service"]
     assert (service["Type"], int(service["WatchdogSec"].removesuffix("s")) >= 10) == ("notify", True)
     settings = (DEPLOY / "camrt.toml").read_text().replace('source = "0"', 'source = "synthetic"')
@@ -72,11 +75,11 @@ def test_the_units_own_command_line_runs_and_speaks_to_systemd(tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(tmp_path / "notify"))
         listening.settimeout(WITHIN_S)
-        told = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"}
+        variables = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"}
         process = subprocess.Popen(
             [sys.executable, "-m", "camrt.cli", *words[1:]],
             cwd=folder,
-            env=environment(**told),
+            env=environment(**variables),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -84,34 +87,35 @@ def test_the_units_own_command_line_runs_and_speaks_to_systemd(tmp_path):
         try:
             assert listening.recv(100) == b"READY=1"
             assert listening.recv(100) == b"WATCHDOG=1"
-            _, how, whom = service["ExecReload"].split()
-            assert whom == "$MAINPID"
-            process.send_signal(getattr(signal, f"SIG{how.removeprefix('-')}"))
+            _, signal_option, target = service["ExecReload"].split()
+            assert target == "$MAINPID"
+            process.send_signal(getattr(signal, f"SIG{signal_option.removeprefix('-')}"))
             assert [listening.recv(100) for _ in range(3)] == [b"WATCHDOG=1"] * 3
             status, errors = interrupt(process, signal.SIGTERM)
         finally:
             process.kill()
-        said = b""
-        while said != b"STOPPING=1":
-            said = listening.recv(100)
+        message = b""
+        while message != b"STOPPING=1":
+            message = listening.recv(100)
     assert status == 0, errors
-    assert "camrt.toml was read again: it has not changed" in errors
+    assert "camrt.toml was reloaded: no change" in errors
     assert sorted(path.name for path in folder.iterdir()) == ["seen.jsonl", "seen.mp4"]
     assert len(read_video(folder / "seen.mp4")[0]) == len(read_events(folder / "seen.jsonl"))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", DOCKERFILES)
-def test_a_linter_finds_nothing_wrong_with_the_images(name):
+def test_a_linter_accepts_the_images(name):
     done = run(tool("hadolint"), DEPLOY / name)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
-def test_the_images_copy_all_that_the_wheel_is_made_of_and_run_as_nobody(name):
+def test_the_images_copy_all_sources_of_the_wheel_and_do_not_run_as_root(name):
     text = (DEPLOY / name).read_text()
-    copied = [path for line in re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE) for path in line.split()]
-    assert not [path for path in copied if not (REPOSITORY / path).exists()]
+    paths = [path for line in re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE) for path in line.split()]
+    assert not [path for path in paths if not (REPOSITORY / path).exists()]
     project = (REPOSITORY / "pyproject.toml").read_text()
     sources = re.search(r"only-include = \[(.*?)\]", project, re.DOTALL)[1]
-    assert {path.split("/")[0] for path in re.findall(r'"(.*?)"', sources)} <= set(copied)
+    assert {path.split("/")[0] for path in re.findall(r'"(.*?)"', sources)} <= set(paths)
     assert re.search(r"^USER 10001:10001$", text, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""What the documents tell a newcomer to type works, in their order, on real models, photos and videos."""
+"""Every command and snippet of the documents runs, in order, on real models, photos and videos."""
 
 import os
 import re
@@ -28,12 +28,12 @@ DOCUMENTS = (
     "docs/performance.md",
 )
 WITH_BASELINES = ("docs/quantize.md", "docs/performance.md")
-"""Their commands need the extra ``bench``, which the test environment has and a fresh one has not."""
+"""Commands of these documents need the extra ``bench``, which the test environment has and a fresh one lacks."""
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://)([^)#]+)")
 TIMEOUT_S = 900
 TEST_COMMAND = "make test"
-"""Not run by a test, for it runs the tests: ``.ci/run`` calls it."""
+"""This command runs the tests, so no test runs it; ``.ci/run`` does."""
 
 NETWORK = """
 import torch
@@ -59,10 +59,10 @@ def run(command, folder, settings):
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    """A copy of what is in the repository and of nothing else."""
+    """Return a copy of the files of the repository, without ignored files."""
     folder = tmp_path_factory.mktemp("checkout")
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listed, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     for name in names.split("\0"):
         source, target = REPOSITORY / name, folder / name
         if name and source.exists():
@@ -72,8 +72,8 @@ def checkout(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def newcomer(checkout, shared_data):
-    """The checkout with a newcomer's own files in it: a classifier, its labels, a video, photos, a torch network."""
+def user_folder(checkout, shared_data):
+    """Return the checkout with the files of a user: a classifier, its labels, a video, photos, a torch network."""
     files = {
         "models/mobilenetv2_torchvision_qdq_int8.onnx": "classifier.onnx",
         "models/squeezenet11_caffe.onnx": "squeezenet.onnx",
@@ -97,7 +97,7 @@ def newcomer(checkout, shared_data):
 
 @pytest.fixture(scope="module")
 def fresh_environment(tmp_path_factory):
-    """An empty virtual environment, as changes to a subprocess's settings."""
+    """Return the environment variables that select an empty virtual environment."""
     folder = tmp_path_factory.mktemp("venv")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     settings = {"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}", "VIRTUAL_ENV": str(folder)}
@@ -105,52 +105,57 @@ def fresh_environment(tmp_path_factory):
     return settings | {"PIP_CONSTRAINT": str(constraints), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
+@pytest.mark.process
 @pytest.mark.slow
-def test_everything_that_is_told_to_be_typed_works(newcomer, fresh_environment, monkeypatch):
+def test_every_command_and_snippet_works(user_folder, fresh_environment, monkeypatch):
     monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.delenv("DISPLAY", raising=False)
     here = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for document in DOCUMENTS:
         settings = os.environ | (here if document in WITH_BASELINES else fresh_environment)
         for language, text in blocks(document):
-            assert language in ("sh", "python", "text"), f"{document}: who tests a block of {language}?"
-            if language == "text":  # what does not end by itself, or needs what does not; its tests are its own
+            assert language in ("sh", "python", "text"), f"{document}: no test runs a block of {language}"
+            if language == "text":  # servers, long runs and their clients have their own tests
                 continue
             if language == "python":
                 # torchvision's wheel may not fit this torch: camrt.benchmarks.compare.torch_libraries fixes that.
                 code = f"import camrt.benchmarks.compare.torch_libraries\n{text}"
-                run([sys.executable, "-c", code], newcomer, environment())
+                run([sys.executable, "-c", code], user_folder, environment())
             elif language == "sh":
                 for command in text.splitlines():
                     if command != TEST_COMMAND:
-                        run(["bash", "-ec", command], newcomer, settings)
-    assert len(read_video(newcomer / "seen.mp4")[0]) == 280
-    assert len((newcomer / "seen.jsonl").read_text().splitlines()) == 280
-    assert len(list((newcomer / "annotated").iterdir())) == 3
-    assert len(read_video(newcomer / "weeks.mp4")[0]) == len((newcomer / "weeks.jsonl").read_text().splitlines()) == 50
+                        run(["bash", "-ec", command], user_folder, settings)
+    assert len(read_video(user_folder / "seen.mp4")[0]) == 280
+    assert len((user_folder / "seen.jsonl").read_text().splitlines()) == 280
+    assert len(list((user_folder / "annotated").iterdir())) == 3
+    assert (
+        len(read_video(user_folder / "weeks.mp4")[0])
+        == len((user_folder / "weeks.jsonl").read_text().splitlines())
+        == 50
+    )
     for name in ("overlay.png", "compared/photo.jpg", "camrt-demo/demo.mp4", "camrt-demo/demo.png", "fruits.onnx"):
-        assert (newcomer / name).stat().st_size > 1000
+        assert (user_folder / name).stat().st_size > 1000
 
 
-def test_the_command_that_tests_is_the_one_that_ci_calls():
+def test_ci_calls_the_test_command_of_the_readme():
     assert any(TEST_COMMAND in text.splitlines() for _, text in blocks("README.md"))
     assert TEST_COMMAND in (REPOSITORY / ".ci" / "run").read_text().splitlines()
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, "docs/architecture.md", "CHANGELOG.md", "CONTRIBUTING.md"])
-def test_links_lead_somewhere(document):
+def test_links_have_targets(document):
     path = REPOSITORY / document
     missing = [link for link in LINK.findall(path.read_text(encoding="utf-8")) if not (path.parent / link).exists()]
     assert not missing
 
 
-def test_every_flag_that_is_explained_exists():
+def test_every_flag_in_the_documents_exists():
     from camrt.cli import _parser
 
     text = "".join((REPOSITORY / document).read_text(encoding="utf-8") for document in DOCUMENTS)
     commands = _parser()._subparsers._group_actions[0].choices
-    known = {flag for command in commands.values() for flag in command._option_string_actions}
-    explained = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", text))
+    camrt_flags = {flag for command in commands.values() for flag in command._option_string_actions}
+    flags = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", text))
     tools = {"--data", "--epochs", "--documents", "--viewers", "--cameras", "--seconds"}  # of modules in benchmarks
     tools |= {"--system-site-packages", "--list-cameras"}  # of Python's venv and of the Raspberry Pi
     tools |= {
@@ -161,9 +166,9 @@ def test_every_flag_that_is_explained_exists():
         "--restart",
         "--device",
         "--group-add",
-    }  # docker's
-    tools |= {"--signal", "--platform", "--gpus", "--now"}  # docker's, and systemctl's
-    assert explained - tools <= known
+    }  # of docker
+    tools |= {"--signal", "--platform", "--gpus", "--now"}  # of docker and systemctl
+    assert flags - tools <= camrt_flags
 
 
 def test_each_module_named_in_the_architecture_exists():

@@ -69,6 +69,7 @@ def test_a_target_in_a_missing_folder_or_equal_to_the_input_is_refused(tmp_path)
         check_target(tmp_path / "none" / "out", None, overwrite=False)
 
 
+@pytest.mark.process
 def test_parts_of_dead_processes_and_of_this_one_are_left_over(tmp_path):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()

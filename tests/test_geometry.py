@@ -1,4 +1,4 @@
-"""The network's input and the map lie on the frame as the arithmetic of the resize says."""
+"""Placement of the network's input and of the map on the frame, for each resize method."""
 
 import cv2
 import numpy as np

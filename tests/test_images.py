@@ -1,4 +1,4 @@
-"""Any image file becomes uint8 (H, W, 3) BGR, and a folder is the same images in the same order everywhere."""
+"""Image files become uint8 (H, W, 3) BGR, and all readers list the images of a folder in the same order."""
 
 from pathlib import Path
 
@@ -12,22 +12,22 @@ from camrt.export.quantize.calibration import read_calibration
 from camrt.images import IMAGE_SUFFIXES, find_images, is_image, list_images, natural_order, read_image
 from camrt.model_file import InputGeometry
 from camrt.runtime.sources import open_source
-from support.overlays import picture
+from support.overlays import gradient_image
 
 
-def saved(path, image, **options):
+def save(path, image, **options):
     image.save(path, **options)
     return path
 
 
 def test_a_colour_image_is_read_as_blue_green_red(tmp_path):
-    image = read_image(saved(tmp_path / "a.png", Image.new("RGB", (5, 4), (10, 20, 30))))
+    image = read_image(save(tmp_path / "a.png", Image.new("RGB", (5, 4), (10, 20, 30))))
     assert (image.shape, image.dtype) == ((4, 5, 3), np.uint8)
     assert image[0, 0].tolist() == [30, 20, 10]
 
 
 def test_a_grey_image_becomes_colour(tmp_path):
-    assert read_image(saved(tmp_path / "a.jpg", Image.new("L", (5, 4), 77))).tolist() == np.full((4, 5, 3), 77).tolist()
+    assert read_image(save(tmp_path / "a.jpg", Image.new("L", (5, 4), 77))).tolist() == np.full((4, 5, 3), 77).tolist()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff"])
@@ -41,36 +41,36 @@ def test_sixteen_bits_become_their_upper_eight(tmp_path, suffix, shape):
 @pytest.mark.parametrize("suffix", [".png", ".webp"])
 def test_alpha_is_dropped_as_in_pillow(tmp_path, suffix):
     source = Image.new("RGBA", (5, 4), (10, 20, 30, 0))
-    path = saved(tmp_path / f"a{suffix}", source, **({"lossless": True, "exact": True} if suffix == ".webp" else {}))
+    path = save(tmp_path / f"a{suffix}", source, **({"lossless": True, "exact": True} if suffix == ".webp" else {}))
     assert read_image(path)[..., ::-1].tolist() == np.asarray(source.convert("RGB")).tolist()
 
 
 def test_a_palette_becomes_colour(tmp_path):
     source = Image.new("P", (5, 4), 1)
     source.putpalette([0, 0, 0, 10, 20, 30])
-    assert read_image(saved(tmp_path / "a.png", source))[3, 4].tolist() == [30, 20, 10]
+    assert read_image(save(tmp_path / "a.png", source))[3, 4].tolist() == [30, 20, 10]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied(tmp_path, orientation):
-    upright = Image.fromarray(picture(16, 32)[..., ::-1])
+    upright = Image.fromarray(gradient_image(16, 32)[..., ::-1])
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = saved(tmp_path / "a.jpg", upright, exif=exif, quality=100, subsampling=0)
+    path = save(tmp_path / "a.jpg", upright, exif=exif, quality=100, subsampling=0)
     expected = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))[..., ::-1]
     np.testing.assert_allclose(read_image(path).astype(int), expected.astype(int), atol=3)
 
 
 def test_a_single_pixel_is_an_image(tmp_path):
-    assert read_image(saved(tmp_path / "a.png", Image.new("RGB", (1, 1), (1, 2, 3)))).tolist() == [[[3, 2, 1]]]
+    assert read_image(save(tmp_path / "a.png", Image.new("RGB", (1, 1), (1, 2, 3)))).tolist() == [[[3, 2, 1]]]
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".tiff"])
-@pytest.mark.parametrize("kept", [0.02, 0.5, 0.99])
-def test_a_truncated_image_raises_source_error(tmp_path, suffix, kept):
+@pytest.mark.parametrize("fraction", [0.02, 0.5, 0.99])
+def test_a_truncated_image_raises_source_error(tmp_path, suffix, fraction):
     data = cv2.imencode(suffix, np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8))[1].tobytes()
     path = tmp_path / f"a{suffix}"
-    path.write_bytes(data[: int(len(data) * kept)])
+    path.write_bytes(data[: int(len(data) * fraction)])
     with pytest.raises(SourceError, match=r"a\.\w+ cannot be decoded \(\d+ bytes\)"):
         read_image(path)
 
@@ -80,7 +80,7 @@ def test_a_missing_file_raises_source_error(tmp_path):
         read_image(tmp_path / "none.png")
 
 
-def test_natural_order_counts_and_ignores_case():
+def test_natural_order_sorts_numbers_by_value_and_ignores_case():
     names = ["img10.png", "IMG2.png", "img1.png", "10.png", "9.png", "a.png"]
     assert [path.name for path in sorted(map(Path, names), key=natural_order)] == [
         "9.png", "10.png", "a.png", "img1.png", "IMG2.png", "img10.png"
@@ -89,8 +89,8 @@ def test_natural_order_counts_and_ignores_case():
 
 @pytest.fixture
 def mixed(tmp_path):
-    """A folder with one image of each suffix, and entries that are no images of it."""
-    data = cv2.imencode(".png", picture())[1].tobytes()  # OpenCV reads a file by its content, not by its suffix
+    """Return a folder with one image of each suffix, and entries that are not images."""
+    data = cv2.imencode(".png", gradient_image())[1].tobytes()  # OpenCV reads a file by its content, not by its suffix
     for number, suffix in enumerate(sorted(IMAGE_SUFFIXES), start=1):
         (tmp_path / f"img{number}{suffix if number % 2 else suffix.upper()}").write_bytes(data)
     (tmp_path / ".hidden.png").write_bytes(data)
@@ -107,7 +107,7 @@ def test_a_folder_lists_its_images_in_natural_order(mixed):
     assert find_images([mixed / "notes.txt", mixed]) == [mixed / "notes.txt", *images]
 
 
-def test_calibrate_and_source_read_the_same_images_of_a_folder_in_the_same_order(mixed):
+def test_calibrate_and_source_read_the_images_of_a_folder_in_the_same_order(mixed):
     source = open_source(str(mixed))
     frames = []
     while (frame := source.read()) is not None:

@@ -11,7 +11,7 @@ from support import REPOSITORY
 
 FOLDERS = ("export", "runtime", "kernels", "benchmarks")
 
-SHARED = ("errors", "file_kind", "files", "geometry", "images", "interleave", "loading", "model_file")
+SHARED = ("errors", "file_kind", "files", "geometry", "images", "interleaved_timing", "loading", "model_file")
 
 # The folders and shared modules that the code of a folder may import.
 ALLOWED = {
@@ -22,11 +22,6 @@ ALLOWED = {
 }
 # These modules may also import export, because they export the networks that they measure.
 EXPORTING_BENCHMARKS = ("camrt.benchmarks.compare", "camrt.benchmarks.fruits")
-# The modules outside benchmarks that may import it.
-USERS_OF_BENCHMARKS = {
-    "camrt.cli.bench",
-    "camrt.cli.quantize",  # until the speed of a quantized file is measured by the runtime
-}
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -52,9 +47,9 @@ def allowed_imports(module):
     return allowed | {"export"} if module.startswith(EXPORTING_BENCHMARKS) else allowed
 
 
-def test_only_these_commands_import_benchmarks():
+def test_only_the_bench_command_imports_benchmarks():
     users = {module for module, names in graph().items() if any(name.startswith("camrt.benchmarks") for name in names)}
-    assert {module for module in users if not module.startswith("camrt.benchmarks")} == USERS_OF_BENCHMARKS
+    assert {module for module in users if not module.startswith("camrt.benchmarks")} == {"camrt.cli.bench"}
 
 
 def test_no_module_imports_itself_through_others():
@@ -85,37 +80,38 @@ def graph():
     return {module: {name for name in imports(path, paths) if name != module} for module, path in paths.items()}
 
 
-def imports(path, known):
+def imports(path, modules):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name in known)
+            yield from (alias.name for alias in node.names if alias.name in modules)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             for alias in node.names:
-                if (name := f"{node.module}.{alias.name}") in known or (name := node.module) in known:
+                if (name := f"{node.module}.{alias.name}") in modules or (name := node.module) in modules:
                     yield name
 
 
 def circles(arrows):
     """Return the nodes that can be reached from themselves."""
 
-    def reached(start):
-        seen, waiting = set(), list(arrows[start])
+    def reachable(start):
+        nodes, waiting = set(), list(arrows[start])
         while waiting:
-            if (node := waiting.pop()) not in seen:
-                seen.add(node)
+            if (node := waiting.pop()) not in nodes:
+                nodes.add(node)
                 waiting += arrows.get(node, ())
-        return seen
+        return nodes
 
-    return sorted(node for node in arrows if node in reached(node))
+    return sorted(node for node in arrows if node in reachable(node))
 
 
+@pytest.mark.process
 def test_importing_camrt_loads_nothing_heavy():
     code = "import sys, camrt; print(sorted({'numpy', 'cv2', 'onnxruntime', 'numba', 'torch'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
 
 
-def test_the_public_names_are_these():
+def test_all_lists_the_public_names():
     import camrt
 
     assert camrt.__all__ == ["CamrtError", "LiveSession", "Model", "Result", "__version__", "load"]

@@ -1,4 +1,4 @@
-"""Metadata of a model file is read as it was written."""
+"""Metadata of a model file is unchanged after writing and reading."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The wheel, the sdist and the editable install carry the same camrt, and none needs what its extra would bring."""
+"""The wheel, the sdist and the editable install hold the same files, and work without the packages of their extras."""
 
 import os
 import subprocess
@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from support import REPOSITORY
+
+pytestmark = pytest.mark.process
 
 SITE = Path(sysconfig.get_path("purelib"))
 TORCH_AND_ONNX = ("torch", "functorch", "torchgen", "torchvision", "torchcam", "onnx", "onnxscript", "onnx_ir", "timm")
@@ -36,7 +38,7 @@ def distributions(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def installed(distributions, tmp_path_factory):
-    """Python of a fresh environment in which the wheel is installed, far from the checkout."""
+    """Return the Python of a fresh environment that has the wheel, outside the checkout."""
     python = _environment(tmp_path_factory.mktemp("wheel"))
     run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", distributions[0])
     return python
@@ -48,9 +50,9 @@ def _environment(folder):
 
 
 def _without(packages, folder):
-    """Return an environment in which what this Python has installed can be imported, but for some packages.
+    """Return an environment that can import the packages of this Python, except ``packages``.
 
-    Neither camrt itself can: .pth files on PYTHONPATH are not read.
+    It cannot import camrt either, because Python reads no .pth files on PYTHONPATH.
     """
     folder.mkdir()
     for entry in SITE.iterdir():
@@ -73,8 +75,8 @@ def test_the_wheel_and_the_wheel_of_the_sdist_hold_the_same_files(distributions,
 def test_the_wheel_holds_every_module_and_the_demo_model(distributions):
     names = set(zipfile.ZipFile(distributions[0]).namelist())
     expected = {f"camrt/{path.relative_to(REPOSITORY / 'src' / 'camrt')}" for path in _sources("src/camrt")}
-    for room in ("export", "runtime", "kernels", "benchmarks"):
-        expected |= {f"camrt/{path.relative_to(REPOSITORY)}" for path in _sources(room)}
+    for folder in ("export", "runtime", "kernels", "benchmarks"):
+        expected |= {f"camrt/{path.relative_to(REPOSITORY)}" for path in _sources(folder)}
     assert expected <= names
     assert {"camrt/py.typed", "camrt/runtime/assets/demo.onnx"} <= names
     assert {f"camrt/runtime/serve/page/{name}" for name in ("index.html", "style.css", "live.js")} <= names
@@ -89,14 +91,14 @@ def _sources(folder):
 def test_the_installed_wheel_runs_the_demo_outside_the_checkout(installed, tmp_path):
     environment = _without((), tmp_path / "site")
     environment.pop("DISPLAY", None)
-    where = run(installed, "-c", "import camrt; print(camrt.__file__)", cwd=tmp_path, env=environment)
-    assert Path(where.strip()).is_relative_to(installed.parent.parent)
+    path = run(installed, "-c", "import camrt; print(camrt.__file__)", cwd=tmp_path, env=environment)
+    assert Path(path.strip()).is_relative_to(installed.parent.parent)
     output = tmp_path / "out"
     run(installed.parent / "camrt", "demo", "--frames", "5", "-o", output, cwd=tmp_path, env=environment)
     assert any(output.iterdir())
 
 
-def test_the_runtime_works_where_neither_torch_nor_onnx_is_installed(installed, tmp_path):
+def test_the_runtime_works_without_torch_and_onnx(installed, tmp_path):
     environment = _without(TORCH_AND_ONNX, tmp_path / "site")
     code = (
         "import importlib.util as u; assert not any(map(u.find_spec, ('torch', 'onnx')));"
@@ -107,14 +109,14 @@ def test_the_runtime_works_where_neither_torch_nor_onnx_is_installed(installed, 
     assert run(installed, "-c", code, cwd=tmp_path, env=environment).strip() == "(48, 64, 3)"
 
 
-def test_without_torch_and_onnx_the_export_room_names_its_extra(installed, tmp_path):
+def test_without_torch_and_onnx_the_export_error_names_its_extra(installed, tmp_path):
     environment = _without(TORCH_AND_ONNX, tmp_path / "site")
     code = "import camrt\ntry:\n    import camrt.export\nexcept camrt.CamrtError as error:\n    print(error)"
     assert "camrt[export]" in run(installed, "-c", code, cwd=tmp_path, env=environment)
     assert "--labels" in run(installed.parent / "camrt", "attach", "--help", cwd=tmp_path, env=environment)
 
 
-def test_without_onnxruntime_the_first_use_says_which_extra_to_install(installed, tmp_path):
+def test_without_onnxruntime_the_error_names_the_extras_to_install(installed, tmp_path):
     environment = _without(ONNXRUNTIME, tmp_path / "site")
     code = (
         "import camrt; from camrt.runtime.assets import DEMO_MODEL\n"
@@ -127,7 +129,7 @@ def test_without_onnxruntime_the_first_use_says_which_extra_to_install(installed
 
 
 @pytest.mark.parametrize("missing", ["fastapi", "uvicorn"])
-def test_without_the_server_the_browser_view_names_its_extra(installed, tmp_path, missing):
+def test_without_the_server_the_error_of_the_browser_view_names_its_extra(installed, tmp_path, missing):
     environment = _without((missing,), tmp_path / "site")
     command = [installed.parent / "camrt", "live", REPOSITORY / "runtime/assets/demo.onnx", "--source", "synthetic"]
     done = subprocess.run([*command, "--serve", "0"], capture_output=True, text=True, env=environment, check=False)
@@ -137,13 +139,13 @@ def test_without_the_server_the_browser_view_names_its_extra(installed, tmp_path
     )
 
 
-def test_an_editable_install_shows_the_checkout(tmp_path):
+def test_an_editable_install_imports_the_checkout(tmp_path):
     python = _environment(tmp_path)
-    environment = _without((), tmp_path / "site")  # has hatchling, which makes the install
+    environment = _without((), tmp_path / "site")  # hatchling, which the install needs, is there
     run(
         *(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-build-isolation"),
         *("--editable", REPOSITORY),
         env=environment,
     )
-    where = run(python, "-c", "import camrt.runtime as r; print(r.__path__[0])", cwd=tmp_path, env=environment)
-    assert (REPOSITORY / "runtime").samefile(where.strip())
+    path = run(python, "-c", "import camrt.runtime as r; print(r.__path__[0])", cwd=tmp_path, env=environment)
+    assert (REPOSITORY / "runtime").samefile(path.strip())

@@ -38,9 +38,9 @@ def test_every_class_comes_once_per_round():
         scene = Scene(seed, *SIZE)
         for round_number in range(2):
             acts = [round_number * len(CLASSES) + act for act in range(len(CLASSES))]
-            shown = [scene.view(act * FRAMES_PER_ACT).class_id for act in acts]
-            assert sorted(shown) == list(range(len(CLASSES)))
-            for act, class_id in zip(acts, shown, strict=True):
+            class_ids = [scene.view(act * FRAMES_PER_ACT).class_id for act in acts]
+            assert sorted(class_ids) == list(range(len(CLASSES)))
+            for act, class_id in zip(acts, class_ids, strict=True):
                 assert scene.view((act + 1) * FRAMES_PER_ACT - 1).class_id == class_id
 
 

@@ -34,7 +34,7 @@ from camrt.export.graph.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Prepro
 from camrt.export.graph.synthetic_images import synthetic_images
 from camrt.geometry import place
 from camrt.images import Image
-from camrt.interleave import compare, interleave
+from camrt.interleaved_timing import compare, interleave
 from camrt.model_file import InputGeometry
 from camrt.runtime.maps.overlay import OverlayStyle, paint
 from camrt.runtime.maps.row_pool import RowPool

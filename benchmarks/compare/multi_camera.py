@@ -8,7 +8,7 @@ from typing import Any
 
 from camrt.benchmarks.bench import FramesFromMemory, pipeline, random_images
 from camrt.images import Image
-from camrt.interleave import median_ratio
+from camrt.interleaved_timing import median_ratio
 from camrt.runtime.frames import StreamItem
 from camrt.runtime.inference.model import Model
 

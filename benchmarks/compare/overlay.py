@@ -19,7 +19,7 @@ from camrt.benchmarks.report import tables
 from camrt.cores import usable_cores
 from camrt.geometry import place
 from camrt.images import Image
-from camrt.interleave import compare, interleave
+from camrt.interleaved_timing import compare, interleave
 from camrt.model_file import InputGeometry
 from camrt.runtime.maps.overlay import OverlayStyle, paint
 from camrt.runtime.maps.row_pool import RowPool

@@ -22,7 +22,7 @@ from camrt.benchmarks.machine import describe_machine, format_machine
 from camrt.benchmarks.report.tables import table
 from camrt.errors import ProviderError
 from camrt.images import Image
-from camrt.interleave import interleave, median_ms, median_ratio
+from camrt.interleaved_timing import interleave, median_ms, median_ratio
 from camrt.runtime.inference.model import Model, load
 from camrt.runtime.inference.session import open_session
 

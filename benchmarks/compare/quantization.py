@@ -24,11 +24,11 @@ from camrt.benchmarks.compare import baselines
 from camrt.benchmarks.machine import describe_machine, format_machine
 from camrt.benchmarks.report import tables
 from camrt.export import attach, quantize
-from camrt.export.graph.graph import Graph, copied
+from camrt.export.graph.graph import Graph, copy_model
 from camrt.export.graph.write import write_model
-from camrt.export.quantize.backbone import take_apart
+from camrt.export.quantize.backbone import split_model
 from camrt.export.quantize.calibration import read_calibration
-from camrt.export.quantize.int8 import Quantizer
+from camrt.export.quantize.int8 import Int8Quantizer
 from camrt.export.quantize.quantize import read_model_file
 from camrt.runtime.assets import DEMO_MODEL
 from camrt.runtime.evaluation.localization import localize, read_boxes
@@ -73,9 +73,9 @@ def _trained_row(name: str, file: Path, images: Sequence[Path], data: Path, offs
     target = file.with_suffix(".int8.onnx")
     report = quantize(file, target, calibration=images)
     row = report.as_dict()
-    del row["pictures"], row["classes"], row["path"], row["source"]
+    del row["images"], row["classes"], row["path"], row["source"]
     first, second = open_pair(file, target)
-    row = {"name": name, "trained": True, **row, **compare_speed(first, second, report.pictures[0])}
+    row = {"name": name, "trained": True, **row, **compare_speed(first, second, report.images[0])}
     if offset is not None:
         boxes = read_boxes(data / IMAGE_FOLDERS[0], offset)
         row["localization"] = {
@@ -93,12 +93,12 @@ def _random_row(name: str, images: Sequence[Path], folder: Path) -> dict[str, An
     baselines.export_network(name, file)
     model, info = read_model_file(file)
     assert info.geometry is not None  # read_model_file raises an error for a file without it
-    calibrating = read_calibration(images, info.geometry).calibrating
-    made = Quantizer(take_apart(model, "features"), calibrating, reduce_range=False).quantize(
+    calibration = read_calibration(images, info.geometry).calibration
+    made = Int8Quantizer(split_model(model, "features"), calibration, reduce_range=False).quantize(
         "minmax", last_in_float=False
     )
-    assert made.grid is not None  # the heads of these networks are linear
-    facts = {"kind": "int8", "features": dict(zip(("scale", "zero_point"), made.grid, strict=True))}
+    assert made.quantization_params is not None  # the heads of these networks are linear
+    facts = {"kind": "int8", "features": dict(zip(("scale", "zero_point"), made.quantization_params, strict=True))}
     helper.set_model_props(made.model, replace(info, quantization=facts).to_metadata())
     write_model(made.model, target)
     sizes = file.stat().st_size, target.stat().st_size
@@ -109,7 +109,7 @@ def _random_row(name: str, images: Sequence[Path], folder: Path) -> dict[str, An
         "size_bytes": sizes[1],
         "source_size_bytes": sizes[0],
         "size_ratio": sizes[0] / sizes[1],
-        **compare_speed(first, second, calibrating[0]),
+        **compare_speed(first, second, calibration[0]),
     }
 
 
@@ -142,7 +142,7 @@ def _trained_networks(data: Path, folder: Path) -> Iterator[tuple[str, Path, int
 
 def remove_quantization(model: ModelProto) -> ModelProto:
     """Return a QDQ network in float32: with dequantized weights, and activations clipped to their ranges."""
-    graph = Graph(copied(model))
+    graph = Graph(copy_model(model))
     for node in list(graph.proto.node):
         if node.op_type != "DequantizeLinear":
             continue

@@ -23,7 +23,7 @@ from camrt.images import Image
 from camrt.runtime.assets import DEMO_MODEL
 from camrt.runtime.frames import Frame
 from camrt.runtime.render.display_settings import DisplaySettings
-from camrt.runtime.stream.live import LiveSession
+from camrt.runtime.stream.live_session import LiveSession
 from camrt.synthetic_scene import FPS, Scene
 
 _WARM_UP_S: Final = 3.0

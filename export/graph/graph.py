@@ -1,6 +1,6 @@
-"""An ONNX graph with the questions that the head search and the surgery ask of it."""
+"""Query and edit an ONNX graph."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,23 +15,21 @@ Array = NDArray[Any]
 
 
 class Graph:
-    """A model that is taken apart in place: `model` changes with every call that changes something."""
+    """The graph of a model. Every edit changes the model in place; edit a `copy` to keep the original."""
 
-    def __init__(self, model: ModelProto, reserved: Iterable[str] = ()) -> None:
-        """Take over ``model``; its tensors that bear a reserved name get another one."""
+    def __init__(self, model: ModelProto) -> None:
+        """Wrap ``model``. Initializers that are listed as inputs too are no inputs afterwards."""
         self.model = model
         self.proto = model.graph
         # Before IR version 4 every initializer is listed as an input too; as an input it could not be a constant.
         model.ir_version = max(model.ir_version, 4)
         initializers = {tensor.name for tensor in self.proto.initializer}
-        keep = [value for value in self.proto.input if value.name not in initializers]
+        inputs = [value for value in self.proto.input if value.name not in initializers]
         del self.proto.input[:]
-        self.proto.input.extend(keep)
+        self.proto.input.extend(inputs)
         self._names = _all_names(self.proto)
-        self.renamed = {name: self.fresh(name) for name in reserved if name in self._names}
-        self.rename(self.renamed)
         self._shapes: dict[str, ValueInfoProto] = {}
-        self._constants: dict[str, Array | None] = {}
+        self.reindex()
 
     @property
     def opset(self) -> int:
@@ -39,49 +37,54 @@ class Graph:
         return opset_of(self.model)
 
     def copy(self) -> "Graph":
-        """Return the same graph, to be changed by itself; its shapes are not inferred."""
-        return Graph(copied(self.model))
+        """Return an independent copy, with the shapes that were inferred."""
+        copy = Graph(copy_model(self.model))
+        copy._shapes = dict(self._shapes)
+        return copy
 
-    def shown(self, name: str) -> str:
-        """Return the name that the source file has for a tensor."""
-        return next((old for old, new in self.renamed.items() if new == name), name)
-
-    def fresh(self, stem: str) -> str:
-        """Return a tensor name that nothing in the graph bears, and take it."""
+    def unique_name(self, stem: str) -> str:
+        """Reserve and return a tensor name that nothing in the graph has: ``camrt_STEM``, or that with a number."""
         name, number = f"camrt_{stem}", 2
         while name in self._names:
             name, number = f"camrt_{stem}_{number}", number + 1
         self._names.add(name)
         return name
 
+    def release_names(self, names: Collection[str]) -> dict[str, str]:
+        """Rename the tensors that have one of ``names``, and return the new name of each."""
+        renamed = {name: self.unique_name(name) for name in names if name in self._names}
+        self.rename(renamed)
+        return renamed
+
     def rename(self, mapping: Mapping[str, str]) -> None:
         """Rename tensors everywhere, in subgraphs too."""
         if mapping:
             _rename(self.proto, mapping)
         self._names.update(mapping.values())
+        self._shapes = {mapping.get(name, name): value for name, value in self._shapes.items()}
         self.reindex()
 
     def reindex(self) -> None:
-        """Look at the nodes and initializers anew, after they changed."""
+        """Update the look-up tables after nodes or initializers were changed directly."""
         self._producers = {name: node for node in self.proto.node for name in node.output if name}
         self.initializers = {tensor.name: tensor for tensor in self.proto.initializer}
-        self._constants = {}
+        self._constants: dict[str, Array | None] = {}
 
     def add_initializer(self, stem: str, values: Array) -> str:
-        """Add a constant under a fresh name and return that."""
-        name = self.fresh(stem)
+        """Add a constant under a unique name and return that name."""
+        name = self.unique_name(stem)
         self.proto.initializer.append(numpy_helper.from_array(values, name))
         self.initializers[name] = self.proto.initializer[-1]
         return name
 
     def add_node(self, op_type: str, inputs: Sequence[str], output: str | None = None, **attributes: Any) -> str:
-        """Add a node at the end, whose one output has a fresh name if none is given, and return that."""
-        name = output or self.fresh(op_type.lower())
+        """Append a node with one output and return the output's name, by default a unique one."""
+        name = output or self.unique_name(op_type.lower())
         self.proto.node.append(helper.make_node(op_type, inputs, [name], name=f"camrt/{name}", **attributes))
         return name
 
     def add_reshape(self, tensor: str, shape: Sequence[int]) -> str:
-        """Add a Reshape at the end and return its output."""
+        """Append a Reshape and return its output."""
         return self.add_node("Reshape", [tensor, self.add_initializer("shape", np.array(shape, np.int64))])
 
     def producer(self, tensor: str) -> NodeProto | None:
@@ -94,24 +97,24 @@ class Graph:
 
     def ancestors(self, tensor: str) -> list[NodeProto]:
         """Return every node that a tensor depends on, in the graph's order."""
-        wanted, todo = set(), [tensor]
-        while todo:
-            node = self.producer(todo.pop())
-            if node is not None and id(node) not in wanted:
-                wanted.add(id(node))
-                todo.extend(reads(node))
-        return [node for node in self.proto.node if id(node) in wanted]
+        visited, pending = set(), [tensor]
+        while pending:
+            node = self.producer(pending.pop())
+            if node is not None and id(node) not in visited:
+                visited.add(id(node))
+                pending.extend(node_inputs(node))
+        return [node for node in self.proto.node if id(node) in visited]
 
     def infer_shapes(self) -> None:
-        """Work out what is known of the tensors' types and shapes, for `shape` and `elem_type`."""
+        """Infer the tensors' types and shapes, for `shape` and `elem_type`."""
         try:
             inferred = onnx.shape_inference.infer_shapes(self.model, data_prop=True).graph
         except onnx.shape_inference.InferenceError:
-            inferred = self.proto  # what is unknown is proven or refused by running the graph
+            inferred = self.proto  # the verification runs the graph, and proves or refuses what stays unknown here
         self._shapes = {value.name: value for value in [*inferred.value_info, *inferred.input, *inferred.output]}
 
     def shape(self, tensor: str) -> tuple[int | None, ...] | None:
-        """Return a tensor's shape, None for each dimension that is not fixed; None: not even the rank is known."""
+        """Return a tensor's shape, with None for each dimension that is not fixed. None: the rank is unknown."""
         if tensor in self.initializers:
             return tuple(self.initializers[tensor].dims)
         value = self._shapes.get(tensor)
@@ -123,18 +126,18 @@ class Graph:
         )
 
     def elem_type(self, tensor: str) -> int:
-        """Return a tensor's ``TensorProto`` data type; UNDEFINED where it is not known."""
+        """Return a tensor's ``TensorProto`` data type; UNDEFINED where it is unknown."""
         if tensor in self.initializers:
             return int(self.initializers[tensor].data_type)
         value = self._shapes.get(tensor)
         return TensorProto.UNDEFINED if value is None else int(value.type.tensor_type.elem_type)
 
-    def note_type(self, tensor: str, like: str) -> None:
-        """Remember that a tensor that was added has numbers of the type that another has."""
+    def set_elem_type(self, tensor: str, like: str) -> None:
+        """Record that a new tensor has the data type of the tensor ``like``."""
         self._shapes[tensor] = helper.make_tensor_value_info(tensor, self.elem_type(like), None)
 
     def constant(self, tensor: str) -> Array | None:
-        """Return the value of a tensor that depends on no input; None if it depends on one."""
+        """Return the value of a tensor that depends on no input, evaluated if need be; None if it depends on one."""
         if tensor not in self._constants:
             self._constants[tensor] = self._evaluate(tensor)
         return self._constants[tensor]
@@ -143,41 +146,40 @@ class Graph:
         if tensor in self.initializers:
             return numpy_helper.to_array(self.initializers[tensor])
         nodes = self.ancestors(tensor)
-        inputs = {value.name for value in self.proto.input}
-        if not nodes or any(name in inputs for node in nodes for name in reads(node)):
+        graph_inputs = {value.name for value in self.proto.input}
+        used = {name for node in nodes for name in node_inputs(node)}
+        if not nodes or not used.isdisjoint(graph_inputs):
             return None
-        used = {name for node in nodes for name in reads(node)}
-        part = helper.make_graph(
+        constants = helper.make_graph(
             nodes,
             "constants",
             [],
             [helper.make_empty_tensor_value_info(tensor)],
             [self.initializers[name] for name in sorted(used) if name in self.initializers],
         )
-        model = helper.make_model(part, opset_imports=self.model.opset_import, ir_version=self.model.ir_version)
+        model = helper.make_model(constants, opset_imports=self.model.opset_import, ir_version=self.model.ir_version)
         return run_constant(model)
 
-    def sort(self) -> None:
-        """Put every node behind those that it reads from, which ONNX asks for, and else leave the order as it is.
+    def sort_topologically(self) -> None:
+        """Put every node behind those that it reads from, as ONNX requires, and keep the order otherwise.
 
         Raises:
-            ExportError: there is no such order.
+            ExportError: the graph has a cycle.
         """
-        nodes = list(self.proto.node)
         order: list[NodeProto] = []
         placed: set[int] = set()
-        begun: set[int] = set()
-        todo = nodes[::-1]
-        while todo:
-            node = todo.pop()
+        visited: set[int] = set()
+        pending = list(self.proto.node)[::-1]
+        while pending:
+            node = pending.pop()
             if id(node) in placed:
                 continue
-            before = [self._producers[name] for name in reads(node) if name in self._producers]
-            if waiting := [entry for entry in before if id(entry) not in placed]:
-                if id(node) in begun:
-                    raise ExportError(f"the graph runs in a circle at {node.op_type} node {node.name!r}")
-                begun.add(id(node))
-                todo += [node, *waiting]
+            parents = [self._producers[name] for name in node_inputs(node) if name in self._producers]
+            if missing := [parent for parent in parents if id(parent) not in placed]:
+                if id(node) in visited:
+                    raise ExportError(f"the graph has a cycle at {node.op_type} node {node.name!r}; export it again")
+                visited.add(id(node))
+                pending += [node, *missing]
             else:
                 placed.add(id(node))
                 order.append(node)
@@ -187,27 +189,27 @@ class Graph:
         self.reindex()
 
     def prune(self, outputs: Sequence[ValueInfoProto]) -> None:
-        """Let ``outputs`` be the graph's outputs and drop all that none of them needs."""
+        """Make ``outputs`` the graph's outputs and remove all that none of them needs."""
         del self.proto.output[:]
         self.proto.output.extend(outputs)
         self.reindex()
-        wanted = {id(node) for output in outputs for node in self.ancestors(output.name)}
-        _keep(self.proto.node, lambda node: id(node) in wanted)
-        used = {name for node in self.proto.node for name in reads(node)} | {output.name for output in outputs}
-        _keep(self.proto.initializer, lambda tensor: tensor.name in used)
-        _keep(self.proto.quantization_annotation, lambda entry: entry.tensor_name in used)
+        needed = {id(node) for output in outputs for node in self.ancestors(output.name)}
+        _filter(self.proto.node, lambda node: id(node) in needed)
+        used = {name for node in self.proto.node for name in node_inputs(node)} | {output.name for output in outputs}
+        _filter(self.proto.initializer, lambda tensor: tensor.name in used)
+        _filter(self.proto.quantization_annotation, lambda entry: entry.tensor_name in used)
         self.reindex()
 
 
-def _keep(field: Any, wanted: Callable[[Any], bool]) -> None:
-    """Drop the messages of a repeated field that are not wanted."""
+def _filter(field: Any, keep: Callable[[Any], bool]) -> None:
+    """Remove the messages of a repeated field for which ``keep`` is false."""
     for index in reversed(range(len(field))):
-        if not wanted(field[index]):
+        if not keep(field[index]):
             del field[index]
 
 
-def copied(model: ModelProto) -> ModelProto:
-    """Return a copy of a model, to be changed by itself."""
+def copy_model(model: ModelProto) -> ModelProto:
+    """Return an independent copy of a model."""
     copy = ModelProto()
     copy.CopyFrom(model)
     return copy
@@ -235,19 +237,19 @@ def _subgraphs(node: NodeProto) -> list[GraphProto]:
     return [graph for entry in node.attribute for graph in ([entry.g] if entry.HasField("g") else entry.graphs)]
 
 
-def reads(node: NodeProto) -> list[str]:
-    """Return what a node reads; its subgraphs may read any tensor of the graph around them."""
-    inner = [name for graph in _subgraphs(node) for child in graph.node for name in reads(child)]
-    inner += [output.name for graph in _subgraphs(node) for output in graph.output]
-    return [name for name in [*node.input, *inner] if name]
+def node_inputs(node: NodeProto) -> list[str]:
+    """Return the tensors that a node reads. Its subgraphs may read any tensor of the graph around them."""
+    captured = [name for graph in _subgraphs(node) for child in graph.node for name in node_inputs(child)]
+    captured += [output.name for graph in _subgraphs(node) for output in graph.output]
+    return [name for name in [*node.input, *captured] if name]
 
 
 def _all_names(graph: GraphProto) -> set[str]:
     names = {value.name for value in [*graph.input, *graph.output, *graph.value_info, *graph.initializer]}
     for node in graph.node:
         names.update(node.input, node.output)
-        for inner in _subgraphs(node):
-            names |= _all_names(inner)
+        for subgraph in _subgraphs(node):
+            names |= _all_names(subgraph)
     return names
 
 
@@ -262,5 +264,5 @@ def _rename(graph: GraphProto, mapping: Mapping[str, str]) -> None:
         for field in (node.input, node.output):
             for index, name in enumerate(field):
                 field[index] = mapping.get(name, name)
-        for inner in _subgraphs(node):
-            _rename(inner, mapping)
+        for subgraph in _subgraphs(node):
+            _rename(subgraph, mapping)

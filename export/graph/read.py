@@ -1,4 +1,4 @@
-"""Read a classifier's ONNX file, and refuse early what can never become a model file."""
+"""Read an ONNX file, and check early that it can become a model file."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,32 +9,37 @@ from google.protobuf.message import DecodeError, Message
 from onnx import ModelProto, TensorProto, checker, external_data_helper, inliner, numpy_helper
 
 from camrt.errors import ExportError
+from camrt.export.error_text import first_line
 from camrt.export.graph.graph import opset_of
 from camrt.file_kind import PROTOBUF_LIMIT, describe_foreign_file
 
 OLDEST_OPSET = 7
-"""ONNX Runtime promises nothing for older ones."""
+"""ONNX Runtime guarantees nothing for older opsets."""
 FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE}
 
 
 def read_classifier(path: Path) -> ModelProto:
-    """Read a classifier, with its external data if that lies in the file's own folder.
+    """Read a classifier, and its external data if that is in the file's own folder.
 
     Raises:
-        ExportError: not an ONNX model, damaged, too large, too old, with weights that are not numbers, or already a
-            camrt model file.
+        ExportError: the file is no ONNX model, damaged, too large, too old, holds NaN or infinite weights, or is a
+            camrt model file already.
     """
     return check_classifier(read_onnx(path), str(path))
 
 
 def read_onnx(path: Path) -> ModelProto:
-    """Read an ONNX file, whatever is in it. Raises: ExportError."""
+    """Read an ONNX file with any graph, and its external data.
+
+    Raises:
+        ExportError: the file is no ONNX model, damaged, too large, or its external data cannot be read.
+    """
     if path.is_dir():
         raise ExportError(f"{path} is a folder; name the .onnx file in it")
     try:
         size = path.stat().st_size
         if not path.is_file():
-            raise ExportError(f"{path} is no file but a pipe or a device; name the .onnx file")
+            raise ExportError(f"{path} is a pipe or a device; name the .onnx file")
         if kind := describe_foreign_file(path):
             raise ExportError(f"{path} ({size} bytes) is not an ONNX model: {kind}")
         if size > PROTOBUF_LIMIT:
@@ -44,28 +49,36 @@ def read_onnx(path: Path) -> ModelProto:
         raise ExportError(f"{path} cannot be read: {error.strerror}") from error
     except DecodeError as error:
         raise ExportError(
-            f"{path} is not an ONNX model, or only a part of one, or encrypted ({size} bytes); copy or export it again"
+            f"{path} ({size} bytes) is not an ONNX model, or it is truncated or encrypted; copy or export it again"
         ) from error
     if not model.graph.node or not model.graph.output:
-        raise ExportError(f"{path} holds no ONNX graph ({size} bytes); copy or export it again")
+        raise ExportError(f"{path} ({size} bytes) holds no ONNX graph; copy or export it again")
     _load_external_data(model, path)
     return model
 
 
 def check_classifier(model: ModelProto, name: str) -> ModelProto:
-    """Check what was read or exported; ``name`` is what messages call it. Raises: ExportError."""
+    """Check a model that was read or exported, and inline its functions.
+
+    Args:
+        model: the model.
+        name: the model's name in error messages.
+
+    Raises:
+        ExportError: see `read_classifier`.
+    """
     if any(entry.key.startswith("camrt.") for entry in model.metadata_props):
-        raise ExportError(f"{name} is a camrt model file already; attach the classifier that it was made from")
+        raise ExportError(f"{name} is a camrt model file already; use it, or attach the classifier it was made from")
     opset = opset_of(model)
     if opset < OLDEST_OPSET:
         raise ExportError(
-            f"{name} uses opset {opset}; camrt reads opset {OLDEST_OPSET} and newer: convert it with "
+            f"{name} uses opset {opset}; camrt needs opset {OLDEST_OPSET} or newer: convert it with "
             "onnx.version_converter.convert_version"
         )
     try:
         checker.check_model(model)
     except (checker.ValidationError, ValueError) as error:
-        raise ExportError(f"{name} is not a valid ONNX model: {_first_line(error)}") from error
+        raise ExportError(f"{name} is not a valid ONNX model: {first_line(error)}") from error
     _refuse_broken_weights(model, name)
     return inliner.inline_local_functions(model) if model.functions else model
 
@@ -79,23 +92,25 @@ def _load_external_data(model: ModelProto, path: Path) -> None:
         if not location.is_relative_to(folder):
             raise ExportError(
                 f"{path}: the weights of {tensor.name!r} are in {info.location!r}, outside the model's folder; "
-                "put that file beside the model and save the model anew"
+                "put that file beside the model and save the model again"
             )
         if not location.is_file():
-            raise ExportError(f"{path}: {info.location!r}, which holds its weights, is not beside it; copy it there")
+            raise ExportError(
+                f"{path}: {info.location!r} holds its weights, but is not beside it; copy that file there too"
+            )
         total += info.length or location.stat().st_size
     if total > PROTOBUF_LIMIT:
         raise ExportError(_too_large(path, total))
     try:
         external_data_helper.load_external_data_for_model(model, str(folder))
     except (checker.ValidationError, ValueError, OSError) as error:
-        raise ExportError(f"{path}: its external data cannot be read: {_first_line(error)}") from error
-    if left := next(_external_tensors(model), None):  # in a sparse tensor, say, where onnx does not look
+        raise ExportError(f"{path}: its external data cannot be read: {first_line(error)}") from error
+    if left := next(_external_tensors(model), None):  # in a sparse tensor, say: onnx loads none of those
         raise ExportError(f"{path}: the weights of {left.name!r} are in another file; save the model as one file")
 
 
 def _external_tensors(message: Message) -> Iterator[TensorProto]:
-    """Yield each tensor in a message, however deep, whose values are in another file."""
+    """Yield each tensor of a message, at any depth, whose values are in another file."""
     if isinstance(message, TensorProto):
         if external_data_helper.uses_external_data(message):
             yield message
@@ -113,21 +128,17 @@ def _refuse_broken_weights(model: ModelProto, name: str) -> None:
         if tensor.data_type not in FLOATS:
             continue
         values = numpy_helper.to_array(tensor)
-        # One infinite number may be a bound (of a Clip, say); among weights it is damage.
+        # A single infinite number may be a bound (of a Clip, say); in a weight tensor it is damage.
         broken = np.isnan(values) if values.size == 1 else ~np.isfinite(values)
         if broken.any():
             raise ExportError(
-                f"{name}: weights {label!r} hold {int(broken.sum())} NaN or infinite numbers of {values.size}; "
-                "the training diverged or the file is damaged"
+                f"{name}: weights {label!r} hold {int(broken.sum())} NaN or infinite numbers of {values.size}: "
+                "the training diverged or the file is damaged; use another checkpoint, or copy the file again"
             )
 
 
 def _too_large(path: Path, size: int) -> str:
     return (
-        f"{path} has {size / 2**30:.1f} GiB with its weights; a model file is one file of at most 2 GiB "
-        "(protobuf's limit): export a smaller network or half-precision weights"
+        f"{path} has {size / 2**30:.1f} GiB with its weights; a model file holds at most 2 GiB (protobuf's limit): "
+        "export a smaller network or half-precision weights"
     )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0]

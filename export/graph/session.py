@@ -1,4 +1,4 @@
-"""ONNX Runtime as this room uses it: on the CPU, silent, its errors told as ours."""
+"""Run graphs in ONNX Runtime: on the CPU, without log output, its errors raised as ExportError."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from camrt.errors import ExportError, MissingExtra
+from camrt.export.error_text import first_line
 from camrt.loading import load_undisturbed
 
 if TYPE_CHECKING:
@@ -15,33 +16,53 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 
-def version() -> str:
+def onnxruntime_version() -> str:
     """Return ONNX Runtime's version. Raises: MissingExtra."""
     return str(_onnxruntime().__version__)
 
 
-def open_session(model: ModelProto, what: str) -> "InferenceSession":
-    """Open a model on the CPU provider; ``what`` is what messages call it. Raises: MissingExtra, ExportError."""
+def open_session(model: ModelProto, name: str) -> "InferenceSession":
+    """Open a model on the CPU provider.
+
+    Args:
+        model: the model.
+        name: the model's name in error messages.
+
+    Raises:
+        MissingExtra: ONNX Runtime is not installed.
+        ExportError: ONNX Runtime cannot open the model.
+    """
     onnxruntime = _onnxruntime()
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what goes wrong is raised; its log would only repeat it on the terminal
+    options.log_severity_level = 4  # errors are raised; the log would repeat them on the terminal
     try:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except _errors() as error:
-        raise ExportError(f"ONNX Runtime {version()} cannot open {what}: {plain(error)}") from error
+    except _error_types() as error:
+        version = onnxruntime_version()
+        raise ExportError(f"ONNX Runtime {version} cannot open {name}: {first_line(error)}") from error
 
 
-def run(session: "InferenceSession", names: list[str] | None, image: Array, what: str) -> list[Array]:
-    """Run a session of one input. Raises: ExportError, with the node that failed."""
+def run_session(session: "InferenceSession", outputs: list[str] | None, batch: Array, name: str) -> list[Array]:
+    """Run a session that has one input.
+
+    Args:
+        session: from `open_session`.
+        outputs: names of the outputs to return; None: all of them.
+        batch: the input, (N, ...).
+        name: the model's name in error messages.
+
+    Raises:
+        ExportError: the run fails; the message has ONNX Runtime's name of the node.
+    """
     try:
-        result: list[Array] = session.run(names, {session.get_inputs()[0].name: image})
-    except _errors() as error:
-        raise ExportError(f"{what} fails with a batch of {len(image)}: {plain(error)}") from error
-    return result
+        values: list[Array] = session.run(outputs, {session.get_inputs()[0].name: batch})
+    except _error_types() as error:
+        raise ExportError(f"{name} fails with a batch of {len(batch)}: {first_line(error)}") from error
+    return values
 
 
 def run_constant(model: ModelProto) -> Array:
-    """Run a model without inputs and return its one output."""
+    """Run a model that has no inputs and return its one output."""
     session = open_session(model, "the constants of the head")
     return np.asarray(session.run(None, {})[0])
 
@@ -55,14 +76,9 @@ def _onnxruntime() -> Any:
         ) from error
 
 
-def _errors() -> tuple[type[Exception], ...]:
+def _error_types() -> tuple[type[Exception], ...]:
     # ONNX Runtime has one exception class for each status code, and no common root but Exception.
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-    codes = [value for value in vars(state).values() if isinstance(value, type) and issubclass(value, Exception)]
-    return (*codes, RuntimeError)
-
-
-def plain(error: Exception) -> str:
-    """Return what an error says, on one line."""
-    return " ".join(str(error).split("\n", 1)[0].split()).removeprefix("[ONNXRuntimeError] : ")
+    types = [value for value in vars(state).values() if isinstance(value, type) and issubclass(value, Exception)]
+    return (*types, RuntimeError)

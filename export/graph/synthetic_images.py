@@ -1,4 +1,4 @@
-"""Pictures to verify a model file on: real ones if there are any, synthetic ones otherwise."""
+"""Images to verify a model file on: those of the caller, or synthetic ones."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,31 +9,33 @@ from numpy.typing import NDArray
 
 from camrt.images import find_images, read_image
 
-Pictures = NDArray[np.uint8]
+Images = NDArray[np.uint8]
 """uint8 (N, H, W, 3), BGR."""
-MOST = 32
-"""Real pictures that are used at most: more take time and show nothing new."""
+MAX_IMAGES = 32
+"""More images take time and show nothing new."""
 
 
-def read_images(paths: str | Path | Sequence[str | Path], width: int, height: int) -> Pictures:
-    """Read pictures and stretch them to the network's size.
+def read_images(paths: str | Path | Sequence[str | Path], width: int, height: int) -> Images:
+    """Read images and stretch them to the network's size.
 
     Args:
-        paths: a folder (its images in natural order), or image files.
+        paths: a folder (its images in natural order), or image files; the first `MAX_IMAGES` are read.
         width: of the network's input, in pixels.
         height: of the network's input, in pixels.
 
     Raises:
-        UsageError: there is none.
-        SourceError: one cannot be read.
+        UsageError: there are no images.
+        SourceError: an image cannot be read.
     """
     files = find_images([Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths])
-    pictures = [cv2.resize(read_image(file), (width, height), interpolation=cv2.INTER_AREA) for file in files[:MOST]]
-    return np.stack(pictures).astype(np.uint8)
+    images = [
+        cv2.resize(read_image(file), (width, height), interpolation=cv2.INTER_AREA) for file in files[:MAX_IMAGES]
+    ]
+    return np.stack(images).astype(np.uint8)
 
 
-def synthetic_images(width: int, height: int) -> Pictures:
-    """Make eight pictures that are the same each time: noise, smooth ramps, and blobs on either."""
+def synthetic_images(width: int, height: int) -> Images:
+    """Make eight images, the same each time: two of noise, two smooth ramps, and blobs on each of these."""
     random = np.random.default_rng(20160626)
     noise = random.uniform(0, 255, (2, height, width, 3))
     rows, columns = np.mgrid[0 : 1 : complex(0, height), 0 : 1 : complex(0, width)]
@@ -54,9 +56,9 @@ def _blobs(
     rows: NDArray[np.float64],
     columns: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    picture = base.copy()
+    image = base.copy()
     for _ in range(3):
         y, x, radius = *random.uniform(0.2, 0.8, 2), random.uniform(0.08, 0.25)
         share = np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / (2 * radius**2))[..., None]
-        picture += share * (random.uniform(0, 255, 3) - picture)
-    return picture
+        image += share * (random.uniform(0, 255, 3) - image)
+    return image

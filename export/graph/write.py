@@ -19,5 +19,7 @@ def write_model(model: ModelProto, target: Path) -> None:
     try:
         data = model.SerializeToString()
     except (EncodeError, ValueError) as error:
-        raise ExportError(f"{target} would be larger than the 2 GiB that one ONNX file can hold") from error
+        raise ExportError(
+            f"{target} would exceed the 2 GiB of one ONNX file; export a smaller network or half-precision weights"
+        ) from error
     write_file(target, data)

@@ -1,4 +1,4 @@
-"""Ask a tail what it says of each cell of its map: by nodes of the graph, and by models of its own that prove those."""
+"""Add graph nodes that evaluate the head on every cell of a feature map, and build the models that verify them."""
 
 from typing import Any
 
@@ -6,112 +6,139 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from camrt.export.graph import session as ort
 from camrt.export.graph.graph import Graph
-from camrt.export.head.affine import Affine
-from camrt.export.head.nonlinear import Tail
-from camrt.export.head.split_points import SHAPE_READERS
+from camrt.export.graph.session import open_session, run_session
+from camrt.export.head.affine import Affine, Dense
+from camrt.export.head.nonlinear import NonlinearHead
+from camrt.export.head.split_points import SHAPE_OPS
 
-LINEAR = 1e-4
-"""Relative error up to which a tail counts as linear; the identity on pictures then proves it."""
-TRIALS = 4
-"""Random maps that it is tried on."""
+LINEAR_TOLERANCE = 1e-4
+"""Largest relative error of a head that counts as linear; the identity on images then proves it."""
+PROBE_MAPS = 4
+"""Random maps that a head is probed on."""
 
 
-def add_class_maps(graph: Graph, tail: Tail) -> str:
-    """Add nodes that ask about every cell; returns the tensor [N, K, h, w] that they give."""
-    batch = _mask(graph, tail) if tail.mode == "masked" else _cut_up(graph, tail)
-    logits = _add_copy(graph, tail, batch, prefix="maps", whole=False)  # [N * cells, K]
-    logits = graph.add_reshape(logits, [-1, tail.height, tail.width, tail.classes])
-    _read_the_map_only(graph, tail)
+def add_class_maps(graph: Graph, head: NonlinearHead) -> str:
+    """Add nodes that evaluate the head on every cell.
+
+    Args:
+        graph: the classifier, or a copy of it; changed in place.
+        head: its head.
+
+    Returns: the tensor of the class maps, [N, K, h, w].
+    """
+    batch = _masked_maps(graph, head) if head.mode == "masked" else _cells_as_batch(graph, head)
+    logits = _copy_head(graph, head, batch, prefix="maps", full_size=False)  # [N * cells, K]
+    logits = graph.add_reshape(logits, [-1, head.height, head.width, head.classes])
+    _detach_from_backbone(graph, head)
     return graph.add_node("Transpose", [logits], perm=[0, 3, 1, 2])
 
 
-def _read_the_map_only(graph: Graph, tail: Tail) -> None:
-    """Let what is behind the map take the size of the batch from it, and read nothing else.
+def _detach_from_backbone(graph: Graph, head: NonlinearHead) -> None:
+    """Make the head read nothing from before the feature map: it takes the batch size from the map.
 
-    Exporters work out a size once, for all of the network: what the part before the map needs of that is doubled.
+    Exporters compute a size once, for the whole network. The nodes for it that the backbone needs too are duplicated.
     """
-    before = {id(node) for node in graph.ancestors(tail.entry)}
-    names: dict[str, str] = {}
-    for node in tail.nodes:
-        own = node
-        if id(node) in before:
-            own = NodeProto.FromString(node.SerializeToString())
-            own.name = f"camrt/behind/{node.name or node.output[0]}"
-            for index, name in enumerate(own.output):
-                own.output[index] = names[name] = graph.fresh(f"behind_{name}")
-        for index, name in enumerate(own.input):
-            own.input[index] = names.get(name, name)
-        if own.op_type in SHAPE_READERS and own.input[0] in tail.rewired:
-            own.input[0] = tail.entry
-        if own is not node:
-            graph.proto.node.append(own)
+    backbone = {id(node) for node in graph.ancestors(head.feature_map)}
+    copies: dict[str, str] = {}
+    for output in [node.output[0] for node in head.nodes]:
+        node = graph.producer(output)
+        assert node is not None  # the graph is the one that the head was found in, or a copy
+        if id(node) in backbone:
+            node = NodeProto.FromString(node.SerializeToString())
+            node.name = f"camrt/head/{node.name or output}"
+            for index, name in enumerate(node.output):
+                if name:
+                    node.output[index] = copies[name] = graph.unique_name(f"head_{name}")
+        for index, name in enumerate(node.input):
+            node.input[index] = copies.get(name, name)
+        if node.op_type in SHAPE_OPS and node.input[0] in head.batch_size_sources:
+            node.input[0] = head.feature_map
+        if node.output[0] != output:
+            graph.proto.node.append(node)
 
 
-def halves(graph: Graph, tail: Tail) -> tuple[ModelProto, ModelProto]:
-    """Return the classifier up to the map, and what is behind it for a batch of maps of the full size."""
-    front = graph.copy()
-    front.prune([helper.make_empty_tensor_value_info(tail.entry)])
-    return front.model, _alone(graph, tail, tail.entry_shape[1:], whole=True)
+def split_at_feature_map(graph: Graph, head: NonlinearHead) -> tuple[ModelProto, ModelProto]:
+    """Return the backbone, from the network's input to the feature map, and the head, for maps of the full size."""
+    backbone = graph.copy()
+    backbone.prune([helper.make_empty_tensor_value_info(head.feature_map)])
+    return backbone.model, _extract_head(graph, head, head.feature_shape[1:], full_size=True)
 
 
-def one_cell_each(tail: Tail, entry: NDArray[Any]) -> NDArray[Any]:
-    """Return as many maps as there are cells, (cells, *entry.shape), each of which shows one cell of ``entry`` only."""
-    if tail.mode == "masked":
-        mask = np.eye(tail.cells, dtype=entry.dtype).reshape(tail.cells, 1, tail.height, tail.width)
-        return np.asarray(entry * mask)
-    if tail.mode == "tokens":
-        return np.broadcast_to(entry[-tail.cells :, None], (tail.cells, *entry.shape))
-    cells = entry.reshape(len(entry), -1).T  # (cells, C)
-    return np.broadcast_to(cells[:, :, None, None], (tail.cells, *entry.shape))
+def single_cell_maps(head: NonlinearHead, feature_map: NDArray[Any]) -> NDArray[Any]:
+    """Return a map for each cell of ``feature_map`` that shows this cell only, at the full size.
 
+    Args:
+        head: the head.
+        feature_map: (C, h, w), or (T, C) of tokens.
 
-def as_affine(graph: Graph, tail: Tail) -> Affine | None:
-    """Return the tail as weights on the mean of its map, if that is what it computes; found by trying.
-
-    Exporters hide a linear layer behind steps that only a run sees through (what torch makes of ``as_strided``, say).
+    Returns: (cells, *feature_map.shape).
     """
-    tokens = tail.mode == "tokens"
-    if tail.mode == "masked" or (tokens and tail.entry_shape[1] != tail.cells):
+    if head.mode == "masked":
+        mask = np.eye(head.cells, dtype=feature_map.dtype).reshape(head.cells, 1, head.height, head.width)
+        return np.asarray(feature_map * mask)
+    if head.mode == "tokens":
+        return np.broadcast_to(feature_map[-head.cells :, None], (head.cells, *feature_map.shape))
+    cells = feature_map.reshape(len(feature_map), -1).T  # (cells, C)
+    return np.broadcast_to(cells[:, :, None, None], (head.cells, *feature_map.shape))
+
+
+def probe_linear(graph: Graph, head: NonlinearHead) -> Affine | None:
+    """Run the head on random maps; return its weights on the mean of the map, or None if it is not linear.
+
+    Some exporters hide a linear layer behind operators whose effect only a run shows (torch's ``as_strided``).
+    """
+    is_tokens = head.mode == "tokens"
+    if head.mode == "masked" or (is_tokens and head.feature_shape[1] != head.cells):
         return None
-    channels = tail.entry_shape[2 if tokens else 1]
-    dtype = helper.tensor_dtype_to_np_dtype(graph.elem_type(tail.entry) or TensorProto.FLOAT)
+    channels = head.feature_shape[2 if is_tokens else 1]
+    dtype = helper.tensor_dtype_to_np_dtype(graph.elem_type(head.feature_map) or TensorProto.FLOAT)
     random = np.random.default_rng(0)
-    maps = random.normal(0, 1, (TRIALS, *tail.entry_shape[1:])).astype(dtype)
+    maps = random.normal(0, 1, (PROBE_MAPS, *head.feature_shape[1:])).astype(dtype)
     basis = np.concatenate([np.zeros((1, channels), dtype), np.eye(channels, dtype=dtype)])
-    cell = (1, channels) if tokens else (channels, 1, 1)
-    whole = ort.open_session(_alone(graph, tail, tail.entry_shape[1:], whole=True), "the classifier's head")
-    found = ort.run(whole, None, maps, "the classifier's head")[0].reshape(TRIALS, -1).astype(np.float64)
-    single = ort.open_session(_alone(graph, tail, cell, whole=False), "the classifier's head")
-    rows = ort.run(single, None, basis.reshape(-1, *cell), "the classifier's head")[0].astype(np.float64)
+    cell = (1, channels) if is_tokens else (channels, 1, 1)
+    name = "the classifier's head"
+    on_maps = open_session(_extract_head(graph, head, head.feature_shape[1:], full_size=True), name)
+    logits = run_session(on_maps, None, maps, name)[0].reshape(PROBE_MAPS, -1).astype(np.float64)
+    on_cells = open_session(_extract_head(graph, head, cell, full_size=False), name)
+    rows = run_session(on_cells, None, basis.reshape(-1, *cell), name)[0].astype(np.float64)
     rows = rows.reshape(len(rows), -1)
-    bias, linear = rows[0], (rows[1:] - rows[0]).T
-    pooled = maps.astype(np.float64).mean(axis=1 if tokens else (2, 3))
-    expected = pooled @ linear.T + bias
-    if not np.abs(found - expected).max() <= LINEAR * np.abs(expected).max():
+    bias, weights = rows[0], (rows[1:] - rows[0]).T
+    pooled = maps.astype(np.float64).mean(axis=1 if is_tokens else (2, 3))
+    expected = pooled @ weights.T + bias
+    if not np.abs(logits - expected).max() <= LINEAR_TOLERANCE * np.abs(expected).max():
         return None
-    return Affine(tail.entry, linear, bias)
+    return Affine(head.feature_map, Dense(weights), bias)
 
 
-def _alone(graph: Graph, tail: Tail, shape: tuple[int, ...], *, whole: bool) -> ModelProto:
-    """Return the tail as a model: a batch of maps of that shape in, logits out."""
+def _extract_head(graph: Graph, head: NonlinearHead, shape: tuple[int, ...], *, full_size: bool) -> ModelProto:
+    """Return the head as a model of its own: a batch of maps of ``shape`` in, logits out."""
     part = graph.copy()
-    kind = graph.elem_type(tail.entry) or TensorProto.FLOAT
-    entry = helper.make_tensor_value_info(part.fresh("entry"), kind, ["M", *shape])
-    logits = _add_copy(part, tail, entry.name, prefix="alone", whole=whole)
+    elem_type = graph.elem_type(head.feature_map) or TensorProto.FLOAT
+    maps = helper.make_tensor_value_info(part.unique_name("entry"), elem_type, ["M", *shape])
+    logits = _copy_head(part, head, maps.name, prefix="alone", full_size=full_size)
     del part.proto.input[:]
-    part.proto.input.append(entry)
+    part.proto.input.append(maps)
     part.prune([helper.make_empty_tensor_value_info(logits)])
     return part.model
 
 
-def _add_copy(graph: Graph, tail: Tail, entry: str, *, prefix: str, whole: bool) -> str:
-    """Add the tail once more, behind ``entry``; returns its logits. ``whole``: for maps of the full size."""
-    names = {tail.entry: entry, **dict.fromkeys(tail.rewired, entry)}
-    for node in tail.nodes:
+def _copy_head(graph: Graph, head: NonlinearHead, maps: str, *, prefix: str, full_size: bool) -> str:
+    """Add a copy of the head that reads ``maps``.
+
+    Args:
+        graph: changed in place.
+        head: the head to copy.
+        maps: the tensor that takes the feature map's place.
+        prefix: of the new names.
+        full_size: the maps have the feature map's size; False: they have one cell, or all but one cell is zero.
+
+    Returns: the copy's logits.
+    """
+    names = {head.feature_map: maps, **dict.fromkeys(head.batch_size_sources, maps)}
+    for node in head.nodes:
         copy = NodeProto()
-        if whole or node.output[0] not in tail.dropped:
+        if full_size or node.output[0] not in head.skipped_outputs:
             copy.CopyFrom(node)
         else:
             copy = helper.make_node("Identity", [node.input[0]], [node.output[0]])
@@ -120,29 +147,29 @@ def _add_copy(graph: Graph, tail: Tail, entry: str, *, prefix: str, whole: bool)
             copy.input[index] = names.get(name, name)
         for index, name in enumerate(copy.output):
             if name:
-                copy.output[index] = names[name] = graph.fresh(f"{prefix}_{name}")
+                copy.output[index] = names[name] = graph.unique_name(f"{prefix}_{name}")
         graph.proto.node.append(copy)
-    return names[tail.logits]
+    return names[head.logits]
 
 
-def _cut_up(graph: Graph, tail: Tail) -> str:
+def _cells_as_batch(graph: Graph, head: NonlinearHead) -> str:
     """Return [N * cells, C, 1, 1], or [N * cells, 1, C] of tokens."""
-    if tail.mode == "tokens":
-        tensor = tail.entry
-        tokens, channels = tail.entry_shape[1:]
-        if tokens > tail.cells:
-            bounds = [np.array([value], np.int64) for value in (tokens - tail.cells, tokens, 1)]
+    if head.mode == "tokens":
+        tensor = head.feature_map
+        tokens, channels = head.feature_shape[1:]
+        if tokens > head.cells:
+            bounds = [np.array([value], np.int64) for value in (tokens - head.cells, tokens, 1)]
             tensor = graph.add_node("Slice", [tensor, *(graph.add_initializer("bound", bound) for bound in bounds)])
         return graph.add_reshape(tensor, [-1, 1, channels])
-    cells = graph.add_node("Transpose", [tail.entry], perm=[0, 2, 3, 1])
-    return graph.add_reshape(cells, [-1, tail.entry_shape[1], 1, 1])
+    cells = graph.add_node("Transpose", [head.feature_map], perm=[0, 2, 3, 1])
+    return graph.add_reshape(cells, [-1, head.feature_shape[1], 1, 1])
 
 
-def _mask(graph: Graph, tail: Tail) -> str:
+def _masked_maps(graph: Graph, head: NonlinearHead) -> str:
     """Return [N * cells, C, h, w], each with one cell that is not zero."""
-    channels, height, width = tail.entry_shape[1:]
-    dtype = helper.tensor_dtype_to_np_dtype(graph.elem_type(tail.entry) or TensorProto.FLOAT)
-    mask = np.eye(tail.cells, dtype=dtype).reshape(1, tail.cells, 1, height, width)
-    tensor = graph.add_reshape(tail.entry, [-1, 1, channels, height, width])
+    channels, height, width = head.feature_shape[1:]
+    dtype = helper.tensor_dtype_to_np_dtype(graph.elem_type(head.feature_map) or TensorProto.FLOAT)
+    mask = np.eye(head.cells, dtype=dtype).reshape(1, head.cells, 1, height, width)
+    tensor = graph.add_reshape(head.feature_map, [-1, 1, channels, height, width])
     tensor = graph.add_node("Mul", [tensor, graph.add_initializer("mask", mask)])
     return graph.add_reshape(tensor, [-1, channels, height, width])

@@ -1,4 +1,4 @@
-"""The global average pool in the ways exporters write it, over maps in the ways they lay them out."""
+"""The global average pool in every form that exporters write, over maps in every layout."""
 
 import math
 from dataclasses import dataclass
@@ -8,42 +8,43 @@ from onnx import NodeProto
 
 from camrt.export.graph.graph import Graph, attribute
 
-Layout = Literal["nchw", "nhwc", "ntc", "nct"]
+MapLayout = Literal["nchw", "nhwc", "ntc", "nct"]
 """Order of the axes: maps with channels first or last; tokens [N, T, C] and [N, C, T], a map's cells in one row."""
-_SPATIAL: dict[Layout, set[int]] = {"nchw": {2, 3}, "nhwc": {1, 2}, "ntc": {1}, "nct": {2}}
+_SPATIAL: dict[MapLayout, set[int]] = {"nchw": {2, 3}, "nhwc": {1, 2}, "ntc": {1}, "nct": {2}}
 
 
 @dataclass(frozen=True, slots=True)
-class Pooled:
-    """What a global average pool averages."""
+class PooledMaps:
+    """The maps that a global average pool averages."""
 
     tensor: str
-    layout: Layout
+    layout: MapLayout
     grid: tuple[int, int] | None = None
     """(h, w) of tokens; None for maps."""
 
 
-def find_pooled(graph: Graph, tensor: str, input_size: tuple[int, int]) -> Pooled | None:
+def find_pooled_maps(graph: Graph, tensor: str, input_size: tuple[int, int]) -> PooledMaps | None:
     """Return the maps of which ``tensor`` is the mean over rows and columns; None if it is no such mean.
 
     Args:
         graph: the classifier.
         tensor: [N, C], with axes of length 1 or not.
-        input_size: (width, height) of the network's input, in whose shape tokens lie.
+        input_size: (width, height) of the network's input. A grid of tokens has these proportions.
     """
     node = graph.producer(tensor)
     if node is None or node.domain not in ("", "ai.onnx"):
         return None
     if node.op_type == "GlobalAveragePool" or (node.op_type == "AveragePool" and covers_map(graph, node)):
         shape = graph.shape(node.input[0])
-        return _pooled(graph, node.input[0], "nct" if shape is not None and len(shape) == 3 else "nchw", input_size)
+        layout: MapLayout = "nct" if shape is not None and len(shape) == 3 else "nchw"
+        return _with_grid(graph, node.input[0], layout, input_size)
     if node.op_type == "ReduceMean":
-        return _averaged(graph, node, input_size)
+        return _mean_input(graph, node, input_size)
     return None
 
 
 def token_grid(tokens: int, input_size: tuple[int, int]) -> tuple[int, int] | None:
-    """Return (h, w) of that many patches, cut out of the picture in rows; None where no grid has its proportions."""
+    """Return (h, w) of that many patches of an image, row by row; None where no grid has the image's proportions."""
     width, height = input_size
     divisor = math.gcd(width, height)
     width, height = width // divisor, height // divisor
@@ -51,33 +52,33 @@ def token_grid(tokens: int, input_size: tuple[int, int]) -> tuple[int, int] | No
     return (height * times, width * times) if times * times * width * height == tokens > 0 else None
 
 
-def _averaged(graph: Graph, node: NodeProto, input_size: tuple[int, int]) -> Pooled | None:
-    """Return what a ReduceMean over the spatial axes averages; two of them, one axis each, are one mean too."""
+def _mean_input(graph: Graph, node: NodeProto, input_size: tuple[int, int]) -> PooledMaps | None:
+    """Return the maps of a ReduceMean over the spatial axes. Two ReduceMeans of one axis each are one mean too."""
     source = node.input[0]
     axes = reduced_axes(graph, node)
     inner = graph.producer(source)
     if axes is not None and inner is not None and inner.op_type == "ReduceMean":
         inner_axes = reduced_axes(graph, inner)
         if inner_axes is not None:
-            kept = [axis for axis in range(4) if attribute(inner, "keepdims", 1) or axis not in inner_axes]
-            source, axes = inner.input[0], inner_axes | {kept[axis] for axis in axes if axis < len(kept)}
+            remaining = [axis for axis in range(4) if attribute(inner, "keepdims", 1) or axis not in inner_axes]
+            source, axes = inner.input[0], inner_axes | {remaining[axis] for axis in axes if axis < len(remaining)}
     shape = graph.shape(source)
-    layouts: tuple[Layout, ...] = ("ntc", "nct") if shape is not None and len(shape) == 3 else ("nchw", "nhwc")
+    layouts: tuple[MapLayout, ...] = ("ntc", "nct") if shape is not None and len(shape) == 3 else ("nchw", "nhwc")
     layout = next((entry for entry in layouts if axes == _SPATIAL[entry]), None)
-    return None if layout is None else _pooled(graph, source, layout, input_size)
+    return None if layout is None else _with_grid(graph, source, layout, input_size)
 
 
-def _pooled(graph: Graph, tensor: str, layout: Layout, input_size: tuple[int, int]) -> Pooled | None:
+def _with_grid(graph: Graph, tensor: str, layout: MapLayout, input_size: tuple[int, int]) -> PooledMaps | None:
     if layout in ("nchw", "nhwc"):
-        return Pooled(tensor, layout)
+        return PooledMaps(tensor, layout)
     shape = graph.shape(tensor)
     tokens = None if shape is None else shape[layout.index("t")]
     grid = None if tokens is None else token_grid(tokens, input_size)
-    return None if grid is None else Pooled(tensor, layout, grid)
+    return None if grid is None else PooledMaps(tensor, layout, grid)
 
 
 def reduced_axes(graph: Graph, node: NodeProto) -> set[int] | None:
-    """Return the axes that a ReduceMean (ReduceMax ...) goes over, counted from 0; None: not known before it runs."""
+    """Return the axes of a ReduceMean (ReduceMax ...), counted from 0; None: they are computed at run time."""
     axes = attribute(node, "axes")
     if len(node.input) > 1 and node.input[1]:
         axes = graph.constant(node.input[1])
@@ -85,13 +86,13 @@ def reduced_axes(graph: Graph, node: NodeProto) -> set[int] | None:
             return None
     shape = graph.shape(node.input[0])
     rank = 4 if shape is None else len(shape)
-    if axes is None:  # none given means all of them
+    if axes is None:  # without axes ONNX reduces all of them
         return set(range(rank))
     return {int(axis) % rank for axis in axes}
 
 
 def covers_map(graph: Graph, node: NodeProto) -> bool:
-    """Tell whether an AveragePool or MaxPool covers the whole map with one window, and counts nothing but the map."""
+    """Tell whether an AveragePool or MaxPool has one window over the whole map, and counts no padding."""
     shape = graph.shape(node.input[0])
     if attribute(node, "auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
         return False
@@ -99,7 +100,7 @@ def covers_map(graph: Graph, node: NodeProto) -> bool:
     pads = attribute(node, "pads", [0] * 2 * len(kernel))
     if any(pads) and attribute(node, "count_include_pad", 0):
         return False
-    if shape is None or None in shape[2:]:  # the size is known only by running: the verification decides
+    if shape is None or None in shape[2:]:  # only a run shows the size: the verification decides
         return not any(pads)
     return all(
         size is not None and window == size + before + after

@@ -1,7 +1,7 @@
-"""A model file's graph in two parts: the body, which makes maps of pixels, and the tail, which makes scores of maps.
+"""Split a model file into backbone and head: the backbone computes maps from pixels, the head scores from maps.
 
-The body is where the time goes and is what is given fewer bits. The tail is small, and in float32 it keeps the maps an
-exact explanation of the scores.
+The backbone takes most of the time, so it gets fewer bits. The head is small; in float32 it keeps the maps an exact
+explanation of the scores.
 """
 
 from collections.abc import Sequence
@@ -10,100 +10,100 @@ from dataclasses import dataclass
 from onnx import ModelProto, NodeProto, TensorProto, helper, version_converter
 
 from camrt.errors import ExportError
-from camrt.export.graph.graph import Graph, attribute, copied, opset_of
+from camrt.export.graph.graph import Graph, attribute, copy_model, opset_of
 from camrt.export.head.pooling import reduced_axes
 
 OLDEST_OPSET = 13
 """The first with a scale for each channel, and with a ReduceSum whose axes are an input."""
-INLINED = "_inlfunc_"
-"""How ONNX Runtime begins the names that it gives when it writes a function (HardSwish ...) out."""
-PIXEL_STEPS = {"Transpose", "Gather", "Cast", "Mul", "Add", "Sub", "Div"}
-"""What the preprocessing of a model file is made of."""
+INLINED_PREFIX = "_inlfunc_"
+"""ONNX Runtime's prefix for names inside a function (HardSwish ...) that it inlines."""
+PREPROCESSING_OPS = {"Transpose", "Gather", "Cast", "Mul", "Add", "Sub", "Div"}
+"""The operators of a model file's preprocessing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """A model file taken apart."""
+class SplitModel:
+    """A model file, split at its maps."""
 
-    body: ModelProto
+    backbone: ModelProto
     """From ``image`` to the maps, its only output. Every node has a name."""
     maps: str
-    """``features`` or ``class_maps``; of a head that is asked about each cell, the map that it is asked about."""
+    """``features`` or ``class_maps``; of a head that is evaluated per cell, the feature map that it reads."""
     whole: Graph
-    """The whole graph, with what is known of its shapes."""
-    tail: Sequence[NodeProto]
-    """The nodes of ``whole`` that are not in the body."""
+    """The whole graph, with the shapes that were inferred."""
+    head: Sequence[NodeProto]
+    """The nodes of ``whole`` that are not in the backbone."""
 
-    def join(self, body: ModelProto, nodes: Sequence[NodeProto], outputs_type: int = TensorProto.FLOAT) -> ModelProto:
-        """Return a model file of a new body, which has ``maps`` as its output, and ``nodes`` in place of the tail's.
+    def join(self, backbone: ModelProto, head: Sequence[NodeProto], maps_type: int = TensorProto.FLOAT) -> ModelProto:
+        """Return a model file with another backbone and head.
 
         Args:
-            body: gives a tensor of the name of the maps.
-            nodes: what follows it.
-            outputs_type: ``TensorProto`` type of the maps.
+            backbone: has a tensor of the name of the maps.
+            head: the nodes after the maps.
+            maps_type: ``TensorProto`` type of the maps.
         """
-        model = copied(body)
+        model = copy_model(backbone)
         graph = Graph(model)
-        held = {tensor.name for tensor in model.graph.initializer}
-        held.update(name for node in model.graph.node for name in node.output)
-        # What ONNX Runtime called the inside of a function in the body, it would call that of the tail's once more.
-        graph.rename({name: graph.fresh("body") for name in held if name.startswith(INLINED)})
-        model.graph.node.extend(nodes)
-        model.graph.initializer.extend(tensor for name, tensor in self.whole.initializers.items() if name not in held)
+        in_backbone = {tensor.name for tensor in model.graph.initializer}
+        in_backbone.update(name for node in model.graph.node for name in node.output)
+        # ONNX Runtime numbers the functions that it inlines, so it would use the backbone's names again in the head.
+        graph.rename({name: graph.unique_name("backbone") for name in in_backbone if name.startswith(INLINED_PREFIX)})
+        model.graph.node.extend(head)
+        model.graph.initializer.extend(
+            tensor for name, tensor in self.whole.initializers.items() if name not in in_backbone
+        )
         del model.graph.value_info[:]
         outputs = []
         for output in self.whole.proto.output:
             outputs.append(type(output)())
             outputs[-1].CopyFrom(output)
             if output.name == self.maps:
-                outputs[-1].type.tensor_type.elem_type = outputs_type
+                outputs[-1].type.tensor_type.elem_type = maps_type
         Graph(model).prune(outputs)
         return model
 
 
-def take_apart(model: ModelProto, maps: str) -> Parts:
-    """Split a model file at its maps.
+def split_model(model: ModelProto, maps: str) -> SplitModel:
+    """Split a model file at the tensor ``maps``.
 
     Raises:
-        ExportError: the head reads the network at another place too.
+        ExportError: the head reads another tensor of the backbone too.
     """
     if opset_of(model) < OLDEST_OPSET:
         model = version_converter.convert_version(model, OLDEST_OPSET)
-    whole = Graph(copied(model))
+    whole = Graph(copy_model(model))
     _constants_to_initializers(whole)
     whole.infer_shapes()
-    inside = {id(node) for node in whole.ancestors(maps)}
-    tail = [node for node in whole.proto.node if id(node) not in inside]
-    known = {maps, "", *whole.initializers, *(name for node in tail for name in node.output)}
-    foreign = sorted({name for node in tail for name in node.input} - known)
-    if foreign:
+    backbone_nodes = {id(node) for node in whole.ancestors(maps)}
+    head = [node for node in whole.proto.node if id(node) not in backbone_nodes]
+    available = {maps, "", *whole.initializers, *(name for node in head for name in node.output)}
+    if others := sorted({name for node in head for name in node.input} - available):
         raise ExportError(
-            f"the head reads {foreign[0]!r} besides {maps!r}, so the network cannot be given fewer bits without "
-            "changing what its maps explain; use the file as it is"
+            f"the head reads {others[0]!r} besides {maps!r}, so a backbone in fewer bits would change what the maps "
+            "explain; use the file as it is"
         )
-    body = whole.copy()
-    body.infer_shapes()
-    _means_to_pools(body)
-    body.prune([helper.make_tensor_value_info(maps, TensorProto.FLOAT, whole.shape(maps))])
-    for number, node in enumerate(body.proto.node):
-        node.name = f"body_{number}_{node.op_type}"
-    return Parts(body=body.model, maps=maps, whole=whole, tail=tail)
+    backbone = whole.copy()
+    _means_to_pools(backbone)
+    backbone.prune([helper.make_tensor_value_info(maps, TensorProto.FLOAT, whole.shape(maps))])
+    for number, node in enumerate(backbone.proto.node):
+        node.name = f"backbone_{number}_{node.op_type}"
+    return SplitModel(backbone=backbone.model, maps=maps, whole=whole, head=head)
 
 
-def pixel_nodes(body: ModelProto) -> list[str]:
-    """Return the names of the nodes that only prepare the pixels."""
+def preprocessing_nodes(backbone: ModelProto) -> list[str]:
+    """Return the names of the nodes that only preprocess the pixels."""
     names: list[str] = []
-    tensor = body.graph.input[0].name
+    tensor = backbone.graph.input[0].name
     while True:
-        readers = [node for node in body.graph.node if tensor in node.input]
-        if len(readers) != 1 or readers[0].op_type not in PIXEL_STEPS:
+        readers = [node for node in backbone.graph.node if tensor in node.input]
+        if len(readers) != 1 or readers[0].op_type not in PREPROCESSING_OPS:
             return names
         names.append(readers[0].name)
         tensor = readers[0].output[0]
 
 
 def _constants_to_initializers(graph: Graph) -> None:
-    """Let constants be initializers, which both parts can hold, but for those that are outputs."""
+    """Turn Constant nodes into initializers, which backbone and head can share; outputs stay nodes."""
     outputs = {value.name for value in graph.proto.output}
     for node in [node for node in graph.proto.node if node.op_type == "Constant"]:
         tensor = attribute(node, "value")
@@ -115,19 +115,19 @@ def _constants_to_initializers(graph: Graph) -> None:
 
 
 def _means_to_pools(graph: Graph) -> None:
-    """Write means over rows and columns as GlobalAveragePool, which ONNX Runtime can compute in integers."""
+    """Rewrite means over rows and columns as GlobalAveragePool, which ONNX Runtime can compute in integers."""
     for node in list(graph.proto.node):
         shape = graph.shape(node.input[0]) if node.input else None
         if node.op_type != "ReduceMean" or shape is None or len(shape) != 4 or reduced_axes(graph, node) != {2, 3}:
             continue
         output = node.output[0]
-        keeps = attribute(node, "keepdims", 1)
-        pooled = output if keeps else graph.fresh("pooled")
+        keeps_axes = attribute(node, "keepdims", 1)
+        pooled = output if keeps_axes else graph.unique_name("pooled")
         nodes = [helper.make_node("GlobalAveragePool", [node.input[0]], [pooled])]
-        if not keeps:
+        if not keeps_axes:
             nodes.append(helper.make_node("Flatten", [pooled], [output], axis=1))
-        at = list(graph.proto.node).index(node)
+        position = list(graph.proto.node).index(node)
         graph.proto.node.remove(node)
-        for offset, new in enumerate(nodes):
-            graph.proto.node.insert(at + offset, new)
+        for offset, new_node in enumerate(nodes):
+            graph.proto.node.insert(position + offset, new_node)
     graph.reindex()

@@ -1,4 +1,4 @@
-"""Run a model file on pictures, and tell how alike its answers and maps are to those of the one it was made from."""
+"""Measure the fidelity of a quantized model file: how similar its predictions and maps are to the float file's."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from camrt.export.graph import session as ort
-from camrt.export.graph.synthetic_images import Pictures
+from camrt.export.graph.session import open_session, run_session
+from camrt.export.graph.synthetic_images import Images
 from camrt.kernels import boxes, normalize
 from camrt.kernels.map_metrics import box_iou, peak_distance, pearson, rank_correlation
-from camrt.model_file import CAM_WEIGHTS, CLASS_MAPS, FEATURES, SCORES, ModelInfo
+from camrt.model_file import CAM_WEIGHTS, SCORES, ModelInfo, maps_output
 
 F64 = NDArray[np.float64]
 
@@ -22,24 +22,26 @@ BOX_THRESHOLD: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
-    """What a model file says of pictures."""
+class Predictions:
+    """The predictions of a model file for several images."""
 
-    answers: NDArray[np.intp]
+    class_ids: NDArray[np.intp]
     """(N,), the class with the highest score."""
-    cams: Sequence[F64]
-    """(h, w) each, the map of the class that was asked for, without cells that cover padding only."""
+    classes: int
+    """K."""
+    maps: Sequence[F64]
+    """(h, w) each, the map of one class, without cells that see padding only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PictureFidelity:
-    """How alike the two files are on one picture; the maps are those of the class that the first one predicts."""
+class ImageFidelity:
+    """Two files compared on one image; both maps are of the class that the first file predicts."""
 
     name: str
     class_id: int
     label: str
     other_class_id: int
-    """What the second one predicts."""
+    """The class that the second file predicts."""
     other_label: str
     pearson: float
     rank: float
@@ -50,11 +52,12 @@ class PictureFidelity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fidelity:
-    """The same over several pictures."""
+    """Two files compared on several images."""
 
-    pictures: int
+    images: int
+    """Number of images."""
     top1_agreement: float
-    """Share of the pictures on which both predict the same class."""
+    """Share of the images for which both predict the same class."""
     pearson_median: float
     pearson_least: float
     rank_median: float
@@ -62,73 +65,76 @@ class Fidelity:
     peak_distance_median: float
 
 
-def maps_of(info: ModelInfo) -> str:
-    """Return the name of the output that maps are made of."""
-    return FEATURES if info.head == "linear" else CLASS_MAPS
-
-
-def observe(
-    model: ModelProto, info: ModelInfo, pictures: Pictures, classes: NDArray[np.intp] | None = None
-) -> Observed:
-    """Run a model file on pictures, one by one.
+def predict(
+    model: ModelProto, info: ModelInfo, images: Images, map_classes: NDArray[np.intp] | None = None
+) -> Predictions:
+    """Run a model file on images, one by one.
 
     Args:
         model: the file.
         info: its metadata.
-        pictures: uint8 (N, H, W, 3), BGR, at the network's size.
-        classes: (N,), whose maps are wanted; None: of the class that is predicted.
+        images: uint8 (N, H, W, 3), BGR, at the network's size.
+        map_classes: (N,), the class of the map for each image; None: the predicted class.
 
     Raises:
-        ExportError: it cannot be run.
+        ExportError: the file cannot be run.
     """
-    session = ort.open_session(model, "the model file")
-    maps_name = maps_of(info)
+    assert info.head is not None
+    session = open_session(model, "the model file")
+    maps_name = maps_output(info.head)
     scale, zero_point = info.quantization_params or (1.0, 0)
-    weights = ort.run(session, [CAM_WEIGHTS], pictures[:1], "it")[0] if info.head == "linear" else None
-    answers, cams = [], []
-    for index, picture in enumerate(pictures):
-        scores, maps = ort.run(session, [SCORES, maps_name], picture[None], "the model file")
-        answers.append(int(np.argmax(scores[0])))
-        wanted = answers[-1] if classes is None else classes[index]
+    weights = run_session(session, [CAM_WEIGHTS], images[:1], "the model file")[0] if info.head == "linear" else None
+    class_ids, class_maps = [], []
+    for index, image in enumerate(images):
+        scores, maps = run_session(session, [SCORES, maps_name], image[None], "the model file")
+        class_ids.append(int(np.argmax(scores[0])))
+        class_id = class_ids[-1] if map_classes is None else map_classes[index]
         values = (maps[0].astype(np.float64) - zero_point) * scale
-        cam = values[wanted] if weights is None else np.tensordot(weights[wanted].astype(np.float64), values, axes=1)
+        if weights is None:
+            class_map = values[class_id]
+        else:
+            class_map = np.tensordot(weights[class_id].astype(np.float64), values, axes=1)
         margin = info.map_margin
-        cams.append(cam[margin : cam.shape[0] - margin, margin : cam.shape[1] - margin])
-    return Observed(answers=np.array(answers), cams=cams)
+        class_maps.append(class_map[margin : class_map.shape[0] - margin, margin : class_map.shape[1] - margin])
+    return Predictions(class_ids=np.array(class_ids), classes=scores.shape[1], maps=class_maps)
 
 
-def compare(first: Observed, second: Observed, names: Sequence[str], labels: Sequence[str]) -> list[PictureFidelity]:
-    """Compare what two files say of the same pictures; ``second`` was asked for the classes that ``first`` predicts."""
+def compare(
+    first: Predictions, second: Predictions, names: Sequence[str], labels: Sequence[str]
+) -> list[ImageFidelity]:
+    """Compare two files image by image; the maps of ``second`` are of the classes that ``first`` predicts."""
     return [
-        PictureFidelity(
+        ImageFidelity(
             name=name,
-            class_id=int(answer),
-            label=labels[answer],
-            other_class_id=int(other),
-            other_label=labels[other],
-            pearson=pearson(cam, other_cam),
-            rank=rank_correlation(cam, other_cam),
-            box_iou=_box_iou(cam, other_cam),
-            peak_distance=peak_distance(cam, other_cam),
+            class_id=int(class_id),
+            label=labels[class_id],
+            other_class_id=int(other_class_id),
+            other_label=labels[other_class_id],
+            pearson=pearson(class_map, other_map),
+            rank=rank_correlation(class_map, other_map),
+            box_iou=_box_iou(class_map, other_map),
+            peak_distance=peak_distance(class_map, other_map),
         )
-        for name, answer, other, cam, other_cam in zip(
-            names, first.answers, second.answers, first.cams, second.cams, strict=True
+        for name, class_id, other_class_id, class_map, other_map in zip(
+            names, first.class_ids, second.class_ids, first.maps, second.maps, strict=True
         )
     ]
 
 
-def _box_iou(cam: F64, other_cam: F64) -> float:
+def _box_iou(first: F64, second: F64) -> float:
     """Return the IoU of the boxes of two maps' largest regions; a map without a box matches only another one."""
-    first, second = (boxes(normalize(values.astype(np.float32)), [BOX_THRESHOLD])[0][:1] for values in (cam, other_cam))
-    if not first or not second:
-        return float(first == second)
-    return float(box_iou(first[0][:4], second[0][:4]))
+    first_boxes, second_boxes = (
+        boxes(normalize(class_map.astype(np.float32)), [BOX_THRESHOLD])[0][:1] for class_map in (first, second)
+    )
+    if not first_boxes or not second_boxes:
+        return float(first_boxes == second_boxes)
+    return float(box_iou(first_boxes[0][:4], second_boxes[0][:4]))
 
 
-def summarize(rows: Sequence[PictureFidelity]) -> Fidelity:
-    """Return the share of equal answers and the medians of the rest."""
+def summarize(rows: Sequence[ImageFidelity]) -> Fidelity:
+    """Return the share of equal predictions and the medians of the other measures."""
     return Fidelity(
-        pictures=len(rows),
+        images=len(rows),
         top1_agreement=sum(row.class_id == row.other_class_id for row in rows) / len(rows),
         pearson_median=median(row.pearson for row in rows),
         pearson_least=min(row.pearson for row in rows),
@@ -138,14 +144,14 @@ def summarize(rows: Sequence[PictureFidelity]) -> Fidelity:
     )
 
 
-def by_class(rows: Sequence[PictureFidelity]) -> dict[int, list[PictureFidelity]]:
-    """Return the rows of each predicted class, its worst picture first; the class with the worst one first."""
-    classes: dict[int, list[PictureFidelity]] = {}
-    for row in sorted(rows, key=badness):
+def group_by_class(rows: Sequence[ImageFidelity]) -> dict[int, list[ImageFidelity]]:
+    """Return the rows of each predicted class, least similar first; the class with the least similar row is first."""
+    classes: dict[int, list[ImageFidelity]] = {}
+    for row in sorted(rows, key=_similarity):
         classes.setdefault(row.class_id, []).append(row)
     return classes
 
 
-def badness(row: PictureFidelity) -> tuple[Any, ...]:
-    """Sort key, worst first: another answer, then by how unlike the maps are."""
+def _similarity(row: ImageFidelity) -> tuple[Any, ...]:
+    """Return a sort key, least similar first: another predicted class, then a low correlation of the maps."""
     return row.class_id == row.other_class_id, row.pearson

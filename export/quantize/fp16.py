@@ -1,31 +1,35 @@
-"""The body of a network in 16-bit floats, by ONNX Runtime's own tool."""
+"""Convert a model file's backbone to 16-bit floats, with ONNX Runtime's converter."""
 
 import logging
 
 from onnx import ModelProto, TensorProto
 
 from camrt.errors import ExportError
-from camrt.export.graph import session as ort
-from camrt.export.graph.graph import copied
-from camrt.export.quantize.backbone import Parts, pixel_nodes
+from camrt.export.error_text import first_line
+from camrt.export.graph.graph import copy_model
+from camrt.export.graph.session import onnxruntime_version
+from camrt.export.quantize.backbone import SplitModel, preprocessing_nodes
 
 
-def to_half(parts: Parts) -> ModelProto:
-    """Return a model file whose body computes in 16-bit floats; pixels are prepared, and maps given, in 32 bits.
+def to_half(split: SplitModel) -> ModelProto:
+    """Return a model file whose backbone computes in 16-bit floats; its preprocessing and its maps stay float32.
 
     Raises:
-        ExportError: ONNX Runtime's tool cannot convert it.
+        ExportError: ONNX Runtime's converter fails.
+        MissingExtra: ONNX Runtime is not installed.
     """
-    ort.version()
+    onnxruntime_version()
     from onnxruntime.quantization.onnx_model import ONNXModel
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    body = copied(parts.body)
+    backbone = copy_model(split.backbone)
     logging.getLogger("onnxruntime.transformers.float16").setLevel(logging.ERROR)
     try:
-        half = convert_float_to_float16(body, keep_io_types=True, node_block_list=pixel_nodes(body))
+        half = convert_float_to_float16(backbone, keep_io_types=True, node_block_list=preprocessing_nodes(backbone))
     except (AssertionError, ValueError, KeyError, RuntimeError) as error:
-        raise ExportError(f"ONNX Runtime's tool cannot convert the network to 16 bits: {ort.plain(error)}") from error
+        raise ExportError(
+            f"ONNX Runtime failed to convert the network to 16-bit floats: {first_line(error)}"
+        ) from error
     ordered = ONNXModel(half)
-    ordered.topological_sort()  # the tool appends its casts
-    return parts.join(ordered.model, parts.tail, TensorProto.FLOAT)
+    ordered.topological_sort()  # the converter appends its Cast nodes at the end
+    return split.join(ordered.model, split.head, TensorProto.FLOAT)

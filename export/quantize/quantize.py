@@ -1,4 +1,4 @@
-"""Model file in, the same in fewer bits out, with a report of what that did to its answers and maps."""
+"""Quantize a model file, and report the fidelity of the new file."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -11,16 +11,16 @@ from onnx import ModelProto, TensorProto
 import camrt
 from camrt.errors import ExportError, ModelFileError, UsageError
 from camrt.export.graph.read import read_onnx
-from camrt.export.graph.synthetic_images import Pictures
+from camrt.export.graph.synthetic_images import Images
 from camrt.export.graph.write import write_model
-from camrt.export.quantize.backbone import take_apart
-from camrt.export.quantize.calibration import CalibrationPictures, read_calibration
-from camrt.export.quantize.fidelity import Fidelity, PictureFidelity, by_class, compare, maps_of, observe, summarize
+from camrt.export.quantize.backbone import split_model
+from camrt.export.quantize.calibration import CalibrationImages, read_calibration
+from camrt.export.quantize.fidelity import Fidelity, ImageFidelity, compare, group_by_class, predict, summarize
 from camrt.export.quantize.fp16 import to_half
-from camrt.export.quantize.int8 import METHODS, Method, Quantizer, overflows_here
+from camrt.export.quantize.int8 import METHODS, Int8Quantizer, Method, int8_sums_overflow
 from camrt.export.verify.quantized import verify_quantized
 from camrt.files import check_target
-from camrt.model_file import ASKED_MAP, EXACT, OUTPUTS, ModelInfo
+from camrt.model_file import EXACT, HEAD_INPUT, ModelInfo, class_labels, maps_output, matching_heads
 
 TOP1: Final = 0.98
 """Share of images with the same predicted class below which another configuration is tried."""
@@ -44,7 +44,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizationReport:
-    """What was written, how, and how alike it is to what it was made from."""
+    """The new file, its configuration, and its fidelity to the source."""
 
     path: str
     source: str
@@ -64,15 +64,15 @@ class QuantizationReport:
     """Of the new file, in bytes."""
     source_size: int
     fidelity: Fidelity
-    rows: tuple[PictureFidelity, ...]
-    """One a picture, in the order of `pictures`."""
-    pictures: Pictures
-    """uint8 (N, H, W, 3), BGR: the network's inputs that it was judged by."""
+    rows: tuple[ImageFidelity, ...]
+    """One for each of `images`."""
+    images: Images
+    """uint8 (N, H, W, 3), BGR: the network's inputs in the evaluation."""
     notes: tuple[str, ...]
-    """One sentence for each thing that one should know."""
+    """One sentence for each limit of the result."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold, all but the pictures."""
+        """Return the report for JSON, without the images."""
         fidelity = asdict(self.fidelity)
         classes = [
             {
@@ -81,7 +81,7 @@ class QuantizationReport:
                 **asdict(summarize(rows)),
                 "worst": rows[0].name,
             }
-            for class_id, rows in by_class(self.rows).items()
+            for class_id, rows in group_by_class(self.rows).items()
         ]
         return {
             "path": self.path,
@@ -93,14 +93,14 @@ class QuantizationReport:
                 {"configuration": attempt.configuration, **asdict(attempt.fidelity)} for attempt in self.attempts
             ],
             "calibrated_on": self.calibrated_on,
-            "evaluated_on": fidelity.pop("pictures"),
+            "evaluated_on": fidelity.pop("images"),
             "held_out": self.held_out,
             "size_bytes": self.size,
             "source_size_bytes": self.source_size,
             "size_ratio": self.source_size / self.size,
             **fidelity,
             "classes": classes,
-            "pictures": [asdict(row) for row in self.rows],
+            "images": [asdict(row) for row in self.rows],
             "notes": list(self.notes),
         }
 
@@ -114,19 +114,19 @@ def quantize(
     fp16: bool = False,
     overwrite: bool = False,
 ) -> QuantizationReport:
-    """Make a model file that computes in 8-bit integers (or 16-bit floats) of one that computes in 32-bit floats.
+    """Make a model file that computes in 8-bit integers (or 16-bit floats) from one in 32-bit floats.
 
-    One picture in three calibrates, the others judge. Where they find the answers or the maps too unlike, the last
-    blocks are left in float32, then ranges are calibrated by percentile, then both; the first way that is good enough
-    is taken, or else the best.
+    One image in three is for calibration, the others are for evaluation. If the predictions or maps differ too much,
+    other configurations are tried in turn: the last blocks in float32, ranges by percentile, and both. The first
+    configuration that passes is used, or else the best.
 
     Args:
         source: a file made by ``camrt attach`` or ``camrt export``.
         target: the model file to write.
-        calibration: folders of pictures, pictures, or videos of what the network will see.
-        method: how the ranges of activations are found, ``minmax``, ``percentile`` or ``entropy``; None: ``minmax``,
-            and ``percentile`` where that is not good enough.
-        fp16: 16-bit floats in place of 8-bit integers.
+        calibration: folders of images, image files, or videos of what the network will see.
+        method: calibration of the ranges of activations, ``minmax``, ``percentile`` or ``entropy``; None: ``minmax``,
+            then ``percentile`` if the result does not pass.
+        fp16: use 16-bit floats instead of 8-bit integers.
         overwrite: replace an existing target.
 
     Raises:
@@ -145,11 +145,11 @@ def quantize(
     check_target(target, source, overwrite=overwrite)
     model, info = read_model_file(source)
     assert info.geometry is not None  # read_model_file refuses a file without
-    pictures = read_calibration(calibration, info.geometry, divide=not fp16)
-    best = _best(_candidates(model, info, pictures, method, fp16=fp16), model, info, pictures)
-    verification = verify_quantized(best.model, best.info, pictures.judging)
+    images = read_calibration(calibration, info.geometry, divide=not fp16)
+    best = _select(_candidates(model, info, images, method, fp16=fp16), model, info, images)
+    verification = verify_quantized(best.model, best.info, images.evaluation)
     info = replace(best.info, verification=verification)
-    onnx.helper.set_model_props(best.model, _foreign(model) | info.to_metadata())
+    onnx.helper.set_model_props(best.model, _other_metadata(model) | info.to_metadata())
     write_model(best.model, target)
     return QuantizationReport(
         path=str(target),
@@ -158,41 +158,43 @@ def quantize(
         selected=best.attempt.configuration,
         attempts=tuple(best.attempts),
         passed=best.attempt.passed,
-        calibrated_on=0 if fp16 else len(pictures.calibrating),
-        held_out=pictures.held_out or fp16,
+        calibrated_on=0 if fp16 else len(images.calibration),
+        held_out=images.held_out or fp16,
         size=target.stat().st_size,
         source_size=source.stat().st_size,
         fidelity=best.attempt.fidelity,
         rows=tuple(best.rows),
-        pictures=pictures.judging,
-        notes=tuple(_notes(best, pictures, fp16=fp16)),
+        images=images.evaluation,
+        notes=tuple(_notes(best, images, fp16=fp16)),
     )
 
 
 def read_model_file(path: Path) -> tuple[ModelProto, ModelInfo]:
-    """Read a model file that computes in float32.
+    """Read a model file that computes in float32; its metadata have a head and a geometry.
 
     Raises:
-        ExportError: it is no model file, says too little of itself, or was quantized before.
+        ExportError: the file is no model file, has no geometry, or is quantized already.
     """
     model = read_onnx(path)
     try:
         info = ModelInfo.from_metadata({entry.key: entry.value for entry in model.metadata_props})
     except ModelFileError as error:
         raise ExportError(f"{path}: {error}") from error
-    outputs = {output.name for output in model.graph.output}
-    heads = [head for head, names in OUTPUTS.items() if set(names) <= outputs]
+    heads = matching_heads({output.name for output in model.graph.output})
     if not heads or info.head not in (None, *heads):
         raise ExportError(
             f"{path} is no model file of camrt; make one first: camrt attach {path} -o {path.stem}.cam.onnx"
         )
     if info.geometry is None:
-        raise ExportError(f"{path} does not say how a frame becomes its input, so no picture can calibrate it")
+        raise ExportError(
+            f"{path} does not say how a frame becomes its input, which calibration needs; create it again with "
+            "camrt attach"
+        )
     quantized = [node.op_type for node in model.graph.node if _computes_in_integers(node.op_type)]
     if info.quantization or quantized:
-        how = info.quantization.get("kind") or f"it has {len(quantized)} nodes like {quantized[0]}"
+        evidence = info.quantization.get("kind") or f"it has {len(quantized)} nodes like {quantized[0]}"
         raise ExportError(
-            f"{path} is quantized already ({how}); use it as it is, or quantize the file that it was made from"
+            f"{path} is quantized already ({evidence}); use it as it is, or quantize the file it was made from"
         )
     if any(tensor.data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16) for tensor in model.graph.initializer):
         raise ExportError(f"{path} computes in 16-bit floats already; quantize a model file of the float32 classifier")
@@ -205,116 +207,121 @@ def _computes_in_integers(op_type: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Candidate:
+    """A new model file in one configuration."""
+
     configuration: str
     model: ModelProto
     info: ModelInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Best:
+class _Selection:
+    """The candidate that was selected, and all attempts."""
+
     model: ModelProto
     info: ModelInfo
     attempt: Attempt
-    rows: list[PictureFidelity]
+    rows: list[ImageFidelity]
     attempts: list[Attempt]
 
 
 def _candidates(
-    model: ModelProto, info: ModelInfo, pictures: CalibrationPictures, method: Method | None, *, fp16: bool
+    model: ModelProto, info: ModelInfo, images: CalibrationImages, method: Method | None, *, fp16: bool
 ) -> Iterator[_Candidate]:
-    """Make one file after the other, as long as somebody asks for the next."""
-    if info.head == "saliency_map":
+    """Make a model file in each configuration, in the order in which they are tried."""
+    if info.head is None or info.head == "saliency_map":
         raise ExportError(
-            "its maps are an output of the classifier's own beside the scores, so there is no place to part it at; "
-            "quantize the classifier, and attach that"
+            "models with their own 'saliency_map' output cannot be quantized here; quantize the classifier, then run "
+            "camrt attach on the result"
         )
-    parts = take_apart(model, maps_of(info) if info.head in EXACT else ASKED_MAP)
-    common = {"by": f"camrt {camrt.__version__}"}
-    facts: dict[str, Any] = {"kind": "fp16", **common}
+    split = split_model(model, maps_output(info.head) if info.head in EXACT else HEAD_INPUT)
+    version = {"by": f"camrt {camrt.__version__}"}
     if fp16:
-        yield _Candidate(configuration="16-bit floats", model=to_half(parts), info=replace(info, quantization=facts))
+        half_info = replace(info, quantization={"kind": "fp16", **version})
+        yield _Candidate(configuration="16-bit floats", model=to_half(split), info=half_info)
         return
-    narrow = overflows_here()
-    quantizer = Quantizer(parts, pictures.calibrating, reduce_range=narrow)
+    reduce_range = int8_sums_overflow()
+    quantizer = Int8Quantizer(split, images.calibration, reduce_range=reduce_range)
     methods: list[Method] = [method] if method else ["minmax", "percentile"]
     for each in methods:
         for last_in_float in (False, True):
-            made = quantizer.quantize(each, last_in_float=last_in_float)
-            facts = {
+            quantized = quantizer.quantize(each, last_in_float=last_in_float)
+            quantization: dict[str, Any] = {
                 "kind": "int8",
                 "method": each,
-                "calibration": f"{len(pictures.calibrating)} pictures",
-                "weights": f"{7 if narrow else 8} bits, a scale for each channel",
-                "float_nodes": made.float_nodes,
-                **common,
+                "calibration": f"{len(images.calibration)} images",
+                "weights": f"{7 if reduce_range else 8} bits, a scale for each channel",
+                "float_nodes": quantized.float_nodes,
+                **version,
             }
-            if made.grid is not None:
-                facts["features"] = dict(zip(("scale", "zero_point"), made.grid, strict=True))
+            if (params := quantized.quantization_params) is not None:
+                quantization["features"] = dict(zip(("scale", "zero_point"), params, strict=True))
             configuration = f"8-bit integers, calibrated by {each}"
             if last_in_float:
-                configuration += f", the last {made.float_nodes} nodes in float32"
-            yield _Candidate(configuration=configuration, model=made.model, info=replace(info, quantization=facts))
+                configuration += f", the last {quantized.float_nodes} nodes in float32"
+            new_info = replace(info, quantization=quantization)
+            yield _Candidate(configuration=configuration, model=quantized.model, info=new_info)
 
 
-def _best(candidates: Iterator[_Candidate], model: ModelProto, info: ModelInfo, pictures: CalibrationPictures) -> _Best:
-    """Judge one after the other until one is good; return that, or the best of all."""
-    reference = observe(model, info, pictures.judging)
-    classes = len(info.labels) if info.labels else int(max(reference.answers)) + 1
-    labels = info.labels or tuple(f"class {number}" for number in range(classes))
-    best: _Best | None = None
+def _select(
+    candidates: Iterator[_Candidate], model: ModelProto, info: ModelInfo, images: CalibrationImages
+) -> _Selection:
+    """Evaluate the candidates in order; return the first that passes, or the best of all."""
+    reference = predict(model, info, images.evaluation)
+    labels = class_labels(info.labels, reference.classes)
+    best: _Selection | None = None
     attempts: list[Attempt] = []
     for candidate in candidates:
-        found = observe(candidate.model, candidate.info, pictures.judging, reference.answers)
-        if info.labels is None and max(found.answers) >= len(labels):
-            labels = tuple(f"class {number}" for number in range(int(max(found.answers)) + 1))
-        rows = compare(reference, found, pictures.names, labels)
+        predictions = predict(candidate.model, candidate.info, images.evaluation, reference.class_ids)
+        rows = compare(reference, predictions, images.names, labels)
         attempt = Attempt(configuration=candidate.configuration, fidelity=summarize(rows))
         attempts.append(attempt)
-        if best is None or _nearness(attempt) > _nearness(best.attempt):
-            best = _Best(
+        if best is None or _quality(attempt) > _quality(best.attempt):
+            best = _Selection(
                 model=candidate.model,
-                info=_with(candidate.info, attempt.fidelity),
+                info=_add_fidelity(candidate.info, attempt.fidelity),
                 attempt=attempt,
                 rows=rows,
                 attempts=attempts,
             )
         if attempt.passed:
             break
-    return cast(_Best, best)  # there is one candidate at least
+    return cast(_Selection, best)  # there is at least one candidate
 
 
-def _nearness(attempt: Attempt) -> float:
-    """Return how near a way comes to being good; a percent at least is a reason to leave an earlier, simpler way."""
+def _quality(attempt: Attempt) -> float:
+    """Return how nearly an attempt passes, at most 2; rounded, so that an earlier attempt wins within a percent."""
     fidelity = attempt.fidelity
     return round(min(fidelity.top1_agreement / TOP1, 1.0) + min(fidelity.pearson_median / PEARSON, 1.0), 2)
 
 
-def _with(info: ModelInfo, fidelity: Fidelity) -> ModelInfo:
-    numbers = asdict(fidelity)
-    judged = {"judged_by": f"{numbers.pop('pictures')} pictures", **numbers}
-    return replace(info, quantization={**info.quantization, **judged})
+def _add_fidelity(info: ModelInfo, fidelity: Fidelity) -> ModelInfo:
+    """Return metadata with the fidelity beside the quantization."""
+    values = asdict(fidelity)
+    evaluation = {"evaluated_on": f"{values.pop('images')} images", **values}
+    return replace(info, quantization={**info.quantization, **evaluation})
 
 
-def _foreign(model: ModelProto) -> dict[str, str]:
-    """Return the metadata that others wrote."""
+def _other_metadata(model: ModelProto) -> dict[str, str]:
+    """Return the metadata of other tools."""
     return {entry.key: entry.value for entry in model.metadata_props if not entry.key.startswith("camrt.")}
 
 
-def _notes(best: _Best, pictures: CalibrationPictures, *, fp16: bool) -> Iterator[str]:
+def _notes(best: _Selection, images: CalibrationImages, *, fp16: bool) -> Iterator[str]:
     if len(best.attempts) > 1:
         yield f"{len(best.attempts)} configurations were tried; selected: {best.attempt.configuration}."
     if not best.attempt.passed:
         yield (
-            f"It falls short of {TOP1:.0%} equal answers or a median correlation of {PEARSON}; more pictures of what "
-            "the network will see may help, or --fp16."
+            f"It falls short of {TOP1:.0%} equal predictions or a median correlation of {PEARSON}; more images of "
+            "what the network will see may help, or --fp16."
         )
-    if not pictures.held_out and not fp16:
+    if not images.held_out and not fp16:
         yield (
-            f"With {len(pictures.judging)} pictures only, it was judged by the same that it was calibrated on: "
-            "take the numbers as flattering."
+            f"With only {len(images.evaluation)} images, the evaluation uses the images of the calibration: the "
+            "numbers are too good."
         )
     if best.info.quantization.get("weights", "").startswith("7"):
         yield (
-            "This processor has no VNNI: its 8-bit sums may overflow, so weights have 7 bits. A file for a processor "
-            "with VNNI, or for ARM, is better made there."
+            "This processor has no VNNI: its 8-bit sums may overflow, so weights have 7 bits. Quantize files for "
+            "processors with VNNI, or for ARM, on such a processor."
         )

@@ -1,4 +1,4 @@
-"""Train the bundled model on synthetic scenes: some ten minutes on two cores, the same each time on one machine.
+"""Train the bundled model on synthetic scenes: about ten minutes on two cores, reproducible on one machine.
 
 python -m camrt.export.train.demo -o runtime/assets/demo.onnx
 """
@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from camrt.export.convert import Report
 from camrt.export.from_torch import from_torch
+from camrt.export.report import Report
 from camrt.export.train.gap_cnn import GapCnn
 from camrt.export.train.loop import fit
 from camrt.synthetic_scene import CLASSES, FRAMES_PER_ACT, Scene
@@ -22,18 +22,18 @@ from camrt.synthetic_scene import CLASSES, FRAMES_PER_ACT, Scene
 WIDTH, HEIGHT = 128, 96
 """Of the network's input, in pixels."""
 FIRST_SEED: Final = 1_000_000
-"""Scenes from this seed on are for training; every other use of scenes stays below it."""
+"""Training uses scenes from this seed on; tests and demos use lower seeds."""
 
 _FRAME = (320, 240)
-_ACTS = 6  # of a scene: each class once
+_ACTS = 6  # in a scene: each class once
 _MEAN, _STD = 0.5, 0.25
 
 
 def make_network() -> GapCnn:
-    """Return the untrained network: maps of 16x12 cells.
+    """Return the untrained network, with maps of 16x12 cells.
 
-    What tells a shape lies at its corners and edges, so the maps would be warm around an object. The average over 5x5
-    cells, about the size of an object, lets that evidence meet in its middle.
+    Corners and edges distinguish shapes, so plain maps would be warm around an object. An average over 5x5 cells, about
+    the size of an object, moves that evidence to its centre.
     """
     layers: list[nn.Module] = []
     channels = 3
@@ -44,45 +44,45 @@ def make_network() -> GapCnn:
 
 
 def render(scenes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Render one frame of each act of ``scenes`` scenes: uint8 (N, 3, H, W) BGR and class numbers (N,)."""
+    """Render one frame of each act of ``scenes`` scenes: images, uint8 (N, 3, H, W) BGR, and class numbers (N,)."""
     random = np.random.default_rng(FIRST_SEED)
-    pictures = np.empty((scenes * _ACTS, HEIGHT, WIDTH, 3), np.uint8)
-    targets = np.empty(len(pictures), np.int64)
-    for number in range(len(pictures)):
+    images = np.empty((scenes * _ACTS, HEIGHT, WIDTH, 3), np.uint8)
+    targets = np.empty(len(images), np.int64)
+    for number in range(len(images)):
         if number % _ACTS == 0:
             scene = Scene(FIRST_SEED + number // _ACTS, *_FRAME)
         view = scene.view(number % _ACTS * FRAMES_PER_ACT + int(random.integers(FRAMES_PER_ACT)))
-        cv2.resize(view.image, (WIDTH, HEIGHT), dst=pictures[number], interpolation=cv2.INTER_AREA)
+        cv2.resize(view.image, (WIDTH, HEIGHT), dst=images[number], interpolation=cv2.INTER_AREA)
         targets[number] = view.class_id
-    return torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))), torch.from_numpy(targets)
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))), torch.from_numpy(targets)
 
 
-class _Scaled(nn.Module):
-    """The network on bytes, for training; the model file scales for itself."""
+class _WithPreprocessing(nn.Module):
+    """The network for pixels, for training; the model file has its own preprocessing."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.network((pictures / 255 - _MEAN) / _STD)
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.network((images / 255 - _MEAN) / _STD)
         return logits
 
 
 def train(output: Path, *, seed: int, scenes: int, epochs: int) -> Report:
-    """Render, train, export.
+    """Render the scenes, train the network, export it.
 
     Args:
         output: the model file to write; replaced if it exists.
-        seed: of the weights, of the order of the frames and of their variation.
-        scenes: how many to train on, six frames each.
-        epochs: times that each frame is seen.
+        seed: of the weights, the order of the frames, and their augmentation.
+        scenes: number of scenes to train on, six frames each.
+        epochs: passes over all frames.
     """
     torch.manual_seed(seed)
     network = make_network()
-    pictures, targets = render(scenes)
-    losses = fit(_Scaled(network), pictures, targets, epochs=epochs, seed=seed, shift=4)
-    print(f"{len(pictures)} frames; loss of each epoch {', '.join(f'{loss:.3f}' for loss in losses)}")
+    images, targets = render(scenes)
+    losses = fit(_WithPreprocessing(network), images, targets, epochs=epochs, seed=seed, shift=4)
+    print(f"{len(images)} frames; loss of each epoch {', '.join(f'{loss:.3f}' for loss in losses)}")
     return from_torch(
         network,
         output,
@@ -97,7 +97,7 @@ def train(output: Path, *, seed: int, scenes: int, epochs: int) -> Report:
 
 
 def main() -> None:
-    """Read the command line, train, print."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description="train the bundled model")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     parser.add_argument("--seed", type=int, default=0)

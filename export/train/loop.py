@@ -1,4 +1,4 @@
-"""Train a small classifier: a plain loop for a network that fits a laptop."""
+"""Train a small classifier in memory."""
 
 import torch
 from torch import nn
@@ -17,17 +17,17 @@ def fit(
 ) -> list[float]:
     """Train a network in place with cross entropy, AdamW and one cycle of the learning rate; leave it in eval mode.
 
-    Each batch is mirrored at random and moved by up to ``shift`` pixels, its borders repeated.
+    Each batch is mirrored at random and shifted by up to ``shift`` pixels; its borders are repeated.
 
     Args:
         network: (N, 3, H, W) float32 -> logits (N, K).
-        inputs: (N, 3, H, W), what the network takes; uint8 is turned to float32 a batch at a time.
+        inputs: (N, 3, H, W), the network's inputs; uint8 becomes float32 batch by batch.
         targets: (N,) int64, class numbers.
-        epochs: times that each input is seen.
-        seed: of the order and the variation. The weights are the caller's.
-        batch_size: inputs a step.
-        learning_rate: the highest of the cycle.
-        shift: in pixels.
+        epochs: passes over all inputs.
+        seed: of the order and the augmentation; the caller seeds the weights.
+        batch_size: inputs in a step.
+        learning_rate: the maximum of the cycle.
+        shift: largest shift, in pixels.
 
     Returns: the mean loss of each epoch, in nats.
 
@@ -41,20 +41,20 @@ def fit(
     network.train()
     for _ in range(epochs):
         total = 0.0
-        for chosen in torch.split(torch.randperm(len(inputs), generator=random), batch_size):
-            batch = _varied(inputs[chosen].float(), shift, random)
-            loss = nn.functional.cross_entropy(network(batch), targets[chosen])
+        for indices in torch.split(torch.randperm(len(inputs), generator=random), batch_size):
+            batch = _augment(inputs[indices].float(), shift, random)
+            loss = nn.functional.cross_entropy(network(batch), targets[indices])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
-            total += loss.item() * len(chosen)
+            total += loss.item() * len(indices)
         losses.append(total / len(inputs))
     network.eval()
     return losses
 
 
-def _varied(batch: torch.Tensor, shift: int, random: torch.Generator) -> torch.Tensor:
+def _augment(batch: torch.Tensor, shift: int, random: torch.Generator) -> torch.Tensor:
     if torch.rand((), generator=random) < 0.5:
         batch = batch.flip(3)
     if shift == 0:

@@ -1,4 +1,4 @@
-"""What the maps of a head cost that is asked about each cell: the model file with them and without, on this device."""
+"""Measure the time that per-cell class maps add: run the model with and without them."""
 
 import statistics
 import time
@@ -6,35 +6,36 @@ from collections.abc import Mapping
 
 from onnx import ModelProto
 
-from camrt.export.graph import session as ort
 from camrt.export.graph.graph import Graph
-from camrt.export.graph.synthetic_images import Pictures
+from camrt.export.graph.session import open_session, run_session
+from camrt.export.graph.synthetic_images import Images
 from camrt.model_file import LOGITS, SCORES
 
-ROUNDS = 9
-LONGEST_S = 3.0
-"""No new round after that long; three there are in any case."""
+MAX_ROUNDS = 9
+MIN_ROUNDS = 3
+TIME_LIMIT_S = 3.0
+"""After this time no new round starts, except for the minimum."""
 
 
-def measure_cost(model: ModelProto, pictures: Pictures) -> Mapping[str, float]:
-    """Time a model file on one picture, whole and without its maps, in turns.
+def measure_map_cost(model: ModelProto, images: Images) -> Mapping[str, float]:
+    """Time a model file on the first image, whole and without its maps, in turns.
 
     Returns: medians in milliseconds, ``ms`` and ``ms_without_maps``.
     """
-    without = Graph(model).copy()
-    without.prune([output for output in model.graph.output if output.name in (SCORES, LOGITS)])
+    without_maps = Graph(model).copy()
+    without_maps.prune([output for output in model.graph.output if output.name in (SCORES, LOGITS)])
     sessions = {
-        "ms": ort.open_session(model, "the new graph"),
-        "ms_without_maps": ort.open_session(without.model, "the new graph"),
+        "ms": open_session(model, "the new graph"),
+        "ms_without_maps": open_session(without_maps.model, "the new graph"),
     }
     times: dict[str, list[float]] = {name: [] for name in sessions}
     begin = time.perf_counter()
-    for index in range(ROUNDS + 1):
-        if index > 3 and time.perf_counter() - begin > LONGEST_S:
+    for index in range(MAX_ROUNDS + 1):
+        if index > MIN_ROUNDS and time.perf_counter() - begin > TIME_LIMIT_S:
             break
         for name, session in sessions.items():
             start = time.perf_counter()
-            ort.run(session, None, pictures[:1], "the new graph")
-            if index:  # the first run prepares
+            run_session(session, None, images[:1], "the new graph")
+            if index:  # the first round warms up
                 times[name].append(1e3 * (time.perf_counter() - start))
     return {name: statistics.median(values) for name, values in times.items()}

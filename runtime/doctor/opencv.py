@@ -54,11 +54,11 @@ def _mpeg4(path: Path, built_in: str) -> Finding:
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25.0, (_WIDTH, _HEIGHT))
     for number in range(_FRAMES):
         writer.write(np.full((_HEIGHT, _WIDTH, 3), 40 * number, np.uint8))
-    opened = writer.isOpened()
+    writable = writer.isOpened()
     writer.release()
     if (frames := _read(path)) == _FRAMES:
         return Finding("video", OK, f"MPEG-4 can be written and read ({built_in})")
-    reason = f"{frames} of {_FRAMES} frames came back" if opened else "it cannot be written"
+    reason = f"{frames} of {_FRAMES} frames came back" if writable else "it cannot be written"
     return Finding("video", PROBLEM, f"MPEG-4 does not work: {reason} ({built_in})", _with_ffmpeg())
 
 

@@ -37,9 +37,9 @@ def _check(subject: str, package: str, default: str, load: Callable[[], object])
     if len(wheels) > 1:
         # Of several ONNX Runtime wheels, the user most likely wants the one with the longer name, such as
         # onnxruntime-gpu. Of OpenCV's, the default has windows.
-        kept = default if package == "cv2" else max((wheel.split()[0] for wheel in wheels), key=len)
+        chosen = default if package == "cv2" else max((wheel.split()[0] for wheel in wheels), key=len)
         text = f"{' and '.join(wheels)} overwrite each other's files, so Python may load either of them"
-        return Finding(subject, PROBLEM, text, swap(package, kept))
+        return Finding(subject, PROBLEM, text, swap(package, chosen))
     if not wheels and importlib.util.find_spec(package) is None:
         return Finding(subject, PROBLEM, "not installed", pip(f"install {default}"))
     if wheels and (missing := _missing_files(wheels[0])):

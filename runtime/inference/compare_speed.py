@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from camrt.images import Image
-from camrt.interleave import compare, interleave
+from camrt.interleaved_timing import compare, interleave
 from camrt.model_file import InputGeometry
 from camrt.runtime.inference.model import Model, load
 

@@ -71,7 +71,7 @@ def _read_info(
     inputs = {node.name: node for node in session.get_inputs()}
     outputs = {node.name: node.shape for node in session.get_outputs()}
     outputs |= {name: list(value.shape) for name, value in opened.constants.items()}
-    heads = [head for head, names in model_file.OUTPUTS.items() if set(names) <= set(outputs)]
+    heads = model_file.matching_heads(outputs)
     if model_file.IMAGE not in inputs or len(inputs) != 1 or not heads:
         raise NoModelFile(
             f"{path} is an ONNX model (inputs: {', '.join(inputs)}; outputs: {', '.join(outputs)}) but not a model "
@@ -123,7 +123,7 @@ class Model:
         self.head: model_file.Head = info.head
         self._session = opened.session
         self._ortvalue = onnxruntime().OrtValue.ortvalue_from_numpy
-        self._maps = model_file.FEATURES if self.head == "linear" else model_file.CLASS_MAPS
+        self._maps = model_file.maps_output(self.head)
         first = self._run_once() | opened.constants
         self.classes = int(first[model_file.LOGITS].shape[1])
         """Number of classes K."""
@@ -132,7 +132,7 @@ class Model:
         self._map_type = first[self._maps].dtype
         scale, zero_point = self._quantization_params()
         self.decoder = MapDecoder(
-            labels=info.labels or tuple(f"class {number}" for number in range(self.classes)),
+            labels=model_file.class_labels(info.labels, self.classes),
             cam_weights=first.get(model_file.CAM_WEIGHTS),
             cam_bias=first.get(model_file.CAM_BIAS, np.zeros(self.classes, np.float32)),
             scale=scale,

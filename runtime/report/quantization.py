@@ -28,11 +28,11 @@ def page(report: Report, images: Sequence[Image], source: Model, quantized: Mode
 
     Args:
         report: what ``camrt quantize --json`` prints.
-        images: uint8 (H, W, 3) BGR, the network's inputs, in the order of ``report["pictures"]``.
+        images: uint8 (H, W, 3) BGR, the network's inputs, in the order of ``report["images"]``.
         source: the file that was quantized, opened by `open_pair`.
         quantized: the new file, opened by `open_pair`.
     """
-    rows = report["pictures"]
+    rows = report["images"]
     ordered = sorted(range(len(rows)), key=lambda index: _similarity(rows[index]))
     worst: dict[int, int] = {}
     for index in ordered:
@@ -117,7 +117,7 @@ def _classes(report: Report) -> list[tuple[str, ...]]:
     return [
         (
             row["label"],
-            str(row["pictures"]),
+            str(row["images"]),
             f"{row['top1_agreement']:.0%}",
             f"{row['pearson_median']:.4f}",
             f"{row['pearson_least']:.4f}",

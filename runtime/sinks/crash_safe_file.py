@@ -65,10 +65,10 @@ class CrashSafeFile:
             try:
                 if self._regular:
                     self._file.seek(max(self._at, self.whole))
-                written = self._file.write(rest)
+                count = self._file.write(rest)
             except OSError as error:
                 raise write_error(self._path, error) from error
-            if written != len(rest):
+            if count != len(rest):
                 raise DiskFull(f"{self._path} cannot be written: the disk is full")
         self._at += len(data)
         return len(data)

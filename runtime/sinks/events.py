@@ -1,4 +1,4 @@
-"""A log of what was seen: one JSON object a line."""
+"""Write the event log: one JSON object per line."""
 
 import json
 import os
@@ -13,14 +13,14 @@ from camrt.runtime.record import record
 from camrt.runtime.sinks.crash_safe_file import CrashSafeFile
 from camrt.runtime.sinks.rotation import Rotation, Series
 
-_LONGEST_LINE = 2**20  # bytes; five labels and some boxes are far from it
+_LONGEST_LINE = 2**20  # bytes; a line with five labels and some boxes is much shorter
 
 
 class EventSink:
-    """Writes one line of JSON per overlay, at once, so that others can follow the file while it grows.
+    """Writes one line of JSON per item at once, so that other programs can follow the file.
 
-    A line is written whole or not at all. The end of the process loses none; that of the computer about the last
-    second's, for the file is synced once a second (`SYNC_S`), by the thread that writes.
+    A line is written completely or not at all. A killed process loses no line. A power failure loses about a second,
+    because the writing thread syncs the file once a second (`SYNC_S`).
     """
 
     def __init__(
@@ -29,14 +29,14 @@ class EventSink:
         """Open the file.
 
         Args:
-            path: where to; ``-`` is the standard output.
-            overwrite: an old file may be replaced.
-            rotation: when the file is set aside and a new one begun; None: never.
-            resume: an old file is continued; a last line that was cut off, as by a power failure, is removed.
+            path: the file; ``-`` is the standard output.
+            overwrite: allow an existing file to be replaced.
+            rotation: at which size a new file begins; None: never.
+            resume: continue an existing file; an incomplete last line, as after a power failure, is removed.
 
         Raises:
             UsageError: the file exists, or is a folder.
-            SinkError: nothing can be written there.
+            SinkError: the file cannot be written.
         """
         self._path = Path(path)
         self._rotation = rotation
@@ -45,20 +45,20 @@ class EventSink:
         self._file: CrashSafeFile | None = None
         if self._printed:
             return
-        continued = resume and not overwrite and self._path.is_file()
-        refuse_existing(self._path, overwrite=overwrite or continued)
-        if continued:
+        append = resume and not overwrite and self._path.is_file()
+        refuse_existing(self._path, overwrite=overwrite or append)
+        if append:
             _cut_torn_line(self._path)
-        self._file = CrashSafeFile(self._path, append=continued)
-        if not self._path.is_file():  # a pipe has no size, and whoever reads it wants it to stay
+        self._file = CrashSafeFile(self._path, append=append)
+        if not self._path.is_file():  # a pipe has no size, and its reader needs it to stay
             self._rotation = None
 
     def write(self, item: StreamItem, /) -> None:
-        """Append one line. What cannot be written whole is taken back.
+        """Append one line; an incomplete line is removed again.
 
         Raises:
-            DiskFull: there is no room for it.
-            SinkError: it cannot be written, or nobody reads the standard output any more.
+            DiskFull: the line does not fit on the disk.
+            SinkError: the line cannot be written, or the reader of the standard output has ended.
         """
         line = json.dumps(record(item), allow_nan=False).encode() + b"\n"
         if self._printed:
@@ -73,7 +73,7 @@ class EventSink:
         file.keep()
 
     def close(self) -> None:
-        """Close the file; one without a line is removed. Raises: SinkError."""
+        """Close the file, and remove it if it has no line. Raises: SinkError."""
         if self._file is not None:
             self._file.close()
             if self._file.whole == 0 and self._path.is_file():
@@ -81,8 +81,8 @@ class EventSink:
             self._file = None
 
     def _file_with_room(self, size: int) -> CrashSafeFile:
-        """Return the file that the next ``size`` bytes go to. Raises: DiskFull, SinkError."""
-        # Where it could not be set aside the last time, it still holds its lines.
+        """Return the file for the next ``size`` bytes, after a rotation if needed. Raises: DiskFull, SinkError."""
+        # After a failed rotation the file still has its lines.
         file = self._file or CrashSafeFile(self._path, append=True)
         if self._rotation is not None and 0 < file.whole > self._rotation.size - size:
             self._file = None
@@ -97,14 +97,14 @@ class EventSink:
             sys.stdout.write(line)
             sys.stdout.flush()
         except OSError as error:
-            # Python flushes once more when it ends, and would complain about the same broken pipe.
+            # Python flushes again at its exit, and would report the same broken pipe.
             with suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SinkError(f"the events cannot be written to the standard output: {error.strerror}") from error
 
 
 def _cut_torn_line(path: Path) -> None:
-    """Remove what follows the last line break. Raises: SinkError: it is something else, or cannot be changed."""
+    """Remove an incomplete last line. Raises: SinkError: the file is no event log, or cannot be changed."""
     try:
         with path.open("r+b") as file:
             start = max(0, file.seek(0, os.SEEK_END) - _LONGEST_LINE)
@@ -112,7 +112,7 @@ def _cut_torn_line(path: Path) -> None:
             tail = file.read()
             end = tail.rfind(b"\n") + 1
             if end == 0 and tail and (start or not tail.startswith(b'{"frame": ')):
-                raise SinkError(f"{path} is no log of events and is not continued; choose another name")
+                raise SinkError(f"{path} is not an event log and cannot be continued; choose another name")
             file.truncate(start + end)
     except OSError as error:
         raise write_error(path, error) from error

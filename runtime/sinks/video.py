@@ -167,9 +167,9 @@ class VideoSink:
     def _remove_leftovers(self, path: Path) -> None:
         """Remove the hidden files of killed processes; they cannot be played, and users would not find them."""
         try:
-            for left in left_beside(path):
-                if not is_whole(left):  # a whole one is a finished video that could not get its name
-                    left.unlink()
+            for leftover in left_beside(path):
+                if not is_whole(leftover):  # a whole one is a finished video that could not get its name
+                    leftover.unlink()
         except OSError as error:
             raise SinkError(f"{path} cannot be written: {error.strerror}") from error
 

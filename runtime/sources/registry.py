@@ -1,7 +1,8 @@
 """Table of the source kinds: which opener handles which source text.
 
 A text that begins with a key of `OPENERS` belongs to that opener. Any other text is a camera of this machine or a path.
-An opener imports its module when it is called, so only the sources that need an extra import it.
+An opener imports its module when it is called. So only the sources that need an extra import it, and ``camrt doctor``
+can list cameras while packages are broken.
 """
 
 import re
@@ -12,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from camrt.errors import SourceError, UsageError
-from camrt.runtime.frames import Source
 from camrt.runtime.sources.url import SCHEMES, redact
 
 if TYPE_CHECKING:
+    from camrt.runtime.frames import Source
     from camrt.runtime.sources.capture import Capture
 
 Tell = Callable[[str], None]
@@ -40,11 +41,11 @@ class PreparedSource:
 
     name: str
     """Its own name, without credentials; another source may have the same."""
-    open: Callable[[str, bool, Tell], Source]
+    open: "Callable[[str, bool, Tell], Source]"
     """Open the source; the arguments are the name to give it, and ``patient`` and ``tell`` of `open_source`."""
 
 
-def open_source(text: str, *, patient: bool = False, tell: Tell = lambda line: None) -> Source:
+def open_source(text: str, *, patient: bool = False, tell: Tell = lambda line: None) -> "Source":
     """Open a source.
 
     A camera or stream is opened again whenever it is lost. Until it is back, its frames give the reason in
@@ -144,7 +145,7 @@ def _live(
     from camrt.runtime.sources.capture_thread import CaptureThread
     from camrt.runtime.sources.reconnecting import ReconnectingSource
 
-    def open_live(name: str, patient: bool, tell: Tell) -> Source:
+    def open_live(name: str, patient: bool, tell: Tell) -> "Source":
         connect = partial(
             CaptureThread,
             name,

@@ -3,13 +3,16 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from threading import Thread
+from typing import TYPE_CHECKING
 
-from camrt.runtime.frames import Source
 from camrt.runtime.sources.names import unique_names
 from camrt.runtime.sources.registry import PreparedSource, prepare_source
 
+if TYPE_CHECKING:
+    from camrt.runtime.frames import Source
 
-def open_sources(texts: Sequence[str], *, tell: Callable[[str], None] = lambda line: None) -> list[Source]:
+
+def open_sources(texts: Sequence[str], *, tell: Callable[[str], None] = lambda line: None) -> "list[Source]":
     """Open all sources at the same time, because one that does not answer takes seconds.
 
     One of several cameras or streams that does not answer counts as lost and is opened again until it is there. A

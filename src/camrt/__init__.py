@@ -12,13 +12,13 @@ from camrt.errors import CamrtError
 if TYPE_CHECKING:
     from camrt.runtime.inference.model import Model, load
     from camrt.runtime.maps.result import Result
-    from camrt.runtime.stream.live import LiveSession
+    from camrt.runtime.stream.live_session import LiveSession
 
 __version__ = "0.1.0"
 __all__ = ["CamrtError", "LiveSession", "Model", "Result", "__version__", "load"]
 
 _MODULES = {
-    "LiveSession": "camrt.runtime.stream.live",
+    "LiveSession": "camrt.runtime.stream.live_session",
     "Model": "camrt.runtime.inference.model",
     "load": "camrt.runtime.inference.model",
     "Result": "camrt.runtime.maps.result",

@@ -26,7 +26,7 @@ All other facts are metadata under ``camrt.*``, described by `ModelInfo`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, get_args
 
@@ -54,10 +54,25 @@ OUTPUTS: Final[dict[Head, tuple[str, ...]]] = {
     head: (SCORES, LOGITS, FEATURES, CAM_WEIGHTS, CAM_BIAS) if head == "linear" else (SCORES, LOGITS, CLASS_MAPS)
     for head in get_args(Head)
 }
-ASKED_MAP: Final = "asked_map"
+HEAD_INPUT: Final = "asked_map"
 """Name, inside the graph, of the feature map that the heads "per_position", "tokens" and "masked" read."""
 EXACT: Final[frozenset[Head]] = frozenset({"linear", "pooled_class_maps"})
 """Heads whose maps add up to the logits: the CAM identity holds."""
+
+
+def maps_output(head: Head) -> str:
+    """Return the output from which the class maps are computed."""
+    return FEATURES if head == "linear" else CLASS_MAPS
+
+
+def matching_heads(outputs: Collection[str]) -> list[Head]:
+    """Return the heads that a file with these outputs can have; empty: it is no model file."""
+    return [head for head, names in OUTPUTS.items() if set(names) <= set(outputs)]
+
+
+def class_labels(labels: tuple[str, ...] | None, classes: int) -> tuple[str, ...]:
+    """Return the labels of the classes, or ``class 0``, ``class 1``, ... if the file has none."""
+    return labels or tuple(f"class {number}" for number in range(classes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ def test_model_file_of_a_trained_network_agrees_with_torch(shared_data, tmp_path
     assert model.labels == tuple(sorted(folder.name for folder in (data / "Training").iterdir()))
 
 
+@pytest.mark.process
 def test_folder_without_images_is_an_error(tmp_path):
     with pytest.raises(UsageError, match="no images in"):
         fruits.run(tmp_path, tmp_path / "out.onnx")

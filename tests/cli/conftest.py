@@ -1,4 +1,4 @@
-"""Real classifiers, made into model files once by the command line itself."""
+"""Fixtures: model files of real classifiers, made by the command line, and environments of other wheels."""
 
 import ctypes
 import json
@@ -6,33 +6,36 @@ import json
 import pytest
 
 from support.command import succeeds
+from support.once import made_once
 from support.wheels import new_environment
 
-# File of the classifier, and the flags that its .json asks for.
+# The classifier's name, and the flags for the preprocessing that its .json states.
 _FLAGS = {
     "mobilenet_v1_0.25_128": ["--scale", "1", "--mean", "127.5,127.5,127.5", "--std", "127.5,127.5,127.5"],
     "squeezenet11_caffe": ["--bgr", "--scale", "1", "--mean", "104,117,123", "--std", "1,1,1"],
 }
 
 
-def _attach(name, shared_data, folder):
+def _attached(name, shared_data, tmp_path_factory):
     models = shared_data / "models"
     labels = shared_data / "labels" / json.loads((models / f"{name}.json").read_text())["labels"]
-    target = folder / f"{name}.onnx"
-    succeeds("attach", models / target.name, "-o", target, "--labels", labels, *_FLAGS[name])
-    return target
+
+    def attach(path):
+        succeeds("attach", models / path.name, "-o", path, "--labels", labels, *_FLAGS[name])
+
+    return made_once(tmp_path_factory, f"{name}.onnx", attach)
 
 
 @pytest.fixture(scope="session")
 def mobilenet(shared_data, tmp_path_factory):
-    """1001 classes, maps of 4x4: the quick one."""
-    return _attach("mobilenet_v1_0.25_128", shared_data, tmp_path_factory.mktemp("models"))
+    """The faster model: 1001 classes, maps of 4x4."""
+    return _attached("mobilenet_v1_0.25_128", shared_data, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def squeezenet(shared_data, tmp_path_factory):
-    """1000 classes, maps of 14x14 without their padding: the exact one."""
-    return _attach("squeezenet11_caffe", shared_data, tmp_path_factory.mktemp("models"))
+    """The more accurate model: 1000 classes, maps of 14x14 without their padding."""
+    return _attached("squeezenet11_caffe", shared_data, tmp_path_factory)
 
 
 @pytest.fixture
@@ -49,13 +52,13 @@ def dog_video(shared_data):
 
 @pytest.fixture(scope="session")
 def bare_environment(tmp_path_factory):
-    """Python of an environment that has camrt without any extra, and so without ONNX Runtime; not to be changed."""
+    """Python of an environment that has camrt without extras, so without ONNX Runtime. Tests do not change it."""
     return new_environment(tmp_path_factory.mktemp("bare") / "venv")
 
 
 @pytest.fixture
 def no_nvidia():
-    """Skip where there is an NVIDIA driver."""
+    """Skip a test on a machine with an NVIDIA driver."""
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:

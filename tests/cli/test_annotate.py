@@ -1,4 +1,4 @@
-"""``camrt annotate`` over real photos and videos: every frame once, in order, and nothing is lost on the way."""
+"""``camrt annotate`` draws every frame of real photos and videos once and in order."""
 
 import json
 import os
@@ -16,15 +16,17 @@ from support.command import command, refusal, succeeds
 from support.needs import environment
 from support.videos import read_video
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
-def kinds(photo, tmp_path):
-    """A folder with one photo as every kind of picture, and what a classifier is to see of each."""
+def image_kinds(photo, tmp_path):
+    """Return a folder with one photo as every kind of image, and the frame that a classifier gets from each."""
     folder = tmp_path / "kinds"
     (folder / "deeper" / "still").mkdir(parents=True)
     colour = cv2.imread(str(photo))
     grey = cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY)
-    pictures = {
+    images = {
         "colour.png": colour,
         "grey.png": grey,
         "grey16.tif": grey.astype(np.uint16) * 257,
@@ -37,35 +39,35 @@ def kinds(photo, tmp_path):
         "deeper/img2.png": colour,
         "deeper/still/portable.ppm": colour,
     }
-    for name, image in pictures.items():
+    for name, image in images.items():
         assert cv2.imwrite(str(folder / name), image)
-    seen = {name: cv2.imread(str(folder / name), cv2.IMREAD_COLOR) for name in pictures}
-    np.testing.assert_array_equal(seen["deep16.png"], colour)
+    frames = {name: cv2.imread(str(folder / name), cv2.IMREAD_COLOR) for name in images}
+    np.testing.assert_array_equal(frames["deep16.png"], colour)
     _, jpeg = cv2.imencode(".jpg", colour)
-    # An Exif segment that says: turn me by 90 degrees (orientation 6).
+    # An Exif segment with orientation 6: rotate by 90 degrees.
     orientation = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
     segment = b"\xff\xe1" + (len(orientation) + 2).to_bytes(2, "big") + orientation
     (folder / "turned.jpg").write_bytes(jpeg[:2].tobytes() + segment + jpeg[2:].tobytes())
-    seen["turned.jpg"] = cv2.rotate(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), cv2.ROTATE_90_CLOCKWISE)
-    return folder, seen
+    frames["turned.jpg"] = cv2.rotate(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), cv2.ROTATE_90_CLOCKWISE)
+    return folder, frames
 
 
-def test_every_kind_of_picture_is_drawn_as_it_is_seen_in_its_own_size_and_place(squeezenet, kinds, tmp_path):
-    folder, seen = kinds
+def test_every_kind_of_image_is_drawn_in_its_own_size_and_folder(squeezenet, image_kinds, tmp_path):
+    folder, frames = image_kinds
     done = run("annotate", squeezenet, folder, "-o", tmp_path / "out", "--no-hud")
     assert (done.returncode, done.stderr) == (0, f"wrote 12 of 12 files to {tmp_path / 'out'}\n")
     model = camrt.load(squeezenet)
-    for name, frame in seen.items():
-        written = tmp_path / "out" / name.replace(".ppm", ".png")
+    for name, frame in frames.items():
+        output = tmp_path / "out" / name.replace(".ppm", ".png")
         expected = model(frame).draw(frame)
-        drawn = cv2.imread(str(written))
-        assert drawn.shape == expected.shape
-        assert np.abs(drawn.astype(int) - expected).mean() < (3 if name.endswith(".jpg") else 1e-9), name
-    assert len([path for path in (tmp_path / "out").rglob("*") if path.is_file()]) == len(seen)
+        overlay = cv2.imread(str(output))
+        assert overlay.shape == expected.shape
+        assert np.abs(overlay.astype(int) - expected).mean() < (3 if name.endswith(".jpg") else 1e-9), name
+    assert len([path for path in (tmp_path / "out").rglob("*") if path.is_file()]) == len(frames)
 
 
 @pytest.mark.parametrize("folder", ["images_boxes", "images_cls"])
-def test_a_folder_of_real_photos_is_drawn_whole(squeezenet, shared_data, tmp_path, folder):
+def test_every_photo_of_a_folder_is_drawn(squeezenet, shared_data, tmp_path, folder):
     photos = [path for path in (shared_data / folder).iterdir() if path.suffix != ".json"]
     done = run("annotate", squeezenet, shared_data / folder, "-o", "out", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, f"wrote {len(photos)} of {len(photos)} files to out\n")
@@ -74,7 +76,7 @@ def test_a_folder_of_real_photos_is_drawn_whole(squeezenet, shared_data, tmp_pat
 
 
 def test_the_heat_lies_on_the_objects_of_real_photos(squeezenet, shared_data, tmp_path):
-    """The hottest pixel of the drawn pictures falls into the object's box: the pointing game, on finished files."""
+    """Pointing game on the written files: the hottest pixel is inside a box of the object."""
     boxes = json.loads((shared_data / "images_boxes" / "boxes.json").read_text())
     model = camrt.load(squeezenet)
     hits = []
@@ -83,9 +85,9 @@ def test_the_heat_lies_on_the_objects_of_real_photos(squeezenet, shared_data, tm
         frame = cv2.imread(str(photo))
         if model(frame).class_id != row["imagenet_index"]:
             continue
-        # Opaque and from black to white: what is written is the heat itself.
+        # An opaque overlay from black to white shows the heat alone.
         flags = ["--no-hud", "--alpha", "1", "--colormap", "bone", "-o", tmp_path / f"{photo.stem}.png"]
-        if len(hits) < 8:  # a process each
+        if len(hits) < 8:  # each hit needs a process
             succeeds("annotate", squeezenet, photo, *flags)
             heat = cv2.imread(str(tmp_path / f"{photo.stem}.png"), cv2.IMREAD_GRAYSCALE)
             y, x = np.unravel_index(heat.argmax(), heat.shape)
@@ -100,32 +102,32 @@ def test_a_video_keeps_its_frames_rate_and_size(mobilenet, shared_data, tmp_path
     done = run("annotate", mobilenet, "short.avi", "-o", "out.mp4", "--no-hud", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "wrote 1 of 1 files (30 frames) to out.mp4\n")
     source, source_fps = read_video(short)
-    drawn, fps = read_video(tmp_path / "out.mp4")
-    assert (len(drawn), drawn[0].shape, fps) == (30, source[0].shape, pytest.approx(source_fps, abs=0.01))
+    overlays, fps = read_video(tmp_path / "out.mp4")
+    assert (len(overlays), overlays[0].shape, fps) == (30, source[0].shape, pytest.approx(source_fps, abs=0.01))
     model = camrt.load(mobilenet)
-    for frame, overlay in zip(source, drawn, strict=True):
-        assert np.abs(overlay.astype(int) - model(frame).draw(frame)).mean() < 5  # what MPEG-4 takes away
+    for frame, overlay in zip(source, overlays, strict=True):
+        assert np.abs(overlay.astype(int) - model(frame).draw(frame)).mean() < 5  # the loss of MPEG-4
 
 
-def test_photos_folders_and_videos_go_in_together(mobilenet, kinds, photo, shared_data, tmp_path):
-    folder, _ = kinds
+def test_photos_folders_and_videos_are_drawn_in_one_run(mobilenet, image_kinds, photo, shared_data, tmp_path):
+    folder, _ = image_kinds
     clip = tmp_path / "clip.avi"
     video = shared_data / "videos" / "bottle-detection.mp4"
     succeeds("live", mobilenet, "--source", video, "-o", clip, "--frames", "4", "--no-hud")
     inputs = [clip, folder / "deeper", photo, folder / "deeper" / "img2.png"]  # the last is named twice
     done = run("annotate", mobilenet, *inputs, "-o", "out", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "wrote 5 of 5 files (8 frames) to out\n")
-    written = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    assert written == {"clip.avi", "img2.png", "img10.png", "still/portable.png", photo.name}
+    outputs = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert outputs == {"clip.avi", "img2.png", "img10.png", "still/portable.png", photo.name}
 
 
-def test_the_order_is_that_of_the_numbers_in_the_names(mobilenet, kinds, tmp_path):
-    succeeds("annotate", mobilenet, kinds[0] / "deeper", "-o", tmp_path / "out")
-    written = sorted((tmp_path / "out").rglob("*.png"), key=lambda path: path.stat().st_mtime_ns)
-    assert [path.name for path in written] == ["img2.png", "img10.png", "portable.png"]
+def test_images_are_drawn_in_natural_order(mobilenet, image_kinds, tmp_path):
+    succeeds("annotate", mobilenet, image_kinds[0] / "deeper", "-o", tmp_path / "out")
+    outputs = sorted((tmp_path / "out").rglob("*.png"), key=lambda path: path.stat().st_mtime_ns)
+    assert [path.name for path in outputs] == ["img2.png", "img10.png", "portable.png"]
 
 
-def test_what_cannot_be_read_is_named_and_the_rest_is_done(mobilenet, dog_video, photo, tmp_path):
+def test_unreadable_files_are_reported_and_the_others_are_drawn(mobilenet, dog_video, photo, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "a broken.jpg").write_bytes(photo.read_bytes()[:5000])
@@ -144,7 +146,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_done(mobilenet, dog_video,
     assert len(read_video(tmp_path / "out" / "d cut.mp4")[0]) == 17
 
 
-def test_nothing_readable_is_a_failure_that_leaves_no_folder(mobilenet, photo, tmp_path):
+def test_a_run_without_readable_files_fails_and_leaves_no_folder(mobilenet, photo, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(photo.read_bytes()[:5000])
     done = run("annotate", mobilenet, "broken.jpg", "-o", "out", cwd=tmp_path)
     assert done.returncode == 1
@@ -152,11 +154,11 @@ def test_nothing_readable_is_a_failure_that_leaves_no_folder(mobilenet, photo, t
     assert not (tmp_path / "out").exists()
 
 
-def test_old_files_are_replaced_only_when_allowed(mobilenet, photo, tmp_path):
+def test_existing_files_are_replaced_only_with_overwrite(mobilenet, photo, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / photo.name).write_text("a drawing of ours")
-    said = refusal("annotate", mobilenet, photo, "-o", "out", status=2, cwd=tmp_path)
-    assert said.startswith(f"out/{photo.name} exist")
+    error = refusal("annotate", mobilenet, photo, "-o", "out", status=2, cwd=tmp_path)
+    assert error.startswith(f"out/{photo.name} exist")
     assert (tmp_path / "out" / photo.name).read_text() == "a drawing of ours"
     succeeds("annotate", mobilenet, photo, "-o", "out", "--overwrite", cwd=tmp_path)
     assert cv2.imread(str(tmp_path / "out" / photo.name)) is not None
@@ -167,12 +169,12 @@ def test_an_input_is_never_replaced(mobilenet, photo, tmp_path, output):
     (tmp_path / "in").mkdir()
     shutil.copyfile(photo, tmp_path / "in" / "photo.jpg")
     (tmp_path / "link").symlink_to(tmp_path / "in")
-    said = refusal("annotate", mobilenet, "in/photo.jpg", "-o", output, "--overwrite", status=2, cwd=tmp_path)
-    assert "in/photo.jpg would replace itself" in said
+    error = refusal("annotate", mobilenet, "in/photo.jpg", "-o", output, "--overwrite", status=2, cwd=tmp_path)
+    assert "in/photo.jpg would replace itself" in error
     assert (tmp_path / "in" / "photo.jpg").read_bytes() == photo.read_bytes()
 
 
-def test_what_an_earlier_run_wrote_inside_the_folder_is_not_read_again(mobilenet, photo, tmp_path):
+def test_outputs_of_an_earlier_run_inside_the_folder_are_not_inputs(mobilenet, photo, tmp_path):
     shutil.copyfile(photo, tmp_path / "photo.jpg")
     for _ in range(2):
         done = run("annotate", mobilenet, ".", "-o", "out", "--overwrite", cwd=tmp_path)
@@ -184,12 +186,12 @@ def test_what_an_earlier_run_wrote_inside_the_folder_is_not_read_again(mobilenet
     [
         (["a.jpg", "sub/a.jpg"], "out", "a.jpg and sub/a.jpg would both become out/a.jpg"),
         (["a.jpg"], "out.gif", "out.gif: a single image becomes a file that ends in .jpg"),
-        (["a.jpg"], "out.mp4", "out.mp4: one picture becomes"),
-        (["a.jpg", "sub"], "out.png", "out.png: one picture becomes"),
+        (["a.jpg"], "out.mp4", "out.mp4: a single image becomes"),
+        (["a.jpg", "sub"], "out.png", "out.png: a single image becomes"),
         (["notes.txt"], "out", "notes.txt: its suffix is neither of an image nor of a video"),
     ],
 )
-def test_what_makes_no_sense_is_wrong_use(mobilenet, photo, tmp_path, inputs, output, reason):
+def test_inputs_and_outputs_that_do_not_fit_are_wrong_use(mobilenet, photo, tmp_path, inputs, output, reason):
     (tmp_path / "sub").mkdir()
     for name in ("a.jpg", "sub/a.jpg", "sub/b.jpg", "notes.txt"):
         (tmp_path / name).symlink_to(photo)
@@ -197,19 +199,19 @@ def test_what_makes_no_sense_is_wrong_use(mobilenet, photo, tmp_path, inputs, ou
     assert not (tmp_path / output).exists()
 
 
-@pytest.mark.parametrize(("given", "reason"), [("none", "there is no none"), ("empty", "folder empty has no picture")])
-def test_an_input_that_is_not_there_is_named(mobilenet, tmp_path, given, reason):
+@pytest.mark.parametrize(("source", "reason"), [("none", "there is no none"), ("empty", "folder empty has no picture")])
+def test_a_missing_input_is_refused(mobilenet, tmp_path, source, reason):
     (tmp_path / "empty").mkdir()
-    assert refusal("annotate", mobilenet, given, "-o", "out", status=1, cwd=tmp_path).startswith(reason)
+    assert refusal("annotate", mobilenet, source, "-o", "out", status=1, cwd=tmp_path).startswith(reason)
 
 
-def test_an_output_that_cannot_be_written_is_named(mobilenet, photo, tmp_path):
+def test_an_output_that_cannot_be_written_is_refused(mobilenet, photo, tmp_path):
     (tmp_path / "file").touch()
-    said = refusal("annotate", mobilenet, photo, "-o", "file/out", status=1, cwd=tmp_path)
-    assert said == "folder file/out cannot be created: Not a directory"
+    error = refusal("annotate", mobilenet, photo, "-o", "file/out", status=1, cwd=tmp_path)
+    assert error == "folder file/out cannot be created: Not a directory"
 
 
-def test_on_a_terminal_a_bar_shows_how_far_it_is(mobilenet, shared_data, tmp_path):
+def test_a_terminal_shows_a_progress_bar(mobilenet, shared_data, tmp_path):
     terminal, other_end = pty.openpty()
     with subprocess.Popen(
         command("annotate", mobilenet, shared_data / "images_cls", "-o", tmp_path / "out"),
@@ -217,12 +219,12 @@ def test_on_a_terminal_a_bar_shows_how_far_it_is(mobilenet, shared_data, tmp_pat
         stderr=other_end,
     ) as process:
         os.close(other_end)
-        shown = b""
+        text = b""
         try:
             while part := os.read(terminal, 1024):
-                shown += part
-        except OSError:  # what a terminal says where others say end of file
+                text += part
+        except OSError:  # a terminal raises it at the end of its output
             pass
         os.close(terminal)
         assert process.wait(60) == 0
-    assert "[##############################] 20/20 pictures" in shown.decode()
+    assert "[##############################] 20/20 pictures" in text.decode()

@@ -12,6 +12,8 @@ from camrt import __version__
 from camrt.cores import usable_cores
 from support.command import camrt, refusal, succeeds
 
+pytestmark = pytest.mark.process
+
 QUICK = ["--rounds", "2", "--size", "160x120"]
 
 

@@ -3,17 +3,20 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from camrt.cli.cameras import _describe
 from camrt.runtime.sources.v4l2 import Mode, V4l2Device
 from support.command import succeeds
 
 
+@pytest.mark.process
 def test_cameras_lists_each_camera_or_says_what_to_do():
-    listed = json.loads(succeeds("cameras", "--json"))
-    assert {camera["device"] for camera in listed} <= {str(path) for path in Path("/dev").glob("video*")}
+    cameras = json.loads(succeeds("cameras", "--json"))
+    assert {camera["device"] for camera in cameras} <= {str(path) for path in Path("/dev").glob("video*")}
     output = succeeds("cameras")
-    if listed:
-        assert output.startswith(f"{listed[0]['number']}  {listed[0]['name']} (/dev/video")
+    if cameras:
+        assert output.startswith(f"{cameras[0]['number']}  {cameras[0]['name']} (/dev/video")
     else:
         assert output.startswith("no camera was found (/dev/video*). Plug one in")
 

@@ -12,15 +12,17 @@ from camrt.synthetic_scene import CLASSES
 from support.command import camrt, interrupt, refusal, started, succeeds
 from support.desktop import desktop, eventually
 
+pytestmark = pytest.mark.process
 
-def test_the_bundled_model_is_small_and_proves_itself():
+
+def test_the_bundled_model_passes_the_identity_check():
     report = json.loads(succeeds("inspect", DEMO_MODEL, "--verify", "--json"))
     assert report["labels"] == list(CLASSES)
     assert report["identity_error"] < 1e-4
 
 
-def test_it_writes_a_video_and_a_contact_sheet_and_judges_the_model(tmp_path):
-    for _ in range(2):  # again into the same folder
+def test_demo_writes_a_video_and_a_contact_sheet_and_evaluates_the_model(tmp_path):
+    for _ in range(2):  # the second run replaces the files of the first
         done = camrt("demo", "--frames", "40", "-o", "out", "--json", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -39,7 +41,7 @@ def test_it_writes_a_video_and_a_contact_sheet_and_judges_the_model(tmp_path):
     assert all(not np.array_equal(a, b) for a, b in pairwise(tiles))
 
 
-def test_without_a_display_it_says_why_and_writes_beside_the_user(tmp_path):
+def test_without_a_display_demo_gives_the_reason_and_writes_to_the_current_folder(tmp_path):
     done = camrt("demo", "--frames", "3", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "no window: no display" in done.stderr
@@ -48,7 +50,7 @@ def test_without_a_display_it_says_why_and_writes_beside_the_user(tmp_path):
     assert (tmp_path / "camrt-demo" / "demo.mp4").is_file()
 
 
-def test_with_a_display_it_opens_a_window_until_q(tmp_path):
+def test_with_a_display_demo_opens_a_window_until_q(tmp_path):
     with desktop(tmp_path) as screen:
         with started("demo", "--json", cwd=tmp_path, DISPLAY=screen.display) as process:
             window = screen.window("camrt")
@@ -60,7 +62,7 @@ def test_with_a_display_it_opens_a_window_until_q(tmp_path):
     assert not (tmp_path / "camrt-demo").exists()
 
 
-def test_ctrl_c_finishes_the_files(tmp_path):
+def test_ctrl_c_ends_demo_with_a_complete_video(tmp_path):
     with started("demo", "-o", "out", "--frames", "100000", cwd=tmp_path) as process:
         part = tmp_path / "out" / "demo.part.mp4"
         assert eventually(lambda: part.exists() and part.stat().st_size > 50_000, within_s=60)
@@ -79,6 +81,6 @@ def test_ctrl_c_finishes_the_files(tmp_path):
         (["--classes", "zebra"], 2, "zebra"),
     ],
 )
-def test_wrong_use_is_refused_in_one_line(tmp_path, flags, status, message):
+def test_wrong_use_is_an_error_in_one_line(tmp_path, flags, status, message):
     (tmp_path / "taken").write_text("")
     assert message in refusal("demo", *flags, status=status, cwd=tmp_path)

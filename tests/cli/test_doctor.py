@@ -12,6 +12,8 @@ from support.command import camrt as here
 from support.needs import environment
 from support.wheels import CONSTRAINTS, camrt, new_environment, pip_install, run
 
+pytestmark = pytest.mark.process
+
 
 def findings(python, status):
     """Return the findings with a status, by subject."""

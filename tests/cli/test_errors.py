@@ -9,6 +9,8 @@ from support.command import camrt, command, refusal
 from support.needs import environment
 from support.videos import read_video
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.parametrize("name", ["truncated.onnx", "empty.onnx", "text.onnx"])
 @pytest.mark.parametrize(
@@ -73,23 +75,23 @@ def test_a_truncated_video_gives_its_readable_frames(mobilenet, dog_video, tmp_p
         (["--classes", "unicorn"], "has no class 'unicorn'; camrt inspect"),
         (["--classes", "1001"], "has no class '1001'"),
         (["--classes", "dog"], "classes match 'dog': 154 (Maltese dog"),
-        (["--classes", ""], "a class without a name"),
-        (["--classes", "tench,"], "a class without a name"),
+        (["--classes", ""], "an empty class name"),
+        (["--classes", "tench,"], "an empty class name"),
         (["--colormap", "rainbow"], "no colour map 'rainbow'; known: turbo, jet"),
-        (["--normalize", "range"], "--normalize range: write minmax, relu_max, or two numbers"),
-        (["--normalize", "1,2,3"], "--normalize 1,2,3: write"),
-        (["--normalize", "3,1"], "must rise"),
-        (["--normalize", "0,inf"], "from one finite number to another"),
+        (["--normalize", "range"], "normalize='range': write shared, minmax, relu_max, running, or two numbers"),
+        (["--normalize", "1,2,3"], "normalize='1,2,3': write"),
+        (["--normalize", "3,1"], "normalize='3,1' must be two finite numbers, the first less than the second"),
+        (["--normalize", "0,inf"], "must be two finite numbers"),
         (["--alpha", "1.5"], "alpha=1.5 must be within [0, 1]"),
         (["--alpha", "nan"], "alpha=nan must be within [0, 1]"),
         (["--frames", "0"], "--frames 0: at least one"),
-        (["--threads", "0"], "threads=0: at least one"),
+        (["--threads", "0"], "threads=0 must be at least 1"),
         (["--provider", "gpu"], "no provider 'gpu'; known: auto, tensorrt, cuda"),
         (["-o", "out.txt"], "out.txt: a video ends in .mp4"),
         (["-o", "./out.mp4"], "out.mp4 is named twice"),
         (["--events", "out.mp4"], "out.mp4 is named twice"),
         (["--events", "."], ". is a folder; name a file in it"),
-        (["--source", "rtsq://host/a"], "addresses of rtsq:// cannot be read"),
+        (["--source", "rtsq://host/a"], "rtsq:// addresses cannot be read"),
     ],
 )
 def test_an_invalid_option_is_wrong_use(mobilenet, photo, tmp_path, flags, reason):
@@ -151,15 +153,16 @@ def limited(kibibytes, *arguments, cwd):
 
 
 @pytest.mark.parametrize(
-    ("outputs", "left"), [(["-o", "out.mp4"], []), (["--events", "e.jsonl"], ["e.jsonl"]), (["-o", "pictures"], [])]
+    ("outputs", "leftovers"),
+    [(["-o", "out.mp4"], []), (["--events", "e.jsonl"], ["e.jsonl"]), (["-o", "pictures"], [])],
 )
-def test_a_full_disk_leaves_no_incomplete_file(mobilenet, dog_video, tmp_path, outputs, left):
+def test_a_full_disk_leaves_no_incomplete_file(mobilenet, dog_video, tmp_path, outputs, leftovers):
     done = limited(20, "live", mobilenet, "--source", dog_video, "--frames", "60", *outputs, cwd=tmp_path)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "camrt: " in done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == left
-    for path in tmp_path.iterdir():  # events: whole lines only
+    assert sorted(path.name for path in tmp_path.iterdir()) == leftovers
+    for path in tmp_path.iterdir():  # an event log has complete lines only
         assert path.read_bytes().endswith(b"}\n")
 
 

@@ -10,6 +10,8 @@ from support.command import camrt, succeeds
 from support.export_graphs import CHANNELS, Net
 from support.tiny_models import write_class_maps, write_linear
 
+pytestmark = pytest.mark.process
+
 
 def test_the_json_report_has_the_documented_keys(squeezenet, photo):
     report = json.loads(succeeds("inspect", squeezenet, "--verify", photo, "--json"))
@@ -38,7 +40,7 @@ def test_without_verify_the_report_has_no_identity(mobilenet):
 def test_the_text_report_has_a_row_for_each_fact(mobilenet, photo):
     lines = succeeds("inspect", mobilenet, "--verify", photo).splitlines()
     rows = {line[:14].strip(): line[14:] for line in lines}
-    assert rows["head"].startswith("linear (features, pooled, then one linear layer: the maps add up to the logits")
+    assert rows["head"].startswith("linear (features, pool, one linear layer: the maps add up to the logits")
     assert rows["maps"] == "256x4x4"
     assert rows["input"] == "128x128, stretch, linear"
     assert rows["classes"].startswith("1001: background; tench, Tinca tinca; goldfish, Carassius auratus;")
@@ -89,10 +91,10 @@ def test_inspect_shows_the_head_of_a_classifier(tmp_path):
     assert f"camrt attach {source} -o in.cam.onnx" in succeeds("inspect", source)
 
     assert "maps off by" in succeeds("attach", source, "-o", tmp_path / "out.onnx", "--layer", maps)
-    shown = succeeds("inspect", tmp_path / "out.onnx", "--verify")
-    assert "per_position (not linear" in shown
-    assert "do not add up to the logits" in shown
-    assert re.search(r"cost +the maps took -?\d+\.\d\d of \d+\.\d\d ms an image", shown)
+    text = succeeds("inspect", tmp_path / "out.onnx", "--verify")
+    assert "per_position (not linear" in text
+    assert "do not add up to the logits" in text
+    assert re.search(r"cost +the maps took -?\d+\.\d\d of \d+\.\d\d ms an image", text)
 
 
 def test_inspect_gives_the_reason_why_a_classifier_has_no_head(tmp_path):

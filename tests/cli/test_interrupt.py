@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in the middle of a command: it ends soon, without a traceback, and what was begun is whole."""
+"""Ctrl-C and SIGTERM end a command soon and without a traceback, and leave complete files."""
 
 import shutil
 import signal
@@ -14,24 +14,26 @@ from support.desktop import eventually
 from support.events import read_events
 from support.videos import read_video
 
+pytestmark = pytest.mark.process
+
 WITHIN_S = 60
 
 
-def grown(folder, pattern, size=20_000):
-    """Return the files of a pattern that hold something already."""
-    found = []
+def files_with_content(folder, pattern, size=20_000):
+    """Return the files of a pattern that have more than ``size`` bytes."""
+    files = []
     for path in folder.glob(pattern):
-        with suppress(FileNotFoundError):  # it has got its final name
-            found += [path] if path.stat().st_size > size else []
-    return found
+        with suppress(FileNotFoundError):  # it was renamed to its final name
+            files += [path] if path.stat().st_size > size else []
+    return files
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_live_finishes_its_files(mobilenet, dog_video, tmp_path, how):
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_live_finishes_its_files(mobilenet, dog_video, tmp_path, signal_number):
     flags = ["-o", "out.mp4", "--events", "e.jsonl", "-o", "pictures"]
     with started("live", mobilenet, "--source", dog_video, *flags, cwd=tmp_path) as process:
-        assert eventually(lambda: grown(tmp_path, "out.part.mp4"), within_s=WITHIN_S)
-        status, errors = interrupt(process, how)
+        assert eventually(lambda: files_with_content(tmp_path, "out.part.mp4"), within_s=WITHIN_S)
+        status, errors = interrupt(process, signal_number)
     assert status == 0, errors
     events = read_events(tmp_path / "e.jsonl")
     assert 0 < len(events) < 336
@@ -41,48 +43,48 @@ def test_live_finishes_its_files(mobilenet, dog_video, tmp_path, how):
     assert f"{len(events)} frames in" in errors
 
 
-def test_live_lets_go_of_a_camera_that_has_fallen_silent(mobilenet, shared_data, tmp_path):
+def test_live_ends_while_its_camera_is_silent(mobilenet, shared_data, tmp_path):
     with http_camera.serve(shared_data / "videos" / "oc_dog.mp4") as address:
         flags = ["--source", f"{address}/stalls", "-o", "out.mp4", "--events", "e.jsonl"]
         with started("live", mobilenet, *flags, cwd=tmp_path) as process:
-            assert eventually(lambda: grown(tmp_path, "e.jsonl", 0), within_s=WITHIN_S)
+            assert eventually(lambda: files_with_content(tmp_path, "e.jsonl", 0), within_s=WITHIN_S)
             status, errors = interrupt(process)
     assert status == 0, errors
     assert len(read_video(tmp_path / "out.mp4")[0]) == len(read_events(tmp_path / "e.jsonl"))
 
 
-def test_live_gives_up_an_address_that_does_not_answer(mobilenet, tmp_path):
+def test_live_ends_while_it_connects_to_an_address_that_does_not_answer(mobilenet, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(WITHIN_S)
         url = f"http://127.0.0.1:{server.getsockname()[1]}/live"
         with started("live", mobilenet, "--source", url, "-o", "out.mp4", cwd=tmp_path) as process:
-            connection, _ = server.accept()  # now it waits for an answer
+            connection, _ = server.accept()  # the client waits for an answer
             status, errors = interrupt(process)
             connection.close()
     assert (status, errors) == (1, "camrt: interrupted\n")
     assert not any(tmp_path.iterdir())
 
 
-def test_annotate_keeps_the_pictures_that_are_whole(mobilenet, photo, tmp_path):
+def test_annotate_keeps_complete_images(mobilenet, photo, tmp_path):
     (tmp_path / "in").mkdir()
     for number in range(400):
         (tmp_path / "in" / f"{number}.jpg").symlink_to(photo)
     with started("annotate", mobilenet, "in", "-o", "out", cwd=tmp_path) as process:
-        assert eventually(lambda: grown(tmp_path, "out/*.jpg"), within_s=WITHIN_S)
+        assert eventually(lambda: files_with_content(tmp_path, "out/*.jpg"), within_s=WITHIN_S)
         status, errors = interrupt(process)
     assert status == 1
-    written = sorted((tmp_path / "out").iterdir(), key=lambda path: int(path.stem))
-    assert 0 < len(written) < 400
-    assert [path.name for path in written] == [f"{number}.jpg" for number in range(len(written))]
-    assert f"wrote {len(written)} of 400 files" in errors
+    images = sorted((tmp_path / "out").iterdir(), key=lambda path: int(path.stem))
+    assert 0 < len(images) < 400
+    assert [path.name for path in images] == [f"{number}.jpg" for number in range(len(images))]
+    assert f"wrote {len(images)} of 400 files" in errors
     assert errors.endswith("camrt: stopped before the end; --overwrite starts again\n")
 
 
-def test_annotate_finishes_the_video_it_is_at(mobilenet, dog_video, tmp_path):
+def test_annotate_completes_the_current_video_and_skips_the_next(mobilenet, dog_video, tmp_path):
     for name in ("a.mp4", "b.mp4"):
         shutil.copy(dog_video, tmp_path / name)
     with started("annotate", mobilenet, "a.mp4", "b.mp4", "-o", "out", cwd=tmp_path) as process:
-        assert eventually(lambda: grown(tmp_path, "out/a.part.mp4"), within_s=WITHIN_S)
+        assert eventually(lambda: files_with_content(tmp_path, "out/a.part.mp4"), within_s=WITHIN_S)
         status, errors = interrupt(process, signal.SIGTERM)
     assert status == 1
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.mp4"]
@@ -91,7 +93,7 @@ def test_annotate_finishes_the_video_it_is_at(mobilenet, dog_video, tmp_path):
 
 
 @pytest.mark.parametrize("task", [["bench", "--rounds", "1000"], ["inspect", "--verify"]])
-def test_what_writes_nothing_is_simply_over(squeezenet, task):
+def test_an_interrupt_ends_a_command_without_outputs(squeezenet, task):
     with started(task[0], squeezenet, *task[1:]) as process:
         loaded = eventually(lambda: "onnxruntime_pybind11" in _maps(process), within_s=WITHIN_S)
         assert loaded

@@ -1,4 +1,4 @@
-"""``camrt live`` on real videos with real models: every frame comes out, and the heat lies on the object."""
+"""``camrt live`` on real videos with real models: every frame is drawn, and the heat covers the object."""
 
 import json
 from collections import Counter
@@ -14,6 +14,8 @@ from support.command import succeeds
 from support.events import read_events
 from support.videos import read_video
 
+pytestmark = pytest.mark.process
+
 DOGS = ("redbone", "Rhodesian ridgeback", "Irish setter", "Sussex spaniel", "beagle", "basset")
 
 
@@ -23,14 +25,14 @@ def brightness(frames):
 
 
 @pytest.mark.slow
-def test_a_dog_is_named_and_the_heat_lies_on_it_in_every_frame_of_a_real_video(squeezenet, dog_video, tmp_path):
-    # From black to white: the brighter, the hotter.
+def test_a_dog_is_recognised_and_has_the_heat_in_a_real_video(squeezenet, dog_video, tmp_path):
+    # The overlay goes from black to white, so bright pixels are hot.
     style = ["--no-hud", "--colormap", "bone", "--alpha", "0.5", "--no-alpha-by-value"]
     outputs = ["-o", "out.mp4", "--events", "out.jsonl"]
     succeeds("live", squeezenet, "--source", dog_video, *outputs, *style, cwd=tmp_path)
     source, source_fps = read_video(dog_video)
-    drawn, fps = read_video(tmp_path / "out.mp4")
-    assert (len(drawn), drawn[0].shape, fps) == (336, (720, 1280, 3), pytest.approx(source_fps, abs=0.01))
+    overlays, fps = read_video(tmp_path / "out.mp4")
+    assert (len(overlays), overlays[0].shape, fps) == (336, (720, 1280, 3), pytest.approx(source_fps, abs=0.01))
 
     events = read_events(tmp_path / "out.jsonl")
     assert [event["frame"] for event in events] == [event["result_frame"] for event in events] == list(range(336))
@@ -52,8 +54,8 @@ def test_a_dog_is_named_and_the_heat_lies_on_it_in_every_frame_of_a_real_video(s
     tops = Counter(event["top"][0]["label"] for event in events)
     assert sum(tops[dog] for dog in DOGS) > 0.9 * len(events)
 
-    # Seen with the eye: for 280 frames the puppy sits at x 480 to 940, y 70 to 640, and its face above y 330.
-    heat = brightness(drawn[:280:10]) - 0.5 * brightness(source[:280:10])  # half the picture is the frame's own
+    # By eye: for 280 frames the puppy sits at x 480 to 940, y 70 to 640, and its face above y 330.
+    heat = brightness(overlays[:280:10]) - 0.5 * brightness(source[:280:10])  # half of each pixel comes from the frame
     on_dog, on_face = heat[70:640, 480:940].mean(), heat[80:330, 580:920].mean()
     elsewhere = (heat.sum() - heat[70:640, 480:940].sum()) / (heat.size - heat[70:640, 480:940].size)
     assert on_face > on_dog > elsewhere + 20
@@ -67,7 +69,7 @@ def test_a_dog_is_named_and_the_heat_lies_on_it_in_every_frame_of_a_real_video(s
 
 
 @pytest.mark.slow
-def test_a_cockatoo_is_what_is_seen_most_in_a_video_of_one(squeezenet, shared_data, tmp_path):
+def test_a_cockatoo_is_the_most_frequent_class_in_a_video_of_one(squeezenet, shared_data, tmp_path):
     video = shared_data / "videos" / "cockatoo.mp4"
     printed = succeeds("live", squeezenet, "--source", video, "--events", "-")
     events = [json.loads(line) for line in printed.splitlines()]
@@ -75,12 +77,12 @@ def test_a_cockatoo_is_what_is_seen_most_in_a_video_of_one(squeezenet, shared_da
     assert Counter(event["top"][0]["label"] for event in events).most_common(1)[0][0] == "sulphur-crested cockatoo"
 
 
-def test_what_is_written_is_the_result_drawn_over_the_frame(mobilenet, dog_video, tmp_path):
+def test_the_video_shows_the_result_drawn_over_each_frame(mobilenet, dog_video, tmp_path):
     style = ["--no-hud", "--colormap", "inferno", "--alpha", "0.8", "--alpha-by-value", "--normalize=-5,20"]
     style += ["--threshold", "0.4"]
     succeeds("live", mobilenet, "--source", dog_video, "-o", tmp_path / "out.avi", "--frames", "5", *style)
-    drawn, _ = read_video(tmp_path / "out.avi")
-    assert len(drawn) == 5
+    overlays, _ = read_video(tmp_path / "out.avi")
+    assert len(overlays) == 5
     model = camrt.load(mobilenet)
     expected_style = OverlayStyle(
         colormap="inferno",
@@ -90,15 +92,15 @@ def test_what_is_written_is_the_result_drawn_over_the_frame(mobilenet, dog_video
         normalization="range",
         value_range=(-5, 20),
     )
-    for frame, overlay in zip(read_video(dog_video)[0], drawn, strict=False):
+    for frame, overlay in zip(read_video(dog_video)[0], overlays, strict=False):
         expected = model(frame).draw(frame, style=expected_style)
-        assert np.abs(overlay.astype(int) - expected).mean() < 3  # what JPEG takes away
+        assert np.abs(overlay.astype(int) - expected).mean() < 3  # the loss of JPEG
 
 
-@pytest.mark.parametrize("how", ["minmax", "relu_max", "-5,20"])
-def test_each_normalization_gives_another_picture(mobilenet, photo, tmp_path, how):
-    succeeds("live", mobilenet, "--source", photo, "-o", tmp_path / "out", "--no-hud", f"--normalize={how}")
-    drawn = cv2.imread(str(tmp_path / "out" / photo.name))
+@pytest.mark.parametrize("normalization", ["minmax", "relu_max", "-5,20"])
+def test_each_normalization_gives_another_overlay(mobilenet, photo, tmp_path, normalization):
+    succeeds("live", mobilenet, "--source", photo, "-o", tmp_path / "out", "--no-hud", f"--normalize={normalization}")
+    overlay = cv2.imread(str(tmp_path / "out" / photo.name))
     frame = cv2.imread(str(photo))
     model = camrt.load(mobilenet)
     styles = {
@@ -107,22 +109,23 @@ def test_each_normalization_gives_another_picture(mobilenet, photo, tmp_path, ho
         "-5,20": OverlayStyle(normalization="range", value_range=(-5, 20)),
     }
     distances = {
-        name: np.abs(drawn - model(frame).draw(frame, style=style).astype(int)).mean() for name, style in styles.items()
+        name: np.abs(overlay - model(frame).draw(frame, style=style).astype(int)).mean()
+        for name, style in styles.items()
     }
-    assert min(distances, key=distances.get) == how
+    assert min(distances, key=distances.get) == normalization
 
 
-def test_chosen_classes_stand_side_by_side_in_the_order_they_were_named(squeezenet, shared_data, tmp_path):
+def test_selected_classes_are_drawn_side_by_side_in_the_order_of_the_flag(squeezenet, shared_data, tmp_path):
     video = shared_data / "videos" / "bottle-detection.mp4"
     classes = "vase,water bottle,440"  # a label, a label with a space, a number (beer bottle)
     flags = ["--classes", classes, "--frames", "40", "--no-hud", "--normalize", "minmax"]
     succeeds("live", squeezenet, "--source", video, "-o", "out.avi", "--events", "e.jsonl", *flags, cwd=tmp_path)
-    drawn, fps = read_video(tmp_path / "out.avi")
-    assert (len(drawn), drawn[0].shape, fps) == (40, (360, 3 * 640, 3), pytest.approx(29.83, abs=0.01))
+    overlays, fps = read_video(tmp_path / "out.avi")
+    assert (len(overlays), overlays[0].shape, fps) == (40, (360, 3 * 640, 3), pytest.approx(29.83, abs=0.01))
     model = camrt.load(squeezenet)
     frame = read_video(video)[0][0]
     expected = np.hstack([model(frame).draw(frame, model.class_id(name)) for name in classes.split(",")])
-    assert np.abs(drawn[0].astype(int) - expected).mean() < 3
+    assert np.abs(overlays[0].astype(int) - expected).mean() < 3
     for event in read_events(tmp_path / "e.jsonl"):
         assert {row["label"] for row in event["top"]} & {"water bottle", "pop bottle", "wine bottle"}
 
@@ -141,7 +144,7 @@ def test_several_outputs_are_written_at_once(mobilenet, dog_video, tmp_path):
     assert done.stdout == ""
 
 
-def test_boxes_are_drawn_where_they_are_asked_for(mobilenet, photo, tmp_path):
+def test_boxes_are_drawn_with_the_flag(mobilenet, photo, tmp_path):
     for flags in ([], ["--boxes"]):
         succeeds("live", mobilenet, "--source", photo, "-o", tmp_path / f"out{len(flags)}", "--no-hud", *flags)
     plain, boxed = (cv2.imread(str(tmp_path / name / photo.name)).astype(int) for name in ("out0", "out1"))
@@ -149,7 +152,7 @@ def test_boxes_are_drawn_where_they_are_asked_for(mobilenet, photo, tmp_path):
     assert np.abs(plain - boxed)[y0 : y0 + 3, x0:x1].mean() > 20
 
 
-def test_what_nobody_looks_at_is_not_painted(mobilenet, dog_video, tmp_path):
+def test_without_a_recorder_or_viewer_nothing_is_drawn(mobilenet, dog_video, tmp_path):
     succeeds("live", mobilenet, "--source", dog_video, "--frames", "3", "--events", "e.jsonl", cwd=tmp_path)
     for event in read_events(tmp_path / "e.jsonl"):
         assert set(event["stages_ms"]) == {"preprocess", "inference"}
@@ -157,22 +160,22 @@ def test_what_nobody_looks_at_is_not_painted(mobilenet, dog_video, tmp_path):
         assert event["top"]
 
 
-def test_nothing_need_be_kept(mobilenet, dog_video, tmp_path):
+def test_output_none_writes_no_file(mobilenet, dog_video, tmp_path):
     done = run("live", mobilenet, "--source", dog_video, "--frames", "3", "-o", "none", cwd=tmp_path)
     assert done.returncode == 0
     assert "3 frames in" in done.stderr
     assert not any(tmp_path.iterdir())
 
 
-def test_the_writing_on_the_picture_can_be_left_out(mobilenet, photo, tmp_path):
+def test_no_hud_leaves_out_the_text(mobilenet, photo, tmp_path):
     for flags in ([], ["--no-hud"]):
         succeeds("live", mobilenet, "--source", photo, "-o", tmp_path / f"out{len(flags)}", *flags)
-    with_writing, without = (cv2.imread(str(tmp_path / name / photo.name)) for name in ("out0", "out1"))
-    assert with_writing[:30, :100].mean() < without[:30, :100].mean() - 20  # the panel behind the names is dark
-    assert np.abs(with_writing[120:-60].astype(int) - without[120:-60]).mean() < 1
+    with_text, without_text = (cv2.imread(str(tmp_path / name / photo.name)) for name in ("out0", "out1"))
+    assert with_text[:30, :100].mean() < without_text[:30, :100].mean() - 20  # the panel behind the names is dark
+    assert np.abs(with_text[120:-60].astype(int) - without_text[120:-60]).mean() < 1
 
 
-def test_old_files_are_kept_unless_they_may_be_replaced(mobilenet, photo, tmp_path):
+def test_an_existing_output_is_replaced_only_with_overwrite(mobilenet, photo, tmp_path):
     (tmp_path / "out.mp4").write_text("a film of ours")
     done = run("live", mobilenet, "--source", photo, "-o", "out.mp4", cwd=tmp_path)
     assert (done.returncode, (tmp_path / "out.mp4").read_text()) == (2, "a film of ours")
@@ -181,7 +184,7 @@ def test_old_files_are_kept_unless_they_may_be_replaced(mobilenet, photo, tmp_pa
     assert len(read_video(tmp_path / "out.mp4")[0]) == 1
 
 
-def test_what_is_read_is_never_written(mobilenet, photo, tmp_path):
+def test_an_input_is_never_replaced(mobilenet, photo, tmp_path):
     for original, name in ((photo, "photo.jpg"), (mobilenet, "model.onnx")):
         (tmp_path / name).write_bytes(original.read_bytes())
     (tmp_path / "link.avi").symlink_to(tmp_path / "photo.jpg")

@@ -15,6 +15,8 @@ from support.relay import relayed
 from support.serving import DEMO, jpegs, serving
 from support.stalling import network
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.fixture(scope="module")
 def browser():

@@ -20,6 +20,8 @@ from support.desktop import eventually
 from support.serving import DEMO, events, jpegs, serving
 from support.videos import read_video
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def live():

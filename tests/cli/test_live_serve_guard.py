@@ -14,6 +14,8 @@ from support.command import interrupt, refusal
 from support.desktop import eventually
 from support.serving import DEMO, jpegs, serving
 
+pytestmark = pytest.mark.process
+
 JSON = {"Content_Type": "application/json"}
 PAGE = ("/", "/live.js", "/overlay.js", "/style.css", "/api", "/api.js", "/icon.svg", "/openapi.json")
 API = (

@@ -10,6 +10,8 @@ from support.command import camrt, interrupt, refusal, started
 from support.events import read_events
 from support.videos import read_video
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def http(shared_data):
@@ -78,14 +80,14 @@ def test_a_camera_that_is_switched_off_and_on_is_drawn_again(mobilenet, tmp_path
     assert f"{address}/live gives H264 320x240 at 30 fps" in errors
     assert f"{address}/live was lost: " in errors
     assert f"{address}/live is back after " in errors
-    written = read_events(events)
-    lost = [event for event in written if event["lost"]]
-    assert all("trying" in event["lost"] for event in lost)
-    assert [event["frame"] for event in written] == sorted({event["frame"] for event in written})
+    records = read_events(events)
+    losses = [event for event in records if event["lost"]]
+    assert all("trying" in event["lost"] for event in losses)
+    assert [event["frame"] for event in records] == sorted({event["frame"] for event in records})
     frames, _ = read_video(tmp_path / "out.mp4")
     assert {frame.shape for frame in frames} == {(240, 320, 3)}
-    assert len(frames) == len(written)
-    assert len(list((tmp_path / "images").iterdir())) == len(written) - len(lost)
+    assert len(frames) == len(records)
+    assert len(list((tmp_path / "images").iterdir())) == len(records) - len(losses)
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])

@@ -1,4 +1,4 @@
-"""``camrt live`` in a real window on a virtual desktop: what is shown, and what each key does."""
+"""``camrt live`` in a window on a virtual desktop: its pixels and its keys."""
 
 import signal
 import time
@@ -14,6 +14,8 @@ from support.command import started
 from support.desktop import desktop, eventually
 from support.events import read_events
 
+pytestmark = pytest.mark.window
+
 FLAGS = ["--no-hud", "--events", "e.jsonl", "--window"]
 
 
@@ -25,19 +27,19 @@ def screen(tmp_path_factory):
 
 @pytest.fixture
 def small(photo, tmp_path):
-    """The photo at a size that the window shows pixel by pixel."""
-    picture = cv2.resize(cv2.imread(str(photo)), (320, 240), interpolation=cv2.INTER_AREA)
-    cv2.imwrite(str(tmp_path / "photo.png"), picture)
-    return picture
+    """Return the photo at a size that the window shows pixel by pixel."""
+    image = cv2.resize(cv2.imread(str(photo)), (320, 240), interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(tmp_path / "photo.png"), image)
+    return image
 
 
-def shows(screen, picture):
-    """Wait until the upper left of the screen is ``picture``."""
-    height, width = picture.shape[:2]
-    return eventually(lambda: np.array_equal(screen.screenshot()[:height, :width], picture))
+def shows(screen, image):
+    """Wait until the upper left of the screen is ``image``."""
+    height, width = image.shape[:2]
+    return eventually(lambda: np.array_equal(screen.screenshot()[:height, :width], image))
 
 
-def test_a_picture_stays_until_a_key_ends_it_and_the_keys_change_what_is_shown(mobilenet, screen, small, tmp_path):
+def test_an_image_stays_until_q_and_keys_change_class_and_colours(mobilenet, screen, small, tmp_path):
     model = camrt.load(mobilenet)
     result = model(small)
     (first, _, _), (second, _, _) = result.top(2)
@@ -60,7 +62,7 @@ def test_a_picture_stays_until_a_key_ends_it_and_the_keys_change_what_is_shown(m
     assert len((tmp_path / "e.jsonl").read_text().splitlines()) == 1
 
 
-def test_the_list_of_keys_comes_and_goes(mobilenet, screen, small, tmp_path):
+def test_question_mark_shows_and_hides_the_list_of_keys(mobilenet, screen, small, tmp_path):
     flags = ["--source", "photo.png"]
     with started("live", mobilenet, *flags, cwd=tmp_path, DISPLAY=screen.display) as process:
         window = screen.window("camrt")
@@ -75,13 +77,13 @@ def test_the_list_of_keys_comes_and_goes(mobilenet, screen, small, tmp_path):
     assert process.returncode == 0
 
 
-def test_a_key_is_seen_while_the_camera_is_silent(mobilenet, screen, shared_data, tmp_path):
+def test_keys_work_while_the_camera_is_silent(mobilenet, screen, shared_data, tmp_path):
     with http_camera.serve(shared_data / "videos" / "oc_dog.mp4") as address:
         flags = ["--source", f"{address}/stalls"]
         with started("live", mobilenet, *flags, *FLAGS, cwd=tmp_path, DISPLAY=screen.display) as process:
             window = screen.window("camrt")
             assert eventually(lambda: len(read_events(tmp_path / "e.jsonl")) > 5)
-            time.sleep(1.0)  # nothing comes any more, and four seconds are left until it counts as lost
+            time.sleep(1.0)  # the camera sends nothing now, and counts as lost four seconds later
             start = time.monotonic()
             screen.press(window, "q")
             _, errors = process.communicate(timeout=30)
@@ -90,7 +92,7 @@ def test_a_key_is_seen_while_the_camera_is_silent(mobilenet, screen, shared_data
     assert not any(event["lost"] for event in read_events(tmp_path / "e.jsonl"))
 
 
-def test_the_space_bar_pauses_a_video_and_lets_it_go_on(mobilenet, screen, dog_video, tmp_path):
+def test_the_space_bar_pauses_and_continues_a_video(mobilenet, screen, dog_video, tmp_path):
     events = tmp_path / "e.jsonl"
 
     def frames():
@@ -99,15 +101,15 @@ def test_the_space_bar_pauses_a_video_and_lets_it_go_on(mobilenet, screen, dog_v
     with started("live", mobilenet, "--source", dog_video, *FLAGS, cwd=tmp_path, DISPLAY=screen.display) as process:
         window = screen.window("camrt")
         screen.press(window, "space")
-        # It has stopped when a second passes without a frame, of which there are thirty a second.
+        # At thirty frames a second, a second without a frame means that the video is paused.
         counts = [frames()]
 
-        def stopped():
+        def paused():
             time.sleep(1)
             counts.append(frames())
             return counts[-1] == counts[-2] > 0
 
-        assert eventually(stopped)
+        assert eventually(paused)
         at = counts[-1]
         screen.press(window, "space")
         assert eventually(lambda: frames() > at + 3)

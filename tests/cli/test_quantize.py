@@ -12,7 +12,9 @@ import pytest
 from support.command import camrt, interrupt, refusal, started, succeeds
 from support.desktop import eventually
 from support.events import read_events
-from support.tiny_models import stated, write_linear
+from support.tiny_models import model_info, write_linear
+
+pytestmark = pytest.mark.process
 
 KEYS = {"size_ratio", "speedup", "top1_agreement", "pearson_median", "rank_median", "box_iou_median"}
 WITHIN_S = 60
@@ -42,7 +44,7 @@ def test_the_json_report_has_the_documented_keys(quantized, squeezenet):
     assert report["top1_agreement"] >= 0.9
     assert report["speedup"] > 0
     assert (report["calibrated_on"], report["evaluated_on"], report["held_out"]) == (7, 13, True)
-    assert sum(row["pictures"] for row in report["classes"]) == 13
+    assert sum(row["images"] for row in report["classes"]) == 13
 
 
 def test_the_page_loads_nothing_and_shows_both_files(quantized):
@@ -53,8 +55,8 @@ def test_the_page_loads_nothing_and_shows_both_files(quantized):
     assert "prefers-color-scheme: dark" in page
     assert "width=device-width" in page
     images = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page)
-    shown = min(24, len(report["classes"])) + 6
-    assert len(images) == 2 * shown
+    image_count = min(24, len(report["classes"])) + 6
+    assert len(images) == 2 * image_count
     assert f"{report['top1_agreement']:.1%}" in page
     for row in report["classes"]:
         assert row["worst"] in page
@@ -99,7 +101,7 @@ def test_a_video_calibrates_and_the_printed_report_has_all_rows(mobilenet, dog_v
 
 
 def test_half_floats_need_no_calibration_and_classes_need_no_names(photos, tmp_path):
-    write_linear(tmp_path / "in.onnx", info=stated(labels=None))
+    write_linear(tmp_path / "in.onnx", info=model_info(labels=None))
     printed = succeeds("quantize", "in.onnx", "-o", "half.onnx", "--calibrate", photos, "--fp16", cwd=tmp_path)
     assert printed.startswith("half.onnx: 16-bit floats\n  images     evaluated on 20\n")
     assert re.search(r"worst      class \d: ", printed)

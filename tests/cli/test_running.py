@@ -23,6 +23,8 @@ from support.needs import environment
 from support.serving import DEMO
 from support.videos import read_video
 
+pytestmark = pytest.mark.process
+
 WITHIN_S = 60
 
 
@@ -64,7 +66,7 @@ def test_a_kill_costs_a_video_its_last_second_and_the_events_nothing(mobilenet, 
     assert stream.codec_context.name == "h264"
     assert times[0] == 0
     assert lasted_s - 1 <= times[-1] <= lasted_s + 0.1
-    # Each event's frame is there, at its time.
+    # The video has the frame of each event, at its time.
     assert times == pytest.approx([event["time"] - events[0]["time"] for event in events[: len(times)]], abs=0.002)
     assert len(read_video(part)[0]) == len(times)  # OpenCV plays it as well
 
@@ -96,14 +98,14 @@ def test_after_a_kill_the_next_run_continues_and_nothing_is_lost(mobilenet, tmp_
 
 def test_with_rotate_image_numbers_continue_in_the_next_run(mobilenet, tmp_path):
     flags = ["--source", "synthetic", "-o", "seen", "--frames", "3"]
-    kept = {}
+    earlier = {}
     for run in (1, 2):
         done = camrt("live", mobilenet, *flags, "--rotate", "100M", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         files = sorted((tmp_path / "seen").iterdir())
         assert len(files) == 3 * run
-        assert {path: path.read_bytes() for path in files[: len(kept)]} == kept
-        kept = {path: path.read_bytes() for path in files}
+        assert {path: path.read_bytes() for path in files[: len(earlier)]} == earlier
+        earlier = {path: path.read_bytes() for path in files}
     done = camrt("live", mobilenet, *flags, cwd=tmp_path)
     assert done.returncode == 2
     assert "exists; choose another name" in done.stderr
@@ -130,22 +132,22 @@ def test_a_full_disk_pauses_the_outputs_of_a_camera_until_there_is_space(mobilen
             message = messages.line("seen.mp4: less than 8 MiB are left on the disk")
             assert message.endswith("Nothing is written to disk/seen.mp4 until there is space")
             messages.line("disk/seen.jsonl cannot be written: ")
-            written = log.stat().st_size
+            size = log.stat().st_size
             time.sleep(1)
-            assert log.stat().st_size == written
+            assert log.stat().st_size == size
             (disk / "ballast").unlink()
             messages.line("disk/seen.mp4 is written again")
             messages.line("disk/seen.jsonl is written again")
-            assert eventually(lambda: log.stat().st_size > written + 5000, within_s=WITHIN_S)
+            assert eventually(lambda: log.stat().st_size > size + 5000, within_s=WITHIN_S)
             os.kill(live, signal.SIGTERM)
             assert process.wait(timeout=WITHIN_S) == 0
         finally:
             process.kill()
     assert (messages.text.count("until there is space"), messages.text.count("is written again")) == (2, 2)
-    kept = tmp_path / "kept"
-    assert sorted(path.name for path in kept.iterdir()) == ["seen.000001.mp4", "seen.jsonl", "seen.mp4"]
-    assert all(len(read_video(kept / name)[0]) > 3 for name in ("seen.000001.mp4", "seen.mp4"))
-    indices = [event["frame"] for event in read_events(kept / "seen.jsonl")]
+    copies = tmp_path / "kept"
+    assert sorted(path.name for path in copies.iterdir()) == ["seen.000001.mp4", "seen.jsonl", "seen.mp4"]
+    assert all(len(read_video(copies / name)[0]) > 3 for name in ("seen.000001.mp4", "seen.mp4"))
+    indices = [event["frame"] for event in read_events(copies / "seen.jsonl")]
     assert indices == sorted(set(indices))
     assert max(later - earlier for earlier, later in pairwise(indices)) > 20  # dropped while the disk was full
 
@@ -251,21 +253,26 @@ def test_a_service_that_hangs_sends_no_watchdog(mobilenet, tmp_path):
 
 def test_sighup_applies_changed_settings_and_reports_the_rest(mobilenet, tmp_path):
     settings = tmp_path / "camrt.toml"
-    settings.write_text(f'model = "{mobilenet}"\nsource = "synthetic"\noutput = "seen"\nno-hud = true\nalpha = 0\n')
+    settings.write_text(
+        f'model = "{mobilenet}"\nsource = "synthetic"\noutput = "seen"\n'
+        "no-hud = true\nalpha-by-value = false\nalpha = 0\n"
+    )
     with started("live", "--config", settings, cwd=tmp_path) as process:
         messages = Messages(process)
         images = tmp_path / "seen"
         assert eventually(lambda: images.exists() and len(list(images.iterdir())) > 3, within_s=WITHIN_S)
         settings.write_text(settings.read_text().replace("alpha = 0", 'alpha = 1.0\ncolormap = "bone"\nsync = true'))
         process.send_signal(signal.SIGHUP)
-        message = messages.line("was read again")
-        assert "alpha is 1.0 now" in message
-        assert "colormap is bone now" in message
-        assert message.endswith("a restart is needed for sync")
+        message = messages.line("was reloaded")
+        assert "alpha is now 1.0" in message
+        assert "colormap is now bone" in message
+        assert message.endswith("restart to apply sync")
         changed = max(int(path.stem.split("_")[1]) for path in images.iterdir())
         settings.write_text(settings.read_text().replace("alpha = 1.0", "alpha = 7"))
         process.send_signal(signal.SIGHUP)
-        assert "nothing is changed: alpha=7.0 must be within [0, 1]" in messages.line("nothing is changed: alpha")
+        assert "no setting was changed: alpha=7.0 must be within [0, 1]" in messages.line(
+            "no setting was changed: alpha"
+        )
         settings.write_text("alpha = ")
         process.send_signal(signal.SIGHUP)
         messages.line("is not TOML")
@@ -274,13 +281,14 @@ def test_sighup_applies_changed_settings_and_reports_the_rest(mobilenet, tmp_pat
         messages.line("no such class")
         settings.write_text('source = "synthetic"\n')
         process.send_signal(signal.SIGHUP)
-        messages.line("camrt.toml leaves out what a start needs")
+        messages.line("camrt.toml lacks an argument that a start needs")
         late = max(int(path.stem.split("_")[1]) for path in images.iterdir())
         status, errors = interrupt(process, signal.SIGTERM)
     assert status == 0, errors
     assert _detail(images, 0) > 100  # the scene
-    assert _detail(images, changed + 1) < 30  # the map alone, which is smooth
-    assert _detail(images, late) < 30  # the mistakes have changed nothing
+    # The frame that is drawn at that moment keeps the old settings; the next one is the map alone, which is smooth.
+    assert _detail(images, changed + 2) < 30
+    assert _detail(images, late) < 30  # the invalid settings are ignored
 
 
 def _detail(images, index):

@@ -1,4 +1,4 @@
-"""A torch module becomes a model file, and the file computes what the module does."""
+"""`from_torch`: the model file computes what the torch module computes."""
 
 import warnings
 
@@ -32,15 +32,15 @@ class GapNet(nn.Module):
 
 
 class Nin(nn.Module):
-    """Network in network: the last convolution gives one map a class."""
+    """Network in network: the last convolution has one map for each class."""
 
     def __init__(self):
         super().__init__()
         torch.manual_seed(0)
-        self.body = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Conv2d(5, 4, 1), nn.AdaptiveAvgPool2d(1))
+        self.layers = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Conv2d(5, 4, 1), nn.AdaptiveAvgPool2d(1))
 
     def forward(self, x):
-        return self.body(x).flatten(1)
+        return self.layers(x).flatten(1)
 
 
 class TwoHeads(GapNet):
@@ -55,27 +55,27 @@ class Mlp(GapNet):
         self.classifier = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 4))
 
 
-def torch_logits(module, pictures):
-    """What the module says in evaluation mode."""
+def torch_logits(module, images):
+    """Return the module's logits in evaluation mode."""
     module.eval()
     with torch.no_grad():
-        return module(torch.from_numpy(Preprocessing().apply(pictures))).numpy()
+        return module(torch.from_numpy(Preprocessing().apply(images))).numpy()
 
 
 @pytest.mark.parametrize("factory", [GapNet, Nin])
-def test_the_file_computes_what_the_module_does(factory, tmp_path):
+def test_file_computes_what_the_module_computes(factory, tmp_path):
     module = factory()
     report = from_torch(module, tmp_path / "out.onnx", input_size=SIZE, labels=list("abcd"))
-    pictures = random_pictures(3, SIZE, SIZE)
-    results = run(tmp_path / "out.onnx", pictures)
+    images = random_pictures(3, SIZE, SIZE)
+    results = run(tmp_path / "out.onnx", images)
     assert_identity(results)
-    np.testing.assert_allclose(results["logits"], torch_logits(module, pictures), atol=1e-5)
+    np.testing.assert_allclose(results["logits"], torch_logits(module, images), atol=1e-5)
     assert report.head == ("linear" if factory is GapNet else "pooled_class_maps")
     assert report.verification["features_error"] <= 1e-4
     assert report.verification["torch_error"] <= 1e-4
 
 
-def test_the_module_keeps_its_modes(tmp_path):
+def test_module_keeps_its_modes(tmp_path):
     module = GapNet().train()
     module.convolutions[1].eval()
     from_torch(module, tmp_path / "out.onnx", input_size=SIZE)
@@ -94,30 +94,30 @@ class Failing(nn.Module):
         return self.inner(x).reshape(7, 7)
 
 
-def test_nothing_is_printed_or_warned(tmp_path, capfd):
+def test_export_prints_and_warns_nothing(tmp_path, capfd):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         from_torch(GapNet(), tmp_path / "out.onnx", input_size=SIZE)
     assert capfd.readouterr() == ("", "")
 
 
-def test_width_comes_first(tmp_path):
+def test_input_size_is_width_then_height(tmp_path):
     assert from_torch(GapNet(), tmp_path / "out.onnx", input_size=(24, 16)).features == (5, 8, 12)
 
 
-def test_of_several_outputs_the_one_with_the_head_is_compared(tmp_path):
+def test_output_with_the_head_is_compared_with_torch(tmp_path):
     module = TwoHeads()
     report = from_torch(module, tmp_path / "out.onnx", input_size=SIZE)
     assert report.classes == 4
     assert report.verification["torch_error"] <= 1e-4
 
 
-def test_half_precision_modules_are_exported(tmp_path):
+def test_half_precision_module_is_exported(tmp_path):
     from_torch(GapNet().half(), tmp_path / "out.onnx", input_size=SIZE)
     assert_identity(run(tmp_path / "out.onnx", random_pictures(2, SIZE, SIZE)), 5e-3)
 
 
-def test_a_head_that_is_not_linear_is_asked_about_each_cell(tmp_path):
+def test_nonlinear_head_is_evaluated_per_cell(tmp_path):
     report = from_torch(Mlp(), tmp_path / "out.onnx", input_size=SIZE)
     assert report.head == "per_position"
     assert report.verification["cells_error"] <= 1e-4
@@ -128,12 +128,12 @@ def test_a_head_that_is_not_linear_is_asked_about_each_cell(tmp_path):
     ("module", "message"),
     [(nn.Linear(7, 2), "Linear cannot run on a 2x3x16x16 tensor"), (Failing(GapNet()), "Failing cannot run")],
 )
-def test_a_module_that_takes_no_pictures_is_refused(module, message, tmp_path):
+def test_module_that_takes_no_images_is_refused(module, message, tmp_path):
     with pytest.raises(ExportError, match=message):
         from_torch(module, tmp_path / "out.onnx", input_size=SIZE)
 
 
-def test_weights_that_are_no_numbers_are_refused(tmp_path):
+def test_nan_weights_are_refused(tmp_path):
     module = GapNet()
     with torch.no_grad():
         module.classifier.weight[0, 0] = float("nan")
@@ -142,7 +142,7 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [0, (0, 16)])
-def test_an_empty_input_is_refused(wrong, tmp_path):
+def test_empty_input_size_is_refused(wrong, tmp_path):
     with pytest.raises(UsageError, match="empty"):
         from_torch(GapNet(), tmp_path / "out.onnx", input_size=wrong)
 
@@ -150,10 +150,10 @@ def test_an_empty_input_is_refused(wrong, tmp_path):
 @pytest.mark.parametrize("dynamic", [True, False])
 @pytest.mark.parametrize("opset", [9, 13, 18])
 @pytest.mark.parametrize("factory", [GapNet, Nin])
-def test_files_of_the_older_exporter_are_attached(factory, opset, dynamic, tmp_path):
+def test_file_of_the_older_exporter_is_attached(factory, opset, dynamic, tmp_path):
     module = factory().eval()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it is deprecated; files that it made will be about for long
+        warnings.simplefilter("ignore")  # it is deprecated; its files will be in use for long
         torch.onnx.export(
             module,
             (torch.rand(1, 3, SIZE, SIZE),),
@@ -164,7 +164,7 @@ def test_files_of_the_older_exporter_are_attached(factory, opset, dynamic, tmp_p
             input_names=["x"],
         )
     attach(tmp_path / "in.onnx", tmp_path / "out.onnx")
-    pictures = random_pictures(3, SIZE, SIZE)
-    results = run(tmp_path / "out.onnx", pictures)
-    np.testing.assert_allclose(results["logits"], torch_logits(module, pictures), atol=1e-5)
+    images = random_pictures(3, SIZE, SIZE)
+    results = run(tmp_path / "out.onnx", images)
+    np.testing.assert_allclose(results["logits"], torch_logits(module, images), atol=1e-5)
     assert_identity(results)

@@ -1,4 +1,4 @@
-"""Other people's networks, of every family that there is: which head they have, and that it is shown as it is."""
+"""Networks of every family, from five sources: the kind of their head, and the proof of their maps."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from camrt.errors import HeadNotFound
 from camrt.export import attach, from_torch
 from support.export_graphs import PLAIN, assert_identity, random_pictures, run
-from support.heads_table import note, note_refusal
+from support.heads_table import assert_documented, assert_refusal_documented
 from support.networks import keras_file, light_file, torch_network
 
 pytestmark = pytest.mark.slow
@@ -84,7 +84,7 @@ REFUSED = {
 
 
 def check(report, head, path, width, height):
-    """The identity holds outside of the export too, or the maps are what the head was shown to say."""
+    """The identity holds in the written file, or the verification compared the maps with the head."""
     assert report.head == head
     results = run(path, random_pictures(1, width, height))
     assert np.isfinite(results["scores"]).all()
@@ -99,36 +99,36 @@ def check(report, head, path, width, height):
 
 
 @pytest.mark.parametrize(("library", "name"), TORCH, ids=map("-".join, TORCH))
-def test_networks_in_torch(library, name, tmp_path):
+def test_torch_network_has_its_head(library, name, tmp_path):
     side = SIDES.get(name, 224)
     network = torch_network(library, name, side)
     report = from_torch(network, tmp_path / "model.onnx", input_size=side)
-    note(library, name, report)
+    assert_documented(library, name, report)
     check(report, TORCH[library, name], tmp_path / "model.onnx", side, side)
 
 
 @pytest.mark.parametrize(("library", "name"), REFUSED, ids=map("-".join, REFUSED))
-def test_networks_that_are_refused(library, name, tmp_path):
+def test_unsupported_torch_network_is_refused(library, name, tmp_path):
     side = SIDES.get(name, 224)
     network = torch_network(library, name, side)
     with pytest.raises(HeadNotFound, match=r"output '\w+' comes from .* node"):
         from_torch(network, tmp_path / "model.onnx", input_size=side)
     assert not list(tmp_path.iterdir())
-    note_refusal(library, name, REFUSED[library, name])
+    assert_refusal_documented(library, name, REFUSED[library, name])
 
 
 @pytest.mark.parametrize("name", KERAS)
-def test_networks_in_keras(name, tmp_path):
+def test_keras_network_has_its_head(name, tmp_path):
     side = 224 if name == "VGG16" else 128
     keras_file(name, side, tmp_path / "in.onnx")
     report = attach(tmp_path / "in.onnx", tmp_path / "out.onnx", **PLAIN | {"scale": 1 / 255})
-    note("Keras", name, report)
+    assert_documented("Keras", name, report)
     check(report, KERAS[name], tmp_path / "out.onnx", side, side)
 
 
 @pytest.mark.parametrize("name", LIGHT)
-def test_the_graphs_that_come_with_onnx(name, tmp_path):
+def test_graph_of_the_onnx_package_has_its_head(name, tmp_path):
     light_file(name, tmp_path / "in.onnx")
     report = attach(tmp_path / "in.onnx", tmp_path / "out.onnx")
-    note("onnx's light graphs", name, report)
+    assert_documented("onnx's light graphs", name, report)
     check(report, LIGHT[name], tmp_path / "out.onnx", 224, 224)

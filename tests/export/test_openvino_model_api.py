@@ -1,4 +1,4 @@
-"""OpenVINO's Model API: its metadata is understood and written, and its own code runs our files."""
+"""OpenVINO's Model API: attach reads and writes its metadata, and its own code runs our files."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from camrt.export import attach
 from support.export_graphs import CHANNELS, CLASSES, PLAIN, Net, random_pictures, run, session
 from support.needs import environment
 
-RUN_THEIRS = """
+RUN_MODEL_API = """
 import json, sys
 import cv2
 from model_api.models import ClassificationModel
@@ -25,23 +25,23 @@ print(json.dumps([[int(top.id), top.name, float(top.confidence)] for top in mode
 """
 
 
-def props(path):
+def metadata_of(path):
     return session(path).get_modelmeta().custom_metadata_map
 
 
-def with_saliency_map(net, maps_given):
-    """As OpenVINO XAI inserts it: a map a class, each stretched to 0 to 255, as bytes."""
+def add_saliency_map(net, count):
+    """Add maps as OpenVINO XAI does: one for each class, stretched to 0 to 255, as bytes."""
     maps = net.features()
-    raw = net.op("Conv", maps, net.weights(maps_given, CHANNELS, 1, 1))
+    raw = net.op("Conv", maps, net.weights(count, CHANNELS, 1, 1))
     scaled = net.op("Clip", raw, net.const(np.array(0, np.float32)), net.const(np.array(255, np.float32)))
     flat = net.op("Flatten", net.op("MaxPool", maps, kernel_shape=[2, 2], strides=[2, 2]))
     logits = net.op("Gemm", net.op("Relu", flat), net.weights(CLASSES, CHANNELS * 4), transB=1)
     return net.op("Identity", logits, to="logits"), net.cast(scaled, np.uint8)
 
 
-def saved(tmp_path, metadata=None, maps=CLASSES):
+def save_classifier(tmp_path, metadata=None, maps=CLASSES):
     net = Net()
-    logits, _ = with_saliency_map(net, maps)
+    logits, _ = add_saliency_map(net, maps)
     net.nodes[-1].output[0] = "saliency_map"
     model = net.model(logits)
     kind = onnx.TensorProto.UINT8
@@ -51,27 +51,27 @@ def saved(tmp_path, metadata=None, maps=CLASSES):
     return tmp_path / "in.onnx"
 
 
-def test_the_saliency_map_of_a_graph_is_shown_as_it_is(tmp_path):
-    report = attach(saved(tmp_path), tmp_path / "out.onnx", **PLAIN)
+def test_own_saliency_map_is_shown_unchanged(tmp_path):
+    report = attach(save_classifier(tmp_path), tmp_path / "out.onnx", **PLAIN)
     assert (report.head, report.features) == ("saliency_map", (CLASSES, 4, 4))
-    picture = random_pictures(1)[0]
-    data = picture[None].transpose(0, 3, 1, 2).astype(np.float32)
+    image = random_pictures(1)[0]
+    data = image[None].transpose(0, 3, 1, 2).astype(np.float32)
     expected = session(tmp_path / "in.onnx").run(["saliency_map"], {"data": data})[0][0].astype(np.float32)
-    result = camrt.load(tmp_path / "out.onnx", provider="cpu")(picture)
+    result = camrt.load(tmp_path / "out.onnx", provider="cpu")(image)
     np.testing.assert_array_equal(np.stack([result.cam(class_id) for class_id in range(CLASSES)]), expected)
-    assert result.draw(picture).shape == picture.shape
+    assert result.draw(image).shape == image.shape
 
 
-def test_a_saliency_map_of_another_number_of_classes_is_refused(tmp_path):
-    source = saved(tmp_path, maps=CLASSES - 1)
+def test_saliency_map_with_another_number_of_classes_is_refused(tmp_path):
+    source = save_classifier(tmp_path, maps=CLASSES - 1)
     with pytest.raises(
         HeadNotFound, match=r"'saliency_map' has shape \[N, 3, 4, 4\].*one map for each of the 4 classes"
     ):
         attach(source, tmp_path / "out.onnx", **PLAIN)
 
 
-def test_what_model_info_says_is_taken_where_the_caller_is_silent(tmp_path):
-    source = saved(
+def test_model_info_fills_the_options_that_are_not_set(tmp_path):
+    source = save_classifier(
         tmp_path,
         {
             "model_info mean_values": "10 20 30",
@@ -83,17 +83,17 @@ def test_what_model_info_says_is_taken_where_the_caller_is_silent(tmp_path):
     report = attach(source, tmp_path / "out.onnx")
     assert report.labels == ("red", "green", "blue", "other")
     assert any("model_info" in sentence for sentence in report.assumptions)
-    pictures = random_pictures(2)
-    data = ((pictures[..., ::-1] - np.array([10, 20, 30])) / np.array([2, 4, 8])).transpose(0, 3, 1, 2)
+    images = random_pictures(2)
+    data = ((images[..., ::-1] - np.array([10, 20, 30])) / np.array([2, 4, 8])).transpose(0, 3, 1, 2)
     expected = np.concatenate(
         [session(source).run(["logits"], {"data": one[None].astype(np.float32)})[0] for one in data]
     )
-    found = run(tmp_path / "out.onnx", pictures)["logits"]
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
-    own = attach(source, tmp_path / "own.onnx", labels=list("abcd"), **PLAIN)
-    assert own.labels == tuple("abcd")
-    assert props(tmp_path / "own.onnx")["model_info labels"] == "a b c d"
-    assert "model_info mean_values" not in props(tmp_path / "own.onnx")  # the preprocessing is in the graph
+    logits = run(tmp_path / "out.onnx", images)["logits"]
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    explicit = attach(source, tmp_path / "explicit.onnx", labels=list("abcd"), **PLAIN)
+    assert explicit.labels == tuple("abcd")
+    assert metadata_of(tmp_path / "explicit.onnx")["model_info labels"] == "a b c d"
+    assert "model_info mean_values" not in metadata_of(tmp_path / "explicit.onnx")  # the preprocessing is in the graph
 
 
 @pytest.mark.parametrize(
@@ -105,28 +105,29 @@ def test_what_model_info_says_is_taken_where_the_caller_is_silent(tmp_path):
         ({"activation": "sigmoid"}, {}),
     ],
 )
-def test_model_info_is_written_where_it_fits(options, expected, tmp_path):
+def test_model_info_is_written_where_the_model_api_would_agree(options, expected, tmp_path):
     net = Net()
     source = net.save(tmp_path / "in.onnx", net.gemm(net.pooled()))
     attach(source, tmp_path / "out.onnx", **PLAIN, **options)
-    info = {key: value for key, value in props(tmp_path / "out.onnx").items() if key.startswith("model_info ")}
+    info = {key: value for key, value in metadata_of(tmp_path / "out.onnx").items() if key.startswith("model_info ")}
     if expected:
         expected |= {"model_type": "Classification", "reverse_input_channels": "False"}
     assert info == {f"model_info {key}": value for key, value in expected.items()}
 
 
+@pytest.mark.process
 @pytest.mark.slow
-def test_the_model_api_says_of_a_photo_what_we_say(shared_data, tmp_path):
-    """In a process of its own: what OpenVINO does to the processor's state outlives it."""
+def test_model_api_gives_the_same_answer(shared_data, tmp_path):
+    """In a process of its own, because OpenVINO changes the processor's state for good."""
     pytest.importorskip("model_api", reason="needs openvino-model-api, installed without its dependencies")
     labels = shared_data / "labels" / "imagenet1000.txt"
     source = shared_data / "models" / "squeezenet11_caffe.onnx"
     caffe = {"channels": "bgr", "scale": 1, "mean": (104, 117, 123), "std": (1, 1, 1)}
     attach(source, tmp_path / "out.onnx", labels=labels, **caffe)
-    photo = shared_data / "images_cls" / "n02098286_West_Highland_white_terrier.JPEG"
-    command = [sys.executable, "-c", RUN_THEIRS, tmp_path / "out.onnx", photo]
+    image = shared_data / "images_cls" / "n02098286_West_Highland_white_terrier.JPEG"
+    command = [sys.executable, "-c", RUN_MODEL_API, tmp_path / "out.onnx", image]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=300, check=True)
-    theirs = json.loads(done.stdout.splitlines()[-1])[0]
-    class_id, label, score = camrt.load(tmp_path / "out.onnx", provider="cpu")(cv2.imread(str(photo))).top(1)[0]
-    assert (theirs[0], theirs[1]) == (class_id, label.replace(" ", "_"))
-    assert theirs[2] == pytest.approx(score, abs=5e-3)
+    top = json.loads(done.stdout.splitlines()[-1])[0]
+    class_id, label, score = camrt.load(tmp_path / "out.onnx", provider="cpu")(cv2.imread(str(image))).top(1)[0]
+    assert (top[0], top[1]) == (class_id, label.replace(" ", "_"))
+    assert top[2] == pytest.approx(score, abs=5e-3)

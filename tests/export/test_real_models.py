@@ -1,4 +1,4 @@
-"""Real models that nobody here made go through the command line: explained exactly, and as right as their notes say."""
+"""Real models of other projects: exact maps, and the accuracy that their notes state."""
 
 import json
 
@@ -18,11 +18,11 @@ HEADS = {
 NAMES = tuple(HEADS)
 IMAGENET = tuple(name for name in NAMES if "cifar10" not in name)
 SHRUNK = {"mobilenet_v1_0.25_128", "resnet8_large_cifar10"}
-"""Those that see photos at half their size or less. Their notes do not say how the photos were shrunk; averaging
-(INTER_AREA) gives the figures of the notes exactly, as plain interpolation does where 227 pixels become 224 or stay."""
+"""Models whose input is at most half the size of the photos. Averaging (INTER_AREA) reproduces their notes' figures
+exactly, and linear interpolation those of the other models."""
 QUANTIZED = "mobilenetv2_torchvision_qdq_int8"
 QUANTIZED_ERROR = 0.15
-"""In logits: by how much the quantized pool and head move the sum of its maps, as SOURCES.md states."""
+"""Largest change of a logit by the quantized pool and head, as SOURCES.md states."""
 CIFAR10_PHOTOS = {
     "airplane": "airplane",
     "sports car": "automobile",
@@ -37,18 +37,18 @@ CIFAR10_PHOTOS = {
     "yawl": "ship",
     "moving van": "truck",
 }
-"""ImageNet's and COCO's classes among the photos that are one of CIFAR-10's."""
+"""Classes of the photos, and their class in CIFAR-10."""
 
 
 @pytest.fixture(scope="session")
 def notes(shared_data):
-    """What the publisher's files say of themselves, by name."""
+    """The publisher's notes on each model, by name."""
     return {name: json.loads((shared_data / "models" / f"{name}.json").read_text()) for name in NAMES}
 
 
 @pytest.fixture(scope="session")
 def attached(notes, shared_data, tmp_path_factory):
-    """The model files, by name, each attached with the preprocessing that its notes state."""
+    """The model files by name, attached with the preprocessing of their notes."""
     folder = tmp_path_factory.mktemp("attached")
     files = {}
     for name, note in notes.items():
@@ -72,19 +72,19 @@ def attached(notes, shared_data, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def photos(shared_data):
-    """Photos with what is on them: (picture, class name, ImageNet's numbers of the class)."""
+    """Photos: (image, class name, ImageNet's numbers of the class, file name)."""
     boxes = json.loads((shared_data / "images_boxes" / "boxes.json").read_text())
     classes = json.loads((shared_data / "images_cls" / "classes.json").read_text())
-    found = [("images_boxes", entry, set(entry["imagenet_indices"])) for entry in boxes]
-    found += [("images_cls", entry, {entry["imagenet_index"]}) for entry in classes]
+    entries = [("images_boxes", entry, set(entry["imagenet_indices"])) for entry in boxes]
+    entries += [("images_cls", entry, {entry["imagenet_index"]}) for entry in classes]
     return [
         (cv2.imread(str(shared_data / folder / entry["file"])), entry["class_name"], numbers, entry["file"])
-        for folder, entry, numbers in found
+        for folder, entry, numbers in entries
     ]
 
 
 def inspect(capsys, *arguments):
-    """Return the status of ``camrt inspect`` and what it prints as JSON."""
+    """Return the exit status of ``camrt inspect`` and its JSON."""
     status = main(["inspect", *map(str, arguments), "--provider", "cpu", "--json"])
     return status, json.loads(capsys.readouterr().out)
 
@@ -106,11 +106,11 @@ def test_inspect_proves_the_identity_on_a_photo(name, attached, notes, shared_da
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_identity_holds_on_every_photo(name, attached, photos):
-    """Computed here, from the file's outputs alone, for every class at once."""
+def test_identity_holds_on_every_photo(name, attached, photos):
+    """Computed from the file's outputs, for every class."""
     model = camrt.load(attached[name], provider="cpu")
-    for picture, *_ in photos:
-        result = model(picture)
+    for image, *_ in photos:
+        result = model(image)
         error = np.abs(
             result.cams().mean(axis=(1, 2), dtype=np.float64) + result.decoder.cam_bias - result.logits
         ).max()
@@ -118,28 +118,28 @@ def test_the_identity_holds_on_every_photo(name, attached, photos):
 
 
 @pytest.mark.parametrize("name", IMAGENET)
-def test_top_1_on_the_photos_is_what_the_notes_say(name, attached, notes, photos):
-    right, count = map(int, notes[name]["verified"]["open_images_boxes_top1"].split("/"))
+def test_top1_on_the_photos_equals_the_notes(name, attached, notes, photos):
+    correct, count = map(int, notes[name]["verified"]["open_images_boxes_top1"].split("/"))
     offset = notes[name]["label_offset_vs_imagenet1000"]
     model = camrt.load(attached[name], provider="cpu")
-    answers = [(model(picture).class_id - offset) in numbers for picture, _, numbers, _ in photos[:count]]
-    assert sum(answers) == right
+    answers = [(model(image).class_id - offset) in numbers for image, _, numbers, _ in photos[:count]]
+    assert sum(answers) == correct
 
 
 @pytest.mark.parametrize("name", IMAGENET)
-def test_the_photos_that_the_notes_show_have_their_label_and_score(name, attached, notes, photos):
+def test_examples_of_the_notes_have_their_label_and_score(name, attached, notes, photos):
     model = camrt.load(attached[name], provider="cpu")
-    by_file = {file: picture for picture, _, _, file in photos}
+    by_file = {file: image for image, _, _, file in photos}
     for example in notes[name]["verified"]["examples"]:
         _, label, score = model(by_file[example["image"]]).top(1)[0]
         assert (label, score) == (example["top1"], pytest.approx(example["prob"], abs=1e-3))
 
 
-def test_the_small_cifar10_network_knows_photos_of_its_classes(attached, notes, photos):
-    """The notes count 60 of 79 photos, most of which are not here: on those that are it must do as well."""
+def test_cifar10_network_is_as_accurate_as_its_notes(attached, notes, photos):
+    """The notes count 60 of 79 photos. Most of these are not here; on the others the share must be as high."""
     model = camrt.load(attached["resnet8_large_cifar10"], provider="cpu")
-    known = [(picture, CIFAR10_PHOTOS[name]) for picture, name, *_ in photos if name in CIFAR10_PHOTOS]
-    right = sum(model(picture).top(1)[0][1] == label for picture, label in known)
-    noted, count = map(int, notes["resnet8_large_cifar10"]["verified"]["top1"].split("/"))
-    assert len(known) == 14
-    assert right / len(known) >= noted / count
+    labelled = [(image, CIFAR10_PHOTOS[name]) for image, name, *_ in photos if name in CIFAR10_PHOTOS]
+    correct = sum(model(image).top(1)[0][1] == label for image, label in labelled)
+    noted_correct, count = map(int, notes["resnet8_large_cifar10"]["verified"]["top1"].split("/"))
+    assert len(labelled) == 14
+    assert correct / len(labelled) >= noted_correct / count

@@ -10,6 +10,8 @@ import pytest
 
 from support import REPOSITORY
 
+pytestmark = pytest.mark.process
+
 REPORT = """
 import sys
 from camrt import kernels
@@ -39,7 +41,7 @@ def run(package, *, before="", **environment):
 
 @pytest.fixture
 def package(tmp_path):
-    """A copy of the package without its cache."""
+    """Return a copy of the package without its cache."""
     target = tmp_path / "site" / "camrt"
     shutil.copytree(REPOSITORY / "src" / "camrt", target, ignore=shutil.ignore_patterns("__pycache__", "export"))
     return target.parent

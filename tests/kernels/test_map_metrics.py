@@ -1,4 +1,4 @@
-"""The metrics on maps agree with SciPy, with plain loops, and with values worked out by hand."""
+"""The metrics on maps agree with SciPy, with plain loops, and with values computed by hand."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ BOXES = st.tuples(*[st.integers(0, 7)] * 2, *[st.integers(1, 8)] * 2).map(
 
 
 @given(PAIRS)
-def test_the_correlations_are_those_of_scipy(pair):
+def test_correlations_equal_those_of_scipy(pair):
     first, second = pair
     assume(np.ptp(first) > 0 and np.ptp(second) > 0)
     assert pearson(first, second) == pytest.approx(stats.pearsonr(first.ravel(), second.ravel())[0], abs=1e-9)
@@ -37,7 +37,7 @@ def test_the_correlations_are_those_of_scipy(pair):
 
 
 @given(PAIRS)
-def test_scale_and_offset_do_not_matter(pair):
+def test_pearson_ignores_scale_and_offset_and_rank_correlation_any_monotonic_change(pair):
     first, _ = pair
     assume(np.ptp(first) > 0)
     assert pearson(first, 3 * first + 5) == pytest.approx(1)
@@ -55,7 +55,7 @@ def test_the_peak_is_the_first_greatest_value_in_reading_order():
     assert peak(cam) == (1, 2)
 
 
-def test_the_distance_of_peaks_by_hand():
+def test_peak_distance_equals_a_value_computed_by_hand():
     first, second = np.zeros((3, 4)), np.zeros((3, 4))
     first[0, 0], second[2, 3] = 1, 1
     assert peak_distance(first, second) == pytest.approx(np.hypot(2, 3) / 5)
@@ -63,7 +63,7 @@ def test_the_distance_of_peaks_by_hand():
 
 
 @given(st.lists(BOXES, min_size=1, max_size=4), st.lists(BOXES, min_size=1, max_size=4))
-def test_the_iou_of_all_pairs_counts_pixels(first, second):
+def test_iou_of_all_pairs_equals_a_count_of_pixels(first, second):
     def pixels(box):
         return {(x, y) for x in range(box[0], box[2]) for y in range(box[1], box[3])}
 
@@ -74,7 +74,7 @@ def test_the_iou_of_all_pairs_counts_pixels(first, second):
             assert ious[i, j] == pytest.approx(len(pixels(a) & pixels(b)) / len(pixels(a) | pixels(b)))
 
 
-def test_the_iou_of_boxes_by_hand():
+def test_iou_equals_values_computed_by_hand():
     assert box_iou((0, 0, 2, 2), (1, 1, 3, 3)) == pytest.approx(1 / 7)
     assert box_iou((0, 0, 2, 2), (2, 0, 3, 2)) == 0
     assert box_iou((1, 2, 5, 6), (1, 2, 5, 6)) == 1
@@ -82,7 +82,7 @@ def test_the_iou_of_boxes_by_hand():
     assert box_iou((1.5, 0, 2.5, 1), (2, 0, 3, 1)) == pytest.approx(1 / 3)
 
 
-def test_the_pointing_game_takes_a_peak_on_the_object_only():
+def test_the_pointing_game_counts_only_a_peak_on_the_object():
     heatmap = np.zeros((4, 6))
     heatmap[2, 5] = 1
     mask = np.zeros((4, 6), bool)
@@ -95,7 +95,7 @@ def test_the_pointing_game_takes_a_peak_on_the_object_only():
     assert not points_at_box(heatmap, [])
 
 
-def test_max_box_acc_takes_the_threshold_that_is_best_over_all_images():
+def test_max_box_acc_uses_one_threshold_for_all_images():
     ious = [[0.9, 0.6, 0.1], [0.2, 0.5, 0.7], [0.0, 0.4, 0.8]]
     assert max_box_acc(ious) == pytest.approx(2 / 3)  # not 1, of the best threshold of each image
     assert max_box_acc(ious, 0.75) == pytest.approx(1 / 3)

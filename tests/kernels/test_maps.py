@@ -99,7 +99,7 @@ def test_a_constant_map_becomes_zero(method, value):
     assert not kernels.normalize(np.full((3, 4), value, np.float32), method).any()
 
 
-def test_each_method_agrees_with_values_worked_out_by_hand():
+def test_each_method_equals_values_computed_by_hand():
     cam = np.array([[-2.0, 0.0], [1.0, 2.0]], np.float32)
     assert np.array_equal(kernels.normalize(cam, "minmax"), np.array([[0, 0.5], [0.75, 1]], np.float32))
     assert np.array_equal(kernels.normalize(cam, "relu_max"), np.array([[0, 0], [0.5, 1]], np.float32))
@@ -107,7 +107,7 @@ def test_each_method_agrees_with_values_worked_out_by_hand():
     assert not kernels.normalize(-np.abs(cam) - cam**2, "relu_max").any()
 
 
-def test_cells_that_are_not_finite_become_zero_and_leave_the_others():
+def test_cells_that_are_not_finite_become_zero_and_do_not_change_the_others():
     cam = np.array([[np.nan, 1.0], [3.0, np.inf]], np.float32)
     assert np.array_equal(kernels.normalize(cam), np.array([[0, 0], [1, 0]], np.float32))
 
@@ -132,7 +132,9 @@ def test_normalize_refuses_wrong_arguments():
 
 
 @pytest.mark.parametrize(
-    "out", [np.empty((2, 3), np.float32), np.empty((2, 2)), np.empty((2, 2), np.float32).T[::-1]], ids=str
+    "out",
+    [np.empty((2, 3), np.float32), np.empty((2, 2)), np.empty((2, 2), np.float32).T[::-1]],
+    ids=["shape", "dtype", "layout"],
 )
 def test_a_buffer_of_another_form_is_refused(out):
     with pytest.raises(ValueError, match="out must be"):

@@ -31,7 +31,7 @@ def difference(a, b):
 
 @st.composite
 def spans(draw, size):
-    """Two positions in 0 to size, the first the smaller one."""
+    """Return two positions in 0 to ``size``, the smaller one first."""
     first, last = sorted((draw(st.integers(0, size)), draw(st.integers(0, size))))
     return first, last
 
@@ -212,7 +212,7 @@ def test_overlay_fills_a_buffer_that_overlaps_the_frame(shift, forwards):
     assert np.array_equal(out, kernels.overlay(noise(31, 41), cam, table))
 
 
-def test_many_threads_write_the_whole_in_bands_of_rows():
+def test_many_threads_draw_the_whole_overlay_in_bands_of_rows():
     frame, cam, table = (
         noise(200, 90),
         np.random.default_rng(6).random((7, 7), np.float32),

@@ -18,15 +18,15 @@ THRESHOLDS = st.lists(st.sampled_from([0.0, 0.125, 0.25, 0.5, 0.75, 0.875]), max
 
 def flood_fill(heatmap, threshold):
     """Twin: the (area, x0, y0, x1, y1, score) of the 8-connected regions above a fraction of the maximum."""
-    left = {(int(y), int(x)) for y, x in np.argwhere(heatmap > threshold * heatmap.max())}
+    remaining = {(int(y), int(x)) for y, x in np.argwhere(heatmap > threshold * heatmap.max())}
     regions = []
-    while left:
-        waiting, region = [left.pop()], []
+    while remaining:
+        waiting, region = [remaining.pop()], []
         while waiting:
             y, x = waiting.pop()
             region.append((y, x))
-            near = {(v, u) for v in (y - 1, y, y + 1) for u in (x - 1, x, x + 1)} & left
-            left -= near
+            near = {(v, u) for v in (y - 1, y, y + 1) for u in (x - 1, x, x + 1)} & remaining
+            remaining -= near
             waiting += near
         ys, xs = zip(*region, strict=True)
         score = max(float(heatmap[cell]) for cell in region)
@@ -35,7 +35,7 @@ def flood_fill(heatmap, threshold):
 
 
 @given(HEATMAPS, THRESHOLDS)
-def test_boxes_are_those_of_a_flood_fill(heatmap, thresholds):
+def test_boxes_equal_those_of_a_flood_fill(heatmap, thresholds):
     """A frame of the map's own size is sampled at the cells' centres, so that the grid is the map."""
     height, width = heatmap.shape
     bulk = kernels.boxes(heatmap, thresholds, (0, 0, width, height))
@@ -51,7 +51,7 @@ def test_boxes_are_those_of_a_flood_fill(heatmap, thresholds):
 
 
 @given(HEATMAPS, THRESHOLDS)
-def test_many_thresholds_at_once_are_the_same_as_one_by_one(heatmap, thresholds):
+def test_many_thresholds_at_once_give_the_boxes_of_single_thresholds(heatmap, thresholds):
     rect = (5, 7, 45, 37)
     single = [kernels.boxes(heatmap, [threshold], rect)[0] for threshold in thresholds]
     assert kernels.boxes(heatmap, thresholds, rect) == single
@@ -81,8 +81,8 @@ def test_boxes_cover_their_regions_in_a_frame_finer_than_the_grid():
     for threshold, boxes in zip((0.3, 0.8), kernels.boxes(heatmap, [0.3, 0.8], rect), strict=True):
         _, _, stats, _ = cv2.connectedComponentsWithStats((grid > threshold * grid.max()).astype(np.uint8))
         expected = []
-        for left, top, wide, high, _ in stats[1:]:
-            x0, x1 = np.floor(left * width / columns), np.ceil((left + wide) * width / columns)
+        for remaining, top, wide, high, _ in stats[1:]:
+            x0, x1 = np.floor(remaining * width / columns), np.ceil((remaining + wide) * width / columns)
             y0, y1 = np.floor(top * height / rows), np.ceil((top + high) * height / rows)
             expected.append((100 + x0, 50 + y0, 100 + x1, 50 + y1))
         assert sorted(tuple(box[:4]) for box in boxes) == sorted(expected)

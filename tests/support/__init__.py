@@ -1,4 +1,4 @@
-"""What several test modules build on."""
+"""Helpers of several test modules."""
 
 from pathlib import Path
 

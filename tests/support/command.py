@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from support.needs import environment
 
 TIMEOUT_S = 120
-"""Nothing that is tested takes so long; what does hangs."""
+"""No command of the tests takes so long, unless it hangs."""
 
 
 def command(*arguments):
@@ -16,7 +16,7 @@ def command(*arguments):
 
 
 def camrt(*arguments, cwd=None, **changes):
-    """Run ``camrt`` to its end; returns its ``returncode``, ``stdout`` and ``stderr``. There is no display."""
+    """Run ``camrt`` without a display to its end, and return its ``returncode``, ``stdout`` and ``stderr``."""
     settings = environment(**changes)
     settings.pop("DISPLAY", None)
     settings.pop("WAYLAND_DISPLAY", None)
@@ -26,14 +26,14 @@ def camrt(*arguments, cwd=None, **changes):
 
 
 def succeeds(*arguments, cwd=None):
-    """Run ``camrt``, which must succeed; returns what it printed on its standard output."""
+    """Run ``camrt``, which must succeed, and return its standard output."""
     done = camrt(*arguments, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def refusal(*arguments, status, cwd=None):
-    """Run ``camrt``, which must end with ``status``; returns its error, without traceback, on one line."""
+    """Run ``camrt``, which must end with ``status`` and one line of error, and return that line."""
     done = camrt(*arguments, cwd=cwd)
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
@@ -44,7 +44,7 @@ def refusal(*arguments, status, cwd=None):
 
 @contextmanager
 def started(*arguments, cwd=None, **changes):
-    """Start ``camrt``; it is ended by force if the test leaves it running."""
+    """Start ``camrt``, and kill it if it still runs at the end of the block."""
     process = subprocess.Popen(
         command(*arguments),
         cwd=cwd,
@@ -61,9 +61,9 @@ def started(*arguments, cwd=None, **changes):
         process.communicate()
 
 
-def interrupt(process, how=signal.SIGINT):
-    """Send a signal and wait for the end; returns exit status and standard error."""
-    process.send_signal(how)
+def interrupt(process, signal_number=signal.SIGINT):
+    """Send a signal, wait for the end, and return exit status and standard error."""
+    process.send_signal(signal_number)
     _, errors = process.communicate(timeout=20)
     assert "Traceback" not in errors
     return process.returncode, errors

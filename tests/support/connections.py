@@ -1,4 +1,6 @@
-"""Connections to network cameras that lose patience sooner than camrt's own."""
+"""Ports, and connections to network cameras with shorter time-outs than camrt's own."""
+
+import socket
 
 from camrt.runtime.sources.capture import open_url
 from camrt.runtime.sources.capture_thread import CaptureThread
@@ -6,10 +8,16 @@ from camrt.runtime.sources.url import redact
 
 
 def connect(url, *, open_timeout_s=5.0, read_timeout_s=5.0):
-    """Begin to open a stream."""
+    """Begin to open a stream, and return its capture thread."""
     return CaptureThread(
         redact(url),
         lambda: open_url(url, open_timeout_s, read_timeout_s),
         open_timeout_s=open_timeout_s,
         read_timeout_s=read_timeout_s,
     )
+
+
+def free_port():
+    """Return a port of the loopback interface that no process uses."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]

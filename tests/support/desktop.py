@@ -1,4 +1,4 @@
-"""A desktop of its own for a test: a virtual display, its pixels, and hands on its keyboard and mouse."""
+"""A virtual desktop for one test: its pixels, its windows, and keys that a test presses."""
 
 import ctypes
 import shutil
@@ -20,7 +20,7 @@ _PLACE_WINDOWS = """<?xml version="1.0"?>
   </applications>
 </openbox_config>
 """
-"""For Openbox: every window in the upper left corner, without a frame."""
+"""Openbox puts every window in the upper left corner, without a frame."""
 
 
 class Desktop:
@@ -32,7 +32,7 @@ class Desktop:
         self._scripts = []
 
     def run(self, script, *, timeout_s=30):
-        """Start a Python script on this desktop; ended by force after ``timeout_s``."""
+        """Start a Python script on this desktop, and end it after ``timeout_s`` at the latest."""
         command = ["timeout", str(timeout_s), sys.executable, "-c", script]
         script = subprocess.Popen(
             command, env=environment(DISPLAY=self.display), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -61,7 +61,7 @@ class Desktop:
         return True
 
     def end(self):
-        """End what is still running, as after a test that failed."""
+        """End the scripts that still run, as after a failed test."""
         for script in self._scripts:
             with script:
                 script.terminate()
@@ -75,11 +75,11 @@ class Desktop:
         return pixels.reshape(height, -1, 4)[:, :width, :3]
 
     def window(self, title):
-        """Return the number of the window of that title once it is there, drawn, and has the focus."""
-        found = int(self._xdotool("search", "--sync", "--onlyvisible", "--name", f"^{title}$").split()[0])
-        assert eventually(lambda: int(self._xdotool("getwindowfocus")) == found), f"{title} never gets the focus"
+        """Wait until a window with this title is drawn and has the focus, and return its number."""
+        window = int(self._xdotool("search", "--sync", "--onlyvisible", "--name", f"^{title}$").split()[0])
+        assert eventually(lambda: int(self._xdotool("getwindowfocus")) == window), f"{title} never gets the focus"
         assert eventually(lambda: bool(self.screenshot()[:, :60].any())), f"{title} stays black"
-        return found
+        return window
 
     def press(self, window, *keys):
         """Press keys, by their X names, in a window."""
@@ -87,7 +87,7 @@ class Desktop:
         self._xdotool("key", "--delay", "50", *keys)
 
     def close_window(self, window):
-        """Ask a window to close as its button in the title bar does."""
+        """Close a window as the button in its title bar does."""
         x11 = ctypes.CDLL("libX11.so.6")
         x11.XOpenDisplay.restype = ctypes.c_void_p
         x11.XInternAtom.restype = ctypes.c_ulong
@@ -111,10 +111,7 @@ class Desktop:
 
 @contextmanager
 def desktop(folder):
-    """Start a desktop for the length of a test; ``folder`` takes its frame buffer.
-
-    It has a window manager, as every desktop has.
-    """
+    """Start a desktop with a window manager until the block ends. Its frame buffer is a file in ``folder``."""
     for tool in ("Xvfb", "xdotool", "openbox"):
         if shutil.which(tool) is None:
             skip_or_fail(f"no virtual display; install {tool}")
@@ -133,9 +130,9 @@ def desktop(folder):
             server.terminate()
 
 
-def eventually(happened, *, within_s=15):
-    """Wait until ``happened()`` is true and return what it returned."""
+def eventually(condition, *, within_s=15):
+    """Wait until ``condition()`` is true and return its last value."""
     end = time.monotonic() + within_s
-    while not (result := happened()) and time.monotonic() < end:
+    while not (result := condition()) and time.monotonic() < end:
         time.sleep(0.05)
     return result

@@ -1,4 +1,4 @@
-"""What ``--events`` writes, as those who read it see it."""
+"""Reader of event logs."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Calls of the system that fail."""
+"""System calls that fail."""
 
 import os
 from contextlib import contextmanager

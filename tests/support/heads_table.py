@@ -1,28 +1,36 @@
-"""What the tests found of each network's head, as the table of ``docs/heads.md``."""
+"""The table of `docs/heads.md`: which head camrt finds in each network of other libraries."""
 
 import math
 import re
 
+from support import REPOSITORY
+
 LIBRARIES = ("torchvision", "timm", "transformers", "Keras", "onnx's light graphs")
+DOCUMENT = REPOSITORY / "docs" / "heads.md"
 Rows = dict[tuple[str, str], tuple[str, str, str]]
 """(library, network): (head, maps, error)."""
-FOUND: Rows = {}
-"""By the tests of this run."""
 _ROW = re.compile(r"^\| ([^|]+) \| ([^|]+) \| `?([^|`]+)`? \| ([^|]+) \| ([^|]*) \|$", re.MULTILINE)
 
 
-def note(library: str, network: str, report) -> None:
-    """Remember what a report says of a network of a library."""
+def assert_documented(library: str, network: str, report) -> None:
+    """Fail unless the table gives a network the head and the map shape of an export's report."""
     verified = report.verification
     error = verified["identity_error"] if "identity_error" in verified else verified["cells_error"]
     power = math.ceil(math.log10(error)) if error else -9
     maps = " x ".join(map(str, report.features))
-    FOUND[library, network] = (report.head, maps, f"1e{power:03d}")
+    _assert_row(library, network, (report.head, maps, f"1e{power:03d}"))
 
 
-def note_refusal(library: str, network: str, reason: str) -> None:
-    """Remember that a network was refused, and why in a few words."""
-    FOUND[library, network] = ("refused", reason, "-")
+def assert_refusal_documented(library: str, network: str, reason: str) -> None:
+    """Fail unless the table says that a network is refused, and for this reason."""
+    _assert_row(library, network, ("refused", reason, "-"))
+
+
+def _assert_row(library: str, network: str, row: tuple[str, str, str]) -> None:
+    documented = rows_of(DOCUMENT.read_text(encoding="utf-8")).get((library, network), ())
+    line = table({(library, network): row}).splitlines()[-1]
+    # The last column is the error, which differs from machine to machine.
+    assert documented[:2] == row[:2], f"docs/heads.md needs this row, sorted by library and name:\n{line}"
 
 
 def rows_of(text: str) -> Rows:
@@ -32,7 +40,7 @@ def rows_of(text: str) -> Rows:
 
 
 def table(rows: Rows) -> str:
-    """Return rows in Markdown."""
+    """Return rows in Markdown, sorted by library and name."""
     lines = ["| from | network | head | map | off by |", "|---|---|---|---|---|"]
     for library, network in sorted(rows, key=lambda key: (LIBRARIES.index(key[0]), key[1].lower())):
         head, maps, error = rows[library, network]

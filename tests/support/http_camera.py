@@ -1,4 +1,4 @@
-"""Videos over HTTP: a file, and cameras that send a JPEG after the other."""
+"""Videos over HTTP: a file, and cameras that send one JPEG after the other."""
 
 import threading
 from contextlib import contextmanager
@@ -14,8 +14,8 @@ STEP = 8
 
 class _Handler(BaseHTTPRequestHandler):
     """``/video.mp4``, ``/short`` (30 frames), ``/endless``, ``/silent`` (nothing), ``/stalls`` (30, then nothing),
-    ``/grows`` (30 frames of 64x48, then larger ones of another shape), ``/damaged`` (every other JPEG is none),
-    ``/breaks`` (30, then none that is whole).
+    ``/grows`` (30 frames of 64x48, then larger ones of another shape), ``/damaged`` (every other JPEG is invalid),
+    ``/breaks`` (30, then only invalid ones).
     """
 
     def do_GET(self):
@@ -28,7 +28,7 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self.send_error(404)
         except ConnectionError:
-            pass  # the reader has gone
+            pass  # the client closed the connection
 
     def _send_file(self):
         data = self.server.video.read_bytes()
@@ -62,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serve(video):
-    """Serve on the loopback interface; yields the address without a path."""
+    """Serve on the loopback interface, and yield the address without a path."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
     server.video = video

@@ -1,4 +1,4 @@
-"""Limits that the system puts on this process for a while."""
+"""Temporary limits of the system on this process."""
 
 import resource
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def largest_file(size):
-    """Let the system refuse to write more than ``size`` bytes to a file, as a full disk does."""
+    """Limit each file to ``size`` bytes within the block, so that writing fails as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

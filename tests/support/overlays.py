@@ -1,12 +1,12 @@
-"""What sinks are given."""
+"""Items and overlays for sinks."""
 
 import numpy as np
 
 from camrt.runtime.frames import Frame, Rendered, StreamItem
 
 
-def picture(height=48, width=64, *, shade=0):
-    """A smooth BGR picture, so that lossy codecs keep it nearly as it is; its mean green is near ``shade``."""
+def gradient_image(height=48, width=64, *, shade=0):
+    """Return a smooth BGR image, which lossy codecs change little. Its green values are ``shade``."""
     image = np.zeros((height, width, 3), np.uint8)
     image[..., 0] = np.linspace(0, 255, width, dtype=np.uint8)
     image[..., 1] = shade
@@ -15,6 +15,6 @@ def picture(height=48, width=64, *, shade=0):
 
 
 def rendered(index=0, *, name="camera 0", image=None, result=None):
-    """An overlay; most sinks do not look at its result."""
-    image = picture(shade=index * 10 % 256) if image is None else image
+    """Return an overlay. By default it has no result, which most sinks do not need."""
+    image = gradient_image(shade=index * 10 % 256) if image is None else image
     return Rendered(StreamItem(Frame(image, index, index / 10, name), result, index), image)

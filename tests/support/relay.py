@@ -1,4 +1,4 @@
-"""Stands between a browser and a server, and cuts the connection of the picture alone."""
+"""Relay between a browser and a server that cuts only the connection of the image stream."""
 
 import socket
 import struct
@@ -7,19 +7,19 @@ from contextlib import contextmanager, suppress
 
 
 class Relay:
-    """Passes on what both sides say."""
+    """Passes bytes on between both sides."""
 
     def __init__(self, listening, port):
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
         self.streams = []
-        """The connections to the browser on which a picture was asked for."""
+        """Connections to the browser with a request for the image stream."""
         self._listening = listening
         self._port = port
         self._reset = set()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self, *, reset):
-        """End the newest stream; with ``reset`` as one does who no longer knows of the connection."""
+        """Close the newest stream. With ``reset`` the browser gets a TCP reset, as after a restart of the server."""
         stream = self.streams[-1]
         if reset:
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -27,7 +27,7 @@ class Relay:
         self._end(stream)
 
     def _end(self, connection):
-        with suppress(OSError):  # it has ended
+        with suppress(OSError):  # the connection has ended
             connection.shutdown(socket.SHUT_RD if connection in self._reset else socket.SHUT_RDWR)
 
     def _accept(self):

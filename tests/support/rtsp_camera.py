@@ -11,7 +11,7 @@ SERVER = Path(__file__).with_name("rtsp_server.py")
 
 @contextmanager
 def serve(port=0, size=(320, 240)):
-    """Serve on the loopback interface; yields ``(process, address)``, to which ``/live`` or ``/short`` is added."""
+    """Serve on the loopback interface, and yield ``(process, address)``. The paths are ``/live`` and ``/short``."""
     command = ["/usr/bin/python3", SERVER, *map(str, (port, *size))]
     try:
         server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -1,6 +1,6 @@
-"""An RTSP camera made of GStreamer. Runs under the system's Python, which has the bindings; prints its port.
+"""RTSP camera made of GStreamer. It runs under the system's Python, which has the bindings, and prints its port.
 
-Arguments: the port (0: any that is free), width and height.
+Arguments: the port (0: any free port), width and height in pixels.
 """
 
 import sys
@@ -9,7 +9,7 @@ import gi
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402 - the versions come first
+from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402 - the versions must be set first
 
 CAMERA = (
     "( videotestsrc is-live=true {options} ! video/x-raw,width={width},height={height},framerate=30/1 "
@@ -30,6 +30,6 @@ if Gst.ElementFactory.find("x264enc") is None:
 if not server.attach(None):
     raise SystemExit(f"port {port} is taken")
 print(server.get_bound_port(), flush=True)
-GLib.timeout_add_seconds(120, lambda: GLib.MainLoop.quit(loop))  # never outlives a test run by much
+GLib.timeout_add_seconds(120, lambda: GLib.MainLoop.quit(loop))  # ends the camera even if its test was killed
 loop = GLib.MainLoop()
 loop.run()

@@ -1,4 +1,4 @@
-"""A disk that is soon full: a tmpfs that only the command sees that is run on it."""
+"""A small disk: a tmpfs that only one command and its children see."""
 
 import subprocess
 
@@ -23,7 +23,7 @@ def start(command, folder, *, size, **options):
 
 
 def run(command, folder, *, size):
-    """Run a command as `start` does, to its end; returns it with its ``stdout`` and ``stderr``."""
+    """Run a command as `start` does, to its end, and return it with its ``stdout`` and ``stderr``."""
     with start(command, folder, size=size) as process:
         output, errors = process.communicate(timeout=120)
     require(errors)
@@ -31,6 +31,6 @@ def run(command, folder, *, size):
 
 
 def require(errors):
-    """Skip the test where the system refused to make the disk."""
+    """Skip the test if the system refused to make the disk."""
     if "mount:" in errors or "unshare:" in errors:
         skip_or_fail(f"no small disk can be made here: {errors.strip()}")

@@ -8,7 +8,7 @@ from camrt.runtime.frames import Frame
 
 
 class StillSource:
-    """A source of equal frames; ``images`` gives others. A live one paces itself."""
+    """A source of black frames, or of ``images`` in turn. It waits ``period_s`` seconds before each."""
 
     fps = None
 

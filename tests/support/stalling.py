@@ -1,4 +1,4 @@
-"""A network that delays what goes through it, for as long as a test says."""
+"""A network that a test can hold: it then delays all data."""
 
 import selectors
 import socket
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 class Network:
-    """Passes bytes between whoever connects to ``port`` and a server; while it is held, it takes and gives nothing."""
+    """Passes bytes between clients of ``port`` and a server. While ``held`` is set, no byte passes."""
 
     def __init__(self, server_port):
         self.held = threading.Event()
@@ -51,7 +51,7 @@ class Network:
 
 @contextmanager
 def network(server_port):
-    """Lay a network before a server of the loopback interface."""
+    """Put a network in front of a server of the loopback interface."""
     passing = Network(server_port)
     try:
         yield passing

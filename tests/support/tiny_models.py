@@ -1,4 +1,4 @@
-"""Small model files, made with nothing but onnx, so that the runtime is tested apart from the export."""
+"""Small model files made with onnx alone, so that tests of the runtime do not depend on the export."""
 
 import numpy as np
 import onnx
@@ -12,7 +12,7 @@ SIZE = 32
 
 
 def write_linear(path, *, info=None, seed=0, channels=8):
-    """A convolution with stride 4, ReLU, GAP and one linear layer: features (channels, 8, 8), four classes."""
+    """Write a convolution with stride 4, ReLU, GAP and a linear layer: features (channels, 8, 8), four classes."""
     random = np.random.default_rng(seed)
     nodes, initializers = _pixels_to_float()
     initializers |= {
@@ -37,11 +37,11 @@ def write_linear(path, *, info=None, seed=0, channels=8):
         "cam_weights": [len(LABELS), channels],
         "cam_bias": [len(LABELS)],
     }
-    return _save(path, nodes, initializers, shapes, info or stated())
+    return _save(path, nodes, initializers, shapes, info or model_info())
 
 
 def write_class_maps(path, *, info=None):
-    """A padded 1x1 convolution whose maps, one a class, are pooled: class_maps (4, 10, 10) with a margin of 1."""
+    """Write a padded 1x1 convolution with one pooled map per class: class_maps (4, 10, 10) with a margin of 1."""
     random = np.random.default_rng(1)
     nodes, initializers = _pixels_to_float()
     initializers |= {
@@ -58,11 +58,11 @@ def write_class_maps(path, *, info=None):
         helper.make_node("Softmax", ["logits"], ["scores"], axis=1),
     ]
     shapes = {"scores": ["N", len(LABELS)], "logits": ["N", len(LABELS)], "class_maps": ["N", len(LABELS), 10, 10]}
-    return _save(path, nodes, initializers, shapes, info or stated(map_margin=1))
+    return _save(path, nodes, initializers, shapes, info or model_info(map_margin=1))
 
 
-def stated(**changes):
-    """Metadata as the export would state it."""
+def model_info(**changes):
+    """Return metadata as the export writes it."""
     usual = {"labels": LABELS, "geometry": InputGeometry(width=SIZE, height=SIZE), "activation": "softmax"}
     return ModelInfo(**(usual | changes))
 

@@ -5,7 +5,7 @@
    the structures of the kernel's own header. Everything above, OpenCV's Video4Linux among it, is the real thing.
 
    $USB_CAMERA_KIND: "webcam" has MJPG (640x480, 1280x720, at 30 and 15 fps) and YUYV; "raw" has YUYV only, of any
-   size from 32x24 to 640x480. Pictures are $USB_CAMERA_JPEGS/WIDTHxHEIGHT.jpg, or grey. Removing the file unplugs. */
+   size from 32x24 to 640x480. Images are $USB_CAMERA_JPEGS/WIDTHxHEIGHT.jpg, or grey. Removing the file unplugs. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -132,7 +132,7 @@ static int answer(unsigned long request, void *asked) {
         struct v4l2_fract *wanted = &((struct v4l2_streamparm *)asked)->parm.capture.timeperframe;
         fps = wanted->numerator ? wanted->denominator / wanted->numerator : fps;
         fps = fps > fastest() ? fastest() : fps;
-    } /* fall through: it answers with what it took */
+    } /* fall through: it answers with the values that it accepted */
     case VIDIOC_G_PARM: {
         struct v4l2_captureparm *told = &((struct v4l2_streamparm *)asked)->parm.capture;
         told->capability = V4L2_CAP_TIMEPERFRAME;

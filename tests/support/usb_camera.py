@@ -1,4 +1,4 @@
-"""A USB camera that is plugged in and out, for a process of its own: see usb_camera.c."""
+"""A USB camera that a test plugs in and out. A separate process sees it through usb_camera.c."""
 
 import shutil
 import subprocess
@@ -10,11 +10,11 @@ import numpy as np
 from support.needs import environment, skip_or_fail
 
 COLOUR = (10, 200, 90)
-"""Blue, green, red of every picture in MJPG; those in YUYV are grey."""
+"""Blue, green, red of every frame in MJPG. Frames in YUYV are grey."""
 
 
 class UsbCamera:
-    """``path`` is its device file, ``environment`` is what a process needs to see it."""
+    """``path`` is the device file, and ``environment`` has the variables that let a process see it."""
 
     def __init__(self, folder, kind):
         if shutil.which("gcc") is None or not Path("/usr/include/linux/videodev2.h").exists():
@@ -32,7 +32,7 @@ class UsbCamera:
         self.plug_in()
 
     def plug_in(self):
-        self.path.symlink_to("/dev/null")  # a character device, as any camera is
+        self.path.symlink_to("/dev/null")  # a character device, like any camera
 
     def pull_out(self):
         self.path.unlink()

@@ -1,4 +1,4 @@
-"""Videos written by `VideoSink`, and read again."""
+"""Write videos with `VideoSink`, and read them."""
 
 import numpy as np
 

@@ -1,10 +1,10 @@
-"""Videos as a player sees them."""
+"""Decode videos as a player does."""
 
 import cv2
 
 
 def read_video(path):
-    """Decode a video to its end: ``(frames, fps)``."""
+    """Decode a video to its end and return ``(frames, fps)``."""
     video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     assert video.isOpened(), f"{path} cannot be played"
     frames = []

@@ -1,4 +1,4 @@
-"""Environments of their own for tests that need other wheels than this one has; nothing here writes to this one."""
+"""Virtual environments for tests that need other wheels. The environment of the tests is never changed."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ SETTINGS = ("PYTHON", "PIP_TARGET", "PIP_PREFIX", "PIP_USER", "DISPLAY", "WAYLAN
 
 
 def new_environment(folder):
-    """Make a virtual environment with camrt and no extra, as a newcomer does, and return its Python."""
+    """Make a virtual environment with camrt and no extra, as a new user does, and return its Python."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=TIMEOUT_S)
     python = Path(folder) / "bin" / "python"
     pip_install(python, "--editable", REPOSITORY)
@@ -22,14 +22,14 @@ def new_environment(folder):
 
 
 def wheels_beside(python, folder, *requirements):
-    """Install wheels without their dependencies into a new folder; returns what makes ``python`` look there first."""
-    folder.mkdir()  # empty and real: pip writes through links
+    """Install wheels without dependencies into a folder, and return the variables that put it first on the path."""
+    folder.mkdir()  # must be a real folder, because pip writes through links
     pip_install(python, "--no-deps", "--target", folder, *requirements)
     return {"PYTHONPATH": str(folder)}
 
 
 def pip_install(python, *arguments):
-    """Let an environment's own pip install, in the versions of ``tests/constraints.txt``."""
+    """Install packages with an environment's own pip, in the versions of ``tests/constraints.txt``."""
     command = ["-m", "pip", "install", "--quiet", "--constraint", CONSTRAINTS, *arguments]
     done = run(python, *command, timeout=TIMEOUT_S)
     if done.returncode:
@@ -41,13 +41,13 @@ def camrt(python, *arguments, **changes):
     return run(python, "-m", "camrt.cli", *arguments, **changes)
 
 
-def run(python, *arguments, told="", timeout=120, **changes):
-    """Run another Python to its end, with ``told`` as its input; it has no display and none of our settings."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
+def run(python, *arguments, text_input="", timeout=120, **changes):
+    """Run another Python with ``text_input`` as input. Display and settings of this process are left out."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
     return subprocess.run(
         [python, *map(str, arguments)],
-        env=kept | changes,
-        input=told,
+        env=variables | changes,
+        input=text_input,
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
 def _show(args: argparse.Namespace, model: "Model") -> None:
     """Show the synthetic camera in a window until the user closes it."""
     from camrt.runtime.sources.synthetic import SyntheticSource
-    from camrt.runtime.stream.live import LiveSession
+    from camrt.runtime.stream.live_session import LiveSession
     from camrt.runtime.stream.window_viewer import WindowViewer
     from camrt.synthetic_scene import Scene
 

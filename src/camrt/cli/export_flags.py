@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from camrt.model_file import Activation, Interpolation
 
 if TYPE_CHECKING:
-    from camrt.export.convert import Report
+    from camrt.export.report import Report
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +27,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="apply this activation to the output (default: the one in the graph)",
     )
     parser.add_argument(
-        "--pictures",
+        "--images",
         metavar="PATH",
         type=Path,
         nargs="+",
@@ -76,7 +76,7 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
         "shorter_side": shorter_side,
         "interpolation": args.interpolation,
         "activation": args.activation,
-        "pictures": args.pictures,
+        "images": args.images,
         "overwrite": args.overwrite,
     }
 
@@ -96,7 +96,7 @@ def show(report: "Report", *, as_json: bool) -> None:
         proof = f", CAM identity off by {error:.1e} (at most {tolerance:.1e})"
     elif "cells_error" in verification:
         proof = f", maps off by {verification['cells_error']:.1e} from the head on each cell"
-    print(f"  verified   on {verification['pictures']} images: scores off by {verification['scores_error']:.1e}{proof}")
+    print(f"  verified   on {verification['images']} images: scores off by {verification['scores_error']:.1e}{proof}")
     for sentence in report.assumptions:
         print(f"  assumed    {sentence}")
 

@@ -66,7 +66,7 @@ def add(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run until the sources end, or Ctrl-C, SIGTERM, the key q."""
     from camrt.runtime.sources import open_sources
-    from camrt.runtime.stream.live import LiveSession
+    from camrt.runtime.stream.live_session import LiveSession
     from camrt.runtime.stream.window_viewer import WindowViewer
 
     if args.frames is not None and args.frames < 1:

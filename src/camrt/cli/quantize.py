@@ -66,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
     )
     source_model, quantized_model = open_pair(args.model, args.out)
-    report = {**quantized.as_dict(), **compare_speed(source_model, quantized_model, quantized.pictures[0])}
+    report = {**quantized.as_dict(), **compare_speed(source_model, quantized_model, quantized.images[0])}
     if args.html is not None:
-        html = page(report, list(quantized.pictures), source_model, quantized_model)
+        html = page(report, list(quantized.images), source_model, quantized_model)
         write_file(args.html, html.encode())
     if args.json:
         print(json.dumps(report, indent=2, ensure_ascii=False))
@@ -106,7 +106,7 @@ def _print(report: Mapping[str, Any]) -> None:
         )
     for row in report["classes"][:CLASSES_SHOWN]:
         print(
-            f"  worst      {row['label']}: {row['top1_agreement']:.0%} of {row['pictures']} the same class, "
+            f"  worst      {row['label']}: {row['top1_agreement']:.0%} of {row['images']} the same class, "
             f"correlation {row['pearson_median']:.4f}; {row['worst']}"
         )
     for note in report["notes"]:

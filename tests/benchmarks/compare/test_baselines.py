@@ -28,6 +28,7 @@ print(json.dumps(rows))
 """
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_every_library_that_is_timed_draws_the_same_map(tmp_path):
     # In a separate process: after OpenVINO has used the processor's matrix tiles, a signal needs a larger stack than

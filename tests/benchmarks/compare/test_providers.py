@@ -19,6 +19,7 @@ def model(shared_data, tmp_path_factory):
     return target
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_script_measures_the_cpu_and_reports_why_other_providers_cannot_run(model):
     changes = {"PYTHON": sys.executable, "ROUNDS": "1", "SECONDS_EACH": "0.05"}

@@ -38,6 +38,7 @@ def test_camera_records_the_creation_time_of_each_frame():
     assert all(camera.created_ms[frame.index] == pytest.approx(1e3 * frame.time_s, abs=1000) for frame in frames)
 
 
+@pytest.mark.browser
 @pytest.mark.usefixtures("_browser")
 def test_browser_reads_only_numbers_of_the_camera():
     result = measure(2.0)
@@ -47,6 +48,7 @@ def test_browser_reads_only_numbers_of_the_camera():
     assert result["fps"] > 0
 
 
+@pytest.mark.browser
 @pytest.mark.usefixtures("_browser")
 def test_script_prints_json():
     command = [sys.executable, "-m", "camrt.benchmarks.endurance.browser_latency", "--seconds", "1", "--json"]

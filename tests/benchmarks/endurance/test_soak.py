@@ -12,6 +12,7 @@ from support import REPOSITORY
 DOCUMENT = REPOSITORY / "docs" / "performance.md"
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_soak_with_losses_and_changing_viewers_has_no_leaks():
     report = soak.soak(DEMO_MODEL, 3.0)
@@ -35,6 +36,7 @@ def test_growth_and_missing_reconnections_are_failures():
     ]
 
 
+@pytest.mark.process
 def test_viewers_and_cameras_are_measured_and_printed_as_a_table():
     rows = [load.measure(DEMO_MODEL, 1, 3, 2.0), load.measure(DEMO_MODEL, 2, 1, 2.0)]
     assert [(row["cameras"], row["viewers"]) for row in rows] == [(1, 3), (2, 1)]

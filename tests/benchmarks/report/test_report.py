@@ -20,6 +20,7 @@ def committed():
     return json.loads(COMMITTED.read_text())
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_one_command_runs_all_measurements_and_fills_the_documents(tmp_path, committed):
     document = tmp_path / "page.md"

@@ -1,4 +1,4 @@
-"""Heads that are not linear: a class's map is what the head says of each cell, written out here in NumPy."""
+"""Heads that are evaluated per cell: the class maps equal the head written out in NumPy."""
 
 import numpy as np
 import onnx
@@ -6,13 +6,12 @@ import pytest
 from onnx import numpy_helper
 
 import camrt
-from camrt.errors import ExportError, HeadNotFound, UsageError
 from camrt.export import attach
 from camrt.export.graph.graph import Graph
 from camrt.export.graph.network_input import read_input
 from camrt.export.head.class_maps import add_class_maps
-from camrt.export.head.nonlinear import find_tail
-from camrt.export.head.split_points import find_cuts
+from camrt.export.head.nonlinear import find_nonlinear_head
+from camrt.export.head.split_points import find_split_points
 from support.export_graphs import CHANNELS, CLASSES, PLAIN, Net, expected_output, random_pictures, run, session
 
 HIDDEN = 6
@@ -27,7 +26,7 @@ def constants(net):
 
 
 def attached(net, output, tmp_path, **options):
-    """Attach; return the report, what the file says of three pictures, and the map that the head begins with."""
+    """Attach; return the report, and the file's outputs for three images."""
     source = net.save(tmp_path / "in.onnx", output)
     report = attach(source, tmp_path / "out.onnx", **PLAIN, **options)
     results = run(tmp_path / "out.onnx", random_pictures(3))
@@ -40,12 +39,12 @@ def attached(net, output, tmp_path, **options):
     return report, results
 
 
-def value_of(source, tensor, pictures):
+def value_of(source, tensor, images):
     """Run the classifier and return one of its inner tensors."""
     model = onnx.load(source)
     del model.graph.output[:]
     model.graph.output.append(onnx.helper.make_empty_tensor_value_info(tensor))
-    return session(model).run(None, {"data": pictures.transpose(0, 3, 1, 2).astype(np.float32)})[0].astype(np.float64)
+    return session(model).run(None, {"data": images.transpose(0, 3, 1, 2).astype(np.float32)})[0].astype(np.float64)
 
 
 def two_layers(net, pooled):
@@ -58,7 +57,7 @@ def hard_swish(values):
     return values * np.clip(values / 6 + 0.5, 0, 1)
 
 
-def test_a_hidden_layer_sees_each_cell_by_itself(tmp_path):
+def test_hidden_layer_sees_each_cell_by_itself(tmp_path):
     """MobileNetV3's head."""
     net = Net()
     maps = net.features()
@@ -73,7 +72,7 @@ def test_a_hidden_layer_sees_each_cell_by_itself(tmp_path):
     assert any("not linear" in sentence for sentence in report.assumptions)
 
 
-def test_layer_normalisation_behind_the_pool(tmp_path):
+def test_layer_normalisation_normalises_each_cell_by_itself(tmp_path):
     """ConvNeXt's head: each cell is normalised by itself."""
     net = Net()
     maps = net.features()
@@ -105,14 +104,14 @@ def mean_and_max(net, maps):
 
 
 def gated(net, maps):
-    """Squeeze and excitation behind the pool."""
+    """Squeeze and excitation after the pool."""
     pooled = net.op("Flatten", net.op("GlobalAveragePool", maps))
     gate = net.op("Sigmoid", net.op("Gemm", pooled, net.weights(CHANNELS, CHANNELS), transB=1))
     return net.gemm(net.op("Mul", pooled, gate))
 
 
 def gated_before(net, maps):
-    """Squeeze and excitation before the pool: the gate is a function of the whole map."""
+    """Squeeze and excitation before the pool: the gate depends on the whole map."""
     gate = net.op("Sigmoid", net.op("Conv", net.op("GlobalAveragePool", maps), net.weights(CHANNELS, CHANNELS, 1, 1)))
     both = net.op("Concat", net.op("Mul", maps, gate), maps, axis=1)
     return net.gemm(net.op("Flatten", net.op("GlobalMaxPool", both)), channels=2 * CHANNELS)
@@ -133,18 +132,17 @@ def mean_of_columns_then_rows(net, maps):
     [gem, mean_and_max, gated, gated_before, window_over_the_map, mean_of_columns_then_rows],
     ids=lambda head: head.__name__,
 )
-def test_other_heads_that_treat_every_cell_alike(head, tmp_path):
+def test_head_that_treats_every_cell_alike_is_per_position(head, tmp_path):
     net = Net()
     maps = net.features()
     report, results = attached(net, head(net, maps), tmp_path)
     assert report.head == "per_position"
-    # One cell everywhere is a map whose pool is that cell, whatever the pool: the logits are then the cell's.
     model = onnx.load(tmp_path / "out.onnx")
     assert results["class_maps"].std() > 0
     assert not [node for node in model.graph.node if node.op_type == "If"]
 
 
-def test_a_flattened_map_is_asked_with_all_but_one_cell_masked(tmp_path):
+def test_flattened_map_is_masked_to_one_cell(tmp_path):
     """VGG's head: Recipro-CAM (arXiv:2209.14074)."""
     net = Net()
     maps = net.features()
@@ -154,12 +152,12 @@ def test_a_flattened_map_is_asked_with_all_but_one_cell_masked(tmp_path):
     assert report.head == "masked"
     weights = constants(net)
     cells = value_of(tmp_path / "in.onnx", maps, random_pictures(3)).reshape(3, CHANNELS, 16)
-    alone = np.einsum("ncp,hcp->nph", cells, weights[first].reshape(HIDDEN, CHANNELS, 16))
-    expected = (relu(alone) @ weights[last].T).transpose(0, 2, 1).reshape(3, CLASSES, 4, 4)
+    single_cells = np.einsum("ncp,hcp->nph", cells, weights[first].reshape(HIDDEN, CHANNELS, 16))
+    expected = (relu(single_cells) @ weights[last].T).transpose(0, 2, 1).reshape(3, CLASSES, 4, 4)
     np.testing.assert_allclose(results["class_maps"], expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
-def test_a_batch_written_into_a_reshape_does_not_stop_it(tmp_path):
+def test_batch_size_in_a_reshape_is_replaced(tmp_path):
     net = Net(batch=1)
     flat = net.op("Reshape", net.features(), net.const(np.array([1, CHANNELS * 16], np.int64)))
     hidden = net.op("Relu", net.op("Gemm", flat, net.weights(HIDDEN, CHANNELS * 16), transB=1))
@@ -167,8 +165,8 @@ def test_a_batch_written_into_a_reshape_does_not_stop_it(tmp_path):
     assert report.head == "masked"
 
 
-def test_a_batch_read_from_the_picture_does_not_stop_it(tmp_path):
-    """What the older torch exporter makes of ``x.view(pictures.size(0), -1)``: the size comes from before the map."""
+def test_batch_size_from_the_input_is_replaced(tmp_path):
+    """``x.view(images.size(0), -1)`` by the older torch exporter: the size comes from before the map."""
     net = Net()
     maps = net.features()
     batch = net.op("Gather", net.op("Shape", net.input), net.const(np.array([0], np.int64)), axis=0)
@@ -177,27 +175,18 @@ def test_a_batch_read_from_the_picture_does_not_stop_it(tmp_path):
     assert attached(net, output, tmp_path)[0].head == "per_position"
 
 
-def test_a_size_that_the_part_before_the_map_needs_too_does_not_stop_it(tmp_path):
-    """What torch's exporter makes of two views: the size of the batch is read once, for both sides of the map."""
+def test_batch_size_that_the_backbone_needs_too_is_duplicated(tmp_path):
+    """Two views by torch's exporter: the batch size is computed once, for both sides of the map."""
     net = Net()
     size = net.op("Shape", net.input)
     batch = net.op("Gather", size, net.const(np.array([0], np.int64)), axis=0)
-    as_it_was = net.op("Concat", batch, net.const(np.array([CHANNELS, 4, 4], np.int64)), axis=0)
-    maps = net.op("Relu", net.op("Reshape", net.op("Sigmoid", net.features()), as_it_was))
+    map_shape = net.op("Concat", batch, net.const(np.array([CHANNELS, 4, 4], np.int64)), axis=0)
+    maps = net.op("Relu", net.op("Reshape", net.op("Sigmoid", net.features()), map_shape))
     flat = net.op("Concat", batch, net.const(np.array([-1], np.int64)), axis=0)
     output, _ = two_layers(net, net.op("Reshape", net.op("GlobalAveragePool", maps), flat))
     report, results = attached(net, output, tmp_path)
     assert report.head == "per_position"
     assert results["class_maps"].std() > 0
-
-
-def test_nodes_in_a_circle_are_refused():
-    net = Net()
-    graph = Graph(net.model(net.features()))
-    graph.proto.node[-1].input[0] = graph.add_node("Relu", [graph.proto.node[-1].output[0]])
-    graph.reindex()
-    with pytest.raises(ExportError, match="runs in a circle at Relu node"):
-        graph.sort()
 
 
 def tokens_of(net, maps, extra=0):
@@ -211,8 +200,8 @@ def tokens_of(net, maps, extra=0):
 
 
 @pytest.mark.parametrize("extra", [1, 2])
-def test_patch_tokens_go_through_the_head_of_the_first_one(extra, tmp_path):
-    """A vision transformer: the class token, and maybe registers, stand before the patches."""
+def test_patch_tokens_go_through_the_head_of_the_first_token(extra, tmp_path):
+    """A vision transformer: the class token, and perhaps registers, come before the patches."""
     net = Net()
     mixed = tokens_of(net, net.features(), extra)
     layer = net.gemm(net.op("Relu", net.op("Gather", mixed, net.const(np.array(0, np.int64)), axis=1)))
@@ -224,8 +213,8 @@ def test_patch_tokens_go_through_the_head_of_the_first_one(extra, tmp_path):
     np.testing.assert_allclose(results["class_maps"], expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
-def test_for_a_linear_head_it_is_the_map_plus_its_bias(tmp_path):
-    """What is asked of each cell is the class activation map, exactly, where both are defined."""
+def test_per_position_maps_of_a_linear_head_are_its_cams_plus_the_bias(tmp_path):
+    """Where both are defined, both are the class activation map, exactly."""
     net = Net()
     output = net.gemm(net.pooled())
     source = net.save(tmp_path / "in.onnx", output)
@@ -236,17 +225,19 @@ def test_for_a_linear_head_it_is_the_map_plus_its_bias(tmp_path):
     graph = Graph(onnx.load(source))
     network_input = read_input(graph, None)
     graph.infer_shapes()
-    *cuts, logits = find_cuts(graph, network_input, output)
-    tail = find_tail(graph, network_input, [cut for cut in cuts if cut.is_map][-1], logits)
-    assert tail.mode == "per_position"
-    maps = add_class_maps(graph, tail)
+    *split_points, logits = find_split_points(graph, network_input, output)
+    head = find_nonlinear_head(
+        graph, network_input, [point for point in split_points if point.is_feature_map][-1], logits
+    )
+    assert head.mode == "per_position"
+    maps = add_class_maps(graph, head)
     graph.prune([onnx.helper.make_empty_tensor_value_info(maps)])
     data = random_pictures(3).transpose(0, 3, 1, 2).astype(np.float32)
-    asked = session(graph.model).run(None, {"data": data})[0]
-    np.testing.assert_allclose(asked, cams + results["cam_bias"][:, None, None], rtol=1e-5, atol=1e-5)
+    per_position = session(graph.model).run(None, {"data": data})[0]
+    np.testing.assert_allclose(per_position, cams + results["cam_bias"][:, None, None], rtol=1e-5, atol=1e-5)
 
 
-def test_another_layer_is_asked_through_the_convolutions_behind_it(tmp_path):
+def test_earlier_layer_is_masked_before_the_convolutions(tmp_path):
     net = Net()
     maps = net.features()
     first = net.nodes[2].output[0]  # the Relu of the first convolution
@@ -262,37 +253,14 @@ def test_another_layer_is_asked_through_the_convolutions_behind_it(tmp_path):
     np.testing.assert_allclose(results["class_maps"][0, :, 1, 2], expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
-def test_the_layer_that_is_pooled_is_explained_exactly(tmp_path):
-    net = Net()
-    maps = net.features()
-    source = net.save(tmp_path / "in.onnx", net.gemm(net.op("Flatten", net.op("GlobalAveragePool", maps))))
-    assert attach(source, tmp_path / "out.onnx", layer=maps, **PLAIN).head == "linear"
-
-
-def test_a_layer_that_is_none_is_refused_with_those_there_are(tmp_path):
-    net = Net()
-    maps = net.features()
-    source = net.save(tmp_path / "in.onnx", net.gemm(net.op("Flatten", net.op("GlobalAveragePool", maps))))
-    with pytest.raises(UsageError, match=rf"'layer4' is no feature map.*conv\d+, .*{maps}"):
-        attach(source, tmp_path / "out.onnx", layer="layer4", **PLAIN)
-
-
-def test_a_layer_with_too_many_cells_is_refused(tmp_path):
-    net = Net()
-    source = net.save(tmp_path / "in.onnx", net.gemm(net.pooled()), size="any")
-    first = net.nodes[2].output[0]
-    with pytest.raises(HeadNotFound, match=r"256x256 cells would be 65536 masked copies.*nearer the end"):
-        attach(source, tmp_path / "out.onnx", layer=first, size=(512, 512), **PLAIN)
-
-
-def test_the_runtime_shows_them(tmp_path):
+def test_runtime_shows_the_class_maps(tmp_path):
     net = Net()
     output, _ = two_layers(net, net.pooled())
     attached(net, output, tmp_path)
     model = camrt.load(tmp_path / "out.onnx", provider="cpu")
-    picture = random_pictures(1)[0]
-    result = model(picture)
-    maps = run(tmp_path / "out.onnx", picture[None])["class_maps"][0]
+    image = random_pictures(1)[0]
+    result = model(image)
+    maps = run(tmp_path / "out.onnx", image[None])["class_maps"][0]
     for class_id in range(CLASSES):
         np.testing.assert_allclose(result.cam(class_id), maps[class_id], rtol=1e-6)
-    assert result.draw(picture).shape == picture.shape
+    assert result.draw(image).shape == image.shape

@@ -1,4 +1,4 @@
-"""8-bit weights and the biases that make up for them, held to their definitions."""
+"""Scales of 8-bit weights, bias correction and folded preprocessing, against their definitions."""
 
 import numpy as np
 import onnx
@@ -15,7 +15,7 @@ from camrt.export.quantize.weight_scales import (
     convolution_scales,
     correct_biases,
     least_squares_scales,
-    rounded,
+    round_weights,
 )
 from support.export_graphs import SIZE, random_pictures, session
 
@@ -23,7 +23,7 @@ LEVELS = 127
 
 
 @given(hnp.arrays(np.float32, (3, 2, 3, 3), elements=st.floats(-4, 4, width=32)))
-def test_no_other_way_to_take_the_largest_weight_rounds_better(weights):
+def test_scales_round_no_worse_than_those_of_the_largest_weight(weights):
     scales = least_squares_scales(weights, LEVELS)
     assert (scales > 0).all()
     rows = weights.reshape(3, -1).astype(np.float64)
@@ -31,20 +31,20 @@ def test_no_other_way_to_take_the_largest_weight_rounds_better(weights):
     usual[usual == 0] = 1
 
     def error(steps):
-        return ((rounded(rows, steps, LEVELS) - rows) ** 2).sum(axis=1)
+        return ((round_weights(rows, steps, LEVELS) - rows) ** 2).sum(axis=1)
 
     assert (error(scales) <= error(usual) + 1e-30).all()
 
 
 @given(hnp.arrays(np.int64, (4, 9), elements=st.integers(-127, 127)), st.floats(1e-4, 1.0))
-def test_weights_that_lie_on_a_grid_lose_nothing(numbers, step):
+def test_weights_on_a_grid_are_kept_exactly(numbers, step):
     weights = (numbers * np.float64(step)).astype(np.float64)
     scales = least_squares_scales(weights, LEVELS)
-    np.testing.assert_allclose(rounded(weights, scales, LEVELS), weights, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(round_weights(weights, scales, LEVELS), weights, rtol=1e-9, atol=1e-12)
 
 
 def convolution(weights, *, groups=1, pads=0, bias=None, preprocessing=None):
-    """A model of a convolution on an image's pixels, by way of the preprocessing of a model file."""
+    """Return a model: a model file's preprocessing, and a convolution on its result."""
     nodes = [
         helper.make_node("Transpose", ["image"], ["planes"], perm=[0, 3, 1, 2]),
         helper.make_node("Cast", ["planes"], ["floats"], to=TensorProto.FLOAT),
@@ -82,35 +82,35 @@ def convolution(weights, *, groups=1, pads=0, bias=None, preprocessing=None):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def maps_of(model, pictures):
-    return session(model).run(["maps"], {"image": pictures})[0].astype(np.float64)
+def maps_of(model, images):
+    return session(model).run(["maps"], {"image": images})[0].astype(np.float64)
 
 
 @pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize("has_bias", [False, True])
-def test_the_bias_takes_back_what_rounding_adds_on_average(groups, has_bias):
+def test_corrected_bias_removes_the_mean_rounding_error(groups, has_bias):
     random = np.random.default_rng(0)
     weights = random.normal(0, 1, (6, 3 // groups, 3, 3))
     model = convolution(weights, groups=groups, bias=random.normal(0, 1, 6) if has_bias else None)
-    pictures = random_pictures(4)
-    levels = 7  # coarse, so that there is something to take back
+    images = random_pictures(4)
+    levels = 7  # few levels, so that there is an error to correct
     scales = convolution_scales(model, levels)
-    means = channel_means(model, pictures)
-    exact = maps_of(model, pictures).mean(axis=(0, 2, 3))
+    means = channel_means(model, images)
+    exact = maps_of(model, images).mean(axis=(0, 2, 3))
     coarse, corrected = onnx.ModelProto(), onnx.ModelProto()
     coarse.CopyFrom(model)
     corrected.CopyFrom(model)
     correct_biases(corrected, scales, means, levels, set())
     for changed in (coarse, corrected):
         tensor = next(entry for entry in changed.graph.initializer if entry.name == "weights")
-        values = rounded(weights.astype(np.float32), scales["weights"], levels)
+        values = round_weights(weights.astype(np.float32), scales["weights"], levels)
         tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float32), "weights"))
-    before = np.abs(maps_of(coarse, pictures).mean(axis=(0, 2, 3)) - exact)
-    after = np.abs(maps_of(corrected, pictures).mean(axis=(0, 2, 3)) - exact)
+    before = np.abs(maps_of(coarse, images).mean(axis=(0, 2, 3)) - exact)
+    after = np.abs(maps_of(corrected, images).mean(axis=(0, 2, 3)) - exact)
     assert after.max() < 0.2 * before.max()
 
 
-def test_a_convolution_that_stays_in_float_keeps_its_bias():
+def test_convolution_in_float_keeps_its_bias():
     model = convolution(np.random.default_rng(0).normal(0, 1, (2, 3, 3, 3)))
     before = model.SerializeToString()
     correct_biases(model, convolution_scales(model, 7), channel_means(model, random_pictures(1)), 7, {"node_3"})
@@ -118,32 +118,32 @@ def test_a_convolution_that_stays_in_float_keeps_its_bias():
 
 
 @pytest.mark.parametrize("channels", ["rgb", "bgr"])
-def test_pixels_may_go_in_as_they_are(channels):
+def test_folded_convolution_reads_the_pixels(channels):
     preprocessing = Preprocessing(channels=channels)
     weights = np.random.default_rng(1).normal(0, 1, (4, 3, 3, 3))
     model = convolution(weights, bias=np.arange(4.0), preprocessing=preprocessing)
-    pictures = random_pictures(3)
-    expected = maps_of(model, pictures)
+    images = random_pictures(3)
+    expected = maps_of(model, images)
     folded = fold_preprocessing(model)
     assert folded is not None
     _, zero_point = folded
     assert zero_point == round(255 * np.mean(preprocessing.mean))
-    np.testing.assert_allclose(maps_of(model, pictures), expected, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(maps_of(model, images), expected, atol=1e-4 * np.abs(expected).max())
     assert {tensor.name for tensor in model.graph.initializer}.isdisjoint({"factor", "offset", "weights", "order"})
 
 
-def test_at_a_padded_border_the_means_become_one():
-    """Where all channels have the same mean, a whole number of levels, even the border is the same."""
+def test_folding_keeps_the_border_if_all_channels_have_the_same_mean():
+    """The mean must be a whole number of levels."""
     weights = np.random.default_rng(1).normal(0, 1, (4, 3, 3, 3))
     same = Preprocessing(mean=(0.4, 0.4, 0.4), std=(0.2, 0.3, 0.4))
     model = convolution(weights, pads=1, preprocessing=same)
-    pictures = random_pictures(2)
-    expected = maps_of(model, pictures)
+    images = random_pictures(2)
+    expected = maps_of(model, images)
     assert fold_preprocessing(model) == ("data", 102)
-    np.testing.assert_allclose(maps_of(model, pictures), expected, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(maps_of(model, images), expected, atol=1e-4 * np.abs(expected).max())
 
 
-def test_preprocessing_that_differs_from_place_to_place_is_kept():
+def test_preprocessing_that_differs_from_place_to_place_is_not_folded():
     model = convolution(np.ones((1, 3, 1, 1)))
     uneven = np.linspace(0.5, 1.5, 3 * SIZE * SIZE, dtype=np.float32).reshape(1, 3, SIZE, SIZE)
     next(tensor for tensor in model.graph.initializer if tensor.name == "one").CopyFrom(

@@ -1,4 +1,4 @@
-"""The bundled model can be trained anew, and a seed says how it comes out."""
+"""The bundled model's training is reproducible, and the bundled model is accurate."""
 
 from itertools import pairwise
 
@@ -19,31 +19,31 @@ def weights_of(path):
 
 
 @pytest.mark.slow
-def test_a_seed_gives_the_same_weights_each_time_and_another_seed_others(tmp_path):
+def test_seed_determines_the_weights(tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         report = train(tmp_path / name, seed=seed, scenes=8, epochs=1)
         assert report.labels == CLASSES
-    first, again, other = (weights_of(tmp_path / name) for name in "abc")
-    assert all(np.array_equal(one, two) for one, two in zip(first, again, strict=True))
+    first, repeated, other = (weights_of(tmp_path / name) for name in "abc")
+    assert all(np.array_equal(one, two) for one, two in zip(first, repeated, strict=True))
     assert not all(np.array_equal(one, two) for one, two in zip(first, other, strict=True))
 
 
-def test_frames_to_train_on_show_every_class_equally_often():
-    pictures, targets = render(4)
-    assert pictures.shape == (24, 3, 96, 128)
+def test_training_frames_show_every_class_equally_often():
+    images, targets = render(4)
+    assert images.shape == (24, 3, 96, 128)
     assert np.array_equal(np.bincount(targets), [4] * len(CLASSES))
-    assert all(not np.array_equal(one, two) for one, two in pairwise(pictures))
+    assert all(not np.array_equal(one, two) for one, two in pairwise(images))
 
 
-def test_the_bundled_model_is_what_the_command_makes():
-    stated = {tuple(array.shape) for array in weights_of(DEMO_MODEL) if array.ndim == 4}
-    made = {tuple(weight.shape) for weight in make_network().state_dict().values() if weight.ndim == 4}
-    assert made <= stated
+def test_bundled_model_has_the_kernels_of_the_network():
+    bundled = {tuple(array.shape) for array in weights_of(DEMO_MODEL) if array.ndim == 4}
+    trained = {tuple(weight.shape) for weight in make_network().state_dict().values() if weight.ndim == 4}
+    assert trained <= bundled
     assert DEMO_MODEL.stat().st_size < 700_000
 
 
 @pytest.mark.slow
-def test_the_bundled_model_knows_and_finds_objects_of_scenes_it_was_not_trained_on():
+def test_bundled_model_finds_objects_in_unseen_scenes():
     seeds = range(100, 104)
     assert max(seeds) < FIRST_SEED
     views = views_of(seeds, 3)

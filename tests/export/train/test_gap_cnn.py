@@ -1,4 +1,4 @@
-"""`to_gap_cnn`: the convolutions stay as they are, what comes behind becomes a pool and one linear layer."""
+"""`to_gap_cnn`: the convolutions stay, and a pool and one linear layer replace what follows them."""
 
 import copy
 
@@ -16,7 +16,7 @@ CLASSES = 3
 
 
 class SmallVgg(nn.Module):
-    """Made for one size of picture, as networks with fully connected layers are."""
+    """Fully connected layers fix the size of its images."""
 
     def __init__(self, size=SIZE):
         super().__init__()
@@ -27,23 +27,23 @@ class SmallVgg(nn.Module):
         )
         self.classifier = nn.Sequential(nn.Linear(6 * (size // 4) ** 2, 8), nn.ReLU(), nn.Linear(8, 10))
 
-    def forward(self, pictures):
-        return self.classifier(self.features(pictures).flatten(1))
+    def forward(self, images):
+        return self.classifier(self.features(images).flatten(1))
 
 
 class Branching(SmallVgg):
-    def forward(self, pictures):
-        return super().forward(pictures) if pictures.sum() > 0 else self.classifier(pictures)
+    def forward(self, images):
+        return super().forward(images) if images.sum() > 0 else self.classifier(images)
 
 
-def maps_of(part, pictures):
-    """What a part of a network gives in evaluation mode."""
+def maps_of(part, images):
+    """Return the output of a part of a network in evaluation mode."""
     with torch.no_grad():
-        return copy.deepcopy(part).eval()(pictures)
+        return copy.deepcopy(part).eval()(images)
 
 
 def assert_exports(network, folder, features):
-    """The network becomes a model file whose maps have the shape that is expected."""
+    """The network becomes a model file with a linear head and maps of this shape."""
     report = from_torch(network, folder / "model.onnx", input_size=SIZE, labels=list("abc"))
     assert (report.head, report.classes, report.features) == ("linear", CLASSES, features)
     assert_identity(run(folder / "model.onnx", random_pictures(2, SIZE, SIZE)), 1e-4)
@@ -53,45 +53,45 @@ def assert_exports(network, folder, features):
 @pytest.mark.parametrize(
     ("name", "kept", "channels", "side_at_224", "side"), [("vgg16", 30, 512, 14, 4), ("alexnet", 12, 256, 13, 3)]
 )
-def test_the_networks_of_the_paper_lose_their_last_pool_and_their_layers(
+def test_networks_of_the_paper_lose_their_last_pool_and_fully_connected_layers(
     name, kept, channels, side_at_224, side, tmp_path
 ):
     torch.manual_seed(0)
     network = getattr(models, name)(weights=None)
     gap = to_gap_cnn(network, CLASSES)
-    pictures = torch.rand(1, 3, 224, 224)
-    expected = maps_of(network.features[:kept], pictures)
+    images = torch.rand(1, 3, 224, 224)
+    expected = maps_of(network.features[:kept], images)
     assert expected.shape[1:] == (channels, side_at_224, side_at_224)
-    torch.testing.assert_close(maps_of(gap.features, pictures), expected)
+    torch.testing.assert_close(maps_of(gap.features, images), expected)
     assert sum(weights.numel() for weights in gap.classifier.parameters()) == CLASSES * (channels + 1)
     assert_exports(gap, tmp_path, (channels, side, side))
 
 
-def test_a_network_without_features_ends_at_the_convolution_that_is_named(tmp_path):
-    """ResNet's conv2 is followed by its norm, the sum with the shortcut and a ReLU: the maps are those of the block."""
+def test_network_ends_at_the_named_convolution(tmp_path):
+    """After ResNet's conv2 come a norm, the sum with the shortcut and a ReLU, so the maps are those of the block."""
     torch.manual_seed(0)
     network = models.resnet18(weights=None)
     gap = to_gap_cnn(network, CLASSES, last_conv="layer3.1.conv2")
-    pictures = torch.rand(1, 3, SIZE, SIZE)
+    images = torch.rand(1, 3, SIZE, SIZE)
     block = nn.Sequential(*list(network.children())[:7])  # to layer3
-    torch.testing.assert_close(maps_of(gap.features, pictures), maps_of(block, pictures))
+    torch.testing.assert_close(maps_of(gap.features, images), maps_of(block, images))
     assert not any(name.startswith("layer4") for name, _ in gap.features.named_parameters())
     assert_exports(gap, tmp_path, (256, 4, 4))
 
 
-def test_what_is_asked_cell_by_cell_before_explains_itself_exactly_after(tmp_path):
+def test_masked_head_becomes_linear(tmp_path):
     network = SmallVgg()
     assert from_torch(network, tmp_path / "masked.onnx", input_size=SIZE).head == "masked"
     assert_exports(to_gap_cnn(network, CLASSES), tmp_path, (6, 32, 32))
 
 
-def test_a_network_made_for_small_pictures_prints_nothing(capfd):
-    """Its fully connected layers do not fit the picture that is sent through to see shapes."""
+def test_network_for_small_images_prints_nothing(capfd):
+    """Its fully connected layers fail on the example image."""
     to_gap_cnn(SmallVgg(32), CLASSES)
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_network_itself_is_left_as_it_was():
+def test_original_network_is_unchanged():
     network = SmallVgg().train()
     before = copy.deepcopy(network.state_dict())
     gap = to_gap_cnn(network, CLASSES)
@@ -105,7 +105,7 @@ def test_the_network_itself_is_left_as_it_was():
         torch.testing.assert_close(values, before[name])
 
 
-def test_the_new_network_takes_any_size_and_can_be_trained():
+def test_new_network_takes_any_size_and_can_be_trained():
     gap = to_gap_cnn(SmallVgg(), CLASSES)
     logits = gap(torch.rand(2, 3, 48, 80))
     assert logits.shape == (2, CLASSES)
@@ -113,7 +113,7 @@ def test_the_new_network_takes_any_size_and_can_be_trained():
     assert all(weights.grad.isfinite().all() for weights in gap.parameters())
 
 
-def test_a_convolution_that_does_not_exist_is_refused_with_those_that_do():
+def test_unknown_convolution_is_refused_with_the_names_of_the_last_ones():
     with pytest.raises(UsageError, match=r"no convolution called 'features.9'.*features\.0, features\.3"):
         to_gap_cnn(SmallVgg(), CLASSES, last_conv="features.9")
     with pytest.raises(UsageError, match=r"no nn\.Conv2d"):
@@ -122,9 +122,9 @@ def test_a_convolution_that_does_not_exist_is_refused_with_those_that_do():
         to_gap_cnn(SmallVgg(), 0)
 
 
-def test_a_network_that_cannot_be_followed_is_refused():
+def test_network_that_cannot_be_traced_is_refused():
     with pytest.raises(ExportError, match=r"torch\.fx cannot trace Branching"):
         to_gap_cnn(Branching(), CLASSES)
     wrong = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(5, 4, 3))
-    with pytest.raises(ExportError, match=r"Sequential cannot run on a picture: .*5"):
+    with pytest.raises(ExportError, match=r"Sequential cannot run on an image of 224x224: .*5"):
         to_gap_cnn(wrong, CLASSES)

@@ -15,6 +15,8 @@ from camrt.runtime.doctor import SUBJECTS, examine
 from camrt.runtime.doctor.finding import OK, PROBLEM, pip
 from support.desktop import desktop
 
+pytestmark = pytest.mark.process
+
 
 def findings_of(*subjects, timeout_s=120.0):
     """Return the findings of some subjects, by their own subject, which is unique."""
@@ -45,6 +47,7 @@ def test_this_environment_has_no_problem(no_display):
         assert len(finding.text.splitlines()) == 1
 
 
+@pytest.mark.window
 def test_the_display_is_checked(tmp_path, monkeypatch, no_display):
     with desktop(tmp_path) as screen:
         monkeypatch.setenv("DISPLAY", screen.display)

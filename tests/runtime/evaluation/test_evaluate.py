@@ -1,17 +1,11 @@
-"""Accuracy counts predicted classes, and the pointing game counts peaks on the object."""
+"""Accuracy counts correct predicted classes, and the pointing game counts peaks on the object."""
 
 import numpy as np
 import pytest
 
-import camrt
 from camrt.errors import UsageError
 from camrt.runtime.evaluation.evaluate import Evaluation, evaluate
-from support.tiny_models import LABELS, write_linear
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "tiny.onnx"))
+from support.tiny_models import LABELS
 
 
 def test_accuracy_uses_the_predicted_class_and_the_pointing_game_the_true_one(model):

@@ -7,14 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-import camrt
 from camrt.runtime.inference.dynamic_batching import BatchingModel, fastest_batch
-from support.tiny_models import write_linear
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "model.onnx"))
 
 
 class RecordingModel:

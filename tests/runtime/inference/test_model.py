@@ -1,4 +1,4 @@
-"""A model file opens, says what it is, and its maps are the maps behind its scores."""
+"""A model file opens, describes itself, and its maps explain its scores."""
 
 import threading
 
@@ -11,7 +11,7 @@ import camrt
 from camrt.errors import ModelFileError, ProviderError, UsageError
 from camrt.model_file import InputGeometry
 from camrt.runtime.inference.cam_identity import check_identity
-from support.tiny_models import LABELS, SIZE, stated, write_class_maps, write_linear
+from support.tiny_models import LABELS, SIZE, model_info, write_class_maps, write_linear
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def noise(height=50, width=70, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def test_a_model_says_what_it_holds(linear, class_maps):
+def test_a_model_describes_its_head_classes_and_maps(linear, class_maps):
     assert (linear.head, linear.classes, linear.map_shape) == ("linear", 4, (8, 8, 8))
     assert (class_maps.head, class_maps.classes, class_maps.map_shape) == ("pooled_class_maps", 4, (4, 10, 10))
     assert linear.labels == LABELS
@@ -59,13 +59,13 @@ def test_the_cam_is_the_weighted_sum_of_the_features(linear):
     np.testing.assert_allclose(result.cam(2), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_the_ring_of_padding_is_in_the_cam_and_not_in_the_picture(class_maps):
+def test_the_border_of_padding_cells_is_in_the_cam_and_not_in_the_visible_cam(class_maps):
     result = class_maps(noise())
     assert result.cam(1).shape == (10, 10)
     np.testing.assert_array_equal(result.visible_cam(1), result.cam(1)[1:-1, 1:-1])
 
 
-def test_a_list_of_frames_gives_what_each_gives_alone(linear):
+def test_a_list_of_frames_gives_the_results_of_single_frames(linear):
     frames = [noise(seed=1), noise(20, 31, seed=2), noise(200, 100, seed=3)]
     for frame, together in zip(frames, linear(frames), strict=True):
         alone = linear(frame)
@@ -75,7 +75,7 @@ def test_a_list_of_frames_gives_what_each_gives_alone(linear):
     assert linear([]) == []
 
 
-def test_results_stay_as_they_are_when_the_model_runs_again(linear):
+def test_results_do_not_change_when_the_model_runs_again(linear):
     first = linear(noise(seed=1))
     scores, cam = first.scores.copy(), first.cam().copy()
     linear(noise(seed=2))
@@ -83,7 +83,7 @@ def test_results_stay_as_they_are_when_the_model_runs_again(linear):
     np.testing.assert_array_equal(first.cam(), cam)
 
 
-def test_two_threads_may_call_a_model_at_once(linear):
+def test_several_threads_can_call_a_model_at_once(linear):
     frames = [noise(seed=seed) for seed in range(20)]
     expected = [linear(frame).logits for frame in frames]
     wrong = []
@@ -109,7 +109,7 @@ def test_the_frame_is_never_modified(linear):
     np.testing.assert_array_equal(frame, before)
 
 
-def test_classes_are_found_by_label_part_of_it_or_number(linear):
+def test_a_class_is_named_by_label_part_of_a_label_or_number(linear):
     assert linear.class_id("duck") == 3
     assert linear.class_id(" BOAT ") == 1
     assert linear.class_id("2") == 2
@@ -130,28 +130,28 @@ def test_classes_are_found_by_label_part_of_it_or_number(linear):
         ("photo.jpg", "not str"),
     ],
 )
-def test_what_is_no_frame_is_refused(linear, frame, message):
+def test_invalid_frames_raise_usage_error(linear, frame, message):
     with pytest.raises(UsageError, match=message):
         linear([frame])
 
 
-def test_a_file_without_labels_numbers_its_classes_and_takes_the_callers(tmp_path):
-    path = write_linear(tmp_path / "m.onnx", info=stated(labels=None))
+def test_a_file_without_labels_numbers_its_classes_or_takes_labels_of_the_caller(tmp_path):
+    path = write_linear(tmp_path / "m.onnx", info=model_info(labels=None))
     assert camrt.load(path).labels == ("class 0", "class 1", "class 2", "class 3")
     assert camrt.load(path, labels="abcd").labels == ("a", "b", "c", "d")
     with pytest.raises(ModelFileError, match="4 classes but 3 labels"):
         camrt.load(path, labels="abc")
 
 
-def test_a_file_without_geometry_needs_the_callers(tmp_path):
-    path = write_linear(tmp_path / "m.onnx", info=stated(geometry=None))
+def test_a_file_without_geometry_needs_a_geometry_of_the_caller(tmp_path):
+    path = write_linear(tmp_path / "m.onnx", info=model_info(geometry=None))
     with pytest.raises(ModelFileError, match=r"InputGeometry\(width"):
         camrt.load(path)
     geometry = InputGeometry(width=SIZE, height=SIZE, resize="letterbox")
     assert camrt.load(path, geometry=geometry).geometry == geometry
 
 
-def test_a_missing_file_a_folder_and_no_model_are_refused(tmp_path):
+def test_a_path_without_a_model_raises_model_file_error(tmp_path):
     with pytest.raises(ModelFileError, match=r"no model file at .*none\.onnx"):
         camrt.load(tmp_path / "none.onnx")
     with pytest.raises(ModelFileError, match="it is a folder"):
@@ -160,13 +160,13 @@ def test_a_missing_file_a_folder_and_no_model_are_refused(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ModelFileError, match=rf"{name} \(\d+ bytes\) is not a model"):
             camrt.load(tmp_path / name)
-    whole = write_linear(tmp_path / "whole.onnx").read_bytes()
-    (tmp_path / "half.onnx").write_bytes(whole[: len(whole) // 2])
+    content = write_linear(tmp_path / "whole.onnx").read_bytes()
+    (tmp_path / "half.onnx").write_bytes(content[: len(content) // 2])
     with pytest.raises(ModelFileError, match=r"half\.onnx \(\d+ bytes\) is not a model"):
         camrt.load(tmp_path / "half.onnx")
 
 
-def test_an_onnx_classifier_that_is_no_model_file_is_sent_to_attach(tmp_path):
+def test_the_error_for_an_onnx_classifier_suggests_camrt_attach(tmp_path):
     path = write_linear(tmp_path / "raw.onnx")
     model = onnx.load(path)
     del model.graph.output[2:]
@@ -175,7 +175,7 @@ def test_an_onnx_classifier_that_is_no_model_file_is_sent_to_attach(tmp_path):
         camrt.load(path)
 
 
-def test_a_provider_that_cannot_run_is_an_error_and_never_the_cpu(tmp_path):
+def test_a_provider_that_cannot_run_is_an_error_without_fallback_to_the_cpu(tmp_path):
     path = write_linear(tmp_path / "m.onnx")
     with pytest.raises(ProviderError, match="provider 'tensorrt' cannot run: onnxruntime"):
         camrt.load(path, provider="tensorrt")
@@ -186,12 +186,12 @@ def test_a_provider_that_cannot_run_is_an_error_and_never_the_cpu(tmp_path):
 
 
 @pytest.fixture(params=["linear", "class_maps"])
-def in_integers(request, tmp_path):
-    """A model with uint8 maps, and the same with their real values: two files that must say the same."""
+def float_and_uint8(request, tmp_path):
+    """Return a model with float maps, and the same model with uint8 maps. Both must give equal results."""
     grid = {"scale": 0.03, "zero_point": 7}
     write = {"linear": write_linear, "class_maps": write_class_maps}[request.param]
     maps = {"linear": "features", "class_maps": "class_maps"}[request.param]
-    source = write(tmp_path / "float.onnx", info=stated(quantization={"features": grid}))
+    source = write(tmp_path / "float.onnx", info=model_info(quantization={"features": grid}))
     model = onnx.load(source)
     for node in model.graph.node:
         for names in (node.input, node.output):
@@ -205,7 +205,7 @@ def in_integers(request, tmp_path):
     at = next(index for index, node in enumerate(model.graph.node) if "before" in node.output) + 1
     model.graph.node.insert(at, quantize)
     model.graph.node.insert(at + 1, dequantize)
-    found = []
+    models = []
     for name, tensor, kind in (("real", "real", TensorProto.FLOAT), ("uint8", "numbers", TensorProto.UINT8)):
         copy = onnx.ModelProto()
         copy.CopyFrom(model)
@@ -213,31 +213,31 @@ def in_integers(request, tmp_path):
         output = next(value for value in copy.graph.output if value.name == maps)
         output.type.tensor_type.elem_type = kind
         onnx.save(copy, tmp_path / f"{name}.onnx")
-        found.append(camrt.load(tmp_path / f"{name}.onnx", provider="cpu"))
-    return found
+        models.append(camrt.load(tmp_path / f"{name}.onnx", provider="cpu"))
+    return models
 
 
-def test_uint8_maps_mean_what_the_metadata_says(in_integers):
-    real, uint8 = in_integers
+def test_uint8_maps_are_scaled_by_the_metadata(float_and_uint8):
+    real, uint8 = float_and_uint8
     assert (real.decoder.scale, real.decoder.zero_point) == (1.0, 0)
     assert (uint8.decoder.scale, uint8.decoder.zero_point) == (0.03, 7)
     frame = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
-    for expected, found in zip(real([frame, frame[::-1]]), uint8([frame, frame[::-1]]), strict=True):
+    for expected, result in zip(real([frame, frame[::-1]]), uint8([frame, frame[::-1]]), strict=True):
         for class_id in range(real.classes):
-            assert found.cam(class_id).dtype == np.float32
-            np.testing.assert_allclose(found.cam(class_id), expected.cam(class_id), atol=1e-5)
-        np.testing.assert_allclose(found.heatmap(), expected.heatmap(), atol=1e-4)
-        assert check_identity(uint8, found).holds
+            assert result.cam(class_id).dtype == np.float32
+            np.testing.assert_allclose(result.cam(class_id), expected.cam(class_id), atol=1e-5)
+        np.testing.assert_allclose(result.heatmap(), expected.heatmap(), atol=1e-4)
+        assert check_identity(uint8, result).holds
 
 
-def test_uint8_maps_without_a_scale_are_refused(in_integers):
-    _, uint8 = in_integers
+def test_uint8_maps_without_a_valid_scale_raise_model_file_error(float_and_uint8):
+    _, uint8 = float_and_uint8
     model = onnx.load(uint8.path)
-    helper.set_model_props(model, stated().to_metadata())
+    helper.set_model_props(model, model_info().to_metadata())
     onnx.save(model, uint8.path)
     with pytest.raises(ModelFileError, match="has no scale and zero point"):
         camrt.load(uint8.path, provider="cpu")
-    helper.set_model_props(model, stated(quantization={"features": {"scale": 0, "zero_point": 0}}).to_metadata())
+    helper.set_model_props(model, model_info(quantization={"features": {"scale": 0, "zero_point": 0}}).to_metadata())
     onnx.save(model, uint8.path)
     with pytest.raises(ModelFileError, match="Create the file again"):
         camrt.load(uint8.path, provider="cpu")

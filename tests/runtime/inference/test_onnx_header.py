@@ -116,15 +116,15 @@ def test_error_names_the_kind_of_a_file_that_is_not_a_model(content, message, tm
 
 
 def test_deeply_nested_messages_are_rejected(tmp_path):
-    def wrapped(field, content):
+    def wrap(field, content):
         length = len(content)
         size = bytes([length]) if length < 128 else bytes([length & 127 | 128, length >> 7])
         return bytes([field << 3 | 2]) + size + content
 
     graph = b""
     for _ in range(200):
-        graph = wrapped(1, wrapped(5, wrapped(6, graph)))  # node, attribute, graph
-    (tmp_path / "m.onnx").write_bytes(wrapped(7, graph))
+        graph = wrap(1, wrap(5, wrap(6, graph)))  # node, attribute, graph
+    (tmp_path / "m.onnx").write_bytes(wrap(7, graph))
     with pytest.raises(ModelFileError, match="nested more than 100 deep"):
         camrt.load(tmp_path / "m.onnx")
 

@@ -43,6 +43,7 @@ def test_options_need_a_named_provider_that_has_options(model):
     assert camrt.load(model, provider="cpu", provider_options={}).provider_options == {}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
@@ -56,11 +57,13 @@ def test_malformed_option_is_a_usage_error(model, entries, message):
     assert message in refusal("inspect", model, "--provider", "cuda", *flags, status=2)
 
 
+@pytest.mark.process
 def test_bench_accepts_options_for_one_provider_only(model):
     flags = ("--provider", "cpu", "cuda", "--provider-option", "device_id=0")
     assert "--provider-option works with one provider at a time" in refusal("bench", model, *flags, status=2)
 
 
+@pytest.mark.process
 def test_help_names_every_provider():
     text = " ".join(succeeds("live", "--help").split())
     *others, last = PROVIDERS
@@ -68,7 +71,7 @@ def test_help_names_every_provider():
     assert expected in text
 
 
-def test_wheel_that_installed_onnxruntime_is_found():
+def test_the_wheel_of_the_imported_onnxruntime_is_reported():
     (wheel,) = wheels_of("onnxruntime")
     assert wheel == f"onnxruntime {onnxruntime().__version__}"
     assert wheels_of("no_such_package") == []
@@ -83,6 +86,7 @@ def test_wheel_later_on_the_path_is_not_reported(tmp_path, monkeypatch):
     assert wheels_of("onnxruntime") == ["onnxruntime-other 9"]
 
 
+@pytest.mark.process
 def test_dependencies_of_a_library_are_listed(tmp_path):
     library = Path(_multiarray_umath.__file__)
     assert any(name.startswith("libc.so") for name in needed_libraries(library))

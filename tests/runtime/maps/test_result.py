@@ -1,4 +1,4 @@
-"""Maps, boxes and overlays lie on the frame where the network looked."""
+"""Maps, boxes and overlays cover the part of the frame that the network saw."""
 
 import pickle
 from dataclasses import FrozenInstanceError
@@ -12,18 +12,20 @@ from camrt.errors import UsageError
 from camrt.model_file import InputGeometry
 from camrt.runtime.maps.colormaps import COLORMAPS
 from camrt.runtime.maps.overlay import OverlayStyle, colors
-from support.tiny_models import SIZE, stated, write_linear
+from support.tiny_models import SIZE, model_info, write_linear
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """One model for each way a frame becomes the network's input."""
+    """Return a model for each way to fit a frame into the network's input."""
     folder = tmp_path_factory.mktemp("models")
-    found = {}
+    models_by_resize = {}
     for resize in ("stretch", "crop", "letterbox"):
         geometry = InputGeometry(width=SIZE, height=SIZE, resize=resize)
-        found[resize] = camrt.load(write_linear(folder / f"{resize}.onnx", info=stated(geometry=geometry)))
-    return found
+        models_by_resize[resize] = camrt.load(
+            write_linear(folder / f"{resize}.onnx", info=model_info(geometry=geometry))
+        )
+    return models_by_resize
 
 
 def noise(height, width):
@@ -31,7 +33,7 @@ def noise(height, width):
 
 
 def with_map(result, cam):
-    """The result with another map, so that one knows where its heat lies."""
+    """Return the result with another map for class 0."""
     weights = result.decoder.cam_weights
     maps = np.zeros((weights.shape[1], *cam.shape), np.float32)
     channel = int(np.argmax(weights[0]))
@@ -60,13 +62,13 @@ def test_outside_a_crop_the_heatmap_is_zero_and_the_overlay_is_the_frame(models)
     assert not heat[:, :20].any()
     assert not heat[:, 80:].any()
     assert np.unravel_index(heat.argmax(), heat.shape)[1] == 20
-    drawn = result.draw(frame, 0)
-    np.testing.assert_array_equal(drawn[:, :20], frame[:, :20])
-    np.testing.assert_array_equal(drawn[:, 80:], frame[:, 80:])
-    assert (drawn[:, 20:80] != frame[:, 20:80]).any()
+    overlay = result.draw(frame, 0)
+    np.testing.assert_array_equal(overlay[:, :20], frame[:, :20])
+    np.testing.assert_array_equal(overlay[:, 80:], frame[:, 80:])
+    assert (overlay[:, 20:80] != frame[:, 20:80]).any()
 
 
-def test_a_letterboxed_map_is_cut_to_the_frame(models):
+def test_a_letterboxed_map_is_cropped_to_the_frame(models):
     # 100x50 in 32x32: the frame is rows 8 to 24 of the input, so map rows 2 to 6 of 8.
     result = with_map(models["letterbox"](noise(50, 100)), corner(2, 7))
     heat = result.heatmap(0)
@@ -108,8 +110,8 @@ def test_a_constant_map_is_cold_has_no_box_and_draws_without_nan(models):
     np.testing.assert_array_equal(result.draw(frame, 0), frame)
     cold = colors("turbo")[0].astype(int)
     expected = (frame.astype(int) + cold) / 2
-    drawn = result.draw(frame, 0, style=OverlayStyle(alpha=0.5, alpha_by_value=False))
-    assert np.abs(drawn - expected).max() <= 1
+    overlay = result.draw(frame, 0, style=OverlayStyle(alpha=0.5, alpha_by_value=False))
+    assert np.abs(overlay - expected).max() <= 1
 
 
 def test_top_is_sorted_and_nan_comes_last(models):
@@ -121,7 +123,7 @@ def test_top_is_sorted_and_nan_comes_last(models):
     assert [class_id for class_id, _, _ in result.top(9)] == [2, 3, 0, 1]
 
 
-def test_draw_fills_the_given_buffer_and_may_draw_in_place(models):
+def test_draw_fills_the_buffer_of_the_caller_and_works_in_place(models):
     frame = noise(30, 40)
     result = models["stretch"](frame)
     out = np.empty_like(frame)
@@ -133,33 +135,33 @@ def test_draw_fills_the_given_buffer_and_may_draw_in_place(models):
 def test_alpha_by_value_keeps_cold_pixels(models):
     frame = noise(80, 80)
     result = with_map(models["stretch"](frame), corner(0, 0))
-    drawn = result.draw(frame, 0, style=OverlayStyle(alpha_by_value=True))
-    np.testing.assert_array_equal(drawn[40:, 40:], frame[40:, 40:])
-    assert (drawn[:5, :5] != frame[:5, :5]).any()
+    overlay = result.draw(frame, 0, style=OverlayStyle(alpha_by_value=True))
+    np.testing.assert_array_equal(overlay[40:, 40:], frame[40:, 40:])
+    assert (overlay[:5, :5] != frame[:5, :5]).any()
 
 
 @pytest.mark.parametrize("by_value", [False, True])
-def test_below_the_threshold_the_camera_keeps_its_pixels_and_above_nothing_changes(models, by_value):
+def test_pixels_below_the_threshold_are_those_of_the_frame_and_others_do_not_change(models, by_value):
     frame = noise(240, 320)
     result = models["stretch"](frame)
     heat = result.heatmap(0)
     usual = result.draw(frame, 0, style=OverlayStyle(alpha_by_value=by_value))
-    drawn = result.draw(frame, 0, style=OverlayStyle(alpha_by_value=by_value, threshold=0.5))
+    overlay = result.draw(frame, 0, style=OverlayStyle(alpha_by_value=by_value, threshold=0.5))
     cold, hot = heat < 0.49, heat > 0.51
     assert cold.sum() > 1000
     assert hot.sum() > 1000
-    np.testing.assert_array_equal(drawn[cold], frame[cold])
-    assert np.abs(drawn[hot].astype(int) - usual[hot]).max() <= 1
+    np.testing.assert_array_equal(overlay[cold], frame[cold])
+    assert np.abs(overlay[hot].astype(int) - usual[hot]).max() <= 1
 
 
 @pytest.mark.parametrize("name", COLORMAPS)
-def test_colours_are_those_of_opencv(name):
+def test_colours_equal_those_of_opencv(name):
     ramp = np.arange(256, dtype=np.uint8).reshape(1, 256)
     expected = cv2.applyColorMap(ramp, getattr(cv2, f"COLORMAP_{name.upper()}"))
     np.testing.assert_array_equal(colors(name), expected.reshape(256, 3))
 
 
-def test_what_makes_no_sense_is_refused(models):
+def test_invalid_arguments_raise_usage_error(models):
     frame = noise(30, 40)
     result = models["stretch"](frame)
     with pytest.raises(UsageError, match="no class 4; the model has 0 to 3"):
@@ -184,7 +186,7 @@ def test_what_makes_no_sense_is_refused(models):
             OverlayStyle(**wrong)
 
 
-def test_cams_of_several_classes_are_those_of_each(models):
+def test_cams_of_several_classes_equal_the_cam_of_each(models):
     result = models["stretch"](noise(40, 50))
     np.testing.assert_array_equal(result.cams([2, 0]), np.stack([result.cam(2), result.cam(0)]))
     np.testing.assert_array_equal(result.cams(), np.stack([result.cam(k) for k in range(result.decoder.classes)]))
@@ -196,10 +198,10 @@ def test_cams_of_several_classes_are_those_of_each(models):
 def test_a_result_pickles(models):
     frame = noise(40, 50)
     result = models["letterbox"](frame)
-    back = pickle.loads(pickle.dumps(result))
-    assert back.top() == result.top()
-    assert back.boxes() == result.boxes()
-    np.testing.assert_array_equal(back.draw(frame), result.draw(frame))
+    copy = pickle.loads(pickle.dumps(result))
+    assert copy.top() == result.top()
+    assert copy.boxes() == result.boxes()
+    np.testing.assert_array_equal(copy.draw(frame), result.draw(frame))
 
 
 def test_the_decoder_cannot_be_changed(models):

@@ -1,4 +1,4 @@
-"""Rows are shared out completely, on the cores this process really has."""
+"""The row pool draws each row once, on the cores that this process may use."""
 
 import os
 import subprocess
@@ -16,17 +16,17 @@ from camrt.runtime.maps.row_pool import RowPool
 @given(st.integers(0, 200_000), st.integers(0, 200), st.integers(1, 5))
 def test_the_bands_cover_every_row_once(width, height, threads):
     pool = RowPool(threads)
-    seen = [0] * height
+    counts = [0] * height
     lock = threading.Lock()
 
     def draw(rows):
         with lock:
             for row in range(*rows):
-                seen[row] += 1
+                counts[row] += 1
 
     pool.run(width, height, draw)
     pool.close()
-    assert seen == [1] * height
+    assert counts == [1] * height
 
 
 def test_an_error_in_any_band_reaches_the_caller():
@@ -41,20 +41,24 @@ def test_an_error_in_any_band_reaches_the_caller():
     pool.close()
 
 
-def test_large_frames_are_shared_and_small_ones_are_not():
+def test_large_frames_are_split_among_threads_and_small_ones_are_not():
     pool = RowPool(3)
     names = []
     pool.run(1920, 1080, lambda _: names.append(threading.current_thread().name))
     assert len(names) == 3
-    assert len(set(names) - {threading.current_thread().name}) in (1, 2)  # one may be quick enough to take two
+    assert len(set(names) - {threading.current_thread().name}) in (
+        1,
+        2,
+    )  # a fast thread may draw two of the three bands
     names.clear()
     pool.run(320, 240, lambda _: names.append(threading.current_thread().name))
     assert names == [threading.current_thread().name]
     pool.close()
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no CPU affinity on this system")
-def test_a_process_pinned_to_one_core_uses_one():
+def test_a_process_pinned_to_one_core_uses_one_core():
     code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});" + (
         "from camrt.cores import usable_cores; print(usable_cores())"
     )

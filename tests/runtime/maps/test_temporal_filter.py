@@ -3,16 +3,9 @@
 import numpy as np
 import pytest
 
-import camrt
 from camrt.runtime.maps.temporal_filter import RANGE_HALF_LIFE_S, SceneDetector, TemporalFilter
-from support.tiny_models import write_linear
 
 MAP = np.array([[0.0, 1.0], [2.0, 4.0]], np.float32)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "model.onnx"), provider="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +32,7 @@ def test_after_a_half_life_the_old_map_weighs_half(result):
 
 
 @pytest.mark.parametrize("rate", [5, 50])
-def test_the_rate_of_results_does_not_matter(result, rate):
+def test_smoothing_does_not_depend_on_the_rate_of_results(result, rate):
     temporal = TemporalFilter()
     temporal.smooth(scaled(result, 0), 0, 0.0, half_life_s=0.5)
     for index in range(1, rate + 1):  # one second, two half-lives
@@ -56,7 +49,7 @@ def test_the_smoothed_map_of_every_class_is_the_mean_of_its_maps(model, result):
     np.testing.assert_array_equal(smoothed.scores, other.scores)
 
 
-def test_maps_in_uint8_are_smoothed_as_values(result):
+def test_uint8_maps_are_smoothed_by_their_real_values(result):
     decoder = type(result.decoder)(result.decoder.labels, result.decoder.cam_weights, result.decoder.cam_bias, 0.5, 7)
     numbers = np.arange(result.maps.size, dtype=np.uint8).reshape(result.maps.shape)
     quantized = type(result)(
@@ -85,7 +78,7 @@ def test_a_new_scene_starts_the_mean_again(result):
     np.testing.assert_array_equal(temporal.smooth(result, 1, 0.1, half_life_s=10.0).maps, result.maps)
 
 
-def test_a_clock_that_jumps_back_does_no_harm(result):
+def test_smoothing_continues_after_the_clock_jumps_back(result):
     temporal = TemporalFilter()
     temporal.smooth(result, 0, 1e9, half_life_s=1.0)
     np.testing.assert_allclose(temporal.smooth(scaled(result, 5), 0, 0.0, half_life_s=1.0).maps, result.maps)
@@ -97,10 +90,10 @@ def test_the_inputs_are_not_modified(result):
     before = result.maps.copy()
     temporal = TemporalFilter()
     first = temporal.smooth(result, 0, 0.0, half_life_s=1.0)
-    kept = first.maps.copy()
+    first_maps = first.maps.copy()
     temporal.smooth(scaled(result, 4), 0, 1.0, half_life_s=1.0)
     np.testing.assert_array_equal(result.maps, before)
-    np.testing.assert_array_equal(first.maps, kept)
+    np.testing.assert_array_equal(first.maps, first_maps)
 
 
 def test_the_range_widens_at_once_and_shrinks_by_half_lives():

@@ -1,4 +1,4 @@
-"""Display settings are validated, replaced as a whole, and known to flags, TOML, API, page and reload."""
+"""Display settings are validated and replaced as a whole. Each one is a flag, a TOML key and an API field."""
 
 import threading
 from dataclasses import FrozenInstanceError, fields, replace
@@ -6,7 +6,6 @@ from dataclasses import FrozenInstanceError, fields, replace
 import numpy as np
 import pytest
 
-import camrt
 from camrt.cli.config import ConfigurableParser
 from camrt.cli.display_flags import add_display_flags, names, settings_of
 from camrt.errors import UsageError
@@ -17,7 +16,6 @@ from camrt.runtime.serve.settings import settings_of as api_settings
 from camrt.runtime.stream.hub import Hub
 from camrt.runtime.stream.hub_viewer import HubViewer
 from support.sources import StillSource
-from support.tiny_models import write_linear
 
 OTHER = {
     "classes": (2, 1),
@@ -34,11 +32,6 @@ OTHER = {
 FIELDS = [one.name for one in fields(DisplaySettings)]
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "model.onnx"), provider="cpu")
-
-
 def as_text(name):
     value = OTHER[name]
     if isinstance(value, bool):
@@ -48,14 +41,14 @@ def as_text(name):
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
-def parsed(*words):
+def parse(*words):
     parser = ConfigurableParser()
     parser.add_config_flag()
     add_display_flags(parser)
     return parser.parse_args(words)
 
 
-def test_the_other_values_differ_and_cover_every_field():
+def test_the_other_values_differ_from_the_defaults_and_cover_every_field():
     assert list(OTHER) == FIELDS == list(names())
     assert all(getattr(DisplaySettings(), name) != value for name, value in OTHER.items())
 
@@ -67,19 +60,19 @@ def test_each_setting_has_a_flag(name, model):
         words = [flag if value else f"--no-{flag[2:]}"]
     else:
         words = [flag, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
-    assert settings_of(parsed(*words), model, live=False) == replace(DisplaySettings(), **{name: value})
+    assert settings_of(parse(*words), model, live=False) == replace(DisplaySettings(), **{name: value})
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_each_setting_has_a_key_in_the_file_of_settings(name, model, tmp_path):
+def test_each_setting_has_a_key_in_the_settings_file(name, model, tmp_path):
     file = tmp_path / "camrt.toml"
     file.write_text(f"{name.replace('_', '-')} = {as_text(name)}\n")
-    settings = settings_of(parsed("--config", str(file)), model, live=True)
+    settings = settings_of(parse("--config", str(file)), model, live=True)
     assert settings == replace(DisplaySettings.defaults(live=True), **{name: OTHER[name]})
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_each_setting_can_be_read_and_changed_by_the_api(name, model):
+def test_the_api_reads_and_changes_each_setting(name, model):
     hub = Hub(model, SettingsStore(DisplaySettings()), [StillSource()])
     value = list(OTHER[name]) if isinstance(OTHER[name], tuple) else OTHER[name]
     change(hub, Change(**{name: value}))
@@ -90,16 +83,16 @@ def test_each_setting_can_be_read_and_changed_by_the_api(name, model):
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_changing_a_setting_redraws_an_image_that_stands_still(name, model):
+def test_a_changed_setting_redraws_a_still_image(name, model):
     hub = Hub(model, SettingsStore(DisplaySettings()), [StillSource()])
     image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
     hub.streams[0].write(StreamItem(Frame(image, 0, 0.0, "still"), model(image), 0))
     viewer = HubViewer(hub, hud=False)
     viewer.draw(0)
     assert not viewer.changed(0)
-    seen = hub.wait(-1, 0.0)
+    version = hub.wait(-1, 0.0)
     hub.settings.update(**{name: OTHER[name]})
-    assert hub.wait(seen, 0.0) != seen
+    assert hub.wait(version, 0.0) != version
     assert viewer.changed(0)
     viewer.draw(0)
     assert not viewer.changed(0)
@@ -126,7 +119,7 @@ def test_the_settings_cannot_be_changed_in_place():
         ({"normalize": "nan,1"}, "two finite numbers"),
     ],
 )
-def test_wrong_values_are_refused(wrong, message):
+def test_invalid_values_raise_usage_error(wrong, message):
     store = SettingsStore(DisplaySettings())
     with pytest.raises(UsageError, match=message):
         DisplaySettings(**wrong)
@@ -135,14 +128,14 @@ def test_wrong_values_are_refused(wrong, message):
     assert store.current == DisplaySettings()
 
 
-def test_settings_are_checked_against_the_model():
+def test_settings_that_do_not_fit_the_model_raise_usage_error():
     with pytest.raises(UsageError, match="no class 4; the model has 0 to 3"):
         DisplaySettings(classes=(1, 4)).check(4, probabilities=True)
     with pytest.raises(UsageError, match="the scores of this model are logits"):
         DisplaySettings(fade=True).check(4, probabilities=False)
 
 
-def test_two_threads_that_change_two_settings_lose_none():
+def test_two_threads_change_two_settings_without_a_lost_change():
     store = SettingsStore(DisplaySettings(alpha=0.0, threshold=0.0))
 
     def step(name):

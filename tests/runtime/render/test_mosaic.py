@@ -13,11 +13,11 @@ def test_the_mosaic_shows_every_camera_in_its_place(count, columns, shape):
     mosaic = Mosaic([f"camera {number}" for number in range(count)])
     for number in range(count):
         mosaic.put(number, np.full((90, 160, 3), 40 + number, np.uint8))
-    picture = mosaic.image
-    assert picture.shape == (*shape, 3)
+    image = mosaic.image
+    assert image.shape == (*shape, 3)
     for number in range(count):
         row, column = divmod(number, columns)
         middle = (2 * row + 1) * shape[0] // (2 * -(-count // columns)), (2 * column + 1) * shape[1] // (2 * columns)
-        assert picture[middle][0] == 40 + number
-        above = picture[row * shape[0] // -(-count // columns) + 2 :, middle[1] - 60 : middle[1] + 60][:30]
-        assert above.max() > 200  # its name, in white
+        assert image[middle][0] == 40 + number
+        title = image[row * shape[0] // -(-count // columns) + 2 :, middle[1] - 60 : middle[1] + 60][:30]
+        assert title.max() > 200  # the name of the camera, in white

@@ -3,18 +3,10 @@
 import numpy as np
 import pytest
 
-import camrt
 from camrt.runtime.frames import Frame, StreamItem
 from camrt.runtime.maps.overlay import OverlayStyle
 from camrt.runtime.render.display_settings import DisplaySettings
 from camrt.runtime.render.renderer import Renderer
-from support.tiny_models import write_linear
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "model.onnx"), provider="cpu")
-
 
 GREY = {"colormap": "bone", "alpha": 1.0, "alpha_by_value": False}
 
@@ -28,16 +20,16 @@ def item_of(model, image, **fields):
     return StreamItem(Frame(image, 0, 0.0, "noise"), result, 0, stages_ms=result.stages_ms, **fields)
 
 
-def drawn(item, *, hud=False, provider=None, **settings):
+def draw(item, *, hud=False, provider=None, **settings):
     renderer = Renderer(hud=hud, provider=provider, threads=1)
     image = renderer.render(item, DisplaySettings(**settings)).image.copy()
     renderer.close()
     return image
 
 
-def test_boxes_are_drawn_where_the_result_has_them_and_nowhere_else(model):
+def test_boxes_are_drawn_only_where_the_result_has_them(model):
     item = item_of(model, noise())
-    plain, boxed = (drawn(item, classes=(1, 2), boxes=boxes) for boxes in (False, True))
+    plain, boxed = (draw(item, classes=(1, 2), boxes=boxes) for boxes in (False, True))
     changed = (plain != boxed).any(axis=2)
     for panel, class_id in ((changed[:, :320], 1), (changed[:, 320:], 2)):
         near = np.zeros_like(panel)
@@ -53,11 +45,11 @@ def test_boxes_are_drawn_where_the_result_has_them_and_nowhere_else(model):
     ("height", "width", "has_text"),
     [(1, 1, False), (8, 200, False), (80, 100, False), (120, 160, False), (240, 320, True), (480, 640, True)],
 )
-def test_text_is_left_out_of_small_images(model, height, width, has_text):
+def test_small_images_have_no_text(model, height, width, has_text):
     item = item_of(model, np.zeros((height, width, 3), np.uint8))
-    image = drawn(item, hud=True, provider="cpu")
+    image = draw(item, hud=True, provider="cpu")
     assert image.shape == (height, width, 3)
-    assert (image != drawn(item)).any() == has_text
+    assert (image != draw(item)).any() == has_text
 
 
 @pytest.mark.parametrize(
@@ -65,8 +57,8 @@ def test_text_is_left_out_of_small_images(model, height, width, has_text):
 )
 def test_text_covers_a_small_part_of_the_image(model, height, width):
     item = item_of(model, np.zeros((height, width, 3), np.uint8))
-    covered = (drawn(item, hud=True, alpha=0.0) != 0).any(axis=2) | (drawn(item, hud=True) != drawn(item)).any(axis=2)
-    assert covered.mean() < 0.27  # the list of classes and the caption, an eighth of the image each at most
+    text = (draw(item, hud=True, alpha=0.0) != 0).any(axis=2) | (draw(item, hud=True) != draw(item)).any(axis=2)
+    assert text.mean() < 0.27  # the list of classes and the caption, an eighth of the image each at most
 
 
 def test_one_value_range_for_all_panels_keeps_a_class_without_evidence_cold(model):
@@ -77,19 +69,19 @@ def test_one_value_range_for_all_panels_keeps_a_class_without_evidence_cold(mode
     channel = int(np.argmax(np.abs(weights[1]) - np.abs(weights[2])))
     maps[channel, 2, 2] = 1.0
     item = StreamItem(item.frame, item.result.with_maps(maps), 0)
-    first, second = np.split(drawn(item, classes=(1, 2), **GREY), 2, axis=1)
+    first, second = np.split(draw(item, classes=(1, 2), **GREY), 2, axis=1)
     ranges = np.ptp(first), np.ptp(second)
     peak = np.abs(item.result.cam(1)).max(), np.abs(item.result.cam(2)).max()
     assert ranges[1] < ranges[0] * min(1.0, peak[1] / peak[0]) + 8
-    alone = np.split(drawn(item, classes=(1, 2), **GREY, normalize="minmax"), 2, axis=1)
+    alone = np.split(draw(item, classes=(1, 2), **GREY, normalize="minmax"), 2, axis=1)
     assert min(np.ptp(alone[0]), np.ptp(alone[1])) > 240
 
 
 @pytest.mark.parametrize("normalize", ["shared", "minmax", "running"])
-def test_one_map_alone_has_all_colours(model, normalize):
+def test_a_single_panel_uses_all_colours(model, normalize):
     item = item_of(model, noise())
     np.testing.assert_array_equal(
-        drawn(item, normalize=normalize), item.result.draw(item.frame.image, style=OverlayStyle())
+        draw(item, normalize=normalize), item.result.draw(item.frame.image, style=OverlayStyle())
     )
 
 
@@ -97,18 +89,18 @@ def test_the_running_range_of_the_item_is_used(model):
     item = item_of(model, noise(), value_range=(-3.0, 7.0))
     style = OverlayStyle(normalization="range", value_range=(-3.0, 7.0))
     expected = item.result.draw(item.frame.image, style=style)
-    np.testing.assert_array_equal(drawn(item, normalize="running"), expected)
-    np.testing.assert_array_equal(drawn(item, normalize="-3,7"), expected)
-    assert (drawn(item, normalize="shared") != expected).any()
+    np.testing.assert_array_equal(draw(item, normalize="running"), expected)
+    np.testing.assert_array_equal(draw(item, normalize="-3,7"), expected)
+    assert (draw(item, normalize="shared") != expected).any()
 
 
 def test_a_map_of_an_earlier_scene_is_not_drawn(model):
     item = item_of(model, noise(), same_scene=False)
-    np.testing.assert_array_equal(drawn(item, boxes=True), item.frame.image)
+    np.testing.assert_array_equal(draw(item, boxes=True), item.frame.image)
 
 
 def test_fade_scales_the_opacity_by_the_score(model):
     item = item_of(model, noise())
     alpha = round(0.8 * float(item.result.scores[item.result.class_id]) * 64) / 64
     expected = item.result.draw(item.frame.image, style=OverlayStyle(alpha=alpha))
-    np.testing.assert_array_equal(drawn(item, alpha=0.8, fade=True), expected)
+    np.testing.assert_array_equal(draw(item, alpha=0.8, fade=True), expected)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from camrt.runtime.report import html
-from support.overlays import picture
+from support.overlays import gradient_image
 
 HOSTILE = "<script>alert('x')</script> & \"quoted\""
 
@@ -38,7 +38,7 @@ class Elements(HTMLParser):
 
 
 def test_text_is_escaped_everywhere():
-    image = html.inline_image(picture(), HOSTILE)
+    image = html.inline_image(gradient_image(), HOSTILE)
     figure = html.figure([image, image], [HOSTILE, HOSTILE], warning=HOSTILE)
     parts = [html.section(HOSTILE), html.paragraph(HOSTILE), html.table([HOSTILE], [[HOSTILE]]), html.gallery([figure])]
     page = Elements(html.document(HOSTILE, HOSTILE, parts))
@@ -48,7 +48,7 @@ def test_text_is_escaped_everywhere():
 
 
 def test_an_inline_image_has_the_pixels_of_the_image():
-    pixels = picture(32, 48)
+    pixels = gradient_image(32, 48)
     (data,) = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', html.inline_image(pixels, "a"))
     decoded = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
     assert decoded.shape == pixels.shape

@@ -12,7 +12,7 @@ from camrt.runtime.stream.hub import Hub
 from support.desktop import eventually
 from support.serving import Served
 from support.sources import StillSource
-from support.tiny_models import LABELS, stated, write_linear
+from support.tiny_models import LABELS, model_info, write_linear
 
 NAMES = ('the "door"', "yard\\left\nhere")
 LONG_LABEL = "pneumonoultramicroscopicsilicovolcanoconiosis, a disease of the lungs"
@@ -22,7 +22,7 @@ LONG_LABEL = "pneumonoultramicroscopicsilicovolcanoconiosis, a disease of the lu
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     labels = (f'an "{LABELS[0]}"', f"a\\{LABELS[1]}", LABELS[2], LONG_LABEL)
-    return camrt.load(write_linear(folder / "model.onnx", info=stated(labels=labels)))
+    return camrt.load(write_linear(folder / "model.onnx", info=model_info(labels=labels)))
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from support.chromium import chromium, open_page, shown_image
 from support.desktop import eventually
 from support.stream_items import classified, without_signal
 
+pytestmark = pytest.mark.browser
+
 DASH = "\N{EN DASH}"
 STALLED = re.compile(r"stalled: no frame for [1-9]\d* s")
 LONG_NAMES = (

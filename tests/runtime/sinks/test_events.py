@@ -1,4 +1,4 @@
-"""Each line is one frame, strict JSON, written at once and whole."""
+"""Each line of an event log is one frame in strict JSON, and is complete as soon as it is written."""
 
 import errno
 import json
@@ -11,39 +11,35 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-import camrt
 from camrt.errors import DiskFull, SinkError, UsageError
 from camrt.runtime.frames import Frame, StreamItem
 from camrt.runtime.sinks import EventSink, Rotation
 from support.failing import failing
 from support.needs import environment
-from support.overlays import picture
-from support.tiny_models import LABELS, write_linear
+from support.overlays import gradient_image
+from support.tiny_models import LABELS
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "model.onnx"))
-
-
-def seen(model, index=3, name="camera 0"):
-    """A classified frame, as the pipeline hands it on."""
-    frame = Frame(picture(), index, 0.125, name)
+def classified_item(model, index=3, name="camera 0"):
+    """Return an item with a result, as the pipeline passes it to a sink."""
+    frame = Frame(gradient_image(), index, 0.125, name)
     stages = {"preprocess": 0.5, "inference": 2.25, "cam": 0.125, "overlay": 0.25}
     result = model(frame.image)
     return StreamItem(frame, result, index - 1, classes=(result.class_id,), stages_ms=stages)
 
 
-def strict(line):
-    """Parse JSON without the words that Python adds to it."""
+def parse_strict(line):
+    """Parse JSON, without the constants that only Python accepts, such as NaN."""
     return json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
 
 
-def test_a_line_says_what_was_seen_and_when(tmp_path, model):
+def test_a_line_has_frame_time_classes_and_boxes(tmp_path, model):
     sink = EventSink(tmp_path / "events.jsonl")
-    item = seen(model)
+    item = classified_item(model)
     sink.write(item)
-    event = strict((tmp_path / "events.jsonl").read_text())  # before close: others follow the file
+    event = parse_strict(
+        (tmp_path / "events.jsonl").read_text()
+    )  # before close, because other programs follow the file
     assert (event["frame"], event["time"], event["source"], event["result_frame"]) == (3, 0.125, "camera 0", 2)
     assert event["stages_ms"] == {"preprocess": 0.5, "inference": 2.25, "cam": 0.125, "overlay": 0.25}
     best = item.result.top(len(LABELS))
@@ -55,44 +51,44 @@ def test_a_line_says_what_was_seen_and_when(tmp_path, model):
     sink.close()
 
 
-def test_there_is_one_line_a_frame(tmp_path, model):
+def test_each_frame_is_one_line(tmp_path, model):
     sink = EventSink(tmp_path / "events.jsonl")
     for index in range(5):
-        sink.write(seen(model, index, name='猫 "\n'))
+        sink.write(classified_item(model, index, name='猫 "\n'))
     sink.close()
     sink.close()
-    events = [strict(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    events = [parse_strict(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert [event["frame"] for event in events] == [0, 1, 2, 3, 4]
     assert events[0]["source"] == '猫 "\n'
 
 
-def test_what_is_no_number_is_null(tmp_path, model):
-    item = seen(model)
+def test_scores_that_are_not_finite_are_null(tmp_path, model):
+    item = classified_item(model)
     item.result.scores[:] = [np.nan, np.inf, -np.inf, 0.5]
     sink = EventSink(tmp_path / "events.jsonl")
     sink.write(item)
     sink.close()
-    event = strict((tmp_path / "events.jsonl").read_text())
+    event = parse_strict((tmp_path / "events.jsonl").read_text())
     assert {top["class_id"]: top["score"] for top in event["top"]} == {0: None, 1: None, 2: None, 3: 0.5}
 
 
-def test_a_dash_is_the_standard_output(capsys, model):
+def test_a_dash_writes_to_the_standard_output(capsys, model):
     sink = EventSink("-")
-    sink.write(seen(model))
+    sink.write(classified_item(model))
     sink.close()
-    assert strict(capsys.readouterr().out)["frame"] == 3
+    assert parse_strict(capsys.readouterr().out)["frame"] == 3
 
 
-def test_an_old_file_is_replaced_only_when_allowed(tmp_path, model):
+def test_an_existing_log_is_replaced_only_with_overwrite(tmp_path, model):
     path = tmp_path / "events.jsonl"
     path.write_text("precious")
     with pytest.raises(UsageError, match=r"exists; .*--overwrite"):
         EventSink(path)
     assert path.read_text() == "precious"
     sink = EventSink(path, overwrite=True)
-    sink.write(seen(model))
+    sink.write(classified_item(model))
     sink.close()
-    assert strict(path.read_text())["frame"] == 3
+    assert parse_strict(path.read_text())["frame"] == 3
 
 
 def test_without_a_frame_there_is_no_file(tmp_path):
@@ -100,19 +96,19 @@ def test_without_a_frame_there_is_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_where_nothing_can_be_written_is_told_at_once(tmp_path):
+def test_an_unwritable_path_is_an_error_at_once(tmp_path):
     with pytest.raises(SinkError, match="cannot be written: No such file or directory"):
         EventSink(tmp_path / "nowhere" / "events.jsonl")
     with pytest.raises(UsageError, match="is a folder"):
         EventSink(tmp_path, overwrite=True)
 
 
-def test_without_a_signal_a_line_says_why(tmp_path):
-    frame = Frame(picture(), 7, 1000.5, "camera 0", lost="no frame for 5 s; trying again in 2 s")
+def test_a_line_without_a_signal_has_the_reason(tmp_path):
+    frame = Frame(gradient_image(), 7, 1000.5, "camera 0", lost="no frame for 5 s; trying again in 2 s")
     sink = EventSink(tmp_path / "events.jsonl")
     sink.write(StreamItem(frame, None, 7))
     sink.close()
-    assert strict((tmp_path / "events.jsonl").read_text()) == {
+    assert parse_strict((tmp_path / "events.jsonl").read_text()) == {
         "frame": 7,
         "result_frame": 7,
         "time": 1000.5,
@@ -127,79 +123,81 @@ def test_without_a_signal_a_line_says_why(tmp_path):
     }
 
 
-def test_a_log_that_rotates_loses_no_line_and_keeps_so_much(tmp_path, model):
+def test_rotation_loses_no_line_and_removes_files_beyond_keep(tmp_path, model):
     path = tmp_path / "events.jsonl"
     sink = EventSink(path, rotation=Rotation(size=2000, keep=10**6))
     for index in range(50):
-        sink.write(seen(model, index))
+        sink.write(classified_item(model, index))
     sink.close()
     logs = [*sorted(tmp_path.glob("events.0*.jsonl")), path]
     assert len(logs) > 5
     assert all(log.stat().st_size <= 2000 for log in logs)
-    events = [strict(line) for log in logs for line in log.read_text().splitlines()]
+    events = [parse_strict(line) for log in logs for line in log.read_text().splitlines()]
     assert [event["frame"] for event in events] == list(range(50))
 
     sink = EventSink(path, rotation=Rotation(size=2000, keep=5000), resume=True)
     for index in range(50, 100):
-        sink.write(seen(model, index))
+        sink.write(classified_item(model, index))
     sink.close()
     logs = [*sorted(tmp_path.glob("events.0*.jsonl")), path]
     assert 2000 < sum(log.stat().st_size for log in logs[:-1]) <= 5000
-    frames = [strict(line)["frame"] for log in logs for line in log.read_text().splitlines()]
+    frames = [parse_strict(line)["frame"] for log in logs for line in log.read_text().splitlines()]
     assert frames == list(range(100 - len(frames), 100))  # the newest, without a gap
 
 
 @pytest.mark.parametrize("call", ["rename", "fsync"])
-def test_a_log_that_cannot_be_set_aside_loses_no_line(tmp_path, model, monkeypatch, call):
+def test_a_failed_rotation_loses_no_line(tmp_path, model, monkeypatch, call):
     path = tmp_path / "events.jsonl"
     sink = EventSink(path, rotation=Rotation(size=4000, keep=10**6))
-    written = 0
+    count = 0
     with failing(monkeypatch, call, errno.ENOSPC):
         with suppress(DiskFull):
             while True:
-                sink.write(seen(model, written))
-                written += 1
-        with pytest.raises(DiskFull):  # as another camera, whose log it is too
-            sink.write(seen(model, written))
-    assert written > 3
-    sink.write(seen(model, written))
+                sink.write(classified_item(model, count))
+                count += 1
+        with pytest.raises(DiskFull):  # as for another camera that writes to this log
+            sink.write(classified_item(model, count))
+    assert count > 3
+    sink.write(classified_item(model, count))
     sink.close()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["events.000001.jsonl", "events.jsonl"]
     older, newer = (
-        [strict(line)["frame"] for line in file.read_text().splitlines()] for file in sorted(tmp_path.iterdir())
+        [parse_strict(line)["frame"] for line in file.read_text().splitlines()] for file in sorted(tmp_path.iterdir())
     )
-    assert (older, newer) == (list(range(written)), [written])
+    assert (older, newer) == (list(range(count)), [count])
 
 
-@pytest.mark.parametrize(("old", "kept"), [('{"frame": 1}\n{"fra', '{"frame": 1}\n'), ('{"frame": 1', ""), ("", "")])
-def test_a_log_that_is_continued_is_rid_of_a_line_that_was_cut_off(tmp_path, model, old, kept):
+@pytest.mark.parametrize(
+    ("text", "complete"), [('{"frame": 1}\n{"fra', '{"frame": 1}\n'), ('{"frame": 1', ""), ("", "")]
+)
+def test_a_resumed_log_drops_an_incomplete_last_line(tmp_path, model, text, complete):
     path = tmp_path / "events.jsonl"
-    path.write_text(old)
+    path.write_text(text)
     sink = EventSink(path, rotation=Rotation(size=10**6, keep=10**6), resume=True)
-    sink.write(seen(model))
+    sink.write(classified_item(model))
     sink.close()
-    assert path.read_text().startswith(kept)
-    assert [strict(line)["frame"] for line in path.read_text().splitlines()] == [*([1] if kept else []), 3]
+    assert path.read_text().startswith(complete)
+    assert [parse_strict(line)["frame"] for line in path.read_text().splitlines()] == [*([1] if complete else []), 3]
 
 
 @pytest.mark.parametrize("data", ["a letter without a line's end", "x" * 2_000_000])
-def test_what_is_no_log_is_not_continued(tmp_path, data):
+def test_a_file_that_is_not_a_log_is_not_resumed(tmp_path, data):
     path = tmp_path / "events.jsonl"
     path.write_text(data)
-    with pytest.raises(SinkError, match="is no log of events and is not continued"):
+    with pytest.raises(SinkError, match="is not an event log and cannot be continued"):
         EventSink(path, rotation=Rotation(size=10**6, keep=10**6), resume=True)
     assert path.read_text() == data
 
 
-def test_a_pipe_is_never_set_aside(tmp_path, model):
+def test_a_pipe_is_never_rotated(tmp_path, model):
     os.mkfifo(tmp_path / "pipe")
     reading = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     sink = EventSink(tmp_path / "pipe", rotation=Rotation(size=100, keep=100))
     for index in range(5):
-        sink.write(seen(model, index))
+        sink.write(classified_item(model, index))
     sink.close()
     with os.fdopen(reading) as pipe:
-        assert [strict(line)["frame"] for line in pipe] == list(range(5))
+        assert [parse_strict(line)["frame"] for line in pipe] == list(range(5))
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
 
 
@@ -209,10 +207,10 @@ import camrt
 from camrt.errors import SinkError
 from camrt.runtime.frames import Frame, StreamItem
 from camrt.runtime.sinks import EventSink
-from support.overlays import picture
+from support.overlays import gradient_image
 model = camrt.load(sys.argv[1])
 sink = EventSink(sys.argv[2])
-frame = Frame(picture(), 0, 0.0, "camera 0")
+frame = Frame(gradient_image(), 0, 0.0, "camera 0")
 try:
     for index in range(2000):
         sink.write(StreamItem(frame, model(frame.image), index))
@@ -222,7 +220,8 @@ sink.close()
 """
 
 
-def test_a_full_disk_leaves_whole_lines_only(tmp_path, model):
+@pytest.mark.process
+def test_a_full_disk_leaves_only_complete_lines(tmp_path, model):
     run = subprocess.run(
         [sys.executable, "-c", SCRIPT, model.path, "events.jsonl"],
         cwd=tmp_path,
@@ -237,10 +236,11 @@ def test_a_full_disk_leaves_whole_lines_only(tmp_path, model):
     assert "events.jsonl cannot be written: the disk is full" in run.stderr
     lines = (tmp_path / "events.jsonl").read_text().splitlines(keepends=True)
     assert len(lines) > 10
-    assert all(line.endswith("\n") and strict(line) for line in lines)
+    assert all(line.endswith("\n") and parse_strict(line) for line in lines)
 
 
-def test_a_reader_that_has_gone_is_an_error_and_no_traceback(model):
+@pytest.mark.process
+def test_a_closed_pipe_is_an_error_without_traceback(model):
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as pipe:

@@ -15,7 +15,7 @@ import pytest
 from camrt.errors import SinkError, UsageError
 from camrt.runtime.sinks import ImageSink
 from support.needs import environment
-from support.overlays import picture, rendered
+from support.overlays import gradient_image, rendered
 
 
 def listing(folder):
@@ -23,7 +23,7 @@ def listing(folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "written"),
+    ("name", "output"),
     [
         ("in/cat.jpg", "cat.jpg"),
         ("in/CAT.JPEG", "CAT.JPEG"),
@@ -38,20 +38,20 @@ def listing(folder):
         ("rtsp://cam:554/live?token=***", "live_token__000007.jpg"),
     ],
 )
-def test_an_image_is_named_after_its_frame(tmp_path, name, written):
+def test_an_image_is_named_after_its_frame(tmp_path, name, output):
     sink = ImageSink(tmp_path / "out")
-    sink.write(rendered(7, name=name, image=picture()))
+    sink.write(rendered(7, name=name, image=gradient_image()))
     sink.close()
-    assert listing(tmp_path / "out") == [written]
-    data = np.fromfile(tmp_path / "out" / written, np.uint8)
-    assert np.abs(cv2.imdecode(data, cv2.IMREAD_COLOR).astype(int) - picture()).mean() < 4
+    assert listing(tmp_path / "out") == [output]
+    data = np.fromfile(tmp_path / "out" / output, np.uint8)
+    assert np.abs(cv2.imdecode(data, cv2.IMREAD_COLOR).astype(int) - gradient_image()).mean() < 4
 
 
 def test_a_frame_without_a_signal_is_not_written(tmp_path):
     sink = ImageSink(tmp_path / "out")
-    shown = rendered(7, name="camera 0", image=picture())
-    lost = replace(shown.frame, lost="unplugged; trying again in 4 s")
-    sink.write(replace(shown, item=replace(shown.item, frame=lost)))
+    overlay = rendered(7, name="camera 0", image=gradient_image())
+    frame = replace(overlay.frame, lost="unplugged; trying again in 4 s")
+    sink.write(replace(overlay, item=replace(overlay.item, frame=frame)))
     sink.close()
     assert listing(tmp_path) == []
 
@@ -59,7 +59,7 @@ def test_a_frame_without_a_signal_is_not_written(tmp_path):
 def test_images_of_the_same_name_are_numbered(tmp_path):
     sink = ImageSink(tmp_path)
     for index, name in enumerate(["x/a.png", "y/a.png", "a.jpg", "z/a.png", "z/a-2.png"]):
-        sink.write(rendered(index, name=name, image=picture(shade=index)))
+        sink.write(rendered(index, name=name, image=gradient_image(shade=index)))
     assert listing(tmp_path) == ["a-2-2.png", "a-2.png", "a-3.png", "a.jpg", "a.png"]
     assert [cv2.imread(str(tmp_path / f"{stem}.png"))[0, 0, 1] for stem in ("a", "a-2", "a-3", "a-2-2")] == [0, 1, 3, 4]
 
@@ -87,7 +87,7 @@ def test_a_resumed_run_with_overwrite_starts_at_zero(tmp_path):
     (tmp_path / "camera_0_000000.jpg").write_bytes(b"old")
     ImageSink(tmp_path, live=True, resume=True, overwrite=True).write(rendered(name="camera 0"))
     assert listing(tmp_path) == ["camera_0_000000.jpg"]
-    assert cv2.imread(str(tmp_path / "camera_0_000000.jpg")).shape == picture().shape
+    assert cv2.imread(str(tmp_path / "camera_0_000000.jpg")).shape == gradient_image().shape
 
 
 def test_a_folder_that_vanishes_is_an_error_that_names_it(tmp_path):
@@ -102,15 +102,15 @@ def test_a_folder_that_vanishes_is_an_error_that_names_it(tmp_path):
 def test_memory_does_not_grow_with_the_frames_of_a_live_source(tmp_path, name):
     sink = ImageSink(tmp_path, live=True, overwrite=True)
     image = np.zeros((1, 1, 3), np.uint8)
-    held = []
+    sizes = []
     tracemalloc.start()
     for index in range(1201):
         sink.write(rendered(index, name=name, image=image))
         if index % 300 == 0:
-            held.append(tracemalloc.get_traced_memory()[0])
+            sizes.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
     # Python's own tables grow now and then. A remembered frame, about 450 bytes, would add up in every interval.
-    assert min(later - earlier for earlier, later in pairwise(held)) < 30_000
+    assert min(later - earlier for earlier, later in pairwise(sizes)) < 30_000
 
 
 def test_an_existing_image_is_replaced_only_with_overwrite(tmp_path):
@@ -119,14 +119,16 @@ def test_an_existing_image_is_replaced_only_with_overwrite(tmp_path):
         ImageSink(tmp_path).write(rendered(name="in/a.png"))
     assert (tmp_path / "a.png").read_bytes() == b"precious"
     ImageSink(tmp_path, overwrite=True).write(rendered(name="in/a.png"))
-    assert cv2.imread(str(tmp_path / "a.png")).shape == picture().shape
+    assert cv2.imread(str(tmp_path / "a.png")).shape == gradient_image().shape
 
 
 def test_the_input_itself_is_never_replaced(tmp_path):
-    cv2.imwrite(str(tmp_path / "a.png"), picture())
+    cv2.imwrite(str(tmp_path / "a.png"), gradient_image())
     with pytest.raises(SinkError, match="is the input itself"):
-        ImageSink(tmp_path, overwrite=True).write(rendered(name=str(tmp_path / "a.png"), image=picture(shade=99)))
-    assert np.array_equal(cv2.imread(str(tmp_path / "a.png")), picture())
+        ImageSink(tmp_path, overwrite=True).write(
+            rendered(name=str(tmp_path / "a.png"), image=gradient_image(shade=99))
+        )
+    assert np.array_equal(cv2.imread(str(tmp_path / "a.png")), gradient_image())
 
 
 def test_a_folder_that_cannot_be_created_is_an_error_at_once(tmp_path):
@@ -145,6 +147,7 @@ def test_close_removes_an_empty_folder_that_the_sink_created(tmp_path):
     assert listing(tmp_path) == ["mine"]
 
 
+@pytest.mark.process
 def test_a_full_disk_is_an_error_and_leaves_no_partial_image(tmp_path):
     script = """
 from pathlib import Path

@@ -13,7 +13,7 @@ from camrt.runtime.frames import Frame, Rendered, StreamItem
 from camrt.runtime.sinks import Rotation, VideoSink
 from camrt.runtime.sinks.opencv_video import CODECS
 from camrt.runtime.sources import open_source
-from support.overlays import picture, rendered
+from support.overlays import gradient_image, rendered
 from support.video_sinks import noise, read_source, write_images
 from support.videos import read_video
 
@@ -22,7 +22,7 @@ from support.videos import read_video
 @pytest.mark.usefixtures("writer")
 def test_a_finished_video_can_be_played(tmp_path, suffix):
     path = tmp_path / f"film: 猫 %d{suffix}"
-    images = [picture(96, 128, shade=shade) for shade in range(0, 250, 10)]
+    images = [gradient_image(96, 128, shade=shade) for shade in range(0, 250, 10)]
     write_images(path, images)
     source, played = read_source(path)
     assert (source.fps, len(played)) == (12.5, 25)
@@ -35,16 +35,16 @@ def test_a_finished_video_can_be_played(tmp_path, suffix):
 @pytest.mark.parametrize(("size", "even"), [((97, 128), (98, 128)), ((96, 127), (96, 128)), ((33, 35), (34, 36))])
 @pytest.mark.usefixtures("writer")
 def test_odd_sides_lose_no_pixel(tmp_path, size, even):
-    write_images(tmp_path / "a.mp4", [picture(*size)] * 3)
+    write_images(tmp_path / "a.mp4", [gradient_image(*size)] * 3)
     _, played = read_source(tmp_path / "a.mp4")
     assert played[0].shape == (*even, 3)
-    assert np.abs(picture(*size).astype(int) - played[0][: size[0], : size[1]]).mean() < 8
+    assert np.abs(gradient_image(*size).astype(int) - played[0][: size[0], : size[1]]).mean() < 8
 
 
 @pytest.mark.parametrize("suffix", CODECS)
 @pytest.mark.usefixtures("writer")
 def test_a_single_frame_is_a_video(tmp_path, suffix):
-    write_images(tmp_path / f"a{suffix}", [picture()])
+    write_images(tmp_path / f"a{suffix}", [gradient_image()])
     assert len(read_source(tmp_path / f"a{suffix}")[1]) == 1
 
 
@@ -60,7 +60,7 @@ def test_a_single_pixel_is_a_video(tmp_path, suffix):
 @pytest.mark.usefixtures("writer")
 def test_a_frame_of_another_size_is_letterboxed(tmp_path):
     white = np.full((50, 200, 3), 255, np.uint8)
-    write_images(tmp_path / "a.mp4", [picture(96, 128), white])
+    write_images(tmp_path / "a.mp4", [gradient_image(96, 128), white])
     _, played = read_source(tmp_path / "a.mp4")
     shades = played[1][:, 64].mean(axis=1)  # 200x50 in 128x96: 128x32 in the middle
     assert shades[:30].max() < 20
@@ -70,7 +70,7 @@ def test_a_frame_of_another_size_is_letterboxed(tmp_path):
 
 @pytest.mark.usefixtures("writer")
 def test_the_default_rate_is_25_frames_per_second(tmp_path):
-    write_images(tmp_path / "a.mp4", [picture()] * 3, fps=None)
+    write_images(tmp_path / "a.mp4", [gradient_image()] * 3, fps=None)
     assert read_source(tmp_path / "a.mp4")[0].fps == 25
 
 
@@ -97,7 +97,7 @@ def test_an_existing_file_is_replaced_only_with_overwrite(tmp_path):
     with pytest.raises(UsageError, match=r"exists; .*--overwrite"):
         VideoSink(path, fps=10)
     assert path.read_bytes() == b"precious"
-    write_images(path, [picture()] * 3, overwrite=True)
+    write_images(path, [gradient_image()] * 3, overwrite=True)
     assert len(read_source(path)[1]) == 3
 
 
@@ -128,7 +128,7 @@ def _unwritable(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".mp4", ".m4v", ".mov", ".mkv"])
 def test_with_pyav_the_video_is_h264_with_one_index(tmp_path, suffix):
-    write_images(tmp_path / f"a{suffix}", [picture(96, 128)] * 30)
+    write_images(tmp_path / f"a{suffix}", [gradient_image(96, 128)] * 30)
     with av.open(tmp_path / f"a{suffix}") as video:
         (stream,) = video.streams
         context = stream.codec_context
@@ -153,7 +153,9 @@ def test_a_live_video_shows_each_frame_for_as_long_as_it_was_live(tmp_path):
     sink = VideoSink(tmp_path / "a.mp4", fps=25, live=True)
     stamps = [1000.0, 1000.04, 1000.5, 1002.5, 1002.5, 1002.0, 9999.0, 9999.5]
     for index, stamp in enumerate(stamps):
-        sink.write(Rendered(StreamItem(Frame(picture(), index, stamp, "camera 0"), None, index), picture()))
+        sink.write(
+            Rendered(StreamItem(Frame(gradient_image(), index, stamp, "camera 0"), None, index), gradient_image())
+        )
     sink.close()
     with av.open(tmp_path / "a.mp4") as video:
         times = [frame.time for frame in video.decode(video=0)]
@@ -195,7 +197,11 @@ def test_rotation_removes_the_oldest_files_beyond_keep(tmp_path):
 def test_a_live_video_continues_in_a_new_file_after_an_hour(tmp_path):
     sink = VideoSink(tmp_path / "a.mp4", fps=25, live=True)
     for index in range(130):  # a frame each half minute
-        sink.write(Rendered(StreamItem(Frame(picture(), index, 30.0 * index, "camera 0"), None, index), picture()))
+        sink.write(
+            Rendered(
+                StreamItem(Frame(gradient_image(), index, 30.0 * index, "camera 0"), None, index), gradient_image()
+            )
+        )
     sink.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.000001.mp4", "a.mp4"]
     lengths = [len(read_video(tmp_path / name)[0]) for name in ("a.000001.mp4", "a.mp4")]

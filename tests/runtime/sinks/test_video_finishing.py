@@ -16,7 +16,7 @@ from camrt.runtime.sinks.opencv_video import CODECS
 from support import small_disk
 from support.failing import failing
 from support.needs import environment
-from support.overlays import picture, rendered
+from support.overlays import gradient_image, rendered
 from support.video_sinks import append_noise, noise_video, read_source, write_images
 from support.videos import read_video
 
@@ -89,18 +89,19 @@ os.kill(os.getpid(), 9)
 """
 
 
+@pytest.mark.process
 @pytest.mark.usefixtures("writer")
 @pytest.mark.parametrize("suffix", CODECS)
 @pytest.mark.parametrize("own_pid", [False, True])
 def test_the_next_start_removes_an_unplayable_video_of_a_killed_run(tmp_path, suffix, own_pid):
     command = [sys.executable, "-c", UNFINISHED, f"a{suffix}"]
     subprocess.run(command, cwd=tmp_path, env=environment(), timeout=60, check=False)
-    (left,) = tmp_path.iterdir()
-    assert left.name.startswith(".a.")
-    assert left.stat().st_size > 100_000
+    (video,) = tmp_path.iterdir()
+    assert video.name.startswith(".a.")
+    assert video.stat().st_size > 100_000
     if own_pid:  # as in a container, where each start has the same process id
-        left.rename(tmp_path / f".a.{os.getpid()}{suffix}")
-    write_images(tmp_path / f"a{suffix}", [picture()] * 3)
+        video.rename(tmp_path / f".a.{os.getpid()}{suffix}")
+    write_images(tmp_path / f"a{suffix}", [gradient_image()] * 3)
     assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
 
 
@@ -108,7 +109,7 @@ def test_hidden_files_of_other_programs_stay(tmp_path):
     names = [f".a.{os.getppid()}.avi", ".a.20251124.avi", ".a.b.1.avi", ".a.1.mp4"]
     for name in names:
         (tmp_path / name).write_bytes(b"precious")
-    write_images(tmp_path / "a.avi", [picture()] * 3)
+    write_images(tmp_path / "a.avi", [gradient_image()] * 3)
     assert {path.name for path in tmp_path.iterdir()} == {*names, "a.avi"}
 
 
@@ -118,7 +119,7 @@ def test_the_part_file_of_a_killed_run_is_replaced_only_with_overwrite(tmp_path)
         VideoSink(tmp_path / "a.mp4", fps=10)
     assert (tmp_path / "a.part.mp4").read_bytes() == b"precious"
     (tmp_path / "a.part.mp4").write_bytes(b"")  # of a run that ended before its first frame
-    write_images(tmp_path / "a.mp4", [picture()] * 3)
+    write_images(tmp_path / "a.mp4", [gradient_image()] * 3)
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
@@ -163,9 +164,9 @@ def test_a_video_that_cannot_get_its_name_keeps_the_temporary_one(tmp_path, monk
     ):
         sink.close()
     sink.close()
-    (kept,) = tmp_path.iterdir()
-    assert str(raised.value).endswith(f"; see {kept.name}")
-    assert len(read_video(kept)[0]) == 30
+    (part,) = tmp_path.iterdir()
+    assert str(raised.value).endswith(f"; see {part.name}")
+    assert len(read_video(part)[0]) == 30
 
 
 def test_a_failing_disk_during_close_keeps_the_video(tmp_path, monkeypatch):
@@ -176,6 +177,7 @@ def test_a_failing_disk_during_close_keeps_the_video(tmp_path, monkeypatch):
     assert len(read_video(tmp_path / "a.part.mp4")[0]) == 30
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
 def test_a_limit_on_file_size_is_an_error_and_leaves_no_video(tmp_path, suffix):
     output = write_noise(400_000, tmp_path, f"a{suffix}", "OpenCV")
@@ -183,17 +185,19 @@ def test_a_limit_on_file_size_is_an_error_and_leaves_no_video(tmp_path, suffix):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 def test_with_pyav_a_limit_on_file_size_is_an_error_and_keeps_the_video_so_far(tmp_path, suffix):
     output = write_noise(1_000_000, tmp_path, f"a{suffix}", "PyAV")
     assert "cannot be written: the disk is full" in output or "File too large" in output
     frames, _ = read_video(tmp_path / f"a{suffix}")
-    written = int(output.split()[0])
-    assert written > 12
-    assert written - 7 <= len(frames) <= written  # at 10 fps a fragment is 5 frames, plus the frame that ends it
+    count = int(output.split()[0])
+    assert count > 12
+    assert count - 7 <= len(frames) <= count  # at 10 fps a fragment is 5 frames, plus the frame that ends it
     assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("package", ["PyAV", "OpenCV"])
 def test_a_full_disk_keeps_the_video_so_far(tmp_path, package):
     script = f'"$0" -c "$1" disk/a.mp4 {package} && cp disk/a.mp4 kept.mp4 && ls -A disk'
@@ -207,18 +211,18 @@ def test_a_full_disk_keeps_the_video_so_far(tmp_path, package):
 def test_a_rotation_that_a_full_disk_stops_is_repeated_later(tmp_path, monkeypatch, writer):
     sink = noise_video(tmp_path / "a.mp4", frames=1, rotation=Rotation(size=1_000_000, keep=10**9))
     (part,) = tmp_path.iterdir()
-    written = 1
+    count = 1
     for call in ("fsync", "rename", "rename") if writer == "PyAV" else ("rename", "rename"):
         with failing(monkeypatch, call, errno.ENOSPC), suppress(DiskFull):
             while True:
-                append_noise(sink, [written])
-                written += 1
+                append_noise(sink, [count])
+                count += 1
         assert list(tmp_path.iterdir()) == [part]
-    append_noise(sink, [written])
+    append_noise(sink, [count])
     sink.close()
     older, newer = sorted(tmp_path.iterdir())
     assert (older.name, newer.name) == ("a.000001.mp4", "a.mp4")
-    assert [len(read_video(path)[0]) for path in (older, newer)] == [written, 1]
+    assert [len(read_video(path)[0]) for path in (older, newer)] == [count, 1]
 
 
 @pytest.mark.usefixtures("writer")

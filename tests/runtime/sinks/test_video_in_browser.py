@@ -11,7 +11,9 @@ import pytest
 
 from camrt.runtime.sinks import VideoSink
 from support.needs import skip_or_fail
-from support.overlays import picture, rendered
+from support.overlays import gradient_image, rendered
+
+pytestmark = pytest.mark.browser
 
 CHROMIUM = Path("/usr/bin/chromium")
 PLAY = """async name => {
@@ -62,7 +64,7 @@ def page(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".mp4", ".m4v", ".mov"])
 def test_a_browser_plays_finished_and_killed_videos(tmp_path, page, suffix):
-    image = picture(240, 320, shade=200)
+    image = gradient_image(240, 320, shade=200)
     sink = VideoSink(tmp_path / f"seen{suffix}", fps=25)
     for index in range(50):
         sink.write(rendered(index, image=image))

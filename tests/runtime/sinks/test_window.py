@@ -1,4 +1,4 @@
-"""A real window on a virtual display: its pixels, its keys, its end; and a clear error where there is none."""
+"""Pixels, keys and end of a window on a virtual display, and the error without a display."""
 
 import os
 import re
@@ -12,16 +12,18 @@ import pytest
 
 from support.desktop import desktop, eventually
 from support.needs import environment
-from support.overlays import picture
+from support.overlays import gradient_image
+
+pytestmark = pytest.mark.window
 
 SHOW = """
 from camrt.runtime.sinks import Window
-from support.overlays import picture, rendered
+from support.overlays import gradient_image, rendered
 
 window = Window("camrt", lambda key: print(key, flush=True))
 index = 0
 while not window.closed:
-    window.write(rendered(index, image=picture({height}, {width}, shade=90)))
+    window.write(rendered(index, image=gradient_image({height}, {width}, shade=90)))
     index += 1
 window.write(rendered(index))
 window.close()
@@ -44,44 +46,44 @@ def finish(process):
 
 def test_a_window_shows_the_overlay_pixel_by_pixel(screen):
     process = screen.run(SHOW.format(height=240, width=320))
-    expected = picture(240, 320, shade=90)
+    expected = gradient_image(240, 320, shade=90)
     assert eventually(lambda: np.array_equal(screen.screenshot()[:240, :320], expected))
     screen.press(screen.window("camrt"), "q")
     assert finish(process) == ["closed"]
     assert eventually(lambda: not screen.screenshot()[:240, :320].any())
 
 
-def test_a_window_is_no_larger_than_a_small_desktop_can_show(screen):
+def test_a_large_overlay_is_shown_smaller(screen):
     process = screen.run(SHOW.format(height=2160, width=3840))
     window = screen.window("camrt")
-    # 3840 pixels shown as 1280: the ramp from 0 to 255 has come to 800/1280 of it at the right edge
+    # The window shows 3840 pixels as 1280. At the right edge of the screen the ramp has reached 800/1280 of 255.
     expected = pytest.approx(255 * 800 / 1280, abs=3)
     assert eventually(lambda: screen.screenshot()[0, 799, 0] == expected)
     screen.press(window, "q")
     finish(process)
 
 
-def test_keys_are_handed_on_and_q_closes(screen):
+def test_keys_are_passed_on_and_q_closes_the_window(screen):
     process = screen.run(SHOW.format(height=240, width=320))
     screen.press(screen.window("camrt"), "c", "m", "space", "question", "Left", "F1", "s", "q")
     assert finish(process) == ["c", "m", "space", "?", "s", "closed"]
 
 
-def test_escape_closes(screen):
+def test_escape_closes_the_window(screen):
     process = screen.run(SHOW.format(height=240, width=320))
     screen.press(screen.window("camrt"), "Escape")
     assert finish(process) == ["closed"]
 
 
-def test_the_windows_own_button_closes(screen):
+def test_the_close_button_closes_the_window(screen):
     process = screen.run(SHOW.format(height=240, width=320))
     window = screen.window("camrt")
-    assert eventually(lambda: np.array_equal(screen.screenshot()[:240, :320], picture(240, 320, shade=90)))
+    assert eventually(lambda: np.array_equal(screen.screenshot()[:240, :320], gradient_image(240, 320, shade=90)))
     screen.close_window(window)
     assert finish(process) == ["closed"]
 
 
-def test_keys_are_seen_while_no_overlay_comes(screen):
+def test_keys_work_while_no_overlay_is_written(screen):
     script = SHOW.format(height=240, width=320)
     process = screen.run(script.replace("index += 1\n", "index += 1\n    while not window.closed: window.poll(20)\n"))
     screen.press(screen.window("camrt"), "c", "q")
@@ -94,15 +96,15 @@ def test_qt_gets_its_events_from_the_libraries_of_the_system(screen, tmp_path):
         process = screen.run(SHOW.format(height=240, width=320))
         screen.press(screen.window("camrt"), "q")
         assert finish(process) == ["closed"]
-    told = "".join(path.read_text(errors="replace") for path in tmp_path.glob("bindings.*"))
-    bound = re.findall(r"binding file (\S+) \[0\] to (\S+) \[0\]: normal symbol .XSetEventQueueOwner'", told)
-    assert [(Path(user).name.partition("-")[0], Path(used).name) for user, used in bound] == [
+    log = "".join(path.read_text(errors="replace") for path in tmp_path.glob("bindings.*"))
+    bindings = re.findall(r"binding file (\S+) \[0\] to (\S+) \[0\]: normal symbol .XSetEventQueueOwner'", log)
+    assert [(Path(user).name.partition("-")[0], Path(library).name) for user, library in bindings] == [
         ("libQt5XcbQpa", "libX11-xcb.so.1")
     ]
 
 
 def no_window(changes):
-    """Return how it ends, on a machine with these settings, to open a window."""
+    """Return the output of a process that opens a window under these settings."""
     settings = {key: value for key, value in environment().items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
     script = """
 from camrt.errors import SinkError
@@ -129,5 +131,5 @@ except SinkError as error:
         ({"QT_QPA_PLATFORM": "offscreen"}, "QT_QPA_PLATFORM=offscreen, which this OpenCV lacks"),
     ],
 )
-def test_without_a_display_the_reason_is_told_and_the_process_lives(changes, reason):
+def test_without_a_display_the_error_has_the_reason_and_the_process_survives(changes, reason):
     assert no_window(changes).startswith(f"no window can be opened: {reason}")

@@ -167,6 +167,7 @@ def test_a_malformed_host_name_is_reported_at_once():
         open_source("rtsp://camera..local/live")
 
 
+@pytest.mark.process
 def test_ctrl_c_ends_the_wait_for_an_address_that_does_not_answer():
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/live"
@@ -183,6 +184,7 @@ def test_ctrl_c_ends_the_wait_for_an_address_that_does_not_answer():
     assert "KeyboardInterrupt" in errors
 
 
+@pytest.mark.process
 def test_a_process_exits_cleanly_while_opencv_still_waits(http):
     script = f"""
 from camrt.runtime.sources import open_source
@@ -197,6 +199,7 @@ print("closed")
     assert (done.returncode, done.stdout, done.stderr) == (0, "closed\n", "")
 
 
+@pytest.mark.rtsp
 def test_an_rtsp_camera_is_live(rtsp):
     _, address = rtsp
     source = open_source(f"{address.replace('//', '//user:secret@')}/live")
@@ -210,12 +213,14 @@ def test_an_rtsp_camera_is_live(rtsp):
     assert frames[-1].image.std() > 10  # the test image, not a grey one
 
 
+@pytest.mark.rtsp
 def test_an_unknown_rtsp_path_is_an_error(rtsp):
     _, address = rtsp
     with pytest.raises(SourceError, match="/nowhere cannot be opened: the server answered"):
         open_source(f"{address}/nowhere")
 
 
+@pytest.mark.rtsp
 def test_a_frozen_camera_is_lost(rtsp):
     server, address = rtsp
     source = connect(f"{address}/live", read_timeout_s=1.0)
@@ -226,6 +231,7 @@ def test_a_frozen_camera_is_lost(rtsp):
     server.send_signal(signal.SIGCONT)
 
 
+@pytest.mark.rtsp
 def test_a_killed_camera_is_lost(rtsp):
     server, address = rtsp
     source = connect(f"{address}/live")

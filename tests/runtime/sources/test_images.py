@@ -10,7 +10,7 @@ from PIL import Image
 
 from camrt.errors import SourceError
 from camrt.runtime.sources import open_source
-from support.overlays import picture
+from support.overlays import gradient_image
 
 
 def saved(path, image, **options):
@@ -31,7 +31,7 @@ def test_a_single_image_that_cannot_be_read_is_an_error(tmp_path, data, message)
 
 
 def test_broken_images_of_a_folder_are_skipped_and_reported(tmp_path):
-    good = cv2.imencode(".png", picture())[1].tobytes()
+    good = cv2.imencode(".png", gradient_image())[1].tobytes()
     for name, data in {"1.png": good, "2.png": good[:-20], "3.png": b"", "4.jpg": b"text", "5.png": good}.items():
         (tmp_path / name).write_bytes(data)
     source = open_source(str(tmp_path))

@@ -14,7 +14,7 @@ import pytest
 from camrt.errors import MissingExtra, SourceError, UsageError
 from camrt.runtime.sources import open_source
 from support.needs import environment
-from support.overlays import picture
+from support.overlays import gradient_image
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def folder(tmp_path):
     """``img1.png img2.png img10.PNG``, a hidden file, a note, and ``deeper/img3.png``."""
     (tmp_path / "deeper").mkdir()
     for name in ("img10.PNG", "img2.png", "img1.png", ".hidden.png", "deeper/img3.png"):
-        (tmp_path / name).write_bytes(cv2.imencode(".png", picture())[1].tobytes())
+        (tmp_path / name).write_bytes(cv2.imencode(".png", gradient_image())[1].tobytes())
     (tmp_path / "note.txt").write_text("not an image")
     return tmp_path
 
@@ -108,11 +108,12 @@ def test_the_synthetic_scene_is_a_source():
     source.close()
 
 
+@pytest.mark.process
 def test_decoders_print_nothing(tmp_path, shared_data):
     video = (shared_data / "videos" / "oc_dog.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(video[: len(video) // 8])
     (tmp_path / "text.mp4").write_text("not a video")
-    (tmp_path / "cut.jpg").write_bytes(cv2.imencode(".jpg", picture())[1].tobytes()[:-100])
+    (tmp_path / "cut.jpg").write_bytes(cv2.imencode(".jpg", gradient_image())[1].tobytes()[:-100])
     script = """
 import sys
 from camrt.errors import SourceError

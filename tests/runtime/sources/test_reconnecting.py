@@ -9,8 +9,6 @@ from functools import partial
 import numpy as np
 import pytest
 
-import camrt
-from camrt.benchmarks.endurance.http_camera import free_port
 from camrt.errors import SourceError
 from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
 from camrt.runtime.render.renderer import Renderer
@@ -19,9 +17,8 @@ from camrt.runtime.sources.capture_thread import CaptureThread
 from camrt.runtime.sources.reconnecting import ReconnectingSource, back_off_s
 from camrt.runtime.stream.pipeline import Pipeline
 from support import http_camera, rtsp_camera
-from support.connections import connect
+from support.connections import connect, free_port
 from support.stalling import network
-from support.tiny_models import write_linear
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +58,7 @@ def port_of(address):
     return int(address.rpartition(":")[2])
 
 
+@pytest.mark.rtsp
 def test_a_restarted_camera_comes_back_with_growing_frame_numbers():
     lines = []
     with rtsp_camera.serve() as (server, address):
@@ -91,6 +89,7 @@ def test_a_restarted_camera_comes_back_with_growing_frame_numbers():
     assert "secret" not in "".join(lines) + "".join(frame.lost + frame.name for frame in frames + waiting)
 
 
+@pytest.mark.rtsp
 def test_late_packets_are_no_loss():
     with rtsp_camera.serve() as (_, address), network(port_of(address)) as between:
         source = open_source(f"rtsp://127.0.0.1:{between.port}/live")
@@ -104,6 +103,7 @@ def test_late_packets_are_no_loss():
     assert source.losses == 0
 
 
+@pytest.mark.rtsp
 def test_a_blocked_network_is_a_loss_until_it_is_free():
     with rtsp_camera.serve() as (_, address), network(port_of(address)) as between:
         url = f"rtsp://127.0.0.1:{between.port}/live"
@@ -162,6 +162,7 @@ def test_a_patient_source_that_does_not_answer_is_lost_and_black(text):
     assert (source.losses, source.live, source.frame_count, source.fps) == (0, True, None, None)
 
 
+@pytest.mark.rtsp
 def test_a_patient_source_that_starts_later_is_shown():
     port = free_port()
     source = open_source(f"rtsp://127.0.0.1:{port}/live", patient=True)
@@ -283,24 +284,19 @@ def test_connections_to_a_silent_camera_do_not_pile_up():
             assert sum(thread.name == f"read {source.name}" for thread in threading.enumerate()) <= 1
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "model.onnx"))
-
-
 def test_a_dead_camera_does_not_stop_another(http, model):
-    seen = {"dead": [], "alive": []}
+    items = {"dead": [], "alive": []}
     with silent() as address:
         pipelines = {
             "dead": Pipeline(model, open_source(address, patient=True), SettingsStore(DisplaySettings())),
             "alive": Pipeline(model, open_source(f"{http}/endless"), SettingsStore(DisplaySettings())),
         }
         threads = [
-            threading.Thread(target=pipeline.run, args=(seen[name].append,)) for name, pipeline in pipelines.items()
+            threading.Thread(target=pipeline.run, args=(items[name].append,)) for name, pipeline in pipelines.items()
         ]
         for thread in threads:
             thread.start()
-        while len(seen["alive"]) < 50 or len(seen["dead"]) < 2:
+        while len(items["alive"]) < 50 or len(items["dead"]) < 2:
             time.sleep(0.05)
         start = time.monotonic()
         for pipeline in pipelines.values():
@@ -309,20 +305,21 @@ def test_a_dead_camera_does_not_stop_another(http, model):
             thread.join(2)
         assert time.monotonic() - start < 2
         assert not any(thread.is_alive() for thread in threads)
-    assert all(item.result is None for item in seen["dead"])
-    assert all(item.result is not None for item in seen["alive"])
+    assert all(item.result is None for item in items["dead"])
+    assert all(item.result is not None for item in items["alive"])
 
 
+@pytest.mark.rtsp
 def test_a_frame_after_a_loss_has_a_result_from_after_the_loss(model):
-    seen = []
+    items = []
     with rtsp_camera.serve() as (server, address):
         source = open_source(f"{address}/live")
         pipeline = Pipeline(model, source, SettingsStore(DisplaySettings()))
         restarted = threading.Event()
 
         def on_item(item):
-            seen.append((item.frame.index, item.result_index, item.frame.lost))
-            if len(seen) == 10:
+            items.append((item.frame.index, item.result_index, item.frame.lost))
+            if len(items) == 10:
                 server.kill()
             if item.frame.lost:
                 restarted.set()
@@ -335,8 +332,8 @@ def test_a_frame_after_a_loss_has_a_result_from_after_the_loss(model):
     with rtsp_camera.serve(port_of(address)):
         thread.join(40)
         assert not thread.is_alive()
-    lost_at = max(index for index, _, lost in seen if lost)
-    index, result_index, lost = seen[-1]
+    lost_at = max(index for index, _, lost in items if lost)
+    index, result_index, lost = items[-1]
     assert not lost
     assert lost_at < result_index <= index
-    assert np.all(np.diff([index for index, *_ in seen]) > 0)
+    assert np.all(np.diff([index for index, *_ in items]) > 0)

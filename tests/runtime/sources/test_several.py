@@ -118,6 +118,7 @@ def test_a_text_that_is_no_source_opens_none(silent):
     assert not readers(silent)
 
 
+@pytest.mark.process
 def test_ctrl_c_while_sources_open_ends_the_process_at_once():
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/live"

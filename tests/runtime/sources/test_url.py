@@ -35,6 +35,7 @@ def test_redact_removes_passwords_with_any_characters(password):
     assert redact(f"rtsp://admin:§{password}§@cam:554/live") == "rtsp://cam:554/live"
 
 
+@pytest.mark.process
 def test_diagnose_tells_refusal_from_an_unknown_host_and_a_server_without_video():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

@@ -14,6 +14,8 @@ from camrt.runtime.sources.v4l2 import Mode
 from support.needs import skip_or_fail
 from support.usb_camera import COLOUR, UsbCamera
 
+pytestmark = pytest.mark.process
+
 HEADER = """
 #include <linux/videodev2.h>
 #include <stdio.h>

@@ -12,7 +12,7 @@ from PIL import Image
 from camrt.errors import SourceError
 from camrt.runtime.sources import open_source
 from camrt.runtime.sources.capture import fps_of, frame_count_of, shortfall
-from support.overlays import picture
+from support.overlays import gradient_image
 
 
 def write_video(path, frames, *, fps=10):
@@ -49,7 +49,7 @@ def test_every_frame_of_a_real_video_is_read_in_order(shared_data, name, count, 
 
 
 def test_frames_come_in_the_order_they_were_written(tmp_path):
-    path = write_video(tmp_path / "a.mp4", [picture(shade=shade) for shade in range(0, 250, 10)])
+    path = write_video(tmp_path / "a.mp4", [gradient_image(shade=shade) for shade in range(0, 250, 10)])
     shades = [frame.image[..., 1].mean() for frame in read_all(open_source(str(path)))]
     assert shades == pytest.approx(range(0, 250, 10), abs=4)
 
@@ -90,7 +90,7 @@ def test_a_damaged_place_is_skipped_and_reported(shared_data, tmp_path):
 
 
 def test_a_video_with_a_rotation_is_turned_upright(tmp_path):
-    path = write_video(tmp_path / "a.mp4", [picture(48, 96)] * 5)
+    path = write_video(tmp_path / "a.mp4", [gradient_image(48, 96)] * 5)
     data = bytearray(path.read_bytes())
     matrix = data.index(b"tkhd") + 4 + 40  # the track header's transformation, in 16.16 and 2.30 fixed point
     assert data[matrix : matrix + 36] == struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
@@ -98,13 +98,13 @@ def test_a_video_with_a_rotation_is_turned_upright(tmp_path):
     path.write_bytes(data)
     turned = open_source(str(path)).read().image
     assert turned.shape == (96, 48, 3)
-    expected = cv2.rotate(picture(48, 96), cv2.ROTATE_90_CLOCKWISE)
+    expected = cv2.rotate(gradient_image(48, 96), cv2.ROTATE_90_CLOCKWISE)
     np.testing.assert_allclose(turned.astype(int), expected.astype(int), atol=25)
 
 
 def test_frames_of_another_size_are_scaled_to_the_first(tmp_path):
     sizes = [(48, 64)] * 3 + [(96, 64)] * 3
-    jpegs = [cv2.imencode(".jpg", picture(*size))[1].tobytes() for size in sizes]
+    jpegs = [cv2.imencode(".jpg", gradient_image(*size))[1].tobytes() for size in sizes]
     (tmp_path / "a.mjpeg").write_bytes(b"".join(jpegs))
     source = open_source(str(tmp_path / "a.mjpeg"))
     assert source.frame_count is None
@@ -113,14 +113,14 @@ def test_frames_of_another_size_are_scaled_to_the_first(tmp_path):
 
 
 def test_an_animated_gif_is_a_video(tmp_path):
-    frames = [Image.fromarray(picture(shade=shade)) for shade in (0, 120, 240)]
+    frames = [Image.fromarray(gradient_image(shade=shade)) for shade in (0, 120, 240)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=100)
     assert len(read_all(open_source(str(tmp_path / "a.gif")))) == 3
 
 
 def test_a_file_name_may_have_colons_and_percent_signs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_video(tmp_path / "a.mp4", [picture()] * 3).rename("concat:猫 %03d.mp4")
+    write_video(tmp_path / "a.mp4", [gradient_image()] * 3).rename("concat:猫 %03d.mp4")
     assert len(read_all(open_source("concat:猫 %03d.mp4"))) == 3
 
 

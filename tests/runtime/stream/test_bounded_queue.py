@@ -1,4 +1,4 @@
-"""What is handed from thread to thread arrives: all of it in order, or the newest."""
+"""The queue delivers every item in order, or the newest one."""
 
 import threading
 import time
@@ -11,64 +11,64 @@ from camrt.runtime.stream.bounded_queue import BoundedQueue, Closed
 
 
 @given(st.lists(st.integers(), max_size=50), st.integers(1, 4))
-def test_a_lossless_handover_gives_every_item_in_order(items, capacity):
-    handover = BoundedQueue(capacity)
+def test_a_lossless_queue_delivers_every_item_in_order(items, capacity):
+    queue = BoundedQueue(capacity)
 
-    def give():
+    def produce():
         for item in items:
-            handover.put(item)
-        handover.close()
+            queue.put(item)
+        queue.close()
 
-    giver = threading.Thread(target=give)
-    giver.start()
-    taken = []
-    with pytest.raises(Closed):  # noqa: PT012 - what comes before the end is the matter
+    producer = threading.Thread(target=produce)
+    producer.start()
+    output = []
+    with pytest.raises(Closed):  # noqa: PT012 - the items before the end are compared below
         while True:
-            taken.append(handover.get())
-    giver.join()
-    assert taken == items
-    assert handover.dropped == 0
+            output.append(queue.get())
+    producer.join()
+    assert output == items
+    assert queue.dropped == 0
 
 
 @given(st.lists(st.integers(), min_size=1, max_size=50), st.integers(1, 4))
-def test_a_newest_only_handover_keeps_the_newest_and_counts_the_rest(items, capacity):
-    handover = BoundedQueue(capacity, drop_oldest=True)
+def test_a_queue_that_drops_the_oldest_keeps_the_newest_and_counts_the_rest(items, capacity):
+    queue = BoundedQueue(capacity, drop_oldest=True)
     for item in items:
-        handover.put(item)
-    kept = items[-capacity:]
-    assert [handover.get() for _ in kept] == kept
-    assert handover.dropped == len(items) - len(kept)
-    assert handover.get(timeout_s=0.0) is None
+        queue.put(item)
+    newest = items[-capacity:]
+    assert [queue.get() for _ in newest] == newest
+    assert queue.dropped == len(items) - len(newest)
+    assert queue.get(timeout_s=0.0) is None
 
 
-def test_closing_wakes_a_taker_that_waits():
-    handover = BoundedQueue(1)
-    woken = threading.Event()
+def test_close_wakes_a_waiting_consumer():
+    queue = BoundedQueue(1)
+    awake = threading.Event()
 
-    def take():
+    def consume():
         with pytest.raises(Closed):
-            handover.get()
-        woken.set()
+            queue.get()
+        awake.set()
 
-    threading.Thread(target=take).start()
+    threading.Thread(target=consume).start()
     time.sleep(0.05)
-    handover.close()
-    assert woken.wait(5.0)
+    queue.close()
+    assert awake.wait(5.0)
 
 
-def test_closing_wakes_a_giver_that_waits():
-    handover = BoundedQueue(1)
-    handover.put(1)
-    woken = threading.Event()
+def test_close_wakes_a_waiting_producer():
+    queue = BoundedQueue(1)
+    queue.put(1)
+    awake = threading.Event()
 
-    def give():
+    def produce():
         with pytest.raises(Closed):
-            handover.put(2)
-        woken.set()
+            queue.put(2)
+        awake.set()
 
-    threading.Thread(target=give).start()
+    threading.Thread(target=produce).start()
     time.sleep(0.05)
-    handover.close(discard=True)
-    assert woken.wait(5.0)
+    queue.close(discard=True)
+    assert awake.wait(5.0)
     with pytest.raises(Closed):
-        handover.get()
+        queue.get()

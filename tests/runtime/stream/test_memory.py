@@ -1,50 +1,43 @@
-"""A stream may run for weeks: the steady loop allocates nothing of a frame's size, and memory stays where it is."""
+"""Memory of a long stream: no allocation of a frame's size for each frame, and no growth."""
 
 import sys
 import tracemalloc
 
 import pytest
 
-import camrt
 from camrt.benchmarks.bench import FramesFromMemory, memory_mb, pipeline, random_images
-from support.tiny_models import write_linear
 
 WARM = 20
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "model.onnx"))
-
-
-def test_no_array_of_a_frame_s_size_is_allocated_for_a_frame(model):
+def test_a_frame_allocates_no_array_of_its_size(model):
     images = random_images(1920, 1080)
-    most = []
+    peaks = []
 
     def watch(rendered):
         if rendered.frame.index == WARM:
-            tracemalloc.start()  # NumPy tells it of its arrays
+            tracemalloc.start()  # NumPy reports its arrays to tracemalloc
         elif rendered.frame.index > WARM:
             current, peak = tracemalloc.get_traced_memory()
-            most.append(peak - current)
+            peaks.append(peak - current)
             tracemalloc.reset_peak()
 
     try:
         pipeline(model, FramesFromMemory(images, 3 * WARM)).run(watch)
     finally:
         tracemalloc.stop()
-    assert len(most) == 2 * WARM - 1
-    assert max(most) < images[0].nbytes / 4
+    assert len(peaks) == 2 * WARM - 1
+    assert max(peaks) < images[0].nbytes / 4
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only the most that it ever was is known")
-def test_memory_stays_where_it_is(model):
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems report only the peak of the memory")
+def test_memory_does_not_grow_with_the_number_of_frames(model):
     images = random_images(640, 480)
-    seen = {}
+    memory_by_frame = {}
 
     def watch(rendered):
         if rendered.frame.index in (500, 3999):
-            seen[rendered.frame.index] = memory_mb()
+            memory_by_frame[rendered.frame.index] = memory_mb()
 
     pipeline(model, FramesFromMemory(images, 4000)).run(watch)
-    assert seen[3999] - seen[500] < 3  # megabytes: half of one could be lost for each thousand frames
+    assert memory_by_frame[3999] - memory_by_frame[500] < 3  # megabytes; a leak of 1 KB for each frame would exceed it

@@ -1,4 +1,4 @@
-"""Several cameras at once: each goes its own way, and what ends or fails takes no other with it."""
+"""Pipelines of several cameras run independently: one that ends or fails does not stop the others."""
 
 import threading
 import time
@@ -6,7 +6,6 @@ import time
 import numpy as np
 import pytest
 
-import camrt
 from camrt.errors import SourceError
 from camrt.runtime.frames import Frame
 from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
@@ -15,16 +14,10 @@ from camrt.runtime.sinks.shared import SharedSink
 from camrt.runtime.stream.pipeline import Pipeline, Summary
 from camrt.runtime.stream.pipeline_group import PipelineGroup
 from support.events import read_events
-from support.tiny_models import write_linear
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "model.onnx"))
 
 
 class Shades:
-    """A source of so many frames of one shade."""
+    """A source of ``count`` frames of one shade."""
 
     fps = None
     live = False
@@ -54,23 +47,23 @@ def streams(model, sources, listeners=()):
     return PipelineGroup([Pipeline(model, source, settings, listeners=listeners) for source in sources])
 
 
-def test_each_ends_by_itself_and_one_that_fails_stops_no_other(model):
-    seen = [[], [], []]
+def test_a_pipeline_that_ends_or_fails_does_not_stop_the_others(model):
+    indices_by_source = [[], [], []]
     sources = [Shades("a", 5), Shades("b", 50, fails_at=3), Shades("c", 40)]
-    failed = []
+    failures = []
     outcomes = streams(model, sources).run(
-        lambda number, item: seen[number].append(item.frame.index),
+        lambda number, item: indices_by_source[number].append(item.frame.index),
         ignore,
-        lambda number, error: failed.append((number, str(error))),
+        lambda number, error: failures.append((number, str(error))),
     )
-    assert failed == [(1, "the cable came off")]
-    assert [len(indices) for indices in (seen[0], seen[2])] == [5, 40]
+    assert failures == [(1, "the cable came off")]
+    assert [len(indices) for indices in (indices_by_source[0], indices_by_source[2])] == [5, 40]
     assert isinstance(outcomes[0], Summary)
     assert isinstance(outcomes[1], SourceError)
     assert outcomes[2].frames == 40
 
 
-def test_all_stop_and_no_thread_is_left(model):
+def test_stop_ends_all_pipelines_and_their_threads(model):
     before = set(threading.enumerate())
     running = streams(model, [Shades("a", -1), Shades("b", -1)])
     threading.Timer(0.3, running.stop).start()
@@ -81,7 +74,7 @@ def test_all_stop_and_no_thread_is_left(model):
     assert set(threading.enumerate()) <= before
 
 
-def test_what_fails_in_the_calling_thread_stops_them(model):
+def test_an_error_in_the_calling_thread_stops_all_pipelines(model):
     def meanwhile():
         raise KeyboardInterrupt
 
@@ -91,7 +84,7 @@ def test_what_fails_in_the_calling_thread_stops_them(model):
     assert set(threading.enumerate()) <= before
 
 
-def test_all_write_one_log_which_is_closed_by_the_last(model, tmp_path):
+def test_all_pipelines_write_one_log_until_the_last_closes_it(model, tmp_path):
     log = SharedSink(EventSink(tmp_path / "e.jsonl"), 3)
     streams(model, [Shades("a", 5), Shades("b", 30), Shades("c", 60)], [log]).run(ignore, ignore, ignore)
     events = read_events(tmp_path / "e.jsonl")

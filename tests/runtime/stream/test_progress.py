@@ -1,4 +1,4 @@
-"""The bar says how far, how fast and how long still."""
+"""The progress bar shows count, rate and remaining time."""
 
 import io
 
@@ -10,7 +10,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_the_line_counts_rates_and_estimates():
+def test_the_line_has_count_rate_and_remaining_time():
     progress = Progress(40, "frames", io.StringIO())
     for _ in range(10):
         progress.step()
@@ -18,13 +18,13 @@ def test_the_line_counts_rates_and_estimates():
     assert Progress(None, "frames", io.StringIO()).line(1.0) == "0 frames  0.0 frames/s"
 
 
-def test_long_work_is_told_in_hours():
+def test_a_long_remaining_time_is_in_hours():
     progress = Progress(7201, "frames", io.StringIO())
     progress.step()
     assert progress.line(1.0).endswith("2:00:00 left")
 
 
-def test_the_finished_bar_tells_the_time_it_took_and_ends_its_line():
+def test_close_completes_the_bar_and_ends_its_line():
     terminal = Terminal()
     progress = Progress(2, "frames", terminal)
     progress.step()
@@ -34,7 +34,7 @@ def test_the_finished_bar_tells_the_time_it_took_and_ends_its_line():
     assert "2/2 frames" in terminal.getvalue()
 
 
-def test_nothing_is_written_where_nobody_watches():
+def test_without_a_terminal_the_bar_writes_nothing():
     stream = io.StringIO()
     progress = Progress(1, "frames", stream)
     progress.step()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from camrt.interleave import compare, interleave, median_ratio
+from camrt.interleaved_timing import compare, interleave, median_ratio
 
 
 def test_alternatives_take_turns_in_changing_order():

@@ -5,25 +5,18 @@ import threading
 import numpy as np
 import pytest
 
-import camrt
 from camrt.errors import SourceError
 from camrt.runtime.frames import Frame, StreamItem
 from camrt.runtime.maps.overlay import OverlayStyle
 from camrt.runtime.record import record
 from camrt.runtime.render.display_settings import DisplaySettings
 from camrt.runtime.stream.hub_viewer import HubViewer
-from camrt.runtime.stream.live import LiveSession
+from camrt.runtime.stream.live_session import LiveSession
 from camrt.runtime.stream.pipeline import Summary
 from support.sources import StillSource
-from support.tiny_models import write_linear
 
 GREY = {"colormap": "bone", "alpha": 1.0, "alpha_by_value": False}
 SETTINGS = DisplaySettings(classes=(1,), normalize="running", smooth=0.2, boxes=True, **GREY)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return camrt.load(write_linear(tmp_path_factory.mktemp("model") / "model.onnx"), provider="cpu")
 
 
 class Recorder:
@@ -42,15 +35,15 @@ class Recorder:
 
 
 def lively_then_dull(count=20):
-    """Images with a bright spot, then one with hardly any contrast; no scene cut between them."""
+    """Return images with a bright spot, then one with little contrast. The change is too small for a scene cut."""
     lively = np.full((24, 32, 3), 100, np.uint8)
     lively[8:16, 12:24] = 200
     dull = (lively // 16 + 95).astype(np.uint8)
     return [lively] * (count - 1) + [dull]
 
 
-def recorded(model, images, settings=SETTINGS):
-    """Run a file; returns the recorder and the session, whose hub holds the last item."""
+def record_session(model, images, settings=SETTINGS):
+    """Run a session over a file. Return the recorder, and the session, whose hub holds the last item."""
     recorder = Recorder()
     source = StillSource(count=len(images), live=False, images=images)
     session = LiveSession(model, [source], settings=settings, recorders=[[recorder]], hud=False)
@@ -60,54 +53,54 @@ def recorded(model, images, settings=SETTINGS):
     return recorder, session
 
 
-def viewed(session):
+def viewer_image(session):
     viewer = HubViewer(session.hub, hud=False)
     image = viewer.draw(0).image.copy()
     viewer.close()
     return image
 
 
-def test_a_viewer_who_joins_late_sees_the_pixels_of_the_recording(model):
-    recorder, session = recorded(model, lively_then_dull())
-    np.testing.assert_array_equal(viewed(session), recorder.images[-1])
+def test_a_late_viewer_sees_the_pixels_of_the_recording(model):
+    recorder, session = record_session(model, lively_then_dull())
+    np.testing.assert_array_equal(viewer_image(session), recorder.images[-1])
 
 
 def test_an_empty_scene_stays_cold_for_the_first_viewer(model):
     images = lively_then_dull()
-    _, session = recorded(
+    _, session = record_session(
         model,
         images,
         DisplaySettings(classes=(1,), normalize="running", **GREY),
     )
     alone = model(images[-1]).draw(images[-1], 1, style=OverlayStyle(**GREY))
     assert np.ptp(alone) == 255
-    assert np.ptp(viewed(session)) < 0.7 * np.ptp(alone)
+    assert np.ptp(viewer_image(session)) < 0.7 * np.ptp(alone)
 
 
-def test_boxes_events_and_raw_maps_are_those_of_the_drawn_map(model):
-    """With a long half-life the drawn map is far from that of the newest frame."""
+def test_boxes_and_events_belong_to_the_drawn_map(model):
+    """With a long half-life the drawn map differs much from the map of the newest frame."""
     images = [np.roll(lively_then_dull()[0], shift, axis=1) for shift in (0, 0, 0, 12)]
-    recorder, session = recorded(model, images, DisplaySettings(classes=(1,), smooth=5.0, boxes=True))
+    recorder, session = record_session(model, images, DisplaySettings(classes=(1,), smooth=5.0, boxes=True))
     item = session.hub.streams[0].newest
     raw = model(images[-1])
     assert np.abs(item.result.cam(1) - raw.cam(1)).max() > 0.1 * np.ptp(raw.cam(1))
     assert record(item)["boxes"] == [[*box[:4], pytest.approx(box[4], abs=1e-6)] for box in item.result.boxes(1)]
-    drawn = recorder.images[-1].astype(int) - item.result.draw(images[-1], 1).astype(int)
+    difference = recorder.images[-1].astype(int) - item.result.draw(images[-1], 1).astype(int)
     for x0, y0, x1, y1, _ in item.result.boxes(1):
-        drawn[max(0, y0 - 3) : y1 + 3, max(0, x0 - 3) : x1 + 3] = 0
-    assert not drawn.any()  # nothing but the boxes was drawn over the filtered map
+        difference[max(0, y0 - 3) : y1 + 3, max(0, x0 - 3) : x1 + 3] = 0
+    assert not difference.any()  # the recording has the filtered map and the boxes, nothing else
 
 
 def test_the_filter_sees_every_result_without_a_viewer_or_recorder(model):
     images = lively_then_dull()
-    recorder, _ = recorded(model, images)
+    recorder, _ = record_session(model, images)
     session = LiveSession(model, [StillSource(count=len(images), live=False, images=images)], settings=SETTINGS)
     session.run()
-    np.testing.assert_array_equal(viewed(session), recorder.images[-1])
+    np.testing.assert_array_equal(viewer_image(session), recorder.images[-1])
 
 
-def test_a_map_of_the_scene_before_a_cut_is_drawn_by_no_consumer(model):
-    """The model is slow: for a while the newest map is that of the old scene."""
+def test_after_a_scene_cut_no_consumer_draws_the_old_map(model):
+    """The model is slow, so for some frames the newest map belongs to the old scene."""
     release = threading.Event()
     first = np.full((24, 32, 3), 40, np.uint8)
     second = np.full((24, 32, 3), 220, np.uint8)
@@ -155,21 +148,22 @@ def test_a_change_of_settings_reaches_recording_and_viewer(model):
     session.run(on_item)
     assert (recorder.images[14] != recorder.items[14].frame.image).any()
     np.testing.assert_array_equal(recorder.images[15], recorder.items[15].frame.image)
-    np.testing.assert_array_equal(viewed(session), recorder.images[-1])
+    np.testing.assert_array_equal(viewer_image(session), recorder.images[-1])
 
 
-def test_several_sources_take_the_same_path_and_one_that_fails_stops_no_other(model):
+def test_a_source_that_fails_does_not_stop_the_others(model):
     class Broken(StillSource):
         def read(self):
             raise SourceError("the cable came off")
 
-    failed, seen = [], []
+    failures, numbers = [], []
     session = LiveSession(model, [StillSource("a", 5, live=False), Broken("b"), StillSource("c", 9, live=False)])
     outcomes = session.run(
-        lambda number, item: seen.append(number), on_failure=lambda number, error: failed.append((number, str(error)))
+        lambda number, item: numbers.append(number),
+        on_failure=lambda number, error: failures.append((number, str(error))),
     )
-    assert failed == [(1, "the cable came off")]
-    assert [seen.count(number) for number in range(3)] == [5, 0, 9]
+    assert failures == [(1, "the cable came off")]
+    assert [numbers.count(number) for number in range(3)] == [5, 0, 9]
     assert [type(outcome) for outcome in outcomes] == [Summary, SourceError, Summary]
 
 
@@ -184,20 +178,20 @@ def test_a_pause_holds_a_watched_file_and_a_stop_ends_the_pause(model):
     source = StillSource(count=500, live=False)
     source.fps = 100.0
     session = LiveSession(model, [source], watched=True)
-    seen = []
+    numbers = []
 
     def on_item(number, item):
-        seen.append(item.frame.index)
+        numbers.append(item.frame.index)
         if item.frame.index == 3:
             session.hub.pause(True)
             threading.Timer(0.3, session.stop).start()
 
     (summary,) = session.run(on_item)
     assert summary.stopped
-    assert seen == [0, 1, 2, 3]
+    assert numbers == [0, 1, 2, 3]
 
 
-def test_while_paused_the_shown_item_stays_and_items_are_counted(model):
+def test_during_a_pause_the_newest_item_stays_and_items_are_counted(model):
     session = LiveSession(model, [StillSource(count=20, period_s=0.01)])
 
     def on_item(number, item):

@@ -1,6 +1,6 @@
-"""Draw the pictures of the README: a real model on a real photo beside the demo, and the demo in a browser.
+"""Draw the images of the README: a real model on a real photo beside the demo, and the demo in a browser.
 
-    python docs/pictures.py
+    python docs/draw_images.py
 
 The photo is `chelsea` of scikit-image (CC0). The model is torchvision's MobileNetV2 as found in the test data.
 """
@@ -21,10 +21,10 @@ import camrt
 from camrt import export
 from camrt.images import Image
 from camrt.runtime.assets import DEMO_MODEL
-from camrt.runtime.frames import Frame
-from camrt.runtime.maps.overlay import OverlayStyle
-from camrt.runtime.render.display_settings import View
+from camrt.runtime.frames import Frame, StreamItem
+from camrt.runtime.render.display_settings import DisplaySettings
 from camrt.runtime.render.renderer import Renderer
+from camrt.runtime.stream.rate import RateMeter
 from camrt.synthetic_scene import Scene
 
 HERE = Path(__file__).resolve().parent
@@ -33,19 +33,23 @@ HEIGHT = 432
 SCENE_FRAME = 200
 
 
-def overlay(model: Path, image: Image, style: OverlayStyle) -> Image:
-    """Draw what ``camrt live`` shows of one frame: after one second of the same, so that the speed is known."""
+def overlay(model: Path, image: Image) -> Image:
+    """Draw a frame as ``camrt live`` does, with the frame rate of 30 repetitions."""
     loaded = camrt.load(model)
-    renderer = Renderer(View(style), hud=True, provider=loaded.provider, threads=loaded.threads)
+    renderer = Renderer(hud=True, provider=loaded.provider, threads=loaded.threads)
+    rate = RateMeter()
     for index in range(30):
-        rendered = renderer.render(Frame(image, index, index / 30, model.stem), loaded(image), index)
-    picture = rendered.image.copy()
+        result = loaded(image)
+        rate.count()
+        frame = Frame(image, index, index / 30, model.stem)
+        item = StreamItem(frame, result, index, fps=rate.rate(), stages_ms=result.stages_ms)
+        rendered = renderer.render(item, DisplaySettings()).image.copy()
     renderer.close()
-    return picture
+    return rendered
 
 
 def browser_view(target: Path) -> None:
-    """Take a picture of the page of ``camrt live --serve``, the synthetic camera with two maps side by side."""
+    """Take a screenshot of the page of ``camrt live --serve``: the synthetic camera with two maps side by side."""
     from playwright.sync_api import sync_playwright
 
     command = [sys.executable, "-m", "camrt.cli", "live", str(DEMO_MODEL), "--source", "synthetic", "--serve", "0"]
@@ -58,7 +62,7 @@ def browser_view(target: Path) -> None:
         url = next(line.split()[-1] for line in live.stderr if line.startswith("watch at "))
         page = browser.new_page(viewport={"width": 1280, "height": 790})
         page.goto(url, wait_until="domcontentloaded")
-        page.wait_for_timeout(20_000)  # so that there is something on the chart
+        page.wait_for_timeout(20_000)  # so that the chart has a line
         page.locator("#captions", has_text="heart 1.00").wait_for()
         page.locator("#top button").nth(0).click()
         page.locator("#top button").nth(1).click()
@@ -77,8 +81,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "mobilenetv2.onnx"
         export.attach(classifier, model, labels=labels)
-        cat = overlay(model, np.asarray(photo, np.uint8), OverlayStyle())
-    demo = overlay(DEMO_MODEL, scene, OverlayStyle())
+        cat = overlay(model, np.asarray(photo, np.uint8))
+    demo = overlay(DEMO_MODEL, scene)
     gap = np.full((HEIGHT, 8, 3), 255, np.uint8)
     target = HERE / "images" / "overlay.png"
     target.parent.mkdir(exist_ok=True)
