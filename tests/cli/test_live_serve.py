@@ -4,6 +4,8 @@ import io
 import json
 import re
 import signal
+import subprocess
+import sys
 import time
 from contextlib import suppress
 from itertools import islice
@@ -15,6 +17,7 @@ import pytest
 import camrt
 from camrt.runtime.maps.overlay import OverlayStyle
 from camrt.runtime.serve.publisher import VIEWERS
+from support import REPOSITORY
 from support.command import refusal
 from support.desktop import eventually
 from support.serving import DEMO, events, jpegs, serving
@@ -228,6 +231,14 @@ def test_every_route_is_described(live):
     assert set(paths["/api/settings"]) == {"get", "patch"}
     assert live.get("/healthz") == {"status": "ok"}
     assert live.get("/api/labels") == list(camrt.load(DEMO).labels)
+
+
+def test_the_health_check_of_the_documents_works(live):
+    document = (REPOSITORY / "docs" / "browser.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r'test: python -c "(.*)"', document)
+    for port, status in ((live.port, 0), (1, 1)):
+        command = [sys.executable, "-c", code.replace("8080", str(port))]
+        assert subprocess.run(command, capture_output=True, check=False).returncode == status
 
 
 def test_viewers_are_counted_limited_and_forgotten(live):

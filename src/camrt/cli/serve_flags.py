@@ -18,9 +18,13 @@ def add_serve_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--serve",
         metavar="[HOST:]PORT",
-        help="serve a page for browsers; without HOST on this machine only, with HOST for holders of the printed token",
+        help="serve a page for browsers (default HOST: this machine only); other hosts require the printed token",
     )
-    group.add_argument("--no-auth", action="store_true", help="require no token: anyone who reaches HOST can watch")
+    group.add_argument(
+        "--no-auth",
+        action="store_true",
+        help="require no token: anyone who reaches HOST can watch and change settings",
+    )
     group.add_argument("--certfile", type=Path, metavar="FILE", help="encrypt with this certificate, PEM")
     group.add_argument(
         "--keyfile", type=Path, metavar="FILE", help="key of the certificate, PEM, unless it is in the same file"
