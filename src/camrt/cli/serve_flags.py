@@ -20,7 +20,11 @@ def add_serve_flags(parser: argparse.ArgumentParser) -> None:
         metavar="[HOST:]PORT",
         help="serve a page for browsers (default HOST: this machine only); other hosts require the printed token",
     )
-    group.add_argument("--no-auth", action="store_true", help="require no token: anyone who can reach HOST can watch and change settings")
+    group.add_argument(
+        "--no-auth",
+        action="store_true",
+        help="require no token: anyone who can reach HOST can watch and change settings",
+    )
     group.add_argument("--certfile", type=Path, metavar="FILE", help="encrypt with this certificate, PEM")
     group.add_argument(
         "--keyfile", type=Path, metavar="FILE", help="key of the certificate, PEM, unless it is in the same file"
