@@ -47,8 +47,8 @@ class TemporalFilter:
 
     The smoothed map is the mean of the maps so far, each weighted by ``0.5 ** (age / half_life)``. A class activation
     map is linear in the network's map output, so the output itself is smoothed: any class can then be decoded, also
-    one that nobody has chosen before. The range is that of the drawn classes together, so that a class without
-    evidence stays cold beside one with it. It widens at once and shrinks slowly.
+    one that was not drawn before. The range is that of the drawn classes and the best class together, so that a class
+    without evidence stays cold. It widens at once and shrinks slowly.
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class TemporalFilter:
         """Return the range of the stream after it has taken in the maps of one result.
 
         Args:
-            cams: float32 (k, h, w), the maps of the drawn classes, in logits per cell.
+            cams: float32 (k, h, w), the maps of the drawn classes and of the best class, in logits per cell.
             time_s: time of the classified frame, in seconds.
 
         Returns: (low, high) in logits per cell, low < high.

@@ -56,8 +56,8 @@ class DisplaySettings:
         "shared",
         "choice",
         "Value range",
-        "shared (default): one range for all maps of a frame; minmax: each map its own; relu_max: 0 to its maximum; "
-        "running (default of live streams): a range over time; or LOW,HIGH in logits per cell",
+        "shared (default): one range for the drawn maps and the best class; minmax: each map its own; relu_max: 0 to "
+        "its maximum; running (default of live streams): a range over time; or LOW,HIGH in logits per cell",
         NORMALIZATIONS,
     )
     """One of `NORMALIZATIONS`, or ``LOW,HIGH``: logits per cell of the coldest and the hottest colour."""

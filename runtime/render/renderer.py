@@ -74,7 +74,7 @@ class Renderer:
             return item
         start = time.perf_counter()
         cams = [result.visible_cam(class_id) for class_id in classes]
-        style = style_of(settings, cams, item.value_range)
+        style = style_of(settings, [*cams, result.visible_cam()], item.value_range)
         summed = time.perf_counter()
         hud = Hud(panels[0].shape[1], panels[0].shape[0])
         for class_id, cam, panel in zip(classes, cams, panels, strict=True):
@@ -110,7 +110,7 @@ def style_of(settings: DisplaySettings, cams: list[Map], running_range: tuple[fl
 
     Args:
         settings: colours, opacity, normalisation.
-        cams: float32 (h, w) each, the maps that are drawn side by side, in logits per cell.
+        cams: float32 (h, w) each, the drawn maps and that of the best class, in logits per cell.
         running_range: range of the stream; None: there is none, and ``running`` works as ``shared``.
     """
     style = partial(
@@ -125,7 +125,7 @@ def style_of(settings: DisplaySettings, cams: list[Map], running_range: tuple[fl
     value_range = settings.fixed_range()
     if settings.normalize == "running":
         value_range = running_range
-    if value_range is None and settings.normalize != "minmax" and len(cams) > 1:
+    if value_range is None and settings.normalize != "minmax":
         value_range = _shared_range(cams)
     if value_range is None:
         return style(normalization="minmax")
@@ -133,7 +133,7 @@ def style_of(settings: DisplaySettings, cams: list[Map], running_range: tuple[fl
 
 
 def _shared_range(cams: list[Map]) -> tuple[float, float] | None:
-    """Return the range over all maps; None: they are constant or not finite, and each is normalised by itself."""
+    """Return the range over all maps; None if they are constant or not finite."""
     low, high = min(float(cam.min()) for cam in cams), max(float(cam.max()) for cam in cams)
     return (low, high) if -np.inf < low < high < np.inf else None
 

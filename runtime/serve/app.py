@@ -17,8 +17,8 @@ from camrt.errors import UsageError
 from camrt.runtime.frames import StreamItem
 from camrt.runtime.record import TOP
 from camrt.runtime.render.renderer import Renderer
-from camrt.runtime.serve import schemas, stream
-from camrt.runtime.serve.metrics import CONTENT_TYPE, metrics
+from camrt.runtime.serve import schemas, streaming
+from camrt.runtime.serve.prometheus import CONTENT_TYPE, metrics
 from camrt.runtime.serve.publisher import Publisher, jpeg, newest_shown
 from camrt.runtime.serve.settings import Change, Settings, change, settings_of
 from camrt.runtime.stream.hub import Hub
@@ -82,14 +82,14 @@ def _add_streams(app: FastAPI, hub: Hub, publisher: Publisher) -> None:
         ``camera=all`` gives all cameras as a mosaic, without numbers.
         """
         if camera == "all":
-            return stream.images(publisher.mosaic)
+            return streaming.images(publisher.mosaic)
         hub.stream(camera)
-        return stream.images(publisher.images[camera])
+        return streaming.images(publisher.images[camera])
 
     @app.get("/events", tags=["streams"], response_class=Response)
     async def events() -> Response:
         """Send server-sent events, each an Event as JSON: the results on the newest images of all cameras."""
-        return stream.events(publisher.events)
+        return streaming.events(publisher.events)
 
     @app.get("/metrics", tags=["monitoring"], response_class=Response)
     def prometheus() -> Response:

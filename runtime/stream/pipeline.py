@@ -189,7 +189,8 @@ class Pipeline:
         result = self._filter.smooth(self._model(seen.frame.image), seen.scene, time_s, settings.smooth)
         if settings.normalize != "running" and settings.smooth == 0.0:
             return _Inferred(seen, result)
-        cams = np.stack([result.visible_cam(class_id) for class_id in shown_classes(result, settings)])
+        classes = dict.fromkeys((*shown_classes(result, settings), result.class_id))
+        cams = np.stack([result.visible_cam(class_id) for class_id in classes])
         return _Inferred(seen, result, self._filter.update_range(cams, time_s))
 
     def _emit_all(self, on_item: Callable[[StreamItem], None] | None) -> int:

@@ -111,8 +111,8 @@ def test_a_command_that_cannot_be_parsed_is_wrong_use(arguments):
 
 
 def test_a_provider_that_cannot_run_is_refused(mobilenet, photo, tmp_path):
-    error = refusal("live", mobilenet, "--source", photo, "-o", tmp_path / "o", "--provider", "cuda", status=1)
-    assert error.startswith("provider 'cuda' cannot run")
+    error = refusal("live", mobilenet, "--source", photo, "-o", tmp_path / "o", "--provider", "qnn", status=1)
+    assert error.startswith("provider 'qnn' cannot run")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from camrt.errors import DiskFull, ExportError, SourceError, UsageError
 from camrt.export import attach
 from camrt.model_file import ModelInfo
-from support.export_graphs import PLAIN, Net, assert_identity, random_pictures, run, session
+from support.export_graphs import PLAIN, Net, assert_identity, random_images, run, session
 from support.limits import largest_file
 
 
@@ -88,7 +88,7 @@ def test_existing_file_is_replaced_with_overwrite_only(classifier, tmp_path):
         attach(classifier, target)
     assert target.read_text() == "mine"
     attach(classifier, target, overwrite=True)
-    assert_identity(run(target, random_pictures(1)))
+    assert_identity(run(target, random_images(1)))
 
 
 def test_classifier_is_never_overwritten(classifier):

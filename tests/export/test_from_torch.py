@@ -10,7 +10,7 @@ from torch import nn
 from camrt.errors import ExportError, UsageError
 from camrt.export import attach, from_torch
 from camrt.export.graph.preprocessing import Preprocessing
-from support.export_graphs import assert_identity, random_pictures, run
+from support.export_graphs import assert_identity, random_images, run
 
 SIZE = 16
 
@@ -66,7 +66,7 @@ def torch_logits(module, images):
 def test_file_computes_what_the_module_computes(factory, tmp_path):
     module = factory()
     report = from_torch(module, tmp_path / "out.onnx", input_size=SIZE, labels=list("abcd"))
-    images = random_pictures(3, SIZE, SIZE)
+    images = random_images(3, SIZE, SIZE)
     results = run(tmp_path / "out.onnx", images)
     assert_identity(results)
     np.testing.assert_allclose(results["logits"], torch_logits(module, images), atol=1e-5)
@@ -114,7 +114,7 @@ def test_output_with_the_head_is_compared_with_torch(tmp_path):
 
 def test_half_precision_module_is_exported(tmp_path):
     from_torch(GapNet().half(), tmp_path / "out.onnx", input_size=SIZE)
-    assert_identity(run(tmp_path / "out.onnx", random_pictures(2, SIZE, SIZE)), 5e-3)
+    assert_identity(run(tmp_path / "out.onnx", random_images(2, SIZE, SIZE)), 5e-3)
 
 
 def test_nonlinear_head_is_evaluated_per_cell(tmp_path):
@@ -164,7 +164,7 @@ def test_file_of_the_older_exporter_is_attached(factory, opset, dynamic, tmp_pat
             input_names=["x"],
         )
     attach(tmp_path / "in.onnx", tmp_path / "out.onnx")
-    images = random_pictures(3, SIZE, SIZE)
+    images = random_images(3, SIZE, SIZE)
     results = run(tmp_path / "out.onnx", images)
     np.testing.assert_allclose(results["logits"], torch_logits(module, images), atol=1e-5)
     assert_identity(results)

@@ -5,7 +5,7 @@ import pytest
 
 from camrt.errors import HeadNotFound
 from camrt.export import attach, from_torch
-from support.export_graphs import PLAIN, assert_identity, random_pictures, run
+from support.export_graphs import PLAIN, assert_identity, random_images, run
 from support.heads_table import assert_documented, assert_refusal_documented
 from support.networks import keras_file, light_file, torch_network
 
@@ -86,7 +86,7 @@ REFUSED = {
 def check(report, head, path, width, height):
     """The identity holds in the written file, or the verification compared the maps with the head."""
     assert report.head == head
-    results = run(path, random_pictures(1, width, height))
+    results = run(path, random_images(1, width, height))
     assert np.isfinite(results["scores"]).all()
     maps = results.get("features", results.get("class_maps"))
     assert report.features == maps.shape[1:]

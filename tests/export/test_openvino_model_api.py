@@ -12,7 +12,7 @@ import pytest
 import camrt
 from camrt.errors import HeadNotFound
 from camrt.export import attach
-from support.export_graphs import CHANNELS, CLASSES, PLAIN, Net, random_pictures, run, session
+from support.export_graphs import CHANNELS, CLASSES, PLAIN, Net, random_images, run, session
 from support.needs import environment
 
 RUN_MODEL_API = """
@@ -54,7 +54,7 @@ def save_classifier(tmp_path, metadata=None, maps=CLASSES):
 def test_own_saliency_map_is_shown_unchanged(tmp_path):
     report = attach(save_classifier(tmp_path), tmp_path / "out.onnx", **PLAIN)
     assert (report.head, report.features) == ("saliency_map", (CLASSES, 4, 4))
-    image = random_pictures(1)[0]
+    image = random_images(1)[0]
     data = image[None].transpose(0, 3, 1, 2).astype(np.float32)
     expected = session(tmp_path / "in.onnx").run(["saliency_map"], {"data": data})[0][0].astype(np.float32)
     result = camrt.load(tmp_path / "out.onnx", provider="cpu")(image)
@@ -83,7 +83,7 @@ def test_model_info_fills_the_options_that_are_not_set(tmp_path):
     report = attach(source, tmp_path / "out.onnx")
     assert report.labels == ("red", "green", "blue", "other")
     assert any("model_info" in sentence for sentence in report.assumptions)
-    images = random_pictures(2)
+    images = random_images(2)
     data = ((images[..., ::-1] - np.array([10, 20, 30])) / np.array([2, 4, 8])).transpose(0, 3, 1, 2)
     expected = np.concatenate(
         [session(source).run(["logits"], {"data": one[None].astype(np.float32)})[0] for one in data]

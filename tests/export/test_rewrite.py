@@ -16,7 +16,7 @@ from support.export_graphs import (
     Net,
     assert_identity,
     expected_output,
-    random_pictures,
+    random_images,
     run,
     session,
 )
@@ -27,7 +27,7 @@ def attach_and_check(net, output, tmp_path):
     report = attach(net.save(tmp_path / "in.onnx", output), tmp_path / "out.onnx", **PLAIN)
     onnx.checker.check_model(onnx.load(tmp_path / "out.onnx"), full_check=True)
     assert (report.classes, report.activation) == (CLASSES, "softmax")
-    assert_identity(run(tmp_path / "out.onnx", random_pictures(3)))
+    assert_identity(run(tmp_path / "out.onnx", random_images(3)))
 
 
 def test_rewrite_leaves_its_source_unchanged():
@@ -55,9 +55,9 @@ def test_source_tensor_may_have_a_reserved_name(name, tmp_path):
     pooled = net.pooled()
     source = net.save(tmp_path / "in.onnx", net.gemm(net.op("Identity", pooled, to=name)))
     attach(source, tmp_path / "out.onnx", **PLAIN)
-    results = run(tmp_path / "out.onnx", random_pictures(2))
+    results = run(tmp_path / "out.onnx", random_images(2))
     assert_identity(results)
-    np.testing.assert_allclose(results["logits"], expected_output(source, random_pictures(2)), atol=1e-5)
+    np.testing.assert_allclose(results["logits"], expected_output(source, random_images(2)), atol=1e-5)
 
 
 def test_source_input_and_output_may_have_reserved_names(tmp_path):
@@ -65,8 +65,8 @@ def test_source_input_and_output_may_have_reserved_names(tmp_path):
     net.input = "image"
     source = net.save(tmp_path / "in.onnx", net.gemm(net.pooled(), to="features"))
     attach(source, tmp_path / "out.onnx", output="features", **PLAIN)
-    results = run(tmp_path / "out.onnx", random_pictures(2))
-    np.testing.assert_allclose(results["logits"], expected_output(source, random_pictures(2)), atol=1e-5)
+    results = run(tmp_path / "out.onnx", random_images(2))
+    np.testing.assert_allclose(results["logits"], expected_output(source, random_images(2)), atol=1e-5)
     metadata = session(tmp_path / "out.onnx").get_modelmeta().custom_metadata_map
     assert ModelInfo.from_metadata(metadata).source["output"] == "features"
 
@@ -87,14 +87,14 @@ def test_reserved_name_in_a_subgraph_is_renamed(tmp_path):
     total = net.op("Add", net.gemm(pooled), net.op("ReduceMean", unused, keepdims=1))
     source = net.save(tmp_path / "in.onnx", net.gemm(pooled, to="named"), total)
     attach(source, tmp_path / "out.onnx", output="named", **PLAIN)
-    assert_identity(run(tmp_path / "out.onnx", random_pictures(2)))
+    assert_identity(run(tmp_path / "out.onnx", random_images(2)))
 
 
 def test_half_precision_network_gives_float32_outputs(tmp_path):
     net = Net(dtype=np.float16)
     source = net.save(tmp_path / "in.onnx", net.gemm(net.pooled()))
     attach(source, tmp_path / "out.onnx", **PLAIN)
-    results = run(tmp_path / "out.onnx", random_pictures(2))
+    results = run(tmp_path / "out.onnx", random_images(2))
     assert {values.dtype for values in results.values()} == {np.dtype(np.float32)}
     assert_identity(results, 5e-3)
 

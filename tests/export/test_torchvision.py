@@ -16,7 +16,7 @@ from camrt.benchmarks.compare.torch_libraries import CAM, ClassifierOutputTarget
 from camrt.export import from_torch
 from camrt.export.graph.preprocessing import Preprocessing
 from camrt.export.graph.synthetic_images import synthetic_images
-from support.export_graphs import assert_identity, random_pictures, run, softmax
+from support.export_graphs import assert_identity, random_images, run, softmax
 from support.heads_table import assert_documented
 
 pytestmark = pytest.mark.slow
@@ -75,7 +75,7 @@ def case(request, tmp_path_factory):
     assert report.head == ("pooled_class_maps" if name == "squeezenet1_1" else "linear")
     assert report.verification["identity_error"] <= 1e-4
     assert report.verification["features_error"] <= 1e-4
-    image = cv2.resize(random_pictures(1, 10, 8)[0], (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    image = cv2.resize(random_images(1, 10, 8)[0], (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
     hookable = _with_relu_module(network) if name == "densenet121" else network
     return Case(network, hookable, PARTS[name], file, image)
 

@@ -27,8 +27,8 @@ class Net:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.input = "data"
-        self.picture: list[int | str] | None = None
-        """Shape of the input; None: [batch, 3, size, size]."""
+        self.input_shape: list[int | str] | None = None
+        """None: [batch, 3, size, size]."""
         self.input_kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
 
     def const(self, values: Any, name: str | None = None) -> str:
@@ -74,8 +74,8 @@ class Net:
 
     def model(self, *outputs: str, size: int | str = SIZE, **shapes: list[Any]) -> ModelProto:
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(self.dtype))
-        picture = self.picture or [self.batch, 3, size, size]
-        values = [helper.make_tensor_value_info(self.input, self.input_kind, picture)]
+        input_shape = self.input_shape or [self.batch, 3, size, size]
+        values = [helper.make_tensor_value_info(self.input, self.input_kind, input_shape)]
         if self.ir_version < 4:  # then initializers are inputs too
             values += [helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in self.initializers]
         results = [helper.make_tensor_value_info(o, kind, shapes.get(o, [self.batch, CLASSES])) for o in outputs]
@@ -108,13 +108,13 @@ def session(model: ModelProto | Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
-def run(path: Path, pictures: np.ndarray) -> dict[str, np.ndarray]:
+def run(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
     opened = session(path)
     names = [output.name for output in opened.get_outputs()]
-    return dict(zip(names, opened.run(names, {"image": pictures}), strict=True))
+    return dict(zip(names, opened.run(names, {"image": images}), strict=True))
 
 
-def random_pictures(count: int, width: int = SIZE, height: int = SIZE) -> np.ndarray:
+def random_images(count: int, width: int = SIZE, height: int = SIZE) -> np.ndarray:
     return np.random.default_rng(count).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
 
 
@@ -135,12 +135,12 @@ def assert_identity(results: dict[str, np.ndarray], tolerance: float = 1e-5) -> 
     np.testing.assert_allclose(rebuilt, results["logits"], rtol=0, atol=tolerance * scale)
 
 
-def expected_output(source: Path, pictures: np.ndarray, index: int = 0) -> np.ndarray:
-    """What the classifier itself says of pictures that go in as they are."""
+def expected_output(source: Path, images: np.ndarray, index: int = 0) -> np.ndarray:
+    """Return the output of the classifier itself for images, without preprocessing."""
     opened = session(source)
-    data = pictures.transpose(0, 3, 1, 2).astype(np.float32)
+    data = images.transpose(0, 3, 1, 2).astype(np.float32)
     name = opened.get_inputs()[0].name
     batch = opened.get_inputs()[0].shape[0]
     count = batch if isinstance(batch, int) else 1
     rows = [opened.run(None, {name: np.repeat(one[None], count, 0)})[index][0] for one in data]
-    return np.stack(rows).reshape(len(pictures), -1)
+    return np.stack(rows).reshape(len(images), -1)

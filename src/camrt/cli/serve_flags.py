@@ -23,7 +23,7 @@ def add_serve_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--no-auth",
         action="store_true",
-        help="require no token: anyone who can reach HOST can watch and change settings",
+        help="require no token: anyone who reaches HOST can watch and change settings",
     )
     group.add_argument("--certfile", type=Path, metavar="FILE", help="encrypt with this certificate, PEM")
     group.add_argument(

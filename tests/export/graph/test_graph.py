@@ -6,7 +6,7 @@ import pytest
 from camrt.errors import ExportError
 from camrt.export import attach
 from camrt.export.graph.graph import Graph
-from support.export_graphs import CHANNELS, PLAIN, Net, assert_identity, random_pictures, run
+from support.export_graphs import CHANNELS, PLAIN, Net, assert_identity, random_images, run
 
 
 def test_initializers_listed_as_inputs_are_constants(tmp_path):
@@ -16,7 +16,7 @@ def test_initializers_listed_as_inputs_are_constants(tmp_path):
     assert len(onnx.load(source).graph.input) > 1
     attach(source, tmp_path / "out.onnx", **PLAIN)
     assert [value.name for value in onnx.load(tmp_path / "out.onnx").graph.input] == ["image"]
-    assert_identity(run(tmp_path / "out.onnx", random_pictures(2)))
+    assert_identity(run(tmp_path / "out.onnx", random_images(2)))
 
 
 def test_cycle_is_refused():

@@ -14,7 +14,7 @@ from support.export_graphs import (
     assert_identity,
     expected_output,
     newest_opset,
-    random_pictures,
+    random_images,
     run,
 )
 
@@ -27,9 +27,9 @@ def test_fixed_batch_becomes_dynamic(shape, opset, tmp_path):
     source = net.save(tmp_path / "in.onnx", net.gemm(flat))
     attach(source, tmp_path / "out.onnx", **PLAIN)
     for count in (1, 3):
-        results = run(tmp_path / "out.onnx", random_pictures(count))
+        results = run(tmp_path / "out.onnx", random_images(count))
         assert results["scores"].shape == (count, CLASSES)
-        np.testing.assert_allclose(results["logits"], expected_output(source, random_pictures(count)), atol=1e-5)
+        np.testing.assert_allclose(results["logits"], expected_output(source, random_images(count)), atol=1e-5)
 
 
 def test_fixed_batch_of_several_images_becomes_dynamic(tmp_path):
@@ -37,7 +37,7 @@ def test_fixed_batch_of_several_images_becomes_dynamic(tmp_path):
     flat = net.op("Reshape", net.op("GlobalAveragePool", net.features()), net.const(np.array([4, -1], np.int64)))
     source = net.save(tmp_path / "in.onnx", net.gemm(flat))
     attach(source, tmp_path / "out.onnx", **PLAIN)
-    assert run(tmp_path / "out.onnx", random_pictures(3))["scores"].shape == (3, CLASSES)
+    assert run(tmp_path / "out.onnx", random_images(3))["scores"].shape == (3, CLASSES)
 
 
 def test_reshape_shared_with_the_weights_changes_for_images_only(tmp_path):
@@ -48,7 +48,7 @@ def test_reshape_shared_with_the_weights_changes_for_images_only(tmp_path):
     weights = net.op("Mul", net.weights(CLASSES, CHANNELS), gain)
     source = net.save(tmp_path / "in.onnx", net.op("Gemm", flat, weights, transB=1))
     attach(source, tmp_path / "out.onnx", **PLAIN)
-    assert_identity(run(tmp_path / "out.onnx", random_pictures(2)))
+    assert_identity(run(tmp_path / "out.onnx", random_images(2)))
 
 
 def test_open_input_size_must_be_given(tmp_path):
@@ -59,7 +59,7 @@ def test_open_input_size_must_be_given(tmp_path):
     report = attach(source, tmp_path / "out.onnx", size=(12, 10), **PLAIN)
     assert report.input == (12, 10)
     assert report.features == (CHANNELS, 5, 6)
-    assert_identity(run(tmp_path / "out.onnx", random_pictures(2, 12, 10)))
+    assert_identity(run(tmp_path / "out.onnx", random_images(2, 12, 10)))
 
 
 def test_size_that_differs_from_the_networks_is_refused(classifier, tmp_path):

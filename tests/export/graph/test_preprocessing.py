@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from camrt.errors import UsageError
 from camrt.export import attach
 from camrt.export.graph.preprocessing import Preprocessing
-from support.export_graphs import CHANNELS, PLAIN, Net, assert_identity, random_pictures, run, session
+from support.export_graphs import CHANNELS, PLAIN, Net, assert_identity, random_images, run, session
 
 
 @pytest.mark.parametrize("channels", ["rgb", "bgr"])
@@ -27,7 +27,7 @@ def test_graph_applies_the_preprocessing_options(channels, tmp_path, scale, mean
     source = net.save(tmp_path / "in.onnx", net.gemm(net.op("Flatten", net.op("GlobalAveragePool", maps)), channels=3))
     scaled_mean = [value * 255 * scale for value in mean]
     attach(source, tmp_path / "out.onnx", channels=channels, scale=scale, mean=scaled_mean, std=std, overwrite=True)
-    images = random_pictures(2)
+    images = random_images(2)
     ordered = images[..., ::-1] if channels == "rgb" else images
     expected = ((ordered * scale - np.array(scaled_mean)) / np.array(std)).transpose(0, 3, 1, 2)
     features = run(tmp_path / "out.onnx", images)["features"]
@@ -67,7 +67,7 @@ def test_network_with_double_input_gets_doubles(tmp_path):
     model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
     onnx.save(model, tmp_path / "in.onnx")
     attach(tmp_path / "in.onnx", tmp_path / "out.onnx", **PLAIN)
-    assert_identity(run(tmp_path / "out.onnx", random_pictures(2)))
+    assert_identity(run(tmp_path / "out.onnx", random_images(2)))
 
 
 @pytest.mark.parametrize("axes", [[1, 2], [-3, -2]])
@@ -75,33 +75,33 @@ def test_network_with_double_input_gets_doubles(tmp_path):
 def test_network_with_channels_last_gets_them_last(axes, keepdims, tmp_path):
     """As tf2onnx writes Keras: a Transpose first, and the mean over axes 1 and 2 of a map with channels last."""
     net = Net()
-    net.picture = ["N", 8, 8, 3]
+    net.input_shape = ["N", 8, 8, 3]
     maps = net.features(source=net.op("Transpose", net.input, perm=[0, 3, 1, 2]))
     pooled = net.mean(net.op("Transpose", maps, perm=[0, 2, 3, 1]), axes, keepdims)
     source = net.save(tmp_path / "in.onnx", net.gemm(net.op("Flatten", pooled)))
     report = attach(source, tmp_path / "out.onnx", **PLAIN)
-    results = run(tmp_path / "out.onnx", random_pictures(3))
+    results = run(tmp_path / "out.onnx", random_images(3))
     assert report.features == (CHANNELS, 4, 4)
     assert_identity(results)
-    expected = np.concatenate([_run_source(source, one[None].astype(np.float32)) for one in random_pictures(3)])
+    expected = np.concatenate([_run_source(source, one[None].astype(np.float32)) for one in random_images(3)])
     np.testing.assert_allclose(results["logits"], expected, rtol=0, atol=1e-5 * np.abs(expected).max())
     rgb = attach(source, tmp_path / "rgb.onnx", scale=1.0, mean=(0, 0, 0), std=(1, 1, 1))
     assert rgb.head == "linear"
-    swapped = run(tmp_path / "rgb.onnx", random_pictures(3)[..., ::-1].copy())
+    swapped = run(tmp_path / "rgb.onnx", random_images(3)[..., ::-1].copy())
     np.testing.assert_allclose(swapped["logits"], expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("shape", [["N", 1, 8, 8], ["N", 8, 8, 1]])
 def test_network_with_one_channel_gets_grey_images(shape, tmp_path):
     net = Net()
-    net.picture = shape
+    net.input_shape = shape
     channels_last = shape[-1] == 1
     grey = net.op("Transpose", net.input, perm=[0, 3, 1, 2]) if channels_last else net.input
     maps = net.features(source=grey, colours=1)
     source = net.save(tmp_path / "in.onnx", net.gemm(net.op("Flatten", net.op("GlobalAveragePool", maps))))
     report = attach(source, tmp_path / "out.onnx", scale=1.0)
     assert report.head == "linear"
-    images = random_pictures(3)
+    images = random_images(3)
     results = run(tmp_path / "out.onnx", images)
     assert_identity(results)
     grey_images = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in images]
@@ -117,13 +117,13 @@ def test_network_with_one_channel_gets_grey_images(shape, tmp_path):
 def test_network_with_byte_input_gets_the_pixels(channels, tmp_path):
     """Such a network has its own preprocessing."""
     net = Net()
-    net.picture, net.input_kind = ["N", 8, 8, 3], onnx.TensorProto.UINT8
+    net.input_shape, net.input_kind = ["N", 8, 8, 3], onnx.TensorProto.UINT8
     floats = net.cast(net.op("Transpose", net.input, perm=[0, 3, 1, 2]))
     pooled = net.op("GlobalAveragePool", net.features(source=floats))
     source = net.save(tmp_path / "in.onnx", net.gemm(net.op("Flatten", pooled)))
     report = attach(source, tmp_path / "out.onnx", channels=channels)
     assert not any("ImageNet" in sentence for sentence in report.assumptions)
-    images = random_pictures(3)
+    images = random_images(3)
     results = run(tmp_path / "out.onnx", images)
     assert_identity(results)
     expected = _run_source(source, np.ascontiguousarray(images[..., ::-1]) if channels == "rgb" else images)

@@ -6,14 +6,14 @@ import pytest
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
 from camrt.export import attach
-from support.export_graphs import CHANNELS, CLASSES, PLAIN, Net, assert_identity, random_pictures, run, session, softmax
+from support.export_graphs import CHANNELS, CLASSES, PLAIN, Net, assert_identity, random_images, run, session, softmax
 
 
 class RandomImages(CalibrationDataReader):
     """Random images, one at a time."""
 
     def __init__(self, name):
-        data = random_pictures(20).transpose(0, 3, 1, 2).astype(np.float32)
+        data = random_images(20).transpose(0, 3, 1, 2).astype(np.float32)
         self.left = [{name: image[None]} for image in data]
 
     def get_next(self):
@@ -51,7 +51,7 @@ def test_quantized_classifier_is_converted(quantization, head, tmp_path):
         )  # fmt: skip
     report = attach(quantized, tmp_path / "out.onnx", **PLAIN)
     assert report.head == ("pooled_class_maps" if head is class_maps else "linear")
-    images = random_pictures(5)
+    images = random_images(5)
     results = run(tmp_path / "out.onnx", images[:1])
     tolerance = max(report.verification["identity_tolerance"], 1e-5)
     assert_identity(results, tolerance)

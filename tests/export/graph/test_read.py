@@ -9,7 +9,7 @@ from onnx import external_data_helper, numpy_helper
 
 from camrt.errors import ExportError
 from camrt.export import attach
-from support.export_graphs import CHANNELS, CLASSES, PLAIN, Net, assert_identity, random_pictures, run
+from support.export_graphs import CHANNELS, CLASSES, PLAIN, Net, assert_identity, random_images, run
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf])
@@ -108,7 +108,7 @@ def test_external_data_beside_the_model_is_read(tmp_path):
     (tmp_path / "a").mkdir()
     _with_external_data(tmp_path / "a" / "in.onnx", "weights.bin")
     attach(tmp_path / "a" / "in.onnx", tmp_path / "out.onnx", **PLAIN)
-    assert_identity(run(tmp_path / "out.onnx", random_pictures(1)))
+    assert_identity(run(tmp_path / "out.onnx", random_images(1)))
 
 
 def test_external_data_elsewhere_or_missing_is_refused(tmp_path):

@@ -5,7 +5,7 @@ import onnx
 import pytest
 
 from camrt.export import attach
-from support.export_graphs import CHANNELS, CLASSES, PLAIN, Net, assert_identity, expected_output, random_pictures, run
+from support.export_graphs import CHANNELS, CLASSES, PLAIN, Net, assert_identity, expected_output, random_images, run
 
 
 def normalisation(net, tensor, channels):
@@ -100,10 +100,10 @@ def test_grouped_convolution_is_a_block_diagonal_layer(tmp_path):
 
 def check(source, tmp_path, tolerance=1e-5, **options):
     report = attach(source, tmp_path / "out.onnx", **(PLAIN | options))
-    results = run(tmp_path / "out.onnx", random_pictures(3))
+    results = run(tmp_path / "out.onnx", random_images(3))
     assert report.head == "linear"
     assert_identity(results, tolerance)
-    expected = expected_output(source, random_pictures(3))
+    expected = expected_output(source, random_images(3))
     np.testing.assert_allclose(results["logits"], expected, rtol=0, atol=tolerance * np.abs(expected).max())
     onnx.checker.check_model(onnx.load(tmp_path / "out.onnx"), full_check=True)
     return results
@@ -129,7 +129,7 @@ def test_qdq_pair_in_the_head_adds_its_rounding_to_the_tolerance(tmp_path):
     rounded = net.op("DequantizeLinear", net.op("QuantizeLinear", net.pooled(), scale, zero), scale, zero)
     source = net.save(tmp_path / "in.onnx", net.gemm(rounded))
     report = attach(source, tmp_path / "out.onnx", **PLAIN)
-    weights = run(tmp_path / "out.onnx", random_pictures(1))["cam_weights"]
+    weights = run(tmp_path / "out.onnx", random_images(1))["cam_weights"]
     bound = np.abs(weights).sum(axis=1).max() * 0.01 / 2
     assert report.verification["identity_tolerance_absolute"] == pytest.approx(bound)
     assert 0 < report.verification["identity_error_absolute"] <= bound

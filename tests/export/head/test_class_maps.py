@@ -12,7 +12,7 @@ from camrt.export.graph.network_input import read_input
 from camrt.export.head.class_maps import add_class_maps
 from camrt.export.head.nonlinear import find_nonlinear_head
 from camrt.export.head.split_points import find_split_points
-from support.export_graphs import CHANNELS, CLASSES, PLAIN, Net, expected_output, random_pictures, run, session
+from support.export_graphs import CHANNELS, CLASSES, PLAIN, Net, expected_output, random_images, run, session
 
 HIDDEN = 6
 
@@ -29,8 +29,8 @@ def attached(net, output, tmp_path, **options):
     """Attach; return the report, and the file's outputs for three images."""
     source = net.save(tmp_path / "in.onnx", output)
     report = attach(source, tmp_path / "out.onnx", **PLAIN, **options)
-    results = run(tmp_path / "out.onnx", random_pictures(3))
-    expected = expected_output(source, random_pictures(3))
+    results = run(tmp_path / "out.onnx", random_images(3))
+    expected = expected_output(source, random_images(3))
     np.testing.assert_allclose(results["logits"], expected, rtol=1e-5, atol=1e-5)
     assert list(results) == ["scores", "logits", "class_maps"]
     assert report.features == (CLASSES, *results["class_maps"].shape[2:])
@@ -65,7 +65,7 @@ def test_hidden_layer_sees_each_cell_by_itself(tmp_path):
     report, results = attached(net, output, tmp_path)
     assert report.head == "per_position"
     weights, biases = constants(net), [node.input[2] for node in net.nodes if node.op_type == "Gemm"]
-    cells = value_of(tmp_path / "in.onnx", maps, random_pictures(3))
+    cells = value_of(tmp_path / "in.onnx", maps, random_images(3))
     hidden = hard_swish(np.einsum("nchw,kc->nkhw", cells, weights[first]) + weights[biases[0]][:, None, None])
     expected = np.einsum("nchw,kc->nkhw", hidden, weights[last]) + weights[biases[1]][:, None, None]
     np.testing.assert_allclose(results["class_maps"], expected, rtol=0, atol=1e-4 * np.abs(expected).max())
@@ -84,7 +84,7 @@ def test_layer_normalisation_normalises_each_cell_by_itself(tmp_path):
     weights = constants(net)
     scale, shift = (weights[name] for name in net.nodes[-2].input[1:])
     matrix, bias = (weights[name] for name in net.nodes[-1].input[1:])
-    cells = value_of(tmp_path / "in.onnx", maps, random_pictures(3)).transpose(0, 2, 3, 1)
+    cells = value_of(tmp_path / "in.onnx", maps, random_images(3)).transpose(0, 2, 3, 1)
     centred = cells - cells.mean(axis=-1, keepdims=True)
     expected = (centred / np.sqrt(cells.var(axis=-1, keepdims=True) + 1e-5) * scale + shift) @ matrix.T + bias
     expected = expected.transpose(0, 3, 1, 2)
@@ -151,7 +151,7 @@ def test_flattened_map_is_masked_to_one_cell(tmp_path):
     report, results = attached(net, net.op("Gemm", hidden, last, transB=1), tmp_path)
     assert report.head == "masked"
     weights = constants(net)
-    cells = value_of(tmp_path / "in.onnx", maps, random_pictures(3)).reshape(3, CHANNELS, 16)
+    cells = value_of(tmp_path / "in.onnx", maps, random_images(3)).reshape(3, CHANNELS, 16)
     single_cells = np.einsum("ncp,hcp->nph", cells, weights[first].reshape(HIDDEN, CHANNELS, 16))
     expected = (relu(single_cells) @ weights[last].T).transpose(0, 2, 1).reshape(3, CLASSES, 4, 4)
     np.testing.assert_allclose(results["class_maps"], expected, rtol=0, atol=1e-4 * np.abs(expected).max())
@@ -208,7 +208,7 @@ def test_patch_tokens_go_through_the_head_of_the_first_token(extra, tmp_path):
     report, results = attached(net, layer, tmp_path)
     assert report.head == "tokens"
     matrix, bias = (constants(net)[name] for name in net.nodes[-1].input[1:])
-    tokens = value_of(tmp_path / "in.onnx", mixed, random_pictures(3))[:, extra:]
+    tokens = value_of(tmp_path / "in.onnx", mixed, random_images(3))[:, extra:]
     expected = (relu(tokens) @ matrix.T + bias).transpose(0, 2, 1).reshape(3, CLASSES, 4, 4)
     np.testing.assert_allclose(results["class_maps"], expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
@@ -219,7 +219,7 @@ def test_per_position_maps_of_a_linear_head_are_its_cams_plus_the_bias(tmp_path)
     output = net.gemm(net.pooled())
     source = net.save(tmp_path / "in.onnx", output)
     attach(source, tmp_path / "out.onnx", **PLAIN)
-    results = run(tmp_path / "out.onnx", random_pictures(3))
+    results = run(tmp_path / "out.onnx", random_images(3))
     cams = np.einsum("nchw,kc->nkhw", results["features"].astype(np.float64), results["cam_weights"])
 
     graph = Graph(onnx.load(source))
@@ -232,7 +232,7 @@ def test_per_position_maps_of_a_linear_head_are_its_cams_plus_the_bias(tmp_path)
     assert head.mode == "per_position"
     maps = add_class_maps(graph, head)
     graph.prune([onnx.helper.make_empty_tensor_value_info(maps)])
-    data = random_pictures(3).transpose(0, 3, 1, 2).astype(np.float32)
+    data = random_images(3).transpose(0, 3, 1, 2).astype(np.float32)
     per_position = session(graph.model).run(None, {"data": data})[0]
     np.testing.assert_allclose(per_position, cams + results["cam_bias"][:, None, None], rtol=1e-5, atol=1e-5)
 
@@ -244,7 +244,7 @@ def test_earlier_layer_is_masked_before_the_convolutions(tmp_path):
     output = net.gemm(net.op("Flatten", net.op("GlobalAveragePool", maps)))
     report, results = attached(net, output, tmp_path, layer=first)
     assert report.head == "masked"
-    cells = value_of(tmp_path / "in.onnx", first, random_pictures(3))[0]
+    cells = value_of(tmp_path / "in.onnx", first, random_images(3))[0]
     model = onnx.load(tmp_path / "in.onnx")
     back = onnx.utils.Extractor(onnx.shape_inference.infer_shapes(model)).extract_model([first], [output])
     mask = np.zeros((4, 4))
@@ -258,7 +258,7 @@ def test_runtime_shows_the_class_maps(tmp_path):
     output, _ = two_layers(net, net.pooled())
     attached(net, output, tmp_path)
     model = camrt.load(tmp_path / "out.onnx", provider="cpu")
-    image = random_pictures(1)[0]
+    image = random_images(1)[0]
     result = model(image)
     maps = run(tmp_path / "out.onnx", image[None])["class_maps"][0]
     for class_id in range(CLASSES):

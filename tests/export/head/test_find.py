@@ -17,7 +17,7 @@ from support.export_graphs import (
     assert_identity,
     expected_output,
     newest_opset,
-    random_pictures,
+    random_images,
     run,
     softmax,
 )
@@ -103,7 +103,7 @@ LAYERS: dict[str, Callable[[Net, str], str]] = {
 def check(net: Net, output: str, tmp_path, *, activation="softmax") -> dict[str, np.ndarray]:
     source = net.save(tmp_path / "in.onnx", output)
     report = attach(source, tmp_path / "out.onnx", **PLAIN)
-    results = run(tmp_path / "out.onnx", random_pictures(3))
+    results = run(tmp_path / "out.onnx", random_images(3))
     onnx.checker.check_model(onnx.load(tmp_path / "out.onnx"), full_check=True)
     assert report.classes == CLASSES
     assert report.activation == activation
@@ -118,7 +118,7 @@ def test_every_form_of_the_pool_is_recognised(pool, opset, tmp_path):
     pooled = POOLS[pool](net, net.features())
     logits = net.gemm(net.op("Flatten", pooled))
     results = check(net, logits, tmp_path)
-    expected = expected_output(tmp_path / "in.onnx", random_pictures(3))
+    expected = expected_output(tmp_path / "in.onnx", random_images(3))
     np.testing.assert_allclose(results["logits"], expected, rtol=1e-5, atol=1e-5)
     assert results["features"].shape == (3, CHANNELS, 4, 4)
 
@@ -136,7 +136,7 @@ def test_data_movement_between_pool_and_layer_is_skipped(between, opset, tmp_pat
 def test_every_form_of_the_linear_layer_is_recognised(layer, opset, tmp_path):
     net = Net(opset)
     results = check(net, LAYERS[layer](net, net.pooled()), tmp_path)
-    expected = expected_output(tmp_path / "in.onnx", random_pictures(3))
+    expected = expected_output(tmp_path / "in.onnx", random_images(3))
     np.testing.assert_allclose(results["logits"], expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(results["scores"], softmax(expected), atol=1e-6)
 
@@ -165,7 +165,7 @@ def test_activation_comes_from_the_graph(op_type, opset, tmp_path):
     axis = {} if op_type == "Sigmoid" else {"axis": 1}
     output = net.op(op_type, net.gemm(net.pooled()), **axis)
     results = check(net, output, tmp_path, activation="sigmoid" if op_type == "Sigmoid" else "softmax")
-    expected = expected_output(tmp_path / "in.onnx", random_pictures(3))
+    expected = expected_output(tmp_path / "in.onnx", random_images(3))
     if op_type == "LogSoftmax":
         expected = np.exp(expected)
     np.testing.assert_allclose(results["scores"], expected, atol=1e-6)
@@ -179,7 +179,7 @@ def test_activation_option_turns_logits_into_scores(activation, function, tmp_pa
     net = Net()
     source = net.save(tmp_path / "in.onnx", net.gemm(net.pooled()))
     report = attach(source, tmp_path / "out.onnx", activation=activation, **PLAIN)
-    results = run(tmp_path / "out.onnx", random_pictures(3))
+    results = run(tmp_path / "out.onnx", random_images(3))
     assert report.activation == (activation or "softmax")
     assert_identity(results)
     np.testing.assert_allclose(results["scores"], function(results["logits"]), atol=1e-6)
@@ -203,7 +203,7 @@ def test_padding_of_the_class_maps_is_a_margin(tmp_path):
     net.save(tmp_path / "in.onnx", net.op("Flatten", net.op("GlobalAveragePool", maps)))
     report = attach(tmp_path / "in.onnx", tmp_path / "out.onnx", **PLAIN)
     assert (report.head, report.map_margin, report.features) == ("pooled_class_maps", 1, (CLASSES, 6, 6))
-    results = run(tmp_path / "out.onnx", random_pictures(2))
+    results = run(tmp_path / "out.onnx", random_images(2))
     assert_identity(results)
     ring = np.ones((6, 6), bool)
     ring[1:-1, 1:-1] = False
@@ -218,8 +218,8 @@ def test_output_with_an_exact_head_is_chosen(tmp_path):
     logits = net.gemm(pooled, to="classes")
     net.save(tmp_path / "in.onnx", other, logits)
     attach(tmp_path / "in.onnx", tmp_path / "out.onnx", **PLAIN)
-    expected = expected_output(tmp_path / "in.onnx", random_pictures(2), index=1)
-    np.testing.assert_allclose(run(tmp_path / "out.onnx", random_pictures(2))["logits"], expected, atol=1e-5)
+    expected = expected_output(tmp_path / "in.onnx", random_images(2), index=1)
+    np.testing.assert_allclose(run(tmp_path / "out.onnx", random_images(2))["logits"], expected, atol=1e-5)
 
 
 def test_logits_and_scores_of_one_head_need_no_choice(tmp_path):
@@ -238,8 +238,8 @@ def test_two_heads_need_a_choice_and_the_message_names_them(tmp_path):
     with pytest.raises(UsageError, match=r"no output 'size'.*colour, shape"):
         attach(tmp_path / "in.onnx", tmp_path / "out.onnx", output="size", **PLAIN)
     attach(tmp_path / "in.onnx", tmp_path / "out.onnx", output="shape", **PLAIN)
-    expected = expected_output(tmp_path / "in.onnx", random_pictures(2), index=1)
-    results = run(tmp_path / "out.onnx", random_pictures(2))
+    expected = expected_output(tmp_path / "in.onnx", random_images(2), index=1)
+    results = run(tmp_path / "out.onnx", random_images(2))
     np.testing.assert_allclose(results["logits"], expected, atol=1e-5)
     kept = {tensor.name for tensor in onnx.load(tmp_path / "out.onnx").graph.initializer}
     assert len([name for name in kept if name.startswith("const")]) == 5  # without the other head's weights

@@ -353,7 +353,7 @@ def run_to(model, tensor, images):
 def test_network_with_channels_last_computes_in_integers(photos, tmp_path):
     """Its pool reads the maps in another layout than the file's output."""
     net = Net()
-    net.picture = ["N", 8, 8, 3]
+    net.input_shape = ["N", 8, 8, 3]
     maps = net.features(source=net.op("Transpose", net.input, perm=[0, 3, 1, 2]))
     pooled = net.mean(net.op("Transpose", maps, perm=[0, 2, 3, 1]), [1, 2], 0)
     attach(net.save(tmp_path / "in.onnx", net.gemm(pooled)), tmp_path / "float.onnx", **PLAIN)

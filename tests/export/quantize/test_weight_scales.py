@@ -17,7 +17,7 @@ from camrt.export.quantize.weight_scales import (
     least_squares_scales,
     round_weights,
 )
-from support.export_graphs import SIZE, random_pictures, session
+from support.export_graphs import SIZE, random_images, session
 
 LEVELS = 127
 
@@ -92,7 +92,7 @@ def test_corrected_bias_removes_the_mean_rounding_error(groups, has_bias):
     random = np.random.default_rng(0)
     weights = random.normal(0, 1, (6, 3 // groups, 3, 3))
     model = convolution(weights, groups=groups, bias=random.normal(0, 1, 6) if has_bias else None)
-    images = random_pictures(4)
+    images = random_images(4)
     levels = 7  # few levels, so that there is an error to correct
     scales = convolution_scales(model, levels)
     means = channel_means(model, images)
@@ -113,7 +113,7 @@ def test_corrected_bias_removes_the_mean_rounding_error(groups, has_bias):
 def test_convolution_in_float_keeps_its_bias():
     model = convolution(np.random.default_rng(0).normal(0, 1, (2, 3, 3, 3)))
     before = model.SerializeToString()
-    correct_biases(model, convolution_scales(model, 7), channel_means(model, random_pictures(1)), 7, {"node_3"})
+    correct_biases(model, convolution_scales(model, 7), channel_means(model, random_images(1)), 7, {"node_3"})
     assert model.SerializeToString() == before
 
 
@@ -122,7 +122,7 @@ def test_folded_convolution_reads_the_pixels(channels):
     preprocessing = Preprocessing(channels=channels)
     weights = np.random.default_rng(1).normal(0, 1, (4, 3, 3, 3))
     model = convolution(weights, bias=np.arange(4.0), preprocessing=preprocessing)
-    images = random_pictures(3)
+    images = random_images(3)
     expected = maps_of(model, images)
     folded = fold_preprocessing(model)
     assert folded is not None
@@ -137,7 +137,7 @@ def test_folding_keeps_the_border_if_all_channels_have_the_same_mean():
     weights = np.random.default_rng(1).normal(0, 1, (4, 3, 3, 3))
     same = Preprocessing(mean=(0.4, 0.4, 0.4), std=(0.2, 0.3, 0.4))
     model = convolution(weights, pads=1, preprocessing=same)
-    images = random_pictures(2)
+    images = random_images(2)
     expected = maps_of(model, images)
     assert fold_preprocessing(model) == ("data", 102)
     np.testing.assert_allclose(maps_of(model, images), expected, atol=1e-4 * np.abs(expected).max())

@@ -47,6 +47,6 @@ def test_bundled_model_finds_objects_in_unseen_scenes():
     seeds = range(100, 104)
     assert max(seeds) < FIRST_SEED
     views = views_of(seeds, 3)
-    found = evaluate(camrt.load(DEMO_MODEL), ((view.image, view.class_id, view.mask) for view in views))
+    found = evaluate(camrt.load(DEMO_MODEL, provider="cpu"), ((view.image, view.class_id, view.mask) for view in views))
     assert found.accuracy > 0.9
     assert found.pointing_game > 0.85

@@ -9,7 +9,7 @@ from torch import nn
 from camrt.benchmarks.compare.torch_libraries import models
 from camrt.errors import ExportError, UsageError
 from camrt.export import from_torch, to_gap_cnn
-from support.export_graphs import assert_identity, random_pictures, run
+from support.export_graphs import assert_identity, random_images, run
 
 SIZE = 64
 CLASSES = 3
@@ -46,7 +46,7 @@ def assert_exports(network, folder, features):
     """The network becomes a model file with a linear head and maps of this shape."""
     report = from_torch(network, folder / "model.onnx", input_size=SIZE, labels=list("abc"))
     assert (report.head, report.classes, report.features) == ("linear", CLASSES, features)
-    assert_identity(run(folder / "model.onnx", random_pictures(2, SIZE, SIZE)), 1e-4)
+    assert_identity(run(folder / "model.onnx", random_images(2, SIZE, SIZE)), 1e-4)
 
 
 @pytest.mark.slow

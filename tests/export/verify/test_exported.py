@@ -8,7 +8,7 @@ from camrt.errors import ExportError
 from camrt.export import attach
 from camrt.export.verify.checks import HALF_TOLERANCE
 from camrt.runtime.inference.cam_identity import check_identity
-from support.export_graphs import CHANNELS, PLAIN, Net, random_pictures
+from support.export_graphs import CHANNELS, PLAIN, Net, random_images
 
 
 def test_head_that_only_looks_linear_fails_the_identity(tmp_path):
@@ -54,6 +54,6 @@ def test_half_precision_network_keeps_its_tolerance_at_run_time(tmp_path):
     net = Net(dtype=np.float16)
     attach(net.save(tmp_path / "in.onnx", net.gemm(net.pooled())), tmp_path / "out.onnx", **PLAIN)
     model = camrt.load(tmp_path / "out.onnx", provider="cpu")
-    check = check_identity(model, model(random_pictures(1)[0]))
+    check = check_identity(model, model(random_images(1)[0]))
     assert check.tolerance == HALF_TOLERANCE
     assert check.holds

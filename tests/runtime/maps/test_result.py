@@ -23,7 +23,7 @@ def models(tmp_path_factory):
     for resize in ("stretch", "crop", "letterbox"):
         geometry = InputGeometry(width=SIZE, height=SIZE, resize=resize)
         models_by_resize[resize] = camrt.load(
-            write_linear(folder / f"{resize}.onnx", info=model_info(geometry=geometry))
+            write_linear(folder / f"{resize}.onnx", info=model_info(geometry=geometry)), provider="cpu"
         )
     return models_by_resize
 

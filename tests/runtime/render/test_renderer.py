@@ -77,6 +77,16 @@ def test_one_value_range_for_all_panels_keeps_a_class_without_evidence_cold(mode
     assert min(np.ptp(alone[0]), np.ptp(alone[1])) > 240
 
 
+def test_a_class_without_evidence_is_cold_also_without_the_best_class_beside_it(model):
+    item = item_of(model, noise())
+    best, *_, last = (class_id for class_id, _, _ in item.result.top(4))
+    low = min(float(item.result.visible_cam(k).min()) for k in (best, last))
+    high = max(float(item.result.visible_cam(k).max()) for k in (best, last))
+    style = OverlayStyle(normalization="range", value_range=(low, high))
+    expected = item.result.draw(item.frame.image, last, style=style)
+    np.testing.assert_array_equal(draw(item, classes=(last,)), expected)
+
+
 @pytest.mark.parametrize("normalize", ["shared", "minmax", "running"])
 def test_a_single_panel_uses_all_colours(model, normalize):
     item = item_of(model, noise())
