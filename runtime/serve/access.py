@@ -150,8 +150,8 @@ class AccessControl:
         if headers.get("sec-fetch-site", "none") in ("none", "same-origin"):
             await _respond(send, 303, "", [*set_cookie, (b"location", target.encode())])
             return
-        # After a link on another site, a browser withholds a strict cookie from all redirects. It sends the cookie when
-        # a page of this site goes on.
+        # After a link on another site, a browser withholds a strict cookie from all redirects. It sends the cookie with
+        # a request that a page of this site makes.
         safe = target.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
         await _respond(send, 200, _REDIRECT.format(safe, safe), set_cookie, kind="text/html")
 

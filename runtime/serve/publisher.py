@@ -109,9 +109,8 @@ class Publisher:
 
     def _publish_mosaic(self) -> None:
         now_s = time.monotonic()
-        if (
-            now_s - self._mosaic_s < _MOSAIC_S
-        ):  # the frames of cameras come at different times; one mosaic each would be too many
+        # The frames of several cameras come at different times. A mosaic for each would be too many.
+        if now_s - self._mosaic_s < _MOSAIC_S:
             return
         self._mosaic_s = now_s
         self.mosaic.has_newcomer = False

@@ -140,7 +140,7 @@ def frame_result(camera: int, item: StreamItem, classes: Sequence[int], top: int
 
 def event(hub: Hub, shown: Sequence[tuple[StreamItem, tuple[int, ...]] | None], viewers: int) -> bytes:
     """Return an `Event` as JSON on one line; ``shown`` is the item and the classes of each camera's image."""
-    results = [frame_result(number, *one) for number, one in enumerate(shown) if one is not None]
+    results = [frame_result(number, *image) for number, image in enumerate(shown) if image is not None]
     message = Event(viewers=viewers, settings=settings_of(hub), cameras=_cameras(hub), seen=results)
     return message.model_dump_json().encode()
 

@@ -184,13 +184,13 @@ class Hub:
         return self.streams[number]
 
     def notify(self) -> None:
-        """Wake those who `wait`: there is a new item or setting."""
+        """Wake all callers of `wait`, because there is a new item or setting."""
         with self._changed:
             self._version += 1
             self._changed.notify_all()
 
     def wait(self, seen: int, timeout_s: float) -> int:
-        """Wait until there is news since version ``seen``; returns the newest version, ``seen`` after the time."""
+        """Wait for a version after ``seen``, ``timeout_s`` at most; returns the newest version."""
         with self._changed:
             self._changed.wait_for(lambda: self._version != seen, timeout_s)
             return self._version

@@ -196,26 +196,26 @@ def test_labels_are_found_by_the_search_and_chosen(browser, still, frame, result
 
 
 def test_freeze_holds_the_image_for_all_viewers(browser, live):
-    with open_page(browser, live.url) as one, open_page(browser, live.url) as other:
-        assert eventually(lambda: shown_image(other).shape == (480, 640, 3))
-        one.get_by_role("button", name="Freeze").click()
-        assert eventually(lambda: other.locator("#state").inner_text() == "frozen")
-        assert eventually(lambda: np.array_equal(shown_image(other), shown_image(one)))
-        held = shown_image(other)
-        other.wait_for_timeout(500)
-        assert np.array_equal(shown_image(other), held)
-        other.get_by_role("button", name="Frozen").click()
-        assert eventually(lambda: not np.array_equal(shown_image(one), held))
-        assert eventually(lambda: one.locator("#state").inner_text() == "live")
+    with open_page(browser, live.url) as first, open_page(browser, live.url) as second:
+        assert eventually(lambda: shown_image(second).shape == (480, 640, 3))
+        first.get_by_role("button", name="Freeze").click()
+        assert eventually(lambda: second.locator("#state").inner_text() == "frozen")
+        assert eventually(lambda: np.array_equal(shown_image(second), shown_image(first)))
+        held = shown_image(second)
+        second.wait_for_timeout(500)
+        assert np.array_equal(shown_image(second), held)
+        second.get_by_role("button", name="Frozen").click()
+        assert eventually(lambda: not np.array_equal(shown_image(first), held))
+        assert eventually(lambda: first.locator("#state").inner_text() == "live")
 
 
 def test_two_viewers_share_the_settings(browser, live):
-    with open_page(browser, live.url) as one, open_page(browser, live.url) as other:
-        assert eventually(lambda: "2 watching" in one.locator("#counts").inner_text())
-        one.get_by_label("Threshold").fill("0.35")
-        one.get_by_label("Colours").select_option("viridis")
-        assert eventually(lambda: other.locator("#threshold").input_value() == "0.35")
-        assert eventually(lambda: other.locator("#colormap").input_value() == "viridis")
+    with open_page(browser, live.url) as first, open_page(browser, live.url) as second:
+        assert eventually(lambda: "2 watching" in first.locator("#counts").inner_text())
+        first.get_by_label("Threshold").fill("0.35")
+        first.get_by_label("Colours").select_option("viridis")
+        assert eventually(lambda: second.locator("#threshold").input_value() == "0.35")
+        assert eventually(lambda: second.locator("#colormap").input_value() == "viridis")
 
 
 def test_a_viewer_that_does_not_read_does_not_disturb_the_page(browser, live):

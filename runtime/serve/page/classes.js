@@ -76,7 +76,7 @@ function bestClasses(results) {
       if (!other || rank(row) > rank(other)) best.set(row.class_id, { ...row, camera });
     }
   }
-  return [...best.values()].sort((one, other) => rank(other) - rank(one)).slice(0, MOST_ROWS);
+  return [...best.values()].sort((a, b) => rank(b) - rank(a)).slice(0, MOST_ROWS);
 }
 
 // Show the best classes of some cameras; `names` has a name for each camera, or is null for a camera that is shown
