@@ -23,7 +23,7 @@ DEPLOY = REPOSITORY / "deploy"
 UNIT = DEPLOY / "camrt.service"
 DOCKERFILES = ("Dockerfile", "Dockerfile.cuda")
 INSTALLED = "/opt/camrt/bin/camrt"
-WITHIN_S = 60
+WITHIN_S = 120
 
 
 def tool(name):

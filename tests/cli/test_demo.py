@@ -56,7 +56,7 @@ def test_with_a_display_demo_opens_a_window_until_q(tmp_path):
             window = screen.window("camrt")
             assert eventually(lambda: screen.screenshot().std() > 20)
             screen.press(window, "q")
-            report = json.loads(process.communicate(timeout=60)[0])
+            report = json.loads(process.communicate(timeout=120)[0])
         assert report["output"] is None
         assert process.returncode == 0
     assert not (tmp_path / "camrt-demo").exists()
@@ -65,7 +65,7 @@ def test_with_a_display_demo_opens_a_window_until_q(tmp_path):
 def test_ctrl_c_ends_demo_with_a_complete_video(tmp_path):
     with started("demo", "-o", "out", "--frames", "100000", cwd=tmp_path) as process:
         part = tmp_path / "out" / "demo.part.mp4"
-        assert eventually(lambda: part.exists() and part.stat().st_size > 50_000, within_s=60)
+        assert eventually(lambda: part.exists() and part.stat().st_size > 50_000)
         status, errors = interrupt(process)
     assert status == 1
     assert "stopped before the model was evaluated" in errors

@@ -16,7 +16,7 @@ from support.videos import read_video
 
 pytestmark = pytest.mark.process
 
-WITHIN_S = 60
+WITHIN_S = 120
 
 
 def files_with_content(folder, pattern, size=20_000):

@@ -318,7 +318,7 @@ def test_a_click_without_a_press_counts_for_the_class_that_the_button_shows_now(
         live.change(classes=[])
         assert eventually(lambda: page.locator("#chosen button").count() == 1)
         before = best.evaluate("button => button.classId")
-        assert eventually(lambda: best.evaluate("button => button.classId") != before, within_s=60)
+        assert eventually(lambda: best.evaluate("button => button.classId") != before)
         class_id = best.evaluate("button => { button.click(); return button.classId; }")  # as a screen reader does
         assert eventually(lambda: live.get("/api/settings")["classes"] == [class_id])
 
@@ -410,10 +410,10 @@ def test_the_page_reports_that_the_server_has_ended_and_reconnects_to_a_new_one(
     with serving() as served, open_page(browser, served.url, expected_errors=expected) as page:
         assert eventually(lambda: page.locator("#state").inner_text() == "live")
         served.process.terminate()
-        served.process.communicate(timeout=20)
+        served.process.communicate(timeout=120)
         assert eventually(lambda: page.locator("#state").inner_text() == "no connection")
         with serving(bind=str(served.port)):
-            assert eventually(lambda: page.locator("#state").inner_text() == "live", within_s=30)
+            assert eventually(lambda: page.locator("#state").inner_text() == "live")
             images = set()
             assert eventually(lambda: images.add(shown_image(page).tobytes()) or len(images) > 3)
 
@@ -425,9 +425,9 @@ def test_the_page_reports_a_connection_whose_events_stop_and_recovers(browser, l
         held.held.set()
         assert eventually(lambda: page.locator("#state").inner_text() == "no connection")
         held.held.clear()
-        assert eventually(lambda: page.locator("#state").inner_text() == "live", within_s=30)
+        assert eventually(lambda: page.locator("#state").inner_text() == "live")
         images = set()
-        assert eventually(lambda: images.add(shown_image(page).tobytes()) or len(images) > 3, within_s=30)
+        assert eventually(lambda: images.add(shown_image(page).tobytes()) or len(images) > 3)
 
 
 @pytest.mark.parametrize("reset", [False, True])

@@ -271,10 +271,10 @@ def test_a_viewer_that_does_not_read_is_cut_off_and_delays_no_other(live):
     for number, _ in islice(images, 60):
         lags.append(live.get("/api/result")["frame"] - number)
     assert np.median(lags) < 60  # no queue of old images grows
-    assert eventually(lambda: live.metric("camrt_viewers") == 1, within_s=60)
+    assert eventually(lambda: live.metric("camrt_viewers") == 1)
     next(images)
     connection.close()
-    unread.settimeout(20)
+    unread.settimeout(60)
     received = 0
     with suppress(ConnectionResetError):
         while block := unread.recv(65536):
@@ -296,7 +296,7 @@ def test_a_signal_ends_the_server_at_once_in_spite_of_open_connections(how):
         idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert eventually(lambda: served.metric("camrt_viewers") == 2)
         served.process.send_signal(how)
-        _, errors = served.process.communicate(timeout=20)
+        _, errors = served.process.communicate(timeout=120)
         for client in (connection, unread, silent, idle):
             client.close()
     assert served.process.returncode == 0, errors
@@ -310,14 +310,14 @@ def test_an_image_stays_until_ctrl_c(photo, mobilenet):
         (_, label, _), *_ = camrt.load(mobilenet)(cv2.imread(str(photo))).top(1)
         assert served.get("/api/result")["explained"][0]["label"] == label
         served.process.send_signal(signal.SIGINT)
-        _, errors = served.process.communicate(timeout=20)
+        _, errors = served.process.communicate(timeout=120)
     assert served.process.returncode == 0, errors
 
 
 def test_a_video_is_served_and_recorded_at_the_same_time(dog_video, mobilenet, tmp_path):
     flags = ["--frames", "5", "-o", "out.mp4"]
     with serving(*flags, model=mobilenet, source=("--source", dog_video), cwd=tmp_path) as served:
-        _, errors = served.process.communicate(timeout=60)
+        _, errors = served.process.communicate(timeout=120)
     assert served.process.returncode == 0, errors
     assert len(read_video(tmp_path / "out.mp4")[0]) == 5
 

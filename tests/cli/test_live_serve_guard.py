@@ -163,7 +163,7 @@ def test_requests_and_the_token_are_never_logged(everywhere):
         served.request("/?token=wrong")
         exchange(served, b"nonsense\r\n\r\n")
         served.process.terminate()
-        out, errors = served.process.communicate(timeout=20)
+        out, errors = served.process.communicate(timeout=120)
     assert served.token not in out + errors
     assert "wrong" not in out + errors
 
@@ -332,7 +332,7 @@ def test_the_number_of_accepted_connections_is_limited(certificate, encrypted):
         files = Path(f"/proc/{served.process.pid}/fd")
         before = len(list(files.iterdir()))
         connections = [served.socket() for _ in range(300)]
-        assert eventually(lambda: sum(is_closed(connection) for connection in connections) == 140, within_s=8)
+        assert eventually(lambda: sum(is_closed(connection) for connection in connections) == 140)
         assert len(list(files.iterdir())) - before <= 165
         for connection in connections:
             connection.close()

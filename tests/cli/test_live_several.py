@@ -71,7 +71,7 @@ def test_a_camera_that_is_lost_or_never_connects_does_not_stop_the_others(mobile
                 events = read_events(path) if path.exists() else []
                 return Counter(event["source"] for event in events if event["top"]), events
 
-            assert eventually(lambda: min(read_log()[0][name] for name in (sources[0], sources[2])) > 10, within_s=40)
+            assert eventually(lambda: min(read_log()[0][name] for name in (sources[0], sources[2])) > 10)
             server.kill()
             assert eventually(
                 lambda: any(e.get("lost") and e["source"] == sources[0] for e in read_log()[1]), within_s=20
@@ -79,7 +79,7 @@ def test_a_camera_that_is_lost_or_never_connects_does_not_stop_the_others(mobile
             before = read_log()[0]
             time.sleep(2)
             process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=20)
+            _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     after, events = read_log()
     for name in (sources[2], f"{sources[2]} (2)"):
@@ -151,7 +151,7 @@ def test_the_window_shows_all_sources_in_a_mosaic(shared_data, tmp_path):
             time.sleep(0.5)
             assert np.array_equal(screenshot_rows(), still)
             screen.press(window, "q")
-            _, errors = process.communicate(timeout=30)
+            _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
 

@@ -17,7 +17,7 @@ from support.tiny_models import model_info, write_linear
 pytestmark = pytest.mark.process
 
 KEYS = {"size_ratio", "speedup", "top1_agreement", "pearson_median", "rank_median", "box_iou_median"}
-WITHIN_S = 60
+WITHIN_S = 120
 
 
 @pytest.fixture(scope="module")

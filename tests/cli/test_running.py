@@ -25,7 +25,7 @@ from support.videos import read_video
 
 pytestmark = pytest.mark.process
 
-WITHIN_S = 60
+WITHIN_S = 120
 
 
 class Messages:

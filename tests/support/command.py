@@ -64,6 +64,6 @@ def started(*arguments, cwd=None, **changes):
 def interrupt(process, signal_number=signal.SIGINT):
     """Send a signal, wait for the end, and return exit status and standard error."""
     process.send_signal(signal_number)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=TIMEOUT_S)
     assert "Traceback" not in errors
     return process.returncode, errors

@@ -31,7 +31,7 @@ class Desktop:
         self._folder = folder
         self._scripts = []
 
-    def run(self, script, *, timeout_s=30):
+    def run(self, script, *, timeout_s=120):
         """Start a Python script on this desktop, and end it after ``timeout_s`` at the latest."""
         command = ["timeout", str(timeout_s), sys.executable, "-c", script]
         script = subprocess.Popen(
@@ -102,7 +102,7 @@ class Desktop:
         x11.XCloseDisplay(display)
 
     def _xdotool(self, *arguments):
-        command = ["timeout", "20", "xdotool", *arguments]
+        command = ["timeout", "120", "xdotool", *arguments]
         done = subprocess.run(
             command, env=environment(DISPLAY=self.display), capture_output=True, text=True, check=True
         )
@@ -130,7 +130,7 @@ def desktop(folder):
             server.terminate()
 
 
-def eventually(condition, *, within_s=15):
+def eventually(condition, *, within_s=120):
     """Wait until ``condition()`` is true and return its last value."""
     end = time.monotonic() + within_s
     while not (result := condition()) and time.monotonic() < end:

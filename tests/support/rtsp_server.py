@@ -30,6 +30,6 @@ if Gst.ElementFactory.find("x264enc") is None:
 if not server.attach(None):
     raise SystemExit(f"port {port} is taken")
 print(server.get_bound_port(), flush=True)
-GLib.timeout_add_seconds(120, lambda: GLib.MainLoop.quit(loop))  # ends the camera even if its test was killed
+GLib.timeout_add_seconds(600, lambda: GLib.MainLoop.quit(loop))  # ends the camera even if its test was killed
 loop = GLib.MainLoop()
 loop.run()

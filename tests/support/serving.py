@@ -31,10 +31,10 @@ class Served:
     def connect(self):
         """Open a connection through the loopback interface, whatever the host of the address is."""
         if self.scheme == "http":
-            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=context)
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=context)
 
     def request(self, path, method="GET", body=None, **headers):
         """Return (response, body); in the names of ``headers``, ``_`` stands for ``-``."""
@@ -60,7 +60,7 @@ class Served:
 
     def socket(self):
         """Return a bare connection."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=40)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def metric(self, name):
         """Return the value of a metric; several values are added up."""

@@ -39,7 +39,7 @@ def screen(tmp_path):
 
 def finish(process):
     """Return what a script printed, after its end."""
-    output, errors = process.communicate(timeout=30)
+    output, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (0, "")
     return output.split()
 

@@ -20,6 +20,9 @@ from support import http_camera, rtsp_camera
 from support.connections import connect, free_port
 from support.stalling import network
 
+WITHIN_S = 60
+"""A deadline for threads and processes. It matters only when one of them hangs."""
+
 
 @pytest.fixture(scope="module")
 def http(shared_data):
@@ -255,26 +258,24 @@ def silent():
 def test_close_ends_every_wait(http, state):
     with silent() as address:
         urls = {"opens": address, "reads": f"{http}/stalls", "backs off": f"rtsp://127.0.0.1:{free_port()}/live"}
-        source = open_source(urls[state], patient=True)
-        arrived = threading.Event()
         condition = {"opens": "trying now", "reads": "", "backs off": "trying again in 4 s"}[state]
+        arrived = threading.Event()
+        with camera(urls[state], open_timeout_s=600.0, read_timeout_s=600.0) as source:
 
-        def read():
-            while (frame := source.read()) is not None:
-                if condition in frame.lost and (state != "reads" or frame.index >= http_camera.FRAMES - 1):
-                    arrived.set()
+            def read():
+                while (frame := source.read()) is not None:
+                    if condition in frame.lost and (state != "reads" or frame.index >= http_camera.FRAMES - 1):
+                        arrived.set()
 
-        reader = threading.Thread(target=read)
-        reader.start()
-        assert arrived.wait(20)
-        time.sleep(0.3)  # now `read` waits
-        start = time.monotonic()
-        source.close()
-        reader.join(2)
-        assert time.monotonic() - start < 2
-        assert not reader.is_alive()
-        source.close()
-        assert source.read() is None
+            reader = threading.Thread(target=read)
+            reader.start()
+            assert arrived.wait(WITHIN_S)
+            time.sleep(0.3)  # now `read` waits
+            source.close()
+            reader.join(WITHIN_S)
+            assert not reader.is_alive()
+            source.close()
+            assert source.read() is None
 
 
 def test_connections_to_a_silent_camera_do_not_pile_up():
@@ -284,6 +285,7 @@ def test_connections_to_a_silent_camera_do_not_pile_up():
             assert sum(thread.name == f"read {source.name}" for thread in threading.enumerate()) <= 1
 
 
+@pytest.mark.slow
 def test_a_dead_camera_does_not_stop_another(http, model):
     items = {"dead": [], "alive": []}
     with silent() as address:
@@ -298,12 +300,10 @@ def test_a_dead_camera_does_not_stop_another(http, model):
             thread.start()
         while len(items["alive"]) < 50 or len(items["dead"]) < 2:
             time.sleep(0.05)
-        start = time.monotonic()
         for pipeline in pipelines.values():
             pipeline.stop()
         for thread in threads:
-            thread.join(2)
-        assert time.monotonic() - start < 2
+            thread.join(WITHIN_S)
         assert not any(thread.is_alive() for thread in threads)
     assert all(item.result is None for item in items["dead"])
     assert all(item.result is not None for item in items["alive"])
@@ -328,9 +328,9 @@ def test_a_frame_after_a_loss_has_a_result_from_after_the_loss(model):
 
         thread = threading.Thread(target=pipeline.run, args=(on_item,))
         thread.start()
-        assert restarted.wait(20)
+        assert restarted.wait(WITHIN_S)
     with rtsp_camera.serve(port_of(address)):
-        thread.join(40)
+        thread.join(WITHIN_S)
         assert not thread.is_alive()
     lost_at = max(index for index, _, lost in items if lost)
     index, result_index, lost = items[-1]

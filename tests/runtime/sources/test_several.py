@@ -93,7 +93,7 @@ def test_sources_are_opened_at_the_same_time(silent):
     sources = []
     opening = threading.Thread(target=lambda: sources.extend(open_sources([silent] * 6)))
     opening.start()
-    assert eventually(lambda: len(readers(silent)) == 6, within_s=30)
+    assert eventually(lambda: len(readers(silent)) == 6)
     opening.join()
     close(sources)
 
@@ -109,7 +109,7 @@ def test_a_source_that_fails_closes_those_that_opened(http, tmp_path):
     (tmp_path / "film.mp4").write_text("not a video")
     with pytest.raises(SourceError, match=r"film\.mp4 cannot be opened as a video"):
         open_sources([f"{http}/endless", str(tmp_path / "film.mp4"), f"{http}/endless"])
-    assert eventually(lambda: not readers(http), within_s=20)
+    assert eventually(lambda: not readers(http))
 
 
 def test_a_text_that_is_no_source_opens_none(silent):
@@ -122,14 +122,17 @@ def test_a_text_that_is_no_source_opens_none(silent):
 def test_ctrl_c_while_sources_open_ends_the_process_at_once():
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/live"
-        script = f"from camrt.runtime.sources import open_sources\nopen_sources([{url!r}])"
+        script = (
+            "from camrt.runtime.sources import open_sources, registry\n"
+            f"registry._OPEN_S = 600.0\nopen_sources([{url!r}])"
+        )
         with subprocess.Popen(
             [sys.executable, "-c", script], env=environment(), stderr=subprocess.PIPE, text=True
         ) as waiting:
-            server.settimeout(20)
-            connection, _ = server.accept()  # now it waits for an answer, for up to 15 s
+            server.settimeout(60)
+            connection, _ = server.accept()  # now it waits for an answer
             waiting.send_signal(signal.SIGINT)
-            _, errors = waiting.communicate(timeout=8)
+            _, errors = waiting.communicate(timeout=60)
             connection.close()
     assert waiting.returncode == -signal.SIGINT
     assert "KeyboardInterrupt" in errors

@@ -53,7 +53,7 @@ def test_close_wakes_a_waiting_consumer():
     threading.Thread(target=consume).start()
     time.sleep(0.05)
     queue.close()
-    assert awake.wait(5.0)
+    assert awake.wait(60)
 
 
 def test_close_wakes_a_waiting_producer():
@@ -69,6 +69,6 @@ def test_close_wakes_a_waiting_producer():
     threading.Thread(target=produce).start()
     time.sleep(0.05)
     queue.close(discard=True)
-    assert awake.wait(5.0)
+    assert awake.wait(60)
     with pytest.raises(Closed):
         queue.get()
