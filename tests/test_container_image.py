@@ -40,7 +40,7 @@ TWICE = 'cd /data; ! touch /opt/x || exit 9; "$0" "$@" && "$0" "$@" && ls -A /da
 def root(tmp_path):
     """Yield the root of a fresh Debian with Python. It grows to nearly a gigabyte, so it is removed at the end."""
     if os.geteuid() != 0:
-        pytest.skip("only root can set up a Debian")
+        skip_or_fail("only root can set up a Debian")
     if shutil.which("debootstrap") is None:
         skip_or_fail("debootstrap is not installed")
     root = tmp_path / "root"
