@@ -102,7 +102,8 @@ def fresh_environment(tmp_path_factory):
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     settings = {"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}", "VIRTUAL_ENV": str(folder)}
     constraints = REPOSITORY / "tests" / "constraints.txt"
-    return settings | {"PIP_CONSTRAINT": str(constraints), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    settings |= {"PIP_CONSTRAINT": str(constraints), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    return settings | {"PIP_NO_COMPILE": "no"}  # pip takes the negation of its value: byte code is not compiled
 
 
 @pytest.mark.process

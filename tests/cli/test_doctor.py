@@ -33,7 +33,7 @@ def warnings(python):
 
 
 def paste(python, fix):
-    settings = {"PIP_CONSTRAINT": str(CONSTRAINTS), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    settings = {"PIP_CONSTRAINT": str(CONSTRAINTS), "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_COMPILE": "no"}
     done = run("bash", "-ec", fix, timeout=600, **settings)
     assert done.returncode == 0, done.stderr
 

@@ -30,7 +30,7 @@ def wheels_beside(python, folder, *requirements):
 
 def pip_install(python, *arguments):
     """Install packages with an environment's own pip, in the versions of ``tests/constraints.txt``."""
-    command = ["-m", "pip", "install", "--quiet", "--constraint", CONSTRAINTS, *arguments]
+    command = ["-m", "pip", "install", "--quiet", "--no-compile", "--constraint", CONSTRAINTS, *arguments]
     done = run(python, *command, timeout=TIMEOUT_S)
     if done.returncode:
         skip_or_fail(f"pip cannot install {arguments[-1]}: {done.stderr.strip().splitlines()[-1]}")
