@@ -30,7 +30,7 @@ def test_script_measures_the_cpu_and_reports_why_other_providers_cannot_run(mode
             env=environment(**changes),
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
             check=False,
         )
         assert done.returncode == 0, done.stderr
