@@ -66,6 +66,7 @@ def browser_view(target: Path) -> None:
         page.locator("#captions", has_text="heart 1.00").wait_for()
         page.locator("#top button").nth(0).click()
         page.locator("#top button").nth(1).click()
+        page.mouse.move(0, 0)  # away from the buttons, which the pointer would highlight
         page.wait_for_timeout(300)
         page.screenshot(path=target)
         live.terminate()

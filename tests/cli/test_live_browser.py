@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import camrt
-from camrt.runtime.maps.overlay import OverlayStyle
 from camrt.runtime.render.display_settings import DisplaySettings
 from support.chromium import chromium, open_page, shown_image
 from support.desktop import eventually
+from support.overlays import draw_shared
 from support.relay import relayed
 from support.serving import DEMO, jpegs, serving
 from support.stalling import network
@@ -56,14 +56,6 @@ def result(frame):
     return camrt.load(DEMO)(frame)
 
 
-def side_by_side(result, frame, classes):
-    """Draw the maps of classes with one value range, as the default settings do."""
-    cams = [result.visible_cam(class_id) for class_id in classes]
-    value_range = float(min(cam.min() for cam in cams)), float(max(cam.max() for cam in cams))
-    style = OverlayStyle(normalization="range", value_range=value_range)
-    return np.hstack([result.draw(frame, class_id, style=style) for class_id in classes])
-
-
 def shows(page, expected):
     """Wait until the page shows an image, apart from the losses of JPEG."""
 
@@ -92,17 +84,17 @@ def test_images_and_numbers_are_live(browser, live):
 def test_a_click_on_a_class_shows_its_map_and_a_second_one_both_side_by_side(browser, still, frame, result):
     (first, _, _), (second, name, _), (third, _, _) = result.top(3)
     with open_page(browser, still.url) as page:
-        assert shows(page, result.draw(frame, first))
+        assert shows(page, draw_shared(result, frame, first))
         page.locator("#top button").nth(1).click()
-        assert shows(page, result.draw(frame, second))
+        assert shows(page, draw_shared(result, frame, second))
         assert name in page.locator("#captions").inner_text()
         page.locator("#top button").nth(2).click()
-        assert shows(page, side_by_side(result, frame, (second, third)))
+        assert shows(page, draw_shared(result, frame, second, third))
         assert page.locator("#captions span").count() == 2
         page.locator("#top button").nth(1).click()
-        assert shows(page, result.draw(frame, third))
+        assert shows(page, draw_shared(result, frame, third))
         page.get_by_role("button", name="Follow the best").click()
-        assert shows(page, result.draw(frame, first))
+        assert shows(page, draw_shared(result, frame, first))
 
 
 def test_each_control_changes_the_image_as_its_label_says(browser, still, frame, result):
@@ -110,17 +102,15 @@ def test_each_control_changes_the_image_as_its_label_says(browser, still, frame,
     with open_page(browser, still.url) as page:
         assert shows(page, result.draw(frame))
         page.get_by_label("Colours").select_option("bone")
-        assert shows(page, result.draw(frame, best, style=OverlayStyle(colormap="bone")))
+        assert shows(page, draw_shared(result, frame, best, colormap="bone"))
         page.get_by_label("Opacity", exact=False).first.fill("0.9")
-        assert shows(page, result.draw(frame, best, style=OverlayStyle(colormap="bone", alpha=0.9)))
+        assert shows(page, draw_shared(result, frame, best, colormap="bone", alpha=0.9))
         page.get_by_label("Threshold").fill("0.6")
-        assert shows(page, result.draw(frame, best, style=OverlayStyle(colormap="bone", alpha=0.9, threshold=0.6)))
+        assert shows(page, draw_shared(result, frame, best, colormap="bone", alpha=0.9, threshold=0.6))
         assert page.locator("#threshold-value").inner_text() == "60 %"
         page.get_by_label("Threshold").fill("0")
         page.get_by_label("Opacity grows").uncheck()
-        assert shows(
-            page, result.draw(frame, best, style=OverlayStyle(colormap="bone", alpha=0.9, alpha_by_value=False))
-        )
+        assert shows(page, draw_shared(result, frame, best, colormap="bone", alpha=0.9, alpha_by_value=False))
         before = shown_image(page)
         page.get_by_label("Boxes").check()
         x0, y0, x1, _, _ = result.boxes()[0]
@@ -190,7 +180,7 @@ def test_labels_are_found_by_the_search_and_chosen(browser, still, frame, result
         page.get_by_role("searchbox").fill("STA")
         assert page.locator("#hits button").all_inner_texts() == ["star"]
         page.locator("#hits button").click()
-        assert shows(page, result.draw(frame, labels.index("star")))
+        assert shows(page, draw_shared(result, frame, labels.index("star")))
         page.get_by_role("searchbox").fill("zebra")
         assert page.locator("#hits").inner_text() == "no such label"
 
@@ -244,7 +234,7 @@ def test_the_keyboard_reaches_every_control(browser, still, frame, result):
     with open_page(browser, still.url) as page:
         assert shows(page, result.draw(frame))
         page.keyboard.press("m")
-        assert shows(page, result.draw(frame, style=OverlayStyle(colormap="jet")))
+        assert shows(page, draw_shared(result, frame, result.class_id, colormap="jet"))
         page.keyboard.press("/")
         page.keyboard.type("m s/b")  # text in the search is no command
         assert still.get("/api/settings")["colormap"] == "jet"
@@ -252,7 +242,7 @@ def test_the_keyboard_reaches_every_control(browser, still, frame, result):
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")
         heart = labels.index("heart")
-        assert shows(page, result.draw(frame, heart, style=OverlayStyle(colormap="jet")))
+        assert shows(page, draw_shared(result, frame, heart, colormap="jet"))
         page.locator("#top button").nth(0).focus()
         page.keyboard.press("Space")  # presses the button and does not freeze the image
         assert eventually(lambda: len(still.get("/api/settings")["classes"]) in (0, 2))

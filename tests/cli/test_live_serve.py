@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 import camrt
-from camrt.runtime.maps.overlay import OverlayStyle
 from camrt.runtime.serve.publisher import VIEWERS
 from support import REPOSITORY
 from support.command import refusal
 from support.desktop import eventually
+from support.overlays import draw_shared
 from support.serving import DEMO, events, jpegs, serving
 from support.videos import read_video
 
@@ -120,10 +120,7 @@ def test_a_changed_setting_redraws_a_standing_image(still):
     next(images)
     status, now = served.change(classes=[3, 1], colormap="bone", alpha=0.9, threshold=0.4, boxes=False)
     assert (status, now["classes"]) == (200, [3, 1])
-    cams = [result.visible_cam(class_id) for class_id in (3, 1)]
-    value_range = float(min(cam.min() for cam in cams)), float(max(cam.max() for cam in cams))
-    style = OverlayStyle(colormap="bone", alpha=0.9, threshold=0.4, normalization="range", value_range=value_range)
-    expected = np.hstack([result.draw(frame, class_id, style=style) for class_id in (3, 1)])
+    expected = draw_shared(result, frame, 3, 1, colormap="bone", alpha=0.9, threshold=0.4)
     drawn = next(image for image in (decoded(jpeg) for _, jpeg in images) if image.shape == expected.shape)
     connection.close()
     assert np.abs(drawn.astype(int) - expected).mean() < 4

@@ -59,6 +59,7 @@ def test_files_give_the_same_results_together_and_alone(mobilenet, shared_data, 
             assert one["top"][0]["score"] == pytest.approx(other["top"][0]["score"], abs=1e-3)
 
 
+@pytest.mark.rtsp
 def test_a_camera_that_is_lost_or_never_connects_does_not_stop_the_others(mobilenet, http, tmp_path):
     """One camera never answers, one is lost and two of the same name go on. Their names in the log differ."""
     with rtsp_camera.serve() as (server, address):
@@ -128,6 +129,7 @@ def test_a_log_shared_with_a_camera_pauses_on_a_full_disk(dog_video, tmp_path):
     assert "Nothing is written to" in done.stderr
 
 
+@pytest.mark.window
 def test_the_window_shows_all_sources_in_a_mosaic(shared_data, tmp_path):
     with desktop(tmp_path) as screen:
         flags = ["--source", "synthetic", "--source", GONE, "--no-hud", "--window"]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from camrt.runtime.frames import Frame, Rendered, StreamItem
+from camrt.runtime.maps.overlay import OverlayStyle
 
 
 def gradient_image(height=48, width=64, *, shade=0):
@@ -18,3 +19,14 @@ def rendered(index=0, *, name="camera 0", image=None, result=None):
     """Return an overlay. By default it has no result, which most sinks do not need."""
     image = gradient_image(shade=index * 10 % 256) if image is None else image
     return Rendered(StreamItem(Frame(image, index, index / 10, name), result, index), image)
+
+
+def draw_shared(result, frame, *classes, **style):
+    """Draw the maps of classes side by side with one value range, that of these and the best class.
+
+    ``style`` are fields of `OverlayStyle`.
+    """
+    cams = [result.visible_cam(class_id) for class_id in (*classes, None)]
+    value_range = float(np.min(cams)), float(np.max(cams))
+    shared = OverlayStyle(normalization="range", value_range=value_range, **style)
+    return np.hstack([result.draw(frame, class_id, style=shared) for class_id in classes])
