@@ -199,7 +199,7 @@ def test_inputs_and_outputs_that_do_not_fit_are_wrong_use(mobilenet, photo, tmp_
     assert not (tmp_path / output).exists()
 
 
-@pytest.mark.parametrize(("source", "reason"), [("none", "there is no none"), ("empty", "folder empty has no picture")])
+@pytest.mark.parametrize(("source", "reason"), [("none", "there is no none"), ("empty", "folder empty has no image")])
 def test_a_missing_input_is_refused(mobilenet, tmp_path, source, reason):
     (tmp_path / "empty").mkdir()
     assert refusal("annotate", mobilenet, source, "-o", "out", status=1, cwd=tmp_path).startswith(reason)
@@ -227,4 +227,4 @@ def test_a_terminal_shows_a_progress_bar(mobilenet, shared_data, tmp_path):
             pass
         os.close(terminal)
         assert process.wait(60) == 0
-    assert "[##############################] 20/20 pictures" in text.decode()
+    assert "[##############################] 20/20 images" in text.decode()
