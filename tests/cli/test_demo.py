@@ -50,6 +50,7 @@ def test_without_a_display_demo_gives_the_reason_and_writes_to_the_current_folde
     assert (tmp_path / "camrt-demo" / "demo.mp4").is_file()
 
 
+@pytest.mark.window
 def test_with_a_display_demo_opens_a_window_until_q(tmp_path):
     with desktop(tmp_path) as screen:
         with started("demo", "--json", cwd=tmp_path, DISPLAY=screen.display) as process:
