@@ -3,8 +3,8 @@ PYTHON ?= python3
 DEMO := .venv-demo
 TEST := .venv-test
 CONSTRAINTS := tests/constraints.txt
-# A worker of pytest-xdist needs up to 4 GB of memory (torch).
-PARALLEL := -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+# A worker of pytest-xdist needs up to 4 GB of memory (torch). It runs whole files, because their tests share fixtures.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test quick check images demo-model clean
 

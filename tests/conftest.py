@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -25,15 +26,11 @@ def pytest_configure(config):
         kernels.warm_up()
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Let a worker of pytest-xdist run all tests of a file, which share fixtures, but spread slow tests one by one."""
-    if not hasattr(config, "workerinput"):
-        return
-    for item in items:
-        if not any(map(item.get_closest_marker, ("slow", "xdist_group"))):
-            item.add_marker(pytest.mark.xdist_group(item.location[0]))
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)  # a slow test at the end would run alone
+    """Let the workers of pytest-xdist start with the files that have slow tests, so that none of these comes last."""
+    if hasattr(config, "workerinput"):
+        slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+        items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.hookimpl(wrapper=True)

@@ -12,7 +12,7 @@ from support.command import camrt as here
 from support.needs import environment
 from support.wheels import CONSTRAINTS, camrt, new_environment, pip_install, run
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("doctor")]  # its tests share an environment
+pytestmark = pytest.mark.process
 
 
 def findings(python, status):

@@ -12,7 +12,7 @@ from camrt.runtime.assets import DEMO_MODEL
 from support.tiny_models import write_class_maps, write_linear
 from support.wheels import camrt, run, wheels_beside
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("wheels")]  # its tests share environments
+pytestmark = pytest.mark.process
 
 PARITY = """
 import json, sys

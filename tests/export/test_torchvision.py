@@ -63,9 +63,7 @@ class Case:
         return result, [int(class_id) for class_id in np.argsort(warmth)[-3:]]
 
 
-@pytest.fixture(
-    scope="module", params=[pytest.param(name, marks=pytest.mark.xdist_group(f"torchvision {name}")) for name in PARTS]
-)
+@pytest.fixture(scope="module", params=PARTS)
 def case(request, tmp_path_factory):
     name = request.param
     torch.manual_seed(0)
