@@ -3,6 +3,7 @@
 import argparse
 import sys
 from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,13 +33,20 @@ def add_serve_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def check_serve_flags(args: argparse.Namespace) -> None:
-    """Check that the flags fit together. Raises: UsageError."""
+    """Check that the flags fit together and the server can be imported, before a camera is opened.
+
+    Raises:
+        UsageError: the flags do not fit together.
+        MissingExtra: FastAPI or Uvicorn is not installed.
+    """
     if args.serve is None:
         for flag in ("no_auth", "certfile", "keyfile"):
             if getattr(args, flag):
                 raise UsageError(f"--{flag.replace('_', '-')} needs --serve")
-    elif args.keyfile is not None and args.certfile is None:
+        return
+    if args.keyfile is not None and args.certfile is None:
         raise UsageError("--keyfile needs --certfile")
+    import_module("camrt.runtime.serve")
 
 
 def serve(args: argparse.Namespace, hub: "Hub", opened: ExitStack) -> None:

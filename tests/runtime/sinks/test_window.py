@@ -18,14 +18,13 @@ pytestmark = pytest.mark.window
 
 SHOW = """
 from camrt.runtime.sinks import Window
-from support.overlays import gradient_image, rendered
+from support.overlays import gradient_image
 
 window = Window("camrt", lambda key: print(key, flush=True))
-index = 0
+image = gradient_image({height}, {width}, shade=90)
 while not window.closed:
-    window.write(rendered(index, image=gradient_image({height}, {width}, shade=90)))
-    index += 1
-window.write(rendered(index))
+    window.show(image)
+window.show(image)
 window.close()
 print("closed")
 """
@@ -85,7 +84,8 @@ def test_the_close_button_closes_the_window(screen):
 
 def test_keys_work_while_no_overlay_is_written(screen):
     script = SHOW.format(height=240, width=320)
-    process = screen.run(script.replace("index += 1\n", "index += 1\n    while not window.closed: window.poll(20)\n"))
+    poll = "    while not window.closed: window.poll(20)\n"
+    process = screen.run(script.replace("show(image)\n", f"show(image)\n{poll}", 1))
     screen.press(screen.window("camrt"), "c", "q")
     assert finish(process) == ["c", "closed"]
 
