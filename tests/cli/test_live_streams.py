@@ -10,7 +10,7 @@ from support.command import camrt, interrupt, refusal, started
 from support.events import read_events
 from support.videos import read_video
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.rtsp]
 
 
 @pytest.fixture(scope="module")
