@@ -117,6 +117,7 @@ def test_unsupported_torch_network_is_refused(library, name, tmp_path):
     assert_refusal_documented(library, name, REFUSED[library, name])
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", KERAS)
 def test_keras_network_has_its_head(name, tmp_path):
     side = 224 if name == "VGG16" else 128
