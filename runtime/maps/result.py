@@ -71,8 +71,9 @@ class Result:
 
     @property
     def class_id(self) -> int:
-        """Number of the class with the highest score."""
-        return self.top(1)[0][0]
+        """Number of the class with the highest score; the first of several, and NaN is never the highest."""
+        best = int(self.scores.argmax())
+        return int(np.argmax(np.nan_to_num(self.scores, nan=-np.inf))) if np.isnan(self.scores[best]) else best
 
     def cam(self, class_id: int | None = None) -> Map:
         """Return the class activation map of a class, in logits per cell, not normalised.
@@ -108,9 +109,13 @@ class Result:
 
     def visible_cam(self, class_id: int | None = None) -> Map:
         """Return `cam` without the border of cells that cover only padding: the part that belongs to the image."""
-        cam = self.cam(class_id)
+        return np.asarray(self.visible_cams([self.class_id if class_id is None else class_id])[0])
+
+    def visible_cams(self, class_ids: Sequence[int]) -> Map:
+        """Return `cams` without the border of cells that cover only padding: float32 (k, h, w), contiguous."""
+        cams = self.cams(class_ids)
         margin = self.decoder.margin
-        return np.ascontiguousarray(cam[margin : cam.shape[0] - margin, margin : cam.shape[1] - margin])
+        return np.ascontiguousarray(cams[:, margin : cams.shape[1] - margin, margin : cams.shape[2] - margin])
 
     def heatmap(self, class_id: int | None = None) -> Map:
         """Return the map of a class over the frame: float32 (H, W), from 0 to 1.

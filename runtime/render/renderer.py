@@ -73,11 +73,11 @@ class Renderer:
                 panel[...] = item.frame.image
             return item
         start = time.perf_counter()
-        cams = [result.visible_cam(class_id) for class_id in classes]
-        style = style_of(settings, [*cams, result.visible_cam()], item.value_range)
+        cams = result.visible_cams(tuple(dict.fromkeys((*classes, result.class_id))))
+        style = style_of(settings, cams, item.value_range)
         summed = time.perf_counter()
         hud = Hud(panels[0].shape[1], panels[0].shape[0])
-        for class_id, cam, panel in zip(classes, cams, panels, strict=True):
+        for class_id, cam, panel in zip(classes, cams[: len(classes)], panels, strict=True):
             faded = _faded(style, float(result.scores[class_id])) if settings.fade else style
             paint(item.frame.image, cam, result.placement, faded, out=panel, pool=self._pool)
             if settings.boxes:
@@ -105,12 +105,12 @@ def shown_classes(result: Result, settings: DisplaySettings) -> tuple[int, ...]:
     return settings.classes or (result.class_id,)
 
 
-def style_of(settings: DisplaySettings, cams: list[Map], running_range: tuple[float, float] | None) -> OverlayStyle:
+def style_of(settings: DisplaySettings, cams: Map, running_range: tuple[float, float] | None) -> OverlayStyle:
     """Return the overlay style for the maps of one frame.
 
     Args:
         settings: colours, opacity, normalisation.
-        cams: float32 (h, w) each, the drawn maps and that of the best class, in logits per cell.
+        cams: float32 (k, h, w), the drawn maps and that of the best class, in logits per cell.
         running_range: range of the stream; None: there is none, and ``running`` works as ``shared``.
     """
     style = partial(
@@ -132,9 +132,9 @@ def style_of(settings: DisplaySettings, cams: list[Map], running_range: tuple[fl
     return style(normalization="range", value_range=value_range)
 
 
-def _shared_range(cams: list[Map]) -> tuple[float, float] | None:
+def _shared_range(cams: Map) -> tuple[float, float] | None:
     """Return the range over all maps; None if they are constant or not finite."""
-    low, high = min(float(cam.min()) for cam in cams), max(float(cam.max()) for cam in cams)
+    low, high = float(cams.min()), float(cams.max())
     return (low, high) if -np.inf < low < high < np.inf else None
 
 

@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from camrt.images import Image
 from camrt.runtime.frames import Frame, Rendered, Sink, Source, StreamItem
 from camrt.runtime.maps.result import Result
@@ -189,8 +187,7 @@ class Pipeline:
         result = self._filter.smooth(self._model(seen.frame.image), seen.scene, time_s, settings.smooth)
         if settings.normalize != "running" and settings.smooth == 0.0:
             return _Inferred(seen, result)
-        classes = dict.fromkeys((*shown_classes(result, settings), result.class_id))
-        cams = np.stack([result.visible_cam(class_id) for class_id in classes])
+        cams = result.visible_cams(tuple(dict.fromkeys((*shown_classes(result, settings), result.class_id))))
         return _Inferred(seen, result, self._filter.update_range(cams, time_s))
 
     def _emit_all(self, on_item: Callable[[StreamItem], None] | None) -> int:
