@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from support import REPOSITORY, boundaries
+from support import REPOSITORY, boundaries, inputs_table
 from support.needs import skip_or_fail
 
 # No deadline: no test asserts a time. CI draws the same examples in each run, so that a failure can be repeated.
@@ -40,6 +40,10 @@ def pytest_runtest_protocol(item):
         return (yield)
     finally:
         boundaries.leave()
+
+
+def pytest_runtest_setup(item):
+    inputs_table.assert_documented(item)
 
 
 @pytest.fixture(scope="session")
