@@ -46,10 +46,9 @@ def rows_of(text: str) -> list[Row]:
 
 def table(rows: Iterable[Row]) -> str:
     """Return rows in Markdown, without repetitions, sorted by category and name."""
-    lines = ["| kind | what | compared with | result |", "|---|---|---|---|"]
-    for row in sorted(set(rows), key=lambda row: (CATEGORIES.index(row[0]), row[1].lower(), row)):
-        lines.append(f"| {' | '.join(row)} |")
-    return "\n".join(lines)
+    ordered = sorted(set(rows), key=lambda row: (CATEGORIES.index(row[0]), row[1].lower(), row))
+    lines = (f"| {' | '.join(row)} |" for row in ordered)
+    return "\n".join(("| kind | what | compared with | result |", "|---|---|---|---|", *lines))
 
 
 class _Collector:
