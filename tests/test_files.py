@@ -3,11 +3,20 @@
 import os
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
 from camrt.errors import DiskFull, SinkError, UsageError
-from camrt.files import atomic_write, check_target, hidden_beside, left_beside, refuse_existing, write_file
+from camrt.files import (
+    atomic_write,
+    check_target,
+    hidden_beside,
+    left_beside,
+    refuse_existing,
+    temporary_folder,
+    write_file,
+)
 from support.limits import largest_file
 
 
@@ -80,3 +89,25 @@ def test_parts_of_dead_processes_and_of_this_one_are_left_over(tmp_path):
     left = left_beside(target)
     assert {path.name for path in left} == {f".seen.{process}.mp4" for process in (ended.pid, os.getpid())}
     assert hidden_beside(target) in left
+
+
+def test_a_signal_while_a_temporary_folder_is_created_leaves_none(tmp_path, monkeypatch):
+    create = os.mkdir
+
+    def create_and_interrupt(*args, **kwargs):
+        create(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "mkdir", create_and_interrupt)
+    with pytest.raises(KeyboardInterrupt), temporary_folder():
+        pass
+    assert names(tmp_path) == []
+
+
+def test_a_temporary_folder_is_removed_with_its_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with temporary_folder() as folder:
+        (folder / "a").write_text("")
+        assert folder.parent == tmp_path
+    assert names(tmp_path) == []
