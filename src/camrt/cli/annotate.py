@@ -1,13 +1,12 @@
 """``camrt annotate``: draw the maps over images, videos and folders, every frame once."""
 
 import argparse
-import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from camrt.cli.common_flags import add_session_flags, open_model, stop_on_signals
 from camrt.cli.display_flags import add_display_flags, settings_of
+from camrt.cli.messages import say, tell
 
 
 def add(commands: Any) -> None:
@@ -46,13 +45,9 @@ def run(args: argparse.Namespace) -> int:
     problems = annotator.run(jobs)
     done = len(annotator.written)
     frames = f" ({annotator.frames} frames)" if annotator.frames != done else ""
-    print(f"wrote {done} of {len(jobs)} files{frames} to {args.output}", file=sys.stderr)
-    _print_problems(problems)
-    if annotator.stopped:
-        print("camrt: stopped before the end; use --overwrite to start again", file=sys.stderr)
-    return 1 if problems or annotator.stopped else 0
-
-
-def _print_problems(problems: Iterable[str]) -> None:
+    say(f"wrote {done} of {len(jobs)} files{frames} to {args.output}")
     for problem in problems:
-        print(f"camrt: {problem}", file=sys.stderr)
+        tell(problem)
+    if annotator.stopped:
+        tell("stopped before the end; use --overwrite to start again")
+    return 1 if problems or annotator.stopped else 0

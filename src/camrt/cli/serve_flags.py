@@ -1,12 +1,12 @@
 """Flags of the browser view."""
 
 import argparse
-import sys
 from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from camrt.cli.messages import say, tell
 from camrt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,13 +60,7 @@ def serve(args: argparse.Namespace, hub: "Hub", opened: ExitStack) -> None:
     opened.callback(server.stop)
     if not server.loopback:
         if server.token is None:
-            print(
-                "camrt: warning: no authentication. Anyone who can reach this address can watch and change settings",
-                file=sys.stderr,
-            )
+            tell("warning: no authentication. Anyone who can reach this address can watch and change settings")
         if args.certfile is None:
-            print(
-                "camrt: warning: traffic, including the token, is not encrypted; use --certfile and --keyfile",
-                file=sys.stderr,
-            )
-    print(f"watch at {server.url}", file=sys.stderr)
+            tell("warning: traffic, including the token, is not encrypted; use --certfile and --keyfile")
+    say(f"watch at {server.url}")
