@@ -96,8 +96,7 @@ def run(args: argparse.Namespace) -> int:
             frames=args.frames,
         )
         reloader = Reloader(args, args.parse_again, model, session.settings, tell, live=live)
-        if args.serve is not None:
-            serve(args, session.hub, opened)
+        server = None if args.serve is None else serve(args, session.hub, opened)
         window = None
         if shows_window:
             window = WindowViewer(session.hub, hud=not args.no_hud, tell=say)
@@ -113,7 +112,8 @@ def run(args: argparse.Namespace) -> int:
             reloader.apply()
 
         def on_item(number: int, item: "StreamItem") -> None:
-            notifier.drawn()
+            if server is None or server.alive:  # else the watchdog restarts the service
+                notifier.drawn()
 
         def on_failure(number: int, error: BaseException) -> None:
             if len(sources) > 1:
