@@ -124,7 +124,7 @@ def _gstreamer(text: str) -> PreparedSource:
 
 
 def _stream(text: str) -> PreparedSource:
-    from camrt.runtime.sources.capture import open_url
+    from camrt.runtime.sources.network import open_url
 
     return _live(redact(text), lambda: open_url(text, _OPEN_S, _READ_S))
 

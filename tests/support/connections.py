@@ -2,7 +2,7 @@
 
 import socket
 
-from camrt.runtime.sources.capture import open_url
+from camrt.runtime.sources.network import open_url
 from camrt.runtime.sources.capture_thread import CaptureThread
 from camrt.runtime.sources.url import redact
 
