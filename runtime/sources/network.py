@@ -1,63 +1,99 @@
-"""Open network streams."""
+"""Open network streams: pictures over HTTP here, everything else with PyAV or OpenCV."""
 
+import importlib.util
+import os
 import time
+from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import cv2
 
 from camrt.errors import SourceError
 from camrt.images import Image
 from camrt.runtime.sources.capture import Capture, codec_of, frame_count_of
-from camrt.runtime.sources.url import diagnose, redact
+from camrt.runtime.sources.http_client import HttpAnswer, HttpClient, NoHttp
+from camrt.runtime.sources.http_pictures import PictureCapture, StillPictures, is_picture, read_rest
+from camrt.runtime.sources.picture_stream import JPEG, PictureStream
+from camrt.runtime.sources.segments import SegmentCapture, ShownFrames
+from camrt.runtime.sources.url import diagnose, encode_credentials, redact
+
+SEGMENT_S: Final = 30.0
+"""Seconds without a frame that are no loss of a stream of segments; a segment often has 6 to 10 s."""
+_HEAD: Final = 512
+_HLS: Final = ("application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "audio/x-mpegurl")
 
 
-class _JpegStream:
-    """A stream of JPEGs, decoded here: FFmpeg in OpenCV would scale every image to the size of the first."""
+class NetworkAddress:
+    """An address that is opened again and again."""
 
-    def __init__(self, capture: cv2.VideoCapture, read_timeout_s: float) -> None:
-        self._capture = capture
+    def __init__(self, url: str, open_timeout_s: float, read_timeout_s: float, every_s: float, segment_s: float) -> None:
+        """Take the address; nothing is sent yet.
+
+        Args:
+            url: the address, with its credentials.
+            open_timeout_s: seconds after which opening fails.
+            read_timeout_s: seconds after which a read fails.
+            every_s: seconds between two requests for a still picture.
+            segment_s: as ``read_timeout_s``, for streams of segments.
+        """
+        self._url = encode_credentials(url)
+        self._name = redact(url)
+        self._open_timeout_s = open_timeout_s
         self._read_timeout_s = read_timeout_s
-        self.get = capture.get
-        self.release = capture.release
+        self._every_s = every_s
+        self._segment_s = max(segment_s, read_timeout_s)
+        self._client = HttpClient(url)
+        self._shown = ShownFrames()
 
-    def read(self) -> tuple[bool, Image | None]:
-        until_s = time.monotonic() + self._read_timeout_s
-        while time.monotonic() < until_s:  # images may keep arriving and all be damaged
-            more, data = self._capture.read()
-            if not more:
-                break
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-            if image is not None:  # a damaged image is skipped
-                return True, image  # type: ignore[return-value]
-        return False, None
+    def open(self) -> Capture:
+        """Open the stream.
 
+        Raises:
+            SourceError: the address does not answer or gives no video. Neither the message nor its cause holds
+                credentials.
+        """
+        if not _is_asked_directly(self._url):
+            return self._decode(self._read_timeout_s, "")
+        try:
+            answer = self._client.open(self._open_timeout_s)
+        except NoHttp:
+            return self._decode(self._read_timeout_s, "")
+        except SourceError as error:
+            raise SourceError(f"{self._name} cannot be opened: {error}") from None
+        try:
+            head = _head_of(answer, self._open_timeout_s)
+            pictures = self._pictures(answer, head)
+        except BaseException:
+            answer.close()
+            raise
+        if pictures is not None:
+            return pictures
+        answer.close()  # some cameras serve one client at a time
+        if head.lstrip(b"\xef\xbb\xbf\r\n").startswith(b"#EXTM3U") or answer.content_type in _HLS:
+            capture = self._decode(self._segment_s, "HLS")
+            if frame_count_of(capture) is None:
+                pause_s = self._segment_s - self._read_timeout_s
+                return SegmentCapture(capture, self._shown.new_connection(), pause_s)
+            return capture
+        return self._decode(self._read_timeout_s, "DASH" if b"<MPD" in head else answer.content_type)
 
-def open_url(url: str, open_timeout_s: float, read_timeout_s: float) -> Capture:
-    """Open a network stream; give up after ``open_timeout_s`` seconds.
-
-    Args:
-        url: the address, with its credentials.
-        open_timeout_s: seconds after which opening fails.
-        read_timeout_s: seconds after which a read fails.
-
-    Raises:
-        SourceError: the address does not answer or gives no video. Neither the message nor its cause holds credentials.
-    """
-    # One decoder thread: FFmpeg's default is one per core, and every thread but the first delays the stream by one
-    # frame. FFmpeg's options nobuffer and low_delay are not set: with nobuffer frames came 0.2 s later, not sooner;
-    # low_delay made no difference on RTSP and dropped a quarter of a video's frames over HTTP. RTSP uses TCP if the
-    # camera can (OpenCV's default since 4.5.5, opencv#21558); set OPENCV_FFMPEG_CAPTURE_OPTIONS for other cameras.
-    parameters = [
-        *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(open_timeout_s * 1000)),
-        *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(read_timeout_s * 1000)),
-        *(cv2.CAP_PROP_N_THREADS, 1),
-    ]
-    start_s = time.monotonic()
-    capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, parameters)
-    if not capture.isOpened():
-        timed_out = time.monotonic() - start_s >= 0.9 * open_timeout_s
-        reason = f"no answer within {open_timeout_s:g} s" if timed_out else diagnose(url)
-        raise SourceError(f"{redact(url)} cannot be opened: {reason}")
-    stream = frame_count_of(capture) is None
-    if stream and codec_of(capture) == "MJPG" and capture.set(cv2.CAP_PROP_FORMAT, -1):  # undecoded
-        return _JpegStream(capture, read_timeout_s)
-    return capture
+    def _pictures(self, answer: HttpAnswer, head: bytes) -> Capture | None:
+        """Return the pictures of an answer; None: it has none."""
+        multipart = answer.content_type.startswith("multipart/") or b"content-type: image/" in head.lower()
+        if multipart:
+            pictures = PictureStream(answer, head)
+            return PictureCapture(self._name, pictures, self._open_timeout_s, self._read_timeout_s)
+        if head.startswith(JPEG) and answer.length is None:  # one picture or many
+            pictures = PictureStream(answer, head)
+            until_s = time.monotonic() + self._read_timeout_s
+            first = pictures.next(until_s) or b""
+            if not pictures.is_single(first, until_s):
+                return PictureCapture(self._name, pictures, self._open_timeout_s, self._read_timeout_s)
+        elif is_picture(head, answer.content_type):
+            first = read_rest(answer, head, self._open_timeout_s)
+        else:
+            return None
+        answer.close()
+        still = StillPictures(self._client, first, self._every_s, self._read_timeout_s)
+        return PictureCapture(self._name, still, self._open_timeout_s, self._read_timeout_s)

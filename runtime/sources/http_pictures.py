@@ -1,0 +1,205 @@
+"""Pictures over HTTP: a still picture that is asked for again and again, or a stream of pictures (MJPEG)."""
+
+import threading
+import time
+from typing import Final, Protocol
+
+import cv2
+
+from camrt.errors import SourceError
+from camrt.images import Image, decode_image
+from camrt.runtime.sources.http_client import HttpAnswer, HttpClient
+from camrt.runtime.sources.picture_stream import JPEG, MOST_BYTES, PictureStream
+
+_SIGNATURES: Final = {
+    JPEG: "MJPG",
+    b"\x89PNG": "PNG",
+    b"RIFF": "WEBP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"BM": "BMP",
+}
+
+
+class Pictures(Protocol):
+    """Encoded pictures that follow each other."""
+
+    pause_s: float
+    """Seconds between two pictures, besides the time that they take."""
+    fps: float
+    """Pictures per second; 0: unknown."""
+
+    def next(self, until_s: float) -> bytes | None:
+        """Wait for the next picture, until a time of `time.monotonic`; None: the end. Raises: TimeoutError."""
+
+    def interrupt(self) -> None:
+        """End the wait of another thread."""
+
+    def close(self) -> None:
+        """End the connection."""
+
+
+class PictureCapture:
+    """Pictures with the methods of `cv2.VideoCapture`. Each has its own size, and is turned as its EXIF data say."""
+
+    def __init__(self, name: str, pictures: Pictures, open_timeout_s: float, read_timeout_s: float) -> None:
+        """Wait for the first picture.
+
+        Args:
+            name: name of the source, without credentials.
+            pictures: closed by `release`.
+            open_timeout_s: seconds after which the first read fails.
+            read_timeout_s: seconds without a picture, beyond the regular pause, after which a read fails.
+
+        Raises:
+            SourceError: no picture came.
+        """
+        self.pause_s = pictures.pause_s
+        """Regular pause between two pictures, in seconds."""
+        self.interrupt = pictures.interrupt
+        self.release = pictures.close
+        self._name = name
+        self._pictures = pictures
+        self._read_timeout_s = read_timeout_s
+        self._kind = ""
+        first = self._next(time.monotonic() + open_timeout_s)
+        if first is None:
+            raise SourceError(f"{name} cannot be opened: no whole picture came within {open_timeout_s:g} s")
+        self._newest = first
+        self._is_new = True
+
+    def read(self) -> tuple[bool, Image | None]:
+        """Wait for the next whole picture; False: the end, or none in time. Raises: SourceError: the reason."""
+        if self._is_new:
+            self._is_new = False
+            return True, self._newest
+        try:
+            image = self._next(time.monotonic() + self.pause_s + self._read_timeout_s)
+        except SourceError as error:
+            raise SourceError(f"{self._name} was lost: {error}") from error
+        if image is None:
+            return False, None
+        self._newest = image
+        return True, image
+
+    def get(self, propId: int, /) -> float:  # noqa: N803 - OpenCV's name
+        """Return width, height (pixels), codec or frame rate; 0 for other properties."""
+        height, width = self._newest.shape[:2]
+        return {
+            cv2.CAP_PROP_FRAME_WIDTH: float(width),
+            cv2.CAP_PROP_FRAME_HEIGHT: float(height),
+            cv2.CAP_PROP_FOURCC: float(cv2.VideoWriter.fourcc(*f"{self._kind:<4}")) if self._kind else 0.0,
+            cv2.CAP_PROP_FPS: self._pictures.fps,
+        }.get(propId, 0.0)
+
+    def _next(self, until_s: float) -> Image | None:
+        while time.monotonic() < until_s:  # pictures may keep arriving and all be damaged
+            try:
+                data = self._pictures.next(until_s)
+            except TimeoutError:
+                return None
+            if data is None:
+                return None
+            try:
+                image = decode_image(data, self._name)
+            except SourceError:  # a damaged picture is left out
+                continue
+            self._kind = next((kind for start, kind in _SIGNATURES.items() if data.startswith(start)), "")
+            return image
+        return None
+
+
+class StillPictures:
+    """A still picture at an address, asked for every few seconds."""
+
+    def __init__(self, client: HttpClient, first: bytes, every_s: float, timeout_s: float) -> None:
+        """Take the first picture.
+
+        Args:
+            client: asks for the next ones.
+            first: the first picture.
+            every_s: seconds between two requests.
+            timeout_s: seconds that one picture may take.
+        """
+        self.pause_s = every_s
+        self.fps = 1.0 / every_s
+        self._client = client
+        self._first: bytes | None = first
+        self._timeout_s = timeout_s
+        self._next_s = time.monotonic()
+        self._interrupted = threading.Event()
+
+    def next(self, until_s: float) -> bytes | None:
+        """Wait until a picture is due, and ask for it.
+
+        Raises:
+            SourceError: it did not come. The message is half a sentence.
+        """
+        data, self._first = self._first, None
+        if data is None:
+            self._next_s = max(self._next_s, time.monotonic() - self.pause_s) + self.pause_s
+            if self._interrupted.wait(max(0.0, self._next_s - time.monotonic())):
+                return None
+            data = fetch(self._client, self._timeout_s)
+        return data
+
+    def interrupt(self) -> None:
+        """End the wait for the next request; a request ends by its time-out."""
+        self._interrupted.set()
+
+    def close(self) -> None:
+        """Each request has closed its connection."""
+
+
+def fetch(client: HttpClient, timeout_s: float) -> bytes:
+    """Ask for a picture, and return its bytes. Raises: SourceError: half a sentence, as in `read_rest`."""
+    answer = client.open(timeout_s)
+    try:
+        return read_rest(answer, answer.read(timeout_s), timeout_s)
+    except TimeoutError as error:
+        raise SourceError(f"no picture came within {timeout_s:g} s") from error
+    except OSError as error:
+        raise SourceError("the connection was lost before the picture") from error
+    finally:
+        answer.close()
+
+
+def is_picture(head: bytes, content_type: str) -> bool:
+    """Tell by the first bytes, at least 12, or by the media type, whether a body is one picture.
+
+    A GIF is a video, as everywhere in camrt.
+    """
+    if head.startswith((b"RIFF", b"GIF8")):
+        return head[8:12] == b"WEBP"
+    known = any(head.startswith(start) for start in _SIGNATURES if start != b"BM")
+    return known or content_type.startswith("image/")
+
+
+def read_rest(answer: HttpAnswer, head: bytes, timeout_s: float) -> bytes:
+    """Return a whole body.
+
+    Args:
+        answer: its head was read.
+        head: the bytes of the body that were read already.
+        timeout_s: seconds that the rest may take.
+
+    Raises:
+        SourceError: the body is longer than `MOST_BYTES`, or did not come whole or in time. The message is half a
+            sentence.
+    """
+    data = bytearray(head)
+    until_s = time.monotonic() + timeout_s
+    try:
+        if answer.length is None and head.startswith(JPEG):  # some servers do not end the connection either
+            return PictureStream(answer, head).next(until_s) or b""
+        while more := answer.read(until_s - time.monotonic()):
+            data += more
+            if len(data) > MOST_BYTES:
+                raise SourceError(f"the picture has more than {MOST_BYTES >> 20} MB")
+    except TimeoutError as error:
+        raise SourceError(f"the picture was not whole within {timeout_s:g} s") from error
+    except OSError as error:
+        raise SourceError(f"the connection was lost after {len(data)} bytes of the picture") from error
+    if answer.length is not None and len(data) < answer.length:
+        raise SourceError(f"the picture ended after {len(data)} of {answer.length} bytes")
+    return bytes(data)
