@@ -47,6 +47,8 @@ class HttpAnswer:
         """
         if timeout_s <= 0:
             raise TimeoutError
+        if self._response.isclosed():  # at its end
+            return b""
         self._socket.settimeout(timeout_s)
         try:
             return self._response.read1(_CHUNK)
@@ -198,7 +200,9 @@ def _hash_of(challenge: dict[str, str]) -> str:
 def _refusal(response: HTTPResponse, url: str, *, known_user: bool) -> str:
     status = f"{response.status} {response.reason}".strip()
     if response.status == 401:
-        advice = "check the user and the password" if known_user else f"write {urlsplit(url).scheme}://USER:PASSWORD@..."
+        advice = (
+            "check the user and the password" if known_user else f"write {urlsplit(url).scheme}://USER:PASSWORD@..."
+        )
     elif response.status in (404, 410):
         advice = "check the path"
     elif response.status in _REDIRECTS:

@@ -2,23 +2,15 @@
 
 import threading
 import time
-from typing import Final, Protocol
+from typing import Protocol
 
 import cv2
 
 from camrt.errors import SourceError
+from camrt.file_kind import kind_of_bytes
 from camrt.images import Image, decode_image
 from camrt.runtime.sources.http_client import HttpAnswer, HttpClient
 from camrt.runtime.sources.picture_stream import JPEG, MOST_BYTES, PictureStream
-
-_SIGNATURES: Final = {
-    JPEG: "MJPG",
-    b"\x89PNG": "PNG",
-    b"RIFF": "WEBP",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"BM": "BMP",
-}
 
 
 class Pictures(Protocol):
@@ -52,7 +44,7 @@ class PictureCapture:
             read_timeout_s: seconds without a picture, beyond the regular pause, after which a read fails.
 
         Raises:
-            SourceError: no picture came.
+            SourceError: no picture came. The message is half a sentence.
         """
         self.pause_s = pictures.pause_s
         """Regular pause between two pictures, in seconds."""
@@ -61,10 +53,11 @@ class PictureCapture:
         self._name = name
         self._pictures = pictures
         self._read_timeout_s = read_timeout_s
-        self._kind = ""
+        self._codec = ""
+        self._problem = f"no picture came within {open_timeout_s:g} s"
         first = self._next(time.monotonic() + open_timeout_s)
         if first is None:
-            raise SourceError(f"{name} cannot be opened: no whole picture came within {open_timeout_s:g} s")
+            raise SourceError(self._problem)
         self._newest = first
         self._is_new = True
 
@@ -88,7 +81,7 @@ class PictureCapture:
         return {
             cv2.CAP_PROP_FRAME_WIDTH: float(width),
             cv2.CAP_PROP_FRAME_HEIGHT: float(height),
-            cv2.CAP_PROP_FOURCC: float(cv2.VideoWriter.fourcc(*f"{self._kind:<4}")) if self._kind else 0.0,
+            cv2.CAP_PROP_FOURCC: float(cv2.VideoWriter.fourcc(*f"{self._codec:<4}")),
             cv2.CAP_PROP_FPS: self._pictures.fps,
         }.get(propId, 0.0)
 
@@ -101,10 +94,12 @@ class PictureCapture:
             if data is None:
                 return None
             try:
-                image = decode_image(data, self._name)
-            except SourceError:  # a damaged picture is left out
+                image = decode_image(data, "the picture")
+            except SourceError as error:  # a damaged picture is left out
+                self._problem = str(error)
                 continue
-            self._kind = next((kind for start, kind in _SIGNATURES.items() if data.startswith(start)), "")
+            format_name = kind_of_bytes(data[:4096]).name
+            self._codec = "MJPG" if format_name == "JPEG" else format_name[:4]
             return image
         return None
 
@@ -162,17 +157,6 @@ def fetch(client: HttpClient, timeout_s: float) -> bytes:
         raise SourceError("the connection was lost before the picture") from error
     finally:
         answer.close()
-
-
-def is_picture(head: bytes, content_type: str) -> bool:
-    """Tell by the first bytes, at least 12, or by the media type, whether a body is one picture.
-
-    A GIF is a video, as everywhere in camrt.
-    """
-    if head.startswith((b"RIFF", b"GIF8")):
-        return head[8:12] == b"WEBP"
-    known = any(head.startswith(start) for start in _SIGNATURES if start != b"BM")
-    return known or content_type.startswith("image/")
 
 
 def read_rest(answer: HttpAnswer, head: bytes, timeout_s: float) -> bytes:

@@ -10,39 +10,40 @@ from urllib.request import getproxies, proxy_bypass
 import cv2
 
 from camrt.errors import SourceError
+from camrt.file_kind import kind_of_bytes
 from camrt.images import Image
 from camrt.runtime.sources.capture import Capture, codec_of, frame_count_of
 from camrt.runtime.sources.http_client import HttpAnswer, HttpClient, NoHttp
-from camrt.runtime.sources.http_pictures import PictureCapture, StillPictures, is_picture, read_rest
+from camrt.runtime.sources.http_pictures import PictureCapture, Pictures, StillPictures, read_rest
 from camrt.runtime.sources.picture_stream import JPEG, PictureStream
 from camrt.runtime.sources.segments import SegmentCapture, ShownFrames
 from camrt.runtime.sources.url import diagnose, encode_credentials, redact
 
-SEGMENT_S: Final = 30.0
-"""Seconds without a frame that are no loss of a stream of segments; a segment often has 6 to 10 s."""
-_HEAD: Final = 512
+_HEAD: Final = 512  # bytes: enough for a kind, and few enough for the first part of an MJPEG stream
 _HLS: Final = ("application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "audio/x-mpegurl")
 
 
 class NetworkAddress:
     """An address that is opened again and again."""
 
-    def __init__(self, url: str, open_timeout_s: float, read_timeout_s: float, every_s: float, segment_s: float) -> None:
+    def __init__(
+        self, url: str, *, open_timeout_s: float, read_timeout_s: float, segments_timeout_s: float, every_s: float
+    ) -> None:
         """Take the address; nothing is sent yet.
 
         Args:
             url: the address, with its credentials.
             open_timeout_s: seconds after which opening fails.
             read_timeout_s: seconds after which a read fails.
+            segments_timeout_s: as ``read_timeout_s``, for streams of segments (HLS).
             every_s: seconds between two requests for a still picture.
-            segment_s: as ``read_timeout_s``, for streams of segments.
         """
         self._url = encode_credentials(url)
         self._name = redact(url)
         self._open_timeout_s = open_timeout_s
         self._read_timeout_s = read_timeout_s
         self._every_s = every_s
-        self._segment_s = max(segment_s, read_timeout_s)
+        self._segments_timeout_s = segments_timeout_s
         self._client = HttpClient(url)
         self._shown = ShownFrames()
 
@@ -54,46 +55,159 @@ class NetworkAddress:
                 credentials.
         """
         if not _is_asked_directly(self._url):
-            return self._decode(self._read_timeout_s, "")
+            return self._decode(self._read_timeout_s)
         try:
             answer = self._client.open(self._open_timeout_s)
         except NoHttp:
-            return self._decode(self._read_timeout_s, "")
+            return self._decode(self._read_timeout_s)
         except SourceError as error:
             raise SourceError(f"{self._name} cannot be opened: {error}") from None
         try:
             head = _head_of(answer, self._open_timeout_s)
             pictures = self._pictures(answer, head)
+        except SourceError as error:
+            answer.close()
+            raise SourceError(f"{self._name} cannot be opened: {error}") from error
         except BaseException:
             answer.close()
             raise
         if pictures is not None:
             return pictures
         answer.close()  # some cameras serve one client at a time
-        if head.lstrip(b"\xef\xbb\xbf\r\n").startswith(b"#EXTM3U") or answer.content_type in _HLS:
-            capture = self._decode(self._segment_s, "HLS")
+        return self._video(head, answer.content_type)
+
+    def _video(self, head: bytes, content_type: str) -> Capture:
+        """Open an address that is no picture with a decoder, which asks for it again."""
+        if head.lstrip(b"\xef\xbb\xbf\r\n").startswith(b"#EXTM3U") or content_type in _HLS:
+            capture = self._decode(self._segments_timeout_s)
             if frame_count_of(capture) is None:
-                pause_s = self._segment_s - self._read_timeout_s
+                pause_s = self._segments_timeout_s - self._read_timeout_s
                 return SegmentCapture(capture, self._shown.new_connection(), pause_s)
             return capture
-        return self._decode(self._read_timeout_s, "DASH" if b"<MPD" in head else answer.content_type)
+        if b"<MPD" in head or content_type == "application/dash+xml":
+            return self._decode(self._read_timeout_s, "its DASH manifest cannot be read; use its HLS or RTSP address")
+        kind = kind_of_bytes(head)
+        content = f"{kind.name if head else 'no content'} ({content_type or 'no media type'})"
+        if kind.kind == "other" and (kind.advice or content_type in ("text/html", "application/json")):
+            raise SourceError(f"{self._name} cannot be opened: the server sent {content}; check the path and the user")
+        return self._decode(self._read_timeout_s, "" if kind.kind == "video" else f"the server sent {content}")
 
     def _pictures(self, answer: HttpAnswer, head: bytes) -> Capture | None:
-        """Return the pictures of an answer; None: it has none."""
-        multipart = answer.content_type.startswith("multipart/") or b"content-type: image/" in head.lower()
-        if multipart:
+        """Return the pictures of an answer; None: it has none. Raises: SourceError: half a sentence."""
+        pictures: Pictures
+        if answer.content_type.startswith("multipart/") or b"content-type: image/" in head.lower():
             pictures = PictureStream(answer, head)
-            return PictureCapture(self._name, pictures, self._open_timeout_s, self._read_timeout_s)
-        if head.startswith(JPEG) and answer.length is None:  # one picture or many
+        elif head.startswith(JPEG) and answer.length is None:  # one picture or many
             pictures = PictureStream(answer, head)
             until_s = time.monotonic() + self._read_timeout_s
             first = pictures.next(until_s) or b""
-            if not pictures.is_single(first, until_s):
-                return PictureCapture(self._name, pictures, self._open_timeout_s, self._read_timeout_s)
-        elif is_picture(head, answer.content_type):
-            first = read_rest(answer, head, self._open_timeout_s)
+            if pictures.is_single(first, until_s):
+                pictures = self._still(answer, first)
+        elif _is_picture(head, answer.content_type):
+            pictures = self._still(answer, read_rest(answer, head, self._open_timeout_s))
         else:
             return None
+        return PictureCapture(self._name, pictures, self._open_timeout_s, self._read_timeout_s)
+
+    def _still(self, answer: HttpAnswer, first: bytes) -> StillPictures:
         answer.close()
-        still = StillPictures(self._client, first, self._every_s, self._read_timeout_s)
-        return PictureCapture(self._name, still, self._open_timeout_s, self._read_timeout_s)
+        return StillPictures(self._client, first, self._every_s, self._read_timeout_s)
+
+    def _decode(self, read_timeout_s: float, note: str = "") -> Capture:
+        """Open the address with a decoder; ``note`` is the reason where that fails, if one is known."""
+        decoder = _open_pyav if importlib.util.find_spec("av") else _open_opencv
+        start_s = time.monotonic()
+        try:
+            return decoder(self._url, self._open_timeout_s, read_timeout_s)
+        except SourceError as error:
+            reason = str(error)
+        if time.monotonic() - start_s >= 0.9 * self._open_timeout_s:
+            reason = f"no answer within {self._open_timeout_s:g} s"
+        raise SourceError(f"{self._name} cannot be opened: {note or reason or diagnose(self._url)}")
+
+
+def _is_asked_directly(url: str) -> bool:
+    """Return whether the address is one of HTTP, and no proxy stands before it."""
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    return scheme in ("http", "https") and (scheme not in getproxies() or bool(proxy_bypass(parts.hostname or "")))
+
+
+def _is_picture(head: bytes, content_type: str) -> bool:
+    kind = kind_of_bytes(head)  # a GIF is a video, as everywhere in camrt
+    return kind.kind == "image" or kind.animated or (kind.kind == "other" and content_type.startswith("image/"))
+
+
+def _head_of(answer: HttpAnswer, timeout_s: float) -> bytes:
+    """Return the first bytes of a body, `_HEAD` or more if it has as many."""
+    head = b""
+    until_s = time.monotonic() + timeout_s
+    try:
+        while len(head) < _HEAD and (more := answer.read(until_s - time.monotonic())):
+            head += more
+    except TimeoutError:
+        pass  # what has come decides
+    return head
+
+
+def _open_pyav(url: str, open_timeout_s: float, read_timeout_s: float) -> Capture:
+    """Open an address with PyAV. Raises: SourceError: half a sentence, empty if the reason is unknown."""
+    from av.error import FFmpegError, ProtocolNotFoundError
+
+    from camrt.runtime.sources.pyav_capture import PyavCapture
+
+    # TCP if the camera can, as in OpenCV. A lost packet of UDP would damage frames up to the next key frame.
+    options = {"rtsp_flags": "prefer_tcp", "overrun_nonfatal": "1"}
+    # The name is OpenCV's, so that one setting serves both.
+    pairs = (pair.partition(";") for pair in os.environ.get("OPENCV_FFMPEG_CAPTURE_OPTIONS", "").split("|"))
+    options |= {key: value for key, _, value in pairs if key}
+    try:
+        return PyavCapture(
+            url, live=True, open_timeout_s=open_timeout_s, read_timeout_s=read_timeout_s, options=options
+        )
+    except ProtocolNotFoundError:
+        reason = f"this decoder (PyAV) does not read {urlsplit(url).scheme}://"
+    except FFmpegError:  # its message has the address with the credentials
+        reason = ""
+    raise SourceError(reason)
+
+
+class _JpegStream:
+    """A stream of JPEGs, decoded here: FFmpeg in OpenCV would scale every image to the size of the first."""
+
+    def __init__(self, capture: cv2.VideoCapture, read_timeout_s: float) -> None:
+        self._capture = capture
+        self._read_timeout_s = read_timeout_s
+        self.get = capture.get
+        self.release = capture.release
+
+    def read(self) -> tuple[bool, Image | None]:
+        until_s = time.monotonic() + self._read_timeout_s
+        while time.monotonic() < until_s:  # images may keep arriving and all be damaged
+            more, data = self._capture.read()
+            if not more:
+                break
+            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+            if image is not None:  # a damaged image is skipped
+                return True, image  # type: ignore[return-value]
+        return False, None
+
+
+def _open_opencv(url: str, open_timeout_s: float, read_timeout_s: float) -> Capture:
+    """Open an address with OpenCV. Raises: SourceError: it failed; the message is empty, the reason unknown."""
+    # One decoder thread: FFmpeg's default is one per core, and every thread but the first delays the stream by one
+    # frame. FFmpeg's options nobuffer and low_delay are not set: with nobuffer frames came 0.2 s later, not sooner;
+    # low_delay made no difference on RTSP and dropped a quarter of a video's frames over HTTP. RTSP uses TCP if the
+    # camera can (OpenCV's default since 4.5.5, opencv#21558); set OPENCV_FFMPEG_CAPTURE_OPTIONS for other cameras.
+    parameters = [
+        *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(open_timeout_s * 1000)),
+        *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(read_timeout_s * 1000)),
+        *(cv2.CAP_PROP_N_THREADS, 1),
+    ]
+    capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, parameters)
+    if not capture.isOpened():
+        raise SourceError
+    stream = frame_count_of(capture) is None
+    if stream and codec_of(capture) == "MJPG" and capture.set(cv2.CAP_PROP_FORMAT, -1):  # undecoded
+        return _JpegStream(capture, read_timeout_s)
+    return capture

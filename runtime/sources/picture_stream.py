@@ -16,7 +16,7 @@ MOST_BYTES: Final = 64 << 20
 _LONGEST_LINE: Final = 4096
 JPEG: Final = b"\xff\xd8\xff"
 """First bytes of a JPEG."""
-_HEADER = re.compile(rb"\s*([A-Za-z-]+)\s*:\s*(.*)")
+_HEADER = re.compile(rb"([A-Za-z-]+)\s*:\s*(.*)")
 _DELIMITER = re.compile(rb"\r?\n--")
 _STANDALONE: Final = (0x01, *range(0xD0, 0xD8))  # markers of a JPEG without a segment
 _END, _SCAN, _NEXT = 0xD9, 0xDA, 0xD8
@@ -61,9 +61,9 @@ class PictureStream:
             line = self._line()
             if line is None:
                 return None
-            if header := _HEADER.fullmatch(line):
+            if header := _HEADER.fullmatch(line.strip()):
                 in_headers = True
-                if header[1].lower() == b"content-length" and header[2].strip().isdigit():
+                if header[1].lower() == b"content-length" and header[2].isdigit():
                     length = int(header[2])
             elif in_headers and not line.strip():
                 break

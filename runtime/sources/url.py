@@ -21,7 +21,7 @@ SCHEMES: Final = {
 _CONNECTIONLESS = ("udp", "rtp", "srt")
 
 _SECRETS = re.compile(
-    r"\b(user(?:name)?|usr|login|pass(?:word|wd|phrase)?|pwd|psw|(?:access_?|auth_?)?token|auth|api_?key|key|secret|"
+    r"\b(user(?:name|-id|-pw)?|usr|login|pass(?:word|wd|phrase)?|pwd|psw|(?:access_?|auth_?)?token|auth|api_?key|key|secret|"
     r"sig(?:nature)?|streamid)=[^&/;#\s'\"]*",
     re.IGNORECASE,
 )

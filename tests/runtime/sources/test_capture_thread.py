@@ -52,7 +52,7 @@ def test_an_http_camera_is_live_and_lost_when_its_stream_ends(http):
     source = connect(f"{http}/short")
     frames, reason = read_until_lost(source)
     source.close()
-    assert (source.live, source.frame_count, source.mode) == (True, None, "MJPG 64x48 at 25 fps")
+    assert (source.live, source.frame_count, source.mode) == (True, None, "MJPG 64x48")
     assert reason == f"{http}/short was lost: it ended after 30 frames"
     assert len(frames) > 1
     assert frames[-1].index < http_camera.FRAMES
