@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CamrtError as error:
         if debug:
             raise
-        print(f"camrt: {error}", file=sys.stderr)
+        print(f"camrt: {_redacted(error)}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
         print("camrt: interrupted", file=sys.stderr)
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             raise
         _forget_output()
-        print(f"camrt: {error}", file=sys.stderr)
+        print(f"camrt: {_redacted(error)}", file=sys.stderr)
         return 1
     return status
 
@@ -62,6 +62,13 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     return args
 
 
+def _redacted(error: Exception) -> str:
+    """Return the message of an error without credentials; a user's word in it may be an address."""
+    from camrt.runtime.sources.url import redact_text
+
+    return redact_text(str(error))
+
+
 def _forget_output() -> None:
     """Discard the rest of the standard output: Python flushes it at exit and would report the error again."""
     with suppress(OSError, ValueError):  # in a test it may not be a file
@@ -69,7 +76,7 @@ def _forget_output() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = ConfigurableParser(
         prog="camrt", description="See, live and on the device, where your image classifier looks."
     )
     parser.add_argument("--version", action="version", version=f"camrt {__version__}")

@@ -1,6 +1,7 @@
 """Still pictures are asked for again and again, and MJPEG is read as browsers read it."""
 
 import io
+import itertools
 import threading
 import time
 
@@ -64,7 +65,7 @@ def test_the_interval_between_two_requests_is_an_option():
         for _ in range(3):
             source.read()
         source.close()
-    assert all(later - earlier >= 0.29 for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier >= 0.29 for earlier, later in itertools.pairwise(times))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
@@ -187,7 +188,9 @@ def test_a_wait_of_minutes_ends_with_close():
         source.close()
         assert ended.wait(60)
         reader.join()
-        assert not [thread for thread in threading.enumerate() if thread.name.startswith(f"read http://{server.address}")]
+        assert not [
+            thread for thread in threading.enumerate() if thread.name.startswith(f"read http://{server.address}")
+        ]
 
 
 @pytest.mark.parametrize("length", [True, False])
@@ -201,14 +204,14 @@ def test_a_picture_without_end_is_refused(length, monkeypatch):
         while not server.stopping.is_set():
             yield bytes(1 << 16)
 
-    with serving(handle) as server, pytest.raises(SourceError, match="cannot be opened: .*more than 1 MB"):
+    with serving(handle) as server, pytest.raises(SourceError, match=r"cannot be opened: .*more than 1 MB"):
         open_source(f"http://{server.address}/")
 
 
 def test_a_page_is_no_picture_and_the_error_says_so():
-    with still(b"<!doctype html><html>sign in</html>", "text/html") as server:
-        with pytest.raises(SourceError, match=r"the server sent a web page.* \(text/html\)"):
-            open_source(f"http://{server.address}/snapshot.jpg")
+    reason = pytest.raises(SourceError, match=r"the server sent a web page.* \(text/html\)")
+    with still(b"<!doctype html><html>sign in</html>", "text/html") as server, reason:
+        open_source(f"http://{server.address}/snapshot.jpg")
 
 
 STREAMS = {

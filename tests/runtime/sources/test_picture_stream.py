@@ -96,7 +96,9 @@ def test_pictures_of_other_formats_come_out_as_they_were_sent(kind, length):
     assert pictures_of(body) == sent
 
 
-@given(st.lists(st.sampled_from(JPEGS), min_size=1, max_size=6), st.sampled_from([*FORMS.values()]), st.integers(1, 999))
+@given(
+    st.lists(st.sampled_from(JPEGS), min_size=1, max_size=6), st.sampled_from([*FORMS.values()]), st.integers(1, 999)
+)
 def test_any_order_of_pictures_in_any_blocks(sent, form, size):
     assert [data.rstrip(b"\r\n") for data in pictures_of(parts(sent, form), size)] == sent
 
@@ -135,7 +137,8 @@ def test_any_bytes_end_without_a_failure(body, size):
 
 
 @pytest.mark.parametrize(
-    "start", [b"Content-Length: 99999999999\r\n\r\nBM", b"\xff\xd8\xff\xda\0\2", b"Content-Type: image/png\r\n\r\n\x89PNG"]
+    "start",
+    [b"Content-Length: 99999999999\r\n\r\nBM", b"\xff\xd8\xff\xda\0\2", b"Content-Type: image/png\r\n\r\n\x89PNG"],
 )
 def test_memory_is_bounded(start, monkeypatch):
     monkeypatch.setattr(picture_stream, "MOST_BYTES", 1 << 20)

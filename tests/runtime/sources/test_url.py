@@ -39,7 +39,9 @@ def test_redact_removes_passwords_with_any_characters(password):
 @pytest.mark.input_kind(
     "camera or stream", "password with special characters that are not encoded", "the same password, encoded", "equal"
 )
-@pytest.mark.parametrize("password", ["p@ss", "pa/ss", "pa?ss", "pa#ss", "pa:ss", "50%off", "@/?#:%", "p@/s@s", "ü €", "a%2"])
+@pytest.mark.parametrize(
+    "password", ["p@ss", "pa/ss", "pa?ss", "pa#ss", "pa:ss", "50%off", "@/?#:%", "p@/s@s", "ü €", "a%2"]
+)
 @pytest.mark.parametrize("rest", ["cam/live", "cam:554/live?x=1", "192.168.1.2", "[::1]:554/a"])
 def test_a_password_may_have_special_characters(password, rest):
     encoded = f"rtsp://admin:{quote(password, safe='')}@{rest}"
@@ -47,7 +49,10 @@ def test_a_password_may_have_special_characters(password, rest):
         assert split_credentials(url) == (f"rtsp://{rest}", "admin", password)
         parts = urlsplit(encode_credentials(url))
         assert unquote(parts.password) == password
-        assert f"rtsp://{parts.netloc.rpartition('@')[2]}{parts.path}{'?' * bool(parts.query)}{parts.query}" == f"rtsp://{rest}"
+        assert (
+            f"rtsp://{parts.netloc.rpartition('@')[2]}{parts.path}{'?' * bool(parts.query)}{parts.query}"
+            == f"rtsp://{rest}"
+        )
     assert encode_credentials(encoded) == encoded
 
 
