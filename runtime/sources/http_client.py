@@ -97,7 +97,7 @@ class HttpClient:
             if response.status == 401 and not answered and self._accept_challenge(url, response):
                 answered = True
             elif response.status in _REDIRECTS and target and redirects < _MOST_REDIRECTS:
-                url, answered, redirects = urljoin(url, target), False, redirects + 1
+                url, answered, redirects = _joined(url, target), False, redirects + 1
             else:
                 raise SourceError(_refusal(response, url, known_user=self._user is not None))
 
@@ -180,6 +180,13 @@ class HttpClient:
         plain |= {"algorithm": challenge["algorithm"]} if "algorithm" in challenge else {}
         quoted = [f'{key}="{_escaped(value)}"' for key, value in fields.items()]
         return "Digest " + ", ".join([*quoted, *(f"{key}={value}" for key, value in plain.items())])
+
+
+def _joined(url: str, target: str) -> str:
+    try:
+        return urljoin(url, target)
+    except ValueError as error:
+        raise SourceError("the server redirects to a malformed address") from error
 
 
 def _parameters(text: str) -> dict[str, str]:

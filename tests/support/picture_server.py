@@ -27,12 +27,13 @@ def answer(body, kind="image/jpeg", *, status="200 OK", length=True, headers=())
 class PictureServer:
     """``requests`` has the head of each request, as text; ``stopping`` is set at the end of the test."""
 
-    def __init__(self, listening, handle):
+    def __init__(self, listening, handle, context=None):
         self.address = f"127.0.0.1:{listening.getsockname()[1]}"
         self.requests = []
         self.stopping = threading.Event()
         self._handle = handle
         self._listening = listening
+        self._context = context
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -46,9 +47,11 @@ class PictureServer:
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection):
+        if self._context is not None:
+            connection = self._context.wrap_socket(connection, server_side=True)
         with connection, suppress(OSError):
             request = b""
-            while b"\r\n\r\n" not in request:
+            while b"\r\n\r\n" not in request and request[:1] in (b"", b"G"):  # the client may begin with TLS
                 if not (data := connection.recv(4096)):
                     return
                 request += data
@@ -59,10 +62,13 @@ class PictureServer:
 
 
 @contextmanager
-def serving(handle):
-    """Serve on the loopback interface. ``handle(server, request)`` yields the bytes of an answer."""
+def serving(handle, context=None):
+    """Serve on the loopback interface. ``handle(server, request)`` yields the bytes of an answer.
+
+    With an SSL ``context`` the connections are encrypted.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = PictureServer(listening, handle)
+        server = PictureServer(listening, handle, context)
         yield server
         server.stopping.set()
         listening.shutdown(socket.SHUT_RDWR)
