@@ -1,16 +1,17 @@
-"""Open `cv2.VideoCapture` for files, and read what headers state."""
+"""Captures: the methods of `cv2.VideoCapture`, and what the headers of streams and files state."""
 
 import os
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 import cv2
 
-from camrt.errors import SourceError
-
 _SILENT: Final = 0  # LOG_LEVEL_SILENT
 FASTEST_FPS: Final = 1000.0
 """A higher rate in a header is the rate of a clock (90000 is common), not a frame rate."""
+DEFAULT_FPS: Final = 25.0
+"""Frame rate of a video that states neither a rate nor times."""
+MOST_DAMAGED: Final = 100
+"""This many failures in a row are the end of a video. After fewer, reading goes on behind the damaged place."""
 
 
 class Capture(Protocol):
@@ -36,28 +37,6 @@ def quiet_decoders() -> None:
         set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
         set_level(_SILENT)
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET; read when the first video is opened
-
-
-def open_file(path: Path) -> cv2.VideoCapture:
-    """Open a video file; frames are rotated as its header says.
-
-    Raises:
-        SourceError: the file cannot be read, is empty or truncated, or is not a video.
-    """
-    try:
-        size = path.stat().st_size
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
-    if size == 0:
-        raise SourceError(f"{path} is empty (0 bytes); copy or record it again")
-    # Absolute, because FFmpeg takes the text before a colon for a protocol.
-    capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
-    if not capture.isOpened():
-        raise SourceError(f"{path} cannot be opened as a video ({size} bytes): it is truncated or not a video")
-    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # the default differs between OpenCV versions
-    return capture
 
 
 def mode_of(capture: Capture) -> str:

@@ -159,7 +159,10 @@ class CaptureThread:
         frames, time_s = 0, 0.0
         while not self._closed:
             start_s = time.monotonic()
-            more, image = capture.read()
+            try:
+                more, image = capture.read()
+            except SourceError as error:
+                raise SourceError(f"{self.name} was lost: {error}") from error
             if not more:
                 self._classify_end(frames, time_s, waited_s=time.monotonic() - start_s)
                 return
@@ -177,10 +180,11 @@ class CaptureThread:
         """Return at the end of a file; raise SourceError for a loss. A decoder reports both as a missing frame."""
         if frames == 0:
             raise SourceError(f"{self.name} was opened but gave no frame; is it in use elsewhere, or not a video?")
+        failure = getattr(self._capture, "failure", "")
         if not self.live:
             missing = shortfall(self.name, frames, time_s, self.frame_count, self.fps)
-            self.problems += [] if missing is None else [missing]
+            self.problems += [] if missing is None else [f"{missing} {failure}".strip()]
         elif waited_s >= 0.9 * self._read_timeout_s + self._pause_s:
             raise SourceError(f"{self.name} was lost: no frame for {waited_s:.0f} s after {frames} frames")
         else:  # the server closed the connection, or the device was pulled out
-            raise SourceError(f"{self.name} was lost: it ended after {frames} frames")
+            raise SourceError(f"{self.name} was lost: {failure or f'it ended after {frames} frames'}")

@@ -13,9 +13,7 @@ import numpy as np
 from av.sidedata.sidedata import Type
 
 from camrt.images import Image
-
-MOST_STRETCH: Final = 10
-"""A pixel that is longer than this times its other side comes from a damaged header and counts as square."""
+from camrt.runtime.sources.square_pixels import square_size
 
 _RGB: Final = 0  # of AVColorSpace
 _UNSPECIFIED: Final = 2  # of AVColorSpace, AVColorPrimaries and AVColorTransferCharacteristic
@@ -50,6 +48,7 @@ class FrameConverter:
         self._form: _Form | None = None
         self._graph: av.filter.Graph | None = None
         self._interlaced = False
+        self._turn: tuple[int, str] | None = None  # rotation in degrees, and the filters for it
         self._count = 0  # frames that were put into the chain
         self._times: deque[float] = deque()  # of the frames that are still in the chain
 
@@ -77,8 +76,8 @@ class FrameConverter:
             pixels=frame.format.name,
             matrix=int(frame.colorspace),
             range=int(frame.color_range),
-            square=_square(frame.width, frame.height, aspect),
-            turn=_turn(frame),
+            square=square_size(frame.width, frame.height, aspect),
+            turn=self._turn_of(frame),
             interlaced=self._interlaced,
         )
         if form != self._form:
@@ -99,6 +98,12 @@ class FrameConverter:
             graph.vpush(None)
             yield from self._ready(graph)
         self._times.clear()
+
+    def _turn_of(self, frame: av.VideoFrame) -> str:
+        # Reading the matrix makes a frame part of a reference cycle, and the frames would fill the memory.
+        if self._turn is None or self._turn[0] != frame.rotation:
+            self._turn = frame.rotation, _turn(frame)
+        return self._turn[1]
 
     def _ready(self, graph: av.filter.Graph) -> Iterator[tuple[float, Image]]:
         while True:
@@ -131,13 +136,6 @@ def _matrix(frame: av.VideoFrame) -> int:
     if frame.format.is_rgb:
         return _RGB
     return int(frame.colorspace) if int(frame.colorspace) in _MATRICES else _UNSPECIFIED
-
-
-def _square(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
-    """Return the size with square pixels; the shorter side of a pixel is stretched, so no detail is lost."""
-    if aspect is None or not Fraction(1, MOST_STRETCH) <= aspect <= MOST_STRETCH:
-        return width, height
-    return max(width, round(width * aspect)), max(height, round(height / aspect))
 
 
 def _turn(frame: av.VideoFrame) -> str:

@@ -34,11 +34,10 @@ class Pictures(Protocol):
 class PictureCapture:
     """Pictures with the methods of `cv2.VideoCapture`. Each has its own size, and is turned as its EXIF data say."""
 
-    def __init__(self, name: str, pictures: Pictures, open_timeout_s: float, read_timeout_s: float) -> None:
+    def __init__(self, pictures: Pictures, open_timeout_s: float, read_timeout_s: float) -> None:
         """Wait for the first picture.
 
         Args:
-            name: name of the source, without credentials.
             pictures: closed by `release`.
             open_timeout_s: seconds after which the first read fails.
             read_timeout_s: seconds without a picture, beyond the regular pause, after which a read fails.
@@ -50,7 +49,6 @@ class PictureCapture:
         """Regular pause between two pictures, in seconds."""
         self.interrupt = pictures.interrupt
         self.release = pictures.close
-        self._name = name
         self._pictures = pictures
         self._read_timeout_s = read_timeout_s
         self._codec = ""
@@ -62,14 +60,15 @@ class PictureCapture:
         self._is_new = True
 
     def read(self) -> tuple[bool, Image | None]:
-        """Wait for the next whole picture; False: the end, or none in time. Raises: SourceError: the reason."""
+        """Wait for the next whole picture; False: the end, or none in time.
+
+        Raises:
+            SourceError: the reason; half a sentence.
+        """
         if self._is_new:
             self._is_new = False
             return True, self._newest
-        try:
-            image = self._next(time.monotonic() + self.pause_s + self._read_timeout_s)
-        except SourceError as error:
-            raise SourceError(f"{self._name} was lost: {error}") from error
+        image = self._next(time.monotonic() + self.pause_s + self._read_timeout_s)
         if image is None:
             return False, None
         self._newest = image

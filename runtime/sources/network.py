@@ -1,20 +1,17 @@
 """Open network streams: pictures over HTTP here, everything else with PyAV or OpenCV."""
 
-import importlib.util
 import os
 import time
 from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import cv2
-
 from camrt.errors import SourceError
 from camrt.file_kind import kind_of_bytes
-from camrt.images import Image
-from camrt.runtime.sources.capture import Capture, codec_of, frame_count_of
+from camrt.runtime.sources.capture import Capture, frame_count_of
 from camrt.runtime.sources.http_client import HttpAnswer, HttpClient, NoHttp
 from camrt.runtime.sources.http_pictures import PictureCapture, Pictures, StillPictures, read_rest
+from camrt.runtime.sources.opencv_stream import OpencvStream
 from camrt.runtime.sources.picture_stream import JPEG, PictureStream
 from camrt.runtime.sources.segments import SegmentCapture, ShownFrames
 from camrt.runtime.sources.url import diagnose, encode_credentials, redact
@@ -107,7 +104,7 @@ class NetworkAddress:
             pictures = self._still(answer, read_rest(answer, head, self._open_timeout_s))
         else:
             return None
-        return PictureCapture(self._name, pictures, self._open_timeout_s, self._read_timeout_s)
+        return PictureCapture(pictures, self._open_timeout_s, self._read_timeout_s)
 
     def _still(self, answer: HttpAnswer, first: bytes) -> StillPictures:
         answer.close()
@@ -115,10 +112,9 @@ class NetworkAddress:
 
     def _decode(self, read_timeout_s: float, note: str = "") -> Capture:
         """Open the address with a decoder; ``note`` is the reason where that fails, if one is known."""
-        decoder = _open_pyav if importlib.util.find_spec("av") else _open_opencv
         start_s = time.monotonic()
         try:
-            return decoder(self._url, self._open_timeout_s, read_timeout_s)
+            return _open_decoder(self._url, self._open_timeout_s, read_timeout_s)
         except SourceError as error:
             reason = str(error)
         if time.monotonic() - start_s >= 0.9 * self._open_timeout_s:
@@ -150,64 +146,26 @@ def _head_of(answer: HttpAnswer, timeout_s: float) -> bytes:
     return head
 
 
-def _open_pyav(url: str, open_timeout_s: float, read_timeout_s: float) -> Capture:
-    """Open an address with PyAV. Raises: SourceError: half a sentence, empty if the reason is unknown."""
-    from av.error import FFmpegError, ProtocolNotFoundError
-
+def _open_decoder(url: str, open_timeout_s: float, read_timeout_s: float) -> Capture:
+    """Open an address with PyAV if it is installed. Raises: SourceError: half a sentence; empty: unknown reason."""
+    try:
+        from av.error import FFmpegError, ProtocolNotFoundError
+    except ImportError:
+        return OpencvStream(url, open_timeout_s, read_timeout_s)
     from camrt.runtime.sources.pyav_capture import PyavCapture
 
-    # TCP if the camera can, as in OpenCV. A lost packet of UDP would damage frames up to the next key frame.
+    # TCP if the camera can, as in OpenCV: a lost packet of UDP damages frames up to the next key frame.
     options = {"rtsp_flags": "prefer_tcp", "overrun_nonfatal": "1"}
     # The name is OpenCV's, so that one setting serves both.
     pairs = (pair.partition(";") for pair in os.environ.get("OPENCV_FFMPEG_CAPTURE_OPTIONS", "").split("|"))
     options |= {key: value for key, _, value in pairs if key}
+    timeouts = {"open_timeout_s": open_timeout_s, "read_timeout_s": read_timeout_s}
     try:
-        return PyavCapture(
-            url, live=True, open_timeout_s=open_timeout_s, read_timeout_s=read_timeout_s, options=options
-        )
+        return PyavCapture(url, live=True, options=options, **timeouts)
     except ProtocolNotFoundError:
-        reason = f"this decoder (PyAV) does not read {urlsplit(url).scheme}://"
+        scheme = url.partition(":")[0]
+        advice = "send it as udp:// or rtsp://" if scheme == "srt" else "use another address of the camera"
+        reason = f"this decoder (PyAV) has no {scheme}; {advice}"
     except FFmpegError:  # its message has the address with the credentials
         reason = ""
     raise SourceError(reason)
-
-
-class _JpegStream:
-    """A stream of JPEGs, decoded here: FFmpeg in OpenCV would scale every image to the size of the first."""
-
-    def __init__(self, capture: cv2.VideoCapture, read_timeout_s: float) -> None:
-        self._capture = capture
-        self._read_timeout_s = read_timeout_s
-        self.get = capture.get
-        self.release = capture.release
-
-    def read(self) -> tuple[bool, Image | None]:
-        until_s = time.monotonic() + self._read_timeout_s
-        while time.monotonic() < until_s:  # images may keep arriving and all be damaged
-            more, data = self._capture.read()
-            if not more:
-                break
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-            if image is not None:  # a damaged image is skipped
-                return True, image  # type: ignore[return-value]
-        return False, None
-
-
-def _open_opencv(url: str, open_timeout_s: float, read_timeout_s: float) -> Capture:
-    """Open an address with OpenCV. Raises: SourceError: it failed; the message is empty, the reason unknown."""
-    # One decoder thread: FFmpeg's default is one per core, and every thread but the first delays the stream by one
-    # frame. FFmpeg's options nobuffer and low_delay are not set: with nobuffer frames came 0.2 s later, not sooner;
-    # low_delay made no difference on RTSP and dropped a quarter of a video's frames over HTTP. RTSP uses TCP if the
-    # camera can (OpenCV's default since 4.5.5, opencv#21558); set OPENCV_FFMPEG_CAPTURE_OPTIONS for other cameras.
-    parameters = [
-        *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(open_timeout_s * 1000)),
-        *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(read_timeout_s * 1000)),
-        *(cv2.CAP_PROP_N_THREADS, 1),
-    ]
-    capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, parameters)
-    if not capture.isOpened():
-        raise SourceError
-    stream = frame_count_of(capture) is None
-    if stream and codec_of(capture) == "MJPG" and capture.set(cv2.CAP_PROP_FORMAT, -1):  # undecoded
-        return _JpegStream(capture, read_timeout_s)
-    return capture

@@ -11,11 +11,9 @@ from av.stream import Disposition
 
 from camrt.errors import SourceError
 from camrt.images import Image
+from camrt.runtime.sources.capture import DEFAULT_FPS, MOST_DAMAGED
 from camrt.runtime.sources.frame_converter import FrameConverter
 
-MOST_DAMAGED: Final = 100
-"""This many failures in a row are the end of the video. After fewer, reading goes on behind the damaged place."""
-_DEFAULT_FPS: Final = 25.0  # spaces frames without times
 # FFmpeg's own programs take a longer step forward in a joined file for a new clock.
 _LONGEST_GAP_S: Final = 10.0
 _SMALLEST_JUMP_S: Final = 1.0  # back; a shorter one is a frame in the wrong order
@@ -118,12 +116,15 @@ class PyavCapture:
     def _read_all(self) -> Generator[tuple[float, Image], None, None]:
         converter, time_base = FrameConverter(), _time_base(self._stream)
         joined = bool(self._container.format.flags & _TS_DISCONT)
-        clock = _Clock(self.start_s, 1 / float(self._stream.guessed_rate or _DEFAULT_FPS), joined=joined)
-        for frame in self._decode():
-            pts = frame.dts if frame.pts is None else frame.pts
-            time_s = clock.next_s(None if pts is None else float(pts * time_base))
-            yield from converter.convert(frame, time_s, self._pixel_aspect())
-        yield from converter.flush()
+        clock = _Clock(self.start_s, 1 / float(self._stream.guessed_rate or DEFAULT_FPS), joined=joined)
+        try:
+            for frame in self._decode():
+                pts = frame.dts if frame.pts is None else frame.pts
+                time_s = clock.next_s(None if pts is None else float(pts * time_base))
+                yield from converter.convert(frame, time_s, self._pixel_aspect())
+            yield from converter.flush()
+        except av.error.FFmpegError as error:
+            self.failure = f"a frame cannot be converted: {_reason(error)}"
 
     def _decode(self) -> Iterator[av.VideoFrame]:
         """Yield the frames that are whole."""
@@ -154,7 +155,7 @@ class PyavCapture:
             except (av.error.ExitError, av.error.TimeoutError):
                 self.failure = "no data came in time"
             except av.error.FFmpegError as error:  # its text holds the address
-                self.failure = (error.strerror or type(error).__name__).lower()
+                self.failure = _reason(error)
             return
 
     def _pixel_aspect(self) -> Fraction | None:
@@ -200,12 +201,16 @@ def _choose(container: "av.container.InputContainer") -> av.VideoStream:
     best = container.streams.best("video")
     moving = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not moving:
-        others = sorted({stream.type for stream in container.streams})
-        raise SourceError(f"has no video, only {' and '.join(others) or 'a header'}")
+        others = sorted({"a cover picture" if s.type == "video" else s.type for s in container.streams})
+        raise SourceError(f"it has no video, only {' and '.join(others) or 'a header'}")
     stream = best if best in moving else moving[0]
     if stream.codec_context is None:
-        raise SourceError(f"holds video of the codec {stream.codec_tag!r}, for which FFmpeg has no decoder")
+        raise SourceError(f"its codec is {stream.codec_tag!r}, for which PyAV has no decoder")
     return stream
+
+
+def _reason(error: av.error.FFmpegError) -> str:
+    return (error.strerror or type(error).__name__).lower()
 
 
 def _time_base(stream: av.VideoStream) -> Fraction:
