@@ -178,9 +178,10 @@ class CaptureThread:
 
     def _classify_end(self, frames: int, time_s: float, waited_s: float) -> None:
         """Return at the end of a file; raise SourceError for a loss. A decoder reports both as a missing frame."""
-        if frames == 0:
-            raise SourceError(f"{self.name} was opened but gave no frame; is it in use elsewhere, or not a video?")
         failure = getattr(self._capture, "failure", "")
+        if frames == 0:
+            reason = failure or "is it in use elsewhere, or not a video?"
+            raise SourceError(f"{self.name} was opened but gave no frame; {reason}")
         if not self.live:
             missing = shortfall(self.name, frames, time_s, self.frame_count, self.fps)
             self.problems += [] if missing is None else [f"{missing} {failure}".strip()]

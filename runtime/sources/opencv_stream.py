@@ -12,14 +12,14 @@ from camrt.runtime.sources.capture import codec_of, frame_count_of
 from camrt.runtime.sources.poisoned_memory import poisoned_memory
 
 _POISON: Final = 0xA5
-_PROVEN: Final = 3  # frames; a camera gives no three that are filled with the poison
+_SUSPICIOUS: Final = 3  # frames; no camera gives so many that are filled with the poison
 
 
 class OpencvStream:
     """A network stream that is read with `cv2.VideoCapture`.
 
     OpenCV 4.13 and 5.0 return True for frames that they could not convert, above all interlaced ones; such a frame is
-    memory that was never written. The first frames are tested for that.
+    memory that was never written. The first frame is tested for that.
     """
 
     def __init__(self, url: str, open_timeout_s: float, read_timeout_s: float) -> None:
@@ -48,7 +48,7 @@ class OpencvStream:
         self.get = self._capture.get
         self.release = self._capture.release
         self._read_timeout_s = read_timeout_s
-        self._tested = 0
+        self._proven = False
         # FFmpeg in OpenCV would scale every JPEG to the size of the first, so the JPEGs are decoded here.
         self._encoded = (
             frame_count_of(self._capture) is None
@@ -60,20 +60,23 @@ class OpencvStream:
         """Wait for the next image; False: the stream ended or was lost. Raises: SourceError: half a sentence."""
         if self._encoded:
             return self._read_jpeg()
-        if self._tested == _PROVEN:
-            more, image = self._capture.read()
-        else:
-            more, image = self._capture.grab(), None
+        if not self._proven:
+            return self._read_proven()
+        more, image = self._capture.read()
+        return more, np.asarray(image, np.uint8) if more else None
+
+    def _read_proven(self) -> tuple[bool, Image | None]:
+        for _ in range(_SUSPICIOUS):
+            more = self._capture.grab()
             with poisoned_memory(_POISON):
                 more, image = self._capture.retrieve() if more else (False, None)
-            written = not more or (np.asarray(image) != _POISON).any()
-            self._tested = _PROVEN if written else self._tested + 1
-            if self._tested == _PROVEN and not written:
-                raise SourceError(
-                    f"OpenCV {cv2.__version__} cannot convert its {codec_of(self._capture)} frames, probably because "
-                    "they are interlaced; pip install 'camrt[video]' reads them"
-                )
-        return more, None if image is None else np.asarray(image, np.uint8)
+            if not more or (np.asarray(image) != _POISON).any():
+                self._proven = more
+                return more, np.asarray(image, np.uint8) if more else None
+        raise SourceError(
+            f"OpenCV {cv2.__version__} cannot convert its {codec_of(self._capture)} frames, probably because they are "
+            "interlaced; pip install 'camrt[video]' reads them"
+        )
 
     def _read_jpeg(self) -> tuple[bool, Image | None]:
         until_s = time.monotonic() + self._read_timeout_s

@@ -69,7 +69,7 @@ def read_numbers(source, count):
 
 @pytest.mark.input_kind("camera or stream", "live HLS", "the numbers in the frames", "each frame once, none dropped")
 @pytest.mark.parametrize("options", [{}, {"hls_segment_type": "fmp4"}], ids=["MPEG-TS", "MP4"])
-def test_a_live_stream_loses_no_frame_and_waits_for_none(tmp_path, options):
+def test_a_live_stream_loses_no_frame_and_waits_for_none(tmp_path, options, decoder):
     """Segments arrive at once. Without pacing, the newest frame of each would be the only one that is shown."""
     with hls_camera.serving(tmp_path, **options) as camera:
         source = open_source(camera.address)
@@ -92,7 +92,7 @@ def impatient(url):
 
 
 @pytest.mark.slow
-def test_a_new_connection_repeats_no_segment(tmp_path):
+def test_a_new_connection_repeats_no_segment(tmp_path, decoder):
     with hls_camera.serving(tmp_path) as camera, impatient(camera.address) as source:
         _, before = read_numbers(source, 2 * FPS)
         camera.held.set()
