@@ -11,7 +11,10 @@ from support import REPOSITORY
 
 FOLDERS = ("export", "runtime", "kernels", "benchmarks")
 
-SHARED = ("errors", "file_kind", "files", "geometry", "images", "interleaved_timing", "loading", "model_file", "text")
+SHARED = (
+    *("errors", "file_kind", "files", "geometry", "image_decoding", "image_header", "image_levels", "images"),
+    *("interleaved_timing", "loading", "model_file", "text"),
+)
 
 # The folders and shared modules that the code of a folder may import.
 ALLOWED = {

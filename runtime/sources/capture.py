@@ -1,19 +1,17 @@
-"""Open `cv2.VideoCapture` for streams and files, and read what their headers state."""
+"""Captures: the methods of `cv2.VideoCapture`, and what the headers of streams and files state."""
 
 import os
-import time
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 import cv2
 
-from camrt.errors import SourceError
-from camrt.images import Image
-from camrt.runtime.sources.url import diagnose, redact
-
 _SILENT: Final = 0  # LOG_LEVEL_SILENT
 FASTEST_FPS: Final = 1000.0
 """A higher rate in a header is the rate of a clock (90000 is common), not a frame rate."""
+DEFAULT_FPS: Final = 25.0
+"""Frame rate of a video that states neither a rate nor times."""
+MOST_DAMAGED: Final = 100
+"""This many failures in a row are the end of a video. After fewer, reading goes on behind the damaged place."""
 
 
 class Capture(Protocol):
@@ -41,81 +39,6 @@ def quiet_decoders() -> None:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET; read when the first video is opened
 
 
-class _JpegStream:
-    """A stream of JPEGs, decoded here: FFmpeg in OpenCV would scale every image to the size of the first."""
-
-    def __init__(self, capture: cv2.VideoCapture, read_timeout_s: float) -> None:
-        self._capture = capture
-        self._read_timeout_s = read_timeout_s
-        self.get = capture.get
-        self.release = capture.release
-
-    def read(self) -> tuple[bool, Image | None]:
-        until_s = time.monotonic() + self._read_timeout_s
-        while time.monotonic() < until_s:  # images may keep arriving and all be damaged
-            more, data = self._capture.read()
-            if not more:
-                break
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-            if image is not None:  # a damaged image is skipped
-                return True, image  # type: ignore[return-value]
-        return False, None
-
-
-def open_url(url: str, open_timeout_s: float, read_timeout_s: float) -> Capture:
-    """Open a network stream; give up after ``open_timeout_s`` seconds.
-
-    Args:
-        url: the address, with its credentials.
-        open_timeout_s: seconds after which opening fails.
-        read_timeout_s: seconds after which a read fails.
-
-    Raises:
-        SourceError: the address does not answer or gives no video. Neither the message nor its cause holds credentials.
-    """
-    # One decoder thread: FFmpeg's default is one per core, and every thread but the first delays the stream by one
-    # frame. FFmpeg's options nobuffer and low_delay are not set: with nobuffer frames came 0.2 s later, not sooner;
-    # low_delay made no difference on RTSP and dropped a quarter of a video's frames over HTTP. RTSP uses TCP if the
-    # camera can (OpenCV's default since 4.5.5, opencv#21558); set OPENCV_FFMPEG_CAPTURE_OPTIONS for other cameras.
-    parameters = [
-        *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(open_timeout_s * 1000)),
-        *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(read_timeout_s * 1000)),
-        *(cv2.CAP_PROP_N_THREADS, 1),
-    ]
-    start_s = time.monotonic()
-    capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, parameters)
-    if not capture.isOpened():
-        timed_out = time.monotonic() - start_s >= 0.9 * open_timeout_s
-        reason = f"no answer within {open_timeout_s:g} s" if timed_out else diagnose(url)
-        raise SourceError(f"{redact(url)} cannot be opened: {reason}")
-    stream = frame_count_of(capture) is None
-    if stream and _codec_of(capture) == "MJPG" and capture.set(cv2.CAP_PROP_FORMAT, -1):  # undecoded
-        return _JpegStream(capture, read_timeout_s)
-    return capture
-
-
-def open_file(path: Path) -> cv2.VideoCapture:
-    """Open a video file; frames are rotated as its header says.
-
-    Raises:
-        SourceError: the file cannot be read, is empty or truncated, or is not a video.
-    """
-    try:
-        size = path.stat().st_size
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
-    if size == 0:
-        raise SourceError(f"{path} is empty (0 bytes); copy or record it again")
-    # Absolute, because FFmpeg takes the text before a colon for a protocol.
-    capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
-    if not capture.isOpened():
-        raise SourceError(f"{path} cannot be opened as a video ({size} bytes): it is truncated or not a video")
-    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # the default differs between OpenCV versions
-    return capture
-
-
 def mode_of(capture: Capture) -> str:
     """Return codec, size and frame rate of a camera or stream: ``MJPG 1280x720 at 30 fps``. Unknown parts are left out.
 
@@ -123,10 +46,10 @@ def mode_of(capture: Capture) -> str:
     """
     width, height = (round(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
     fps = fps_of(capture)
-    return f"{_codec_of(capture)} {width}x{height}{'' if fps is None else f' at {fps:g} fps'}".strip()
+    return f"{codec_of(capture)} {width}x{height}{'' if fps is None else f' at {fps:g} fps'}".strip()
 
 
-def _codec_of(capture: Capture) -> str:
+def codec_of(capture: Capture) -> str:
     """Return the four letters of a codec, upper case; empty if the capture states none."""
     letters = (int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF).to_bytes(4, "little")
     return letters.decode("ascii", "replace").strip(" \0").upper() if letters.isascii() else ""

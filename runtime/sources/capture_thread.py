@@ -11,9 +11,10 @@ import numpy as np
 from camrt.errors import SourceError
 from camrt.runtime.frames import Frame
 from camrt.runtime.sources.capture import Capture, fps_of, frame_count_of, mode_of, shortfall
+from camrt.runtime.sources.url import redact_text
 
 PATIENCE_S: Final = 5.0
-"""Seconds to wait for OpenCV beyond its own time-out, because it looks up host names without a time-out."""
+"""Seconds to wait for a decoder beyond its own time-out, because it looks up host names without a time-out."""
 # Most reads end within this time, so the device is free when `close` returns. A longer read ends in the background.
 _JOIN_S = 0.5
 
@@ -21,9 +22,10 @@ _JOIN_S = 0.5
 class CaptureThread:
     """One connection to a camera or network stream, until it is lost.
 
-    A `cv2.VideoCapture` that waits for a frame can be neither interrupted nor released. So this class opens, reads and
-    releases it in a thread of its own, and `wait` and `read` wait for that thread. `close` ends their wait at once. The
-    thread ends later, at OpenCV's own time-out.
+    A decoder that waits for a frame can be neither interrupted nor released. So this class opens, reads and releases it
+    in a thread of its own, and `wait` and `read` wait for that thread. `close` ends their wait at once. The thread ends
+    later, at the decoder's own time-out, or at once if the capture has a method ``interrupt``. A capture may have
+    ``pause_s``: seconds that may pass between two frames beyond the time-out.
 
     An HTTP address may be a video file. A file states its number of frames, and `read` returns each of them in order.
     """
@@ -42,8 +44,8 @@ class CaptureThread:
         Args:
             name: name of the source, without credentials.
             open_capture: opens the connection in the thread; raises SourceError.
-            open_timeout_s: seconds after which OpenCV gives up opening.
-            read_timeout_s: seconds after which OpenCV gives up waiting for a frame.
+            open_timeout_s: seconds after which the decoder gives up opening.
+            read_timeout_s: seconds after which the decoder gives up waiting for a frame.
             requested_mode: the mode that the camera was set to, in the format of ``mode``.
         """
         self.name = name
@@ -61,6 +63,8 @@ class CaptureThread:
         self._requested_mode = requested_mode
         self._changed = threading.Condition()  # guards the attributes below and ``ended``
         self._closed = False
+        self._capture: Capture | None = None
+        self._pause_s = 0.0
         self._error: SourceError | None = None
         self._newest: Frame | None = None
         self._thread = threading.Thread(target=self._run, name=f"read {name}", daemon=True)
@@ -68,8 +72,8 @@ class CaptureThread:
 
     @property
     def silence_s(self) -> float:
-        """Seconds without a frame after which OpenCV's own time-out has certainly failed."""
-        return self._read_timeout_s + PATIENCE_S
+        """Seconds without a frame after which the decoder's own time-out has certainly failed."""
+        return self._read_timeout_s + self._pause_s + PATIENCE_S
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Wait for the first frame: it shows that the source works, and whether it is live.
@@ -112,17 +116,23 @@ class CaptureThread:
         return frame
 
     def close(self) -> None:
-        """End the waits, and release the device as soon as OpenCV returns."""
+        """End the waits, and release the device as soon as the decoder returns."""
         with self._changed:
             was_closed, self._closed = self._closed, True
             self._newest = None
+            interrupt = getattr(self._capture, "interrupt", None)
             self._changed.notify_all()
         if not was_closed:
+            if interrupt is not None:
+                interrupt()
             self._thread.join(_JOIN_S)
 
     def _run(self) -> None:
         try:
             capture = self._open_capture()
+            with self._changed:
+                self._capture = capture
+                self._pause_s = getattr(capture, "pause_s", 0.0)
             try:
                 self._describe(capture)
                 self._read_all(capture)
@@ -131,7 +141,7 @@ class CaptureThread:
         except SourceError as error:
             self._error = error
         except Exception as error:  # noqa: BLE001 - no failure may look like the end of a stream
-            self._error = SourceError(f"{self.name} failed: {type(error).__name__}: {error}")
+            self._error = SourceError(f"{self.name} failed: {type(error).__name__}: {redact_text(str(error))}")
         finally:
             with self._changed:
                 self.ended = True
@@ -149,7 +159,10 @@ class CaptureThread:
         frames, time_s = 0, 0.0
         while not self._closed:
             start_s = time.monotonic()
-            more, image = capture.read()
+            try:
+                more, image = capture.read()
+            except SourceError as error:
+                raise SourceError(f"{self.name} was lost: {error}") from error
             if not more:
                 self._classify_end(frames, time_s, waited_s=time.monotonic() - start_s)
                 return
@@ -164,13 +177,15 @@ class CaptureThread:
                 self._changed.notify_all()
 
     def _classify_end(self, frames: int, time_s: float, waited_s: float) -> None:
-        """Return at the end of a file; raise SourceError for a loss. OpenCV reports both as a missing frame."""
+        """Return at the end of a file; raise SourceError for a loss. A decoder reports both as a missing frame."""
+        failure = getattr(self._capture, "failure", "")
         if frames == 0:
-            raise SourceError(f"{self.name} was opened but gave no frame; is it in use elsewhere, or not a video?")
+            reason = failure or "is it in use elsewhere, or not a video?"
+            raise SourceError(f"{self.name} was opened but gave no frame; {reason}")
         if not self.live:
             missing = shortfall(self.name, frames, time_s, self.frame_count, self.fps)
-            self.problems += [] if missing is None else [missing]
-        elif waited_s >= 0.9 * self._read_timeout_s:
+            self.problems += [] if missing is None else [f"{missing} {failure}".strip()]
+        elif waited_s >= 0.9 * self._read_timeout_s + self._pause_s:
             raise SourceError(f"{self.name} was lost: no frame for {waited_s:.0f} s after {frames} frames")
         else:  # the server closed the connection, or the device was pulled out
-            raise SourceError(f"{self.name} was lost: it ended after {frames} frames")
+            raise SourceError(f"{self.name} was lost: {failure or f'it ended after {frames} frames'}")

@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,15 +12,33 @@ import cv2
 from camrt.errors import MissingExtra, SourceError, UsageError
 from camrt.images import Image
 from camrt.runtime.sources.capture import Capture
+from camrt.runtime.sources.options import SourceOptions
 from camrt.runtime.sources.v4l2 import device_files
 
-_WIDTH, _HEIGHT, _FPS = 1280, 720, 30
-REQUESTED_MODE: Final = f"MJPG {_WIDTH}x{_HEIGHT} at {_FPS} fps"
-"""The mode that a camera is set to; it delivers the nearest mode that it has."""
+_SIZE: Final = (1280, 720)
+_FPS: Final = 30.0
 
 
-def open_camera(device: int | str) -> Capture:
-    """Open a camera by number or device file.
+@dataclass(frozen=True, slots=True)
+class CameraMode:
+    """Size and frame rate that a camera is set to; it delivers the nearest mode that it has."""
+
+    width: int
+    height: int
+    """In pixels."""
+    fps: float
+
+    @classmethod
+    def requested(cls, options: SourceOptions) -> "CameraMode":
+        """Return the mode that options state; 1280x720 at 30 fps where they state none."""
+        return cls(*(options.size or _SIZE), options.fps or _FPS)
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height} at {self.fps:g} fps"
+
+
+def open_camera(device: int | str, mode: CameraMode) -> Capture:
+    """Open a camera by number or device file, and set its mode.
 
     Raises:
         SourceError: there is no such camera, or it cannot be opened. The message lists the cameras of this machine.
@@ -43,9 +62,9 @@ def open_camera(device: int | str) -> Capture:
     # USB 2 carries raw YUYV of this size at 5 to 10 fps only. MJPG must be set before the size (opencv#9540).
     # A camera without MJPG keeps its own format and takes its nearest size.
     capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
-    capture.set(cv2.CAP_PROP_FRAME_WIDTH, _WIDTH)
-    capture.set(cv2.CAP_PROP_FRAME_HEIGHT, _HEIGHT)
-    capture.set(cv2.CAP_PROP_FPS, _FPS)
+    capture.set(cv2.CAP_PROP_FRAME_WIDTH, mode.width)
+    capture.set(cv2.CAP_PROP_FRAME_HEIGHT, mode.height)
+    capture.set(cv2.CAP_PROP_FPS, mode.fps)
     return capture
 
 
@@ -101,11 +120,12 @@ def import_picamera2() -> Any:
 class Picamera:
     """The first libcamera camera, with the methods of `cv2.VideoCapture`."""
 
-    def __init__(self, picamera2: Any, read_timeout_s: float) -> None:
+    def __init__(self, picamera2: Any, mode: CameraMode, read_timeout_s: float) -> None:
         """Open and start the camera.
 
         Args:
             picamera2: the result of `import_picamera2`.
+            mode: size and frame rate to set.
             read_timeout_s: seconds after which a read fails.
 
         Raises:
@@ -115,10 +135,8 @@ class Picamera:
         try:
             self._camera = picamera2()
             # libcamera's RGB888 is BGR in memory: its names list the bytes from the last to the first.
-            main = {"format": "RGB888", "size": (_WIDTH, _HEIGHT)}
-            self._camera.configure(
-                self._camera.create_video_configuration(main=main, controls={"FrameRate": float(_FPS)})
-            )
+            main = {"format": "RGB888", "size": (mode.width, mode.height)}
+            self._camera.configure(self._camera.create_video_configuration(main=main, controls={"FrameRate": mode.fps}))
             self._camera.start()
         except (RuntimeError, IndexError) as error:
             raise SourceError(
@@ -128,7 +146,7 @@ class Picamera:
         self._properties = {
             cv2.CAP_PROP_FRAME_WIDTH: float(width),
             cv2.CAP_PROP_FRAME_HEIGHT: float(height),
-            cv2.CAP_PROP_FPS: float(_FPS),
+            cv2.CAP_PROP_FPS: mode.fps,
         }
 
     def read(self) -> tuple[bool, Image | None]:

@@ -5,6 +5,7 @@ An opener imports its module when it is called. So only the sources that need an
 can list cameras while packages are broken.
 """
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from camrt.errors import SourceError, UsageError
-from camrt.runtime.sources.url import SCHEMES, redact
+from camrt.runtime.sources.options import SourceOptions
+from camrt.runtime.sources.url import SCHEMES, redact, redact_text
 
 if TYPE_CHECKING:
     from camrt.runtime.frames import Source
@@ -24,13 +26,15 @@ Tell = Callable[[str], None]
 
 KINDS: Final = (
     "a camera number (0), /dev/video0, an image, a folder or quoted glob of images, a video file, "
-    "an rtsp, rtmp or http address, 'picamera2', 'gst:' and a GStreamer pipeline, or 'synthetic'"
+    "an address (rtsp, rtmp, http, udp, ...), 'picamera2', 'gst:' and a GStreamer pipeline, or 'synthetic'"
 )
 
 _OPEN_S = 10.0
 _READ_S = 5.0
 # OpenCV's own time-out for V4L2, OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT, is 10 s.
 _READ_CAMERA_S = 10.0
+# A segment often has 6 to 10 s, and a server may be late with it.
+_READ_SEGMENTS_S = 30.0
 # How long one of several sources may delay the others.
 _PATIENCE_S = 3.0
 
@@ -45,7 +49,13 @@ class PreparedSource:
     """Open the source; the arguments are the name to give it, and ``patient`` and ``tell`` of `open_source`."""
 
 
-def open_source(text: str, *, patient: bool = False, tell: Tell = lambda line: None) -> "Source":
+def open_source(
+    text: str,
+    *,
+    patient: bool = False,
+    tell: Tell = lambda line: None,
+    options: SourceOptions = SourceOptions(),  # noqa: B008 - it is frozen
+) -> "Source":
     """Open a source.
 
     A camera or stream is opened again whenever it is lost. Until it is back, its frames give the reason in
@@ -53,11 +63,12 @@ def open_source(text: str, *, patient: bool = False, tell: Tell = lambda line: N
 
     Args:
         text: number or device file of a camera; path of an image, of a folder of images or of a video; a glob; an
-            address (rtsp, rtmp, http); ``picamera2``; ``gst:`` and a GStreamer pipeline; or ``synthetic``.
+            address (a scheme of `SCHEMES`); ``picamera2``; ``gst:`` and a GStreamer pipeline; or ``synthetic``.
         patient: treat a camera or stream that does not answer as lost. False: raise SourceError. Use True for one of
             several sources.
         tell: takes a line when a camera or stream delivers its first frame, is lost, or is back. The thread that calls
             ``read`` calls it.
+        options: time-outs, and sizes and rates of cameras.
 
     Returns: the open source. A camera has delivered a frame, the header of a video was read. The caller closes it.
 
@@ -66,11 +77,11 @@ def open_source(text: str, *, patient: bool = False, tell: Tell = lambda line: N
         SourceError: the source does not exist or cannot be opened.
         MissingExtra: a package that reads this kind of source is not installed.
     """
-    source = prepare_source(text)
+    source = prepare_source(text, options)
     return source.open(source.name, patient, tell)
 
 
-def prepare_source(text: str) -> PreparedSource:
+def prepare_source(text: str, options: SourceOptions) -> PreparedSource:
     """Find the kind of a source and check everything that needs no opening. Raises: as `open_source` does."""
     from camrt.runtime.sources.capture import quiet_decoders
 
@@ -80,56 +91,98 @@ def prepare_source(text: str) -> PreparedSource:
     prefix = re.match(r"gst:|[A-Za-z][A-Za-z0-9+.-]*://", text)
     key = text if prefix is None else prefix[0].lower()
     if key in OPENERS:
-        return OPENERS[key](text)
+        return OPENERS[key](text, options)
     if prefix is not None:
         raise UsageError(f"{redact(text)}: {key} addresses cannot be read; use one of {', '.join(SCHEMES)}")
-    if (text.isascii() and text.isdecimal()) or text.startswith("/dev/video") or Path(text).is_char_device():
-        return _camera(text)
-    return _path(text)
+    return _camera(text, options) if is_camera(text) else _path(text)
 
 
-def _synthetic(text: str) -> PreparedSource:
+def is_camera(text: str) -> bool:
+    """Return whether a source is a camera of this machine: a number, or a device file, which may be missing.
+
+    A missing path below ``/dev`` is a camera that is not plugged in, for example of ``/dev/v4l/by-id``.
+    """
+    if text.isascii() and text.isdecimal():
+        return True
+    path = Path(os.path.abspath(text))  # noqa: PTH100 - `Path.resolve` would follow the link of a camera
+    if not path.exists():
+        return path.is_relative_to("/dev") and not path.is_relative_to("/dev/shm") and not _is_glob(text)
+    return path.is_char_device()
+
+
+def is_address(text: str) -> bool:
+    """Return whether a source is an address that can be read."""
+    scheme, separator, _ = text.partition("://")
+    return bool(separator) and scheme.lower() in SCHEMES
+
+
+def _is_glob(text: str) -> bool:
+    return any(character in text for character in "*?[")
+
+
+def _synthetic(text: str, options: SourceOptions) -> PreparedSource:
     from camrt.runtime.sources.synthetic import SyntheticSource
     from camrt.synthetic_scene import Scene
 
     return PreparedSource(text, lambda name, patient, tell: SyntheticSource(Scene(seed=0), name=name))
 
 
-def _camera(text: str) -> PreparedSource:
+def _camera(text: str, options: SourceOptions) -> PreparedSource:
     from camrt.runtime.sources import devices
 
     device = int(text) if text.isdecimal() else text
+    mode = devices.CameraMode.requested(options)
     return _live(
         f"camera {device}" if isinstance(device, int) else device,
-        lambda: devices.open_camera(device),
-        read_timeout_s=_READ_CAMERA_S,
-        requested_mode=devices.REQUESTED_MODE,
+        lambda: devices.open_camera(device, mode),
+        read_timeout_s=options.silence_s or _READ_CAMERA_S,
+        requested_mode=f"MJPG {mode}",
     )
 
 
-def _picamera2(text: str) -> PreparedSource:
+def _picamera2(text: str, options: SourceOptions) -> PreparedSource:
     from camrt.runtime.sources import devices
 
     picamera2 = devices.import_picamera2()
-    return _live(text, lambda: devices.Picamera(picamera2, _READ_S))
+    mode = devices.CameraMode.requested(options)
+    read_timeout_s = options.silence_s or _READ_S
+    return _live(
+        text,
+        lambda: devices.Picamera(picamera2, mode, read_timeout_s),
+        read_timeout_s=read_timeout_s,
+        requested_mode=str(mode),
+    )
 
 
-def _gstreamer(text: str) -> PreparedSource:
+def _gstreamer(text: str, options: SourceOptions) -> PreparedSource:
     from camrt.runtime.sources import devices
 
     pipeline = text.removeprefix("gst:").strip()
     devices.check_gstreamer(pipeline)
-    name = f"gst:{pipeline.split()[0]}"  # the rest may hold a password
-    return _live(name, lambda: devices.open_gstreamer(name, pipeline, _OPEN_S, _READ_S))
+    name = redact_text(f"gst:{pipeline.split()[0]}")  # the rest may hold a password
+    read_timeout_s = options.silence_s or _READ_S
+    return _live(
+        name,
+        lambda: devices.open_gstreamer(name, pipeline, _OPEN_S, read_timeout_s),
+        read_timeout_s=read_timeout_s,
+    )
 
 
-def _stream(text: str) -> PreparedSource:
-    from camrt.runtime.sources.capture import open_url
+def _stream(text: str, options: SourceOptions) -> PreparedSource:
+    from camrt.runtime.sources.network import NetworkAddress
 
-    return _live(redact(text), lambda: open_url(text, _OPEN_S, _READ_S))
+    read_timeout_s = options.silence_s or _READ_S
+    address = NetworkAddress(
+        text,
+        open_timeout_s=_OPEN_S,
+        read_timeout_s=read_timeout_s,
+        segments_timeout_s=options.silence_s or _READ_SEGMENTS_S,
+        every_s=options.every_s,
+    )
+    return _live(redact(text), address.open, read_timeout_s=read_timeout_s)
 
 
-OPENERS: Final[Mapping[str, Callable[[str], PreparedSource]]] = {
+OPENERS: Final[Mapping[str, Callable[[str, SourceOptions], PreparedSource]]] = {
     "synthetic": _synthetic,
     "picamera2": _picamera2,
     "gst:": _gstreamer,
@@ -139,7 +192,7 @@ OPENERS: Final[Mapping[str, Callable[[str], PreparedSource]]] = {
 
 
 def _live(
-    name: str, open_capture: "Callable[[], Capture]", *, read_timeout_s: float = _READ_S, requested_mode: str = ""
+    name: str, open_capture: "Callable[[], Capture]", *, read_timeout_s: float, requested_mode: str = ""
 ) -> PreparedSource:
     """Return a camera or stream that reconnects; the arguments are those of `CaptureThread`."""
     from camrt.runtime.sources.capture_thread import CaptureThread
@@ -175,9 +228,10 @@ def _path(text: str) -> PreparedSource:
         return _folder(path, text)
     if path.exists():
         return _file(path)
-    if any(character in text for character in "*?["):
+    if _is_glob(text):
         return _glob(text)
-    raise SourceError(f"there is no {text} (looked for {path.absolute()}); a source can be {KINDS}")
+    place = f" (looked for {path.absolute()})" if redact_text(text) == text else ""
+    raise SourceError(f"there is no {redact_text(text)}{place}; a source can be {KINDS}")
 
 
 def _folder(path: Path, text: str) -> PreparedSource:

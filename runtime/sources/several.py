@@ -6,13 +6,19 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from camrt.runtime.sources.names import unique_names
+from camrt.runtime.sources.options import SourceOptions
 from camrt.runtime.sources.registry import PreparedSource, prepare_source
 
 if TYPE_CHECKING:
     from camrt.runtime.frames import Source
 
 
-def open_sources(texts: Sequence[str], *, tell: Callable[[str], None] = lambda line: None) -> "list[Source]":
+def open_sources(
+    texts: Sequence[str],
+    *,
+    tell: Callable[[str], None] = lambda line: None,
+    options: Sequence[SourceOptions] | None = None,
+) -> "list[Source]":
     """Open all sources at the same time, because one that does not answer takes seconds.
 
     One of several cameras or streams that does not answer counts as lost and is opened again until it is there. A
@@ -21,6 +27,7 @@ def open_sources(texts: Sequence[str], *, tell: Callable[[str], None] = lambda l
     Args:
         texts: the sources, each as `open_source` takes it.
         tell: as in `open_source`; several threads may call it.
+        options: those of each source; None: the defaults.
 
     Returns: the open sources in the order of ``texts``. Sources that would have the same name are numbered:
         ``camera 0``, ``camera 0 (2)``. The caller closes them.
@@ -28,7 +35,8 @@ def open_sources(texts: Sequence[str], *, tell: Callable[[str], None] = lambda l
     Raises:
         UsageError, SourceError, MissingExtra: as `open_source` does. The sources that were opened are closed.
     """
-    prepared = [prepare_source(text) for text in texts]
+    options = [SourceOptions()] * len(texts) if options is None else options
+    prepared = [prepare_source(text, chosen) for text, chosen in zip(texts, options, strict=True)]
     names = unique_names([source.name for source in prepared])
     pending: list[Future[Source]] = [Future() for _ in prepared]
     try:

@@ -1,18 +1,33 @@
-"""Network addresses: remove credentials, and find out why an address gives no video."""
+"""Network addresses: their credentials, and the reason why an address gives no video."""
 
 import re
 import socket
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
-SCHEMES: Final = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "http": 80, "https": 443}
-"""Schemes that FFmpeg reads, each with its default port."""
+SCHEMES: Final = {
+    "rtsp": 554,
+    "rtsps": 322,
+    "rtmp": 1935,
+    "rtmps": 443,
+    "http": 80,
+    "https": 443,
+    "tcp": None,
+    "udp": None,
+    "rtp": None,
+    "srt": None,
+}
+"""Schemes of network streams, each with its default port; None: the address must have one."""
+_CONNECTIONLESS = ("udp", "rtp", "srt")
 
 _SECRETS = re.compile(
-    r"\b(user(?:name)?|usr|login|pass(?:word|wd)?|pwd|psw|(?:access_?|auth_?)?token|auth|api_?key|key|secret|sig(?:nature)?)"
-    r"=[^&/;#\s]*",
+    r"\b(user(?:name|-id|-pw)?|usr|login|pass(?:word|wd|phrase)?|pwd|psw|(?:access_?|auth_?)?token|auth|api_?key|key|secret|"
+    r"sig(?:nature)?|streamid)=[^&/;#\s'\"]*",
     re.IGNORECASE,
 )
+_USERS = re.compile(r"[^\s'\"/@:]+:[^\s'\"@]*@")
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]@:/?#]+)(:[0-9]*)?")
+ENCODE_HINT = "percent-encode @ / ? # : and % in the password, for example %40 for @"
 
 
 def redact(url: str) -> str:
@@ -28,6 +43,61 @@ def redact(url: str) -> str:
     return scheme + "://" + _SECRETS.sub(r"\1=***", rest)
 
 
+def redact_text(text: str) -> str:
+    """Return a text without the credentials of addresses, for messages that quote a user's word or a library.
+
+    An address with one slash, or without its scheme (``user:password@host/path``), counts too.
+    """
+    start, *addresses = re.split(r"([A-Za-z][A-Za-z0-9+.-]*):/{1,2}", text)
+    parts = [_SECRETS.sub(r"\1=***", start)]
+    parts += [redact(f"{scheme}://{rest}") for scheme, rest in zip(addresses[::2], addresses[1::2], strict=True)]
+    return _USERS.sub("***@", "".join(parts))
+
+
+def encode_credentials(url: str) -> str:
+    """Return an address whose user and password are percent-encoded, as decoders need them.
+
+    A password with ``@``, ``/``, ``?``, ``#``, ``:`` or ``%`` may be encoded already. If the address is valid as it is,
+    it keeps its meaning. Otherwise the host begins behind the first ``@`` that is followed by a host.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or "@" not in rest:
+        return url
+    end = _end_of_credentials(rest)
+    if end is None:
+        return url
+    user, colon, password = rest[:end].partition(":")
+    return f"{scheme}://{_encoded(user)}{colon}{_encoded(password)}{rest[end:]}"
+
+
+def _end_of_credentials(rest: str) -> int | None:
+    """Return the position of the ``@`` before the host; None: the address has no credentials."""
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if _HOST.fullmatch(authority):
+        return None
+    if _HOST.fullmatch(authority.rpartition("@")[2]):
+        return authority.rindex("@") if "@" in authority else None
+    for match in re.finditer("@", rest):
+        if _HOST.fullmatch(re.split(r"[/?#]", rest[match.end() :], maxsplit=1)[0]):
+            return match.start()
+    return None
+
+
+def _encoded(text: str) -> str:
+    kept = re.split(r"(%[0-9A-Fa-f]{2})", text)
+    return "".join(part if number % 2 else quote(part, safe="!$&'()*+,;=") for number, part in enumerate(kept))
+
+
+def split_credentials(url: str) -> tuple[str, str | None, str]:
+    """Return an address without credentials, the user (None: there is none) and the password, both decoded."""
+    scheme, _, rest = encode_credentials(url).partition("://")
+    end = _end_of_credentials(rest)
+    if end is None:
+        return url, None, ""
+    user, _, password = rest[:end].partition(":")
+    return f"{scheme}://{rest[end + 1 :]}", unquote(user), unquote(password)
+
+
 def diagnose(url: str, timeout_s: float = 2.0) -> str:
     """Return the reason why an address could not be opened; OpenCV does not report it.
 
@@ -38,16 +108,27 @@ def diagnose(url: str, timeout_s: float = 2.0) -> str:
     Returns: half a sentence, lower case.
     """
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or SCHEMES[parts.scheme.lower()]
+        parts = urlsplit(encode_credentials(url))
+        scheme, host, port = parts.scheme.lower(), parts.hostname or "", parts.port
     except ValueError:
-        return "the address is malformed; percent-encode special characters of the password"
+        return f"the address is malformed; {ENCODE_HINT}"
+    port = port or SCHEMES[scheme]
+    if port is None:
+        return f"the address has no port; write {scheme}://HOST:PORT"
+    if scheme in _CONNECTIONLESS or "listen" in parts.query:
+        return "nothing that can be decoded arrived; check the port and the sender"
     try:
         socket.create_connection((host, port), timeout=timeout_s).close()
-    except TimeoutError:
-        return f"port {port} did not answer within {timeout_s:g} s"
-    except (socket.gaierror, UnicodeError):  # UnicodeError: the name is malformed, for example two dots in a row
-        return "the host name is unknown"
-    except OSError as error:
-        return (error.strerror or str(error)).lower()
+    except (OSError, UnicodeError) as error:
+        reason = connection_error(error, port, timeout_s)
+        return f"{reason}; {ENCODE_HINT}" if url.count("@") > 1 or "@" in parts.path + parts.query else reason
     return "the server answered, but gave no video; check the path, the user and the password"
+
+
+def connection_error(error: Exception, port: int, timeout_s: float) -> str:
+    """Return the reason why a connection failed: half a sentence, lower case."""
+    if isinstance(error, TimeoutError):
+        return f"port {port} did not answer within {timeout_s:g} s"
+    if isinstance(error, socket.gaierror | UnicodeError):  # UnicodeError: malformed, for example two dots in a row
+        return "the host name is unknown"
+    return (getattr(error, "strerror", None) or str(error)).lower()

@@ -1,21 +1,20 @@
-"""Images: the array type, the file suffixes, reading, listing, natural order. Needs NumPy and OpenCV.
+"""Images: the array type, reading, listing, natural order. Needs NumPy and OpenCV.
 
 Every command finds and reads images here, so that the same folder is the same images everywhere.
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from camrt.errors import SourceError, UsageError
+from camrt.image_decoding import Image, Picture, decode_pictures
 
-Image = NDArray[np.uint8]
-"""uint8 (H, W, 3), BGR, as OpenCV reads it."""
+__all__ = [
+    "IMAGE_SUFFIXES", "Image", "Picture", "decode_image", "find_images", "is_image", "list_files", "list_images",
+    "natural_order", "read_image", "read_pictures",
+]  # fmt: skip
 
 IMAGE_SUFFIXES: Final = frozenset(
     (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".jp2", ".avif")
@@ -28,15 +27,19 @@ def is_image(path: Path) -> bool:
 
 
 def read_image(path: Path) -> Image:
-    """Read an image of any kind as the training of a classifier reads it.
+    """Read an image, of several pages the first, as `read_pictures` does."""
+    return next(read_pictures(path)).image
 
-    The EXIF orientation is applied. Grey and palette images become colour. 16 bits become 8 (the upper ones). An alpha
-    channel is dropped, not blended, as in Pillow's ``convert("RGB")`` (of a TIFF, OpenCV blends it with black).
 
-    Returns: uint8 (H, W, 3) BGR.
+def read_pictures(path: Path) -> Iterator[Picture]:
+    """Read every page or frame of an image file, one after the other, as the training of a classifier reads it.
+
+    The reference is Pillow's ``convert("RGB")`` after `PIL.ImageOps.exif_transpose`: upright, grey and palettes as
+    colour, alpha dropped. Values of more than 8 bits are reduced as `camrt.image_levels.to_bytes` says.
 
     Raises:
-        SourceError: the file is missing, empty, truncated, or no image.
+        SourceError: the file is missing, empty, truncated, no image, or needs Pillow (extra ``images``), which is not
+            installed.
     """
     try:
         data = path.read_bytes()
@@ -44,16 +47,22 @@ def read_image(path: Path) -> Image:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
     if not data:
         raise SourceError(f"{path} is empty (0 bytes)")
-    try:
-        # From memory: cv2.imread fills the missing part of a truncated JPEG with grey and reports nothing.
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise SourceError(f"{path} cannot be decoded: {error.err}") from error
-    if image is None:
-        raise SourceError(
-            f"{path} cannot be decoded ({len(data)} bytes): it is truncated, or OpenCV does not read its format"
-        )
-    return np.asarray(image, np.uint8)
+    yield from decode_pictures(data, str(path))
+
+
+def decode_image(data: bytes, name: str) -> Image:
+    """Decode an image, of several pages the first, as `read_pictures` does.
+
+    Args:
+        data: the whole file.
+        name: name of the image in errors.
+
+    Returns: uint8 (H, W, 3) BGR.
+
+    Raises:
+        SourceError: the data are empty, truncated, or no image.
+    """
+    return next(decode_pictures(data, name)).image
 
 
 def natural_order(path: Path) -> tuple[list[tuple[bool, int, str]], str]:

@@ -87,7 +87,7 @@ def test_every_flag_of_live_can_be_set_in_a_file(parse_config):
     [
         ("alpa = 0.5", "there is no setting 'alpa'; did you mean 'alpha'?"),
         ("alpha_by_value = true", "there is no setting 'alpha_by_value'; did you mean 'alpha-by-value'?"),
-        ("zzz = 1", "there is no setting 'zzz'; known settings: alpha, alpha-by-value, boxes, certfile, "),
+        ("zzz = 1", "there is no setting 'zzz'; known settings: alpha, alpha-by-value, boxes, camera-fps, "),
         ("[overlay]\nalpha = 0.5", "there is no setting 'overlay'"),
         ('alpha = "0.5"', "alpha is text in quotes, but must be a number"),
         ("threads = 2.0", "threads is a number, but must be a whole number"),

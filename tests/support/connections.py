@@ -2,19 +2,21 @@
 
 import socket
 
-from camrt.runtime.sources.capture import open_url
 from camrt.runtime.sources.capture_thread import CaptureThread
+from camrt.runtime.sources.network import NetworkAddress
 from camrt.runtime.sources.url import redact
 
 
-def connect(url, *, open_timeout_s=5.0, read_timeout_s=5.0):
+def connect(url, *, open_timeout_s=5.0, read_timeout_s=5.0, every_s=0.1):
     """Begin to open a stream, and return its capture thread."""
-    return CaptureThread(
-        redact(url),
-        lambda: open_url(url, open_timeout_s, read_timeout_s),
+    address = NetworkAddress(
+        url,
         open_timeout_s=open_timeout_s,
         read_timeout_s=read_timeout_s,
+        segments_timeout_s=read_timeout_s,
+        every_s=every_s,
     )
+    return CaptureThread(redact(url), address.open, open_timeout_s=open_timeout_s, read_timeout_s=read_timeout_s)
 
 
 def free_port():

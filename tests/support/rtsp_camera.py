@@ -11,7 +11,10 @@ SERVER = Path(__file__).with_name("rtsp_server.py")
 
 @contextmanager
 def serve(port=0, size=(320, 240)):
-    """Serve on the loopback interface, and yield ``(process, address)``. The paths are ``/live`` and ``/short``."""
+    """Serve on the loopback interface, and yield ``(process, address)``.
+
+    The paths are ``/live``, ``/short`` (60 frames) and ``/interlaced``.
+    """
     command = ["/usr/bin/python3", SERVER, *map(str, (port, *size))]
     try:
         server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -12,7 +12,7 @@ gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402 - the versions must be set first
 
 CAMERA = (
-    "( videotestsrc is-live=true {options} ! video/x-raw,width={width},height={height},framerate=30/1 "
+    "( videotestsrc is-live=true {options} ! video/x-raw,width={width},height={height},framerate={rate}/1 {filter}"
     "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! rtph264pay name=pay0 pt=96 )"
 )
 
@@ -21,9 +21,14 @@ Gst.init(None)
 server = GstRtspServer.RTSPServer()
 server.set_address("127.0.0.1")
 server.set_service(port)
-for path, options in (("/live", ""), ("/short", "num-buffers=60")):
+INTERLACED = "! interlace field-pattern=1:1 "
+for path, options, rate, filter_ in (
+    ("/live", "", 30, ""),
+    ("/short", "num-buffers=60", 30, ""),
+    ("/interlaced", "", 60, INTERLACED),
+):
     factory = GstRtspServer.RTSPMediaFactory()
-    factory.set_launch(CAMERA.format(options=options, width=width, height=height))
+    factory.set_launch(CAMERA.format(options=options, width=width, height=height, rate=rate, filter=filter_))
     server.get_mount_points().add_factory(path, factory)
 if Gst.ElementFactory.find("x264enc") is None:
     raise SystemExit("GStreamer has no x264enc")

@@ -103,7 +103,7 @@ def _forget_output() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = ConfigurableParser(
         prog="camrt", description="See, live and on the device, where your image classifier looks."
     )
     parser.add_argument("--version", action="version", version=f"camrt {__version__}")

@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from camrt.errors import UsageError
 
@@ -34,6 +34,12 @@ class ConfigurableParser(argparse.ArgumentParser):
             metavar="FILE",
             help="read settings from a TOML file with the names of these flags; flags override it",
         )
+
+    def error(self, message: str) -> NoReturn:
+        """Print the error without credentials of addresses, and exit with status 2."""
+        from camrt.runtime.sources.url import redact_text
+
+        super().error(redact_text(message))
 
     def parse_known_args(  # type: ignore[override] # mypy wants all of its overloads repeated
         self, args: Sequence[str] | None = None, namespace: Any = None

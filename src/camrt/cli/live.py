@@ -14,6 +14,7 @@ from camrt.cli.recording import check_files, files_of, open_listeners, open_reco
 from camrt.cli.reload import Reloader
 from camrt.cli.rotation_flags import add_rotation_flags
 from camrt.cli.serve_flags import add_serve_flags, check_serve_flags, serve
+from camrt.cli.source_flags import add_source_flags, source_options
 from camrt.cli.systemd import Notifier
 from camrt.errors import CamrtError, UsageError
 
@@ -38,7 +39,7 @@ def add(commands: Any) -> None:
         "--source",
         action="append",
         metavar="S",
-        help="camera number (default 0) or device, video, rtsp:// or http:// URL, image, folder, glob, 'picamera2', "
+        help="camera number (default 0) or device, video, address (rtsp, http, ...), image, folder, glob, 'picamera2', "
         "gst:PIPELINE, 'synthetic'; repeat it for several sources",
     )
     parser.add_argument(
@@ -56,6 +57,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--sync", action="store_true", help="show only classified frames, each with its own map")
     parser.add_argument("--frames", type=int, metavar="N", help="stop each source after N frames")
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    add_source_flags(parser)
     add_serve_flags(parser)
     add_rotation_flags(parser)
     add_display_flags(parser)
@@ -75,12 +77,13 @@ def run(args: argparse.Namespace) -> int:
     files = files_of(args, len(texts))
     check_files(files, keep=[args.model, *map(Path, texts)])
     check_serve_flags(args)
+    options = source_options(args, texts)
     model = open_model(args.model, args.provider, args.threads, args.provider_option)
     settings_of(args, model, live=True)  # report errors before a source is opened
     shows_window = args.window or not (args.output or args.events or args.serve is not None)
     notifier = Notifier()
     with ExitStack() as opened:  # closes everything if the session does not start; closing twice does no harm
-        sources = open_sources(texts, tell=say)
+        sources = open_sources(texts, tell=say, options=options)
         for source in sources:
             opened.callback(source.close)
         live = all(source.live for source in sources)

@@ -23,7 +23,7 @@ def test_a_file_name_may_have_any_script(tmp_path):
     assert open_source(str(path)).read().name == str(path)
 
 
-@pytest.mark.parametrize(("data", "message"), [(b"", "is empty"), (b"hello\n" * 20, "cannot be decoded")])
+@pytest.mark.parametrize(("data", "message"), [(b"", "is empty"), (b"hello\n" * 20, "is a text file; it is no image")])
 def test_a_single_image_that_cannot_be_read_is_an_error(tmp_path, data, message):
     (tmp_path / "a.png").write_bytes(data)
     with pytest.raises(SourceError, match=message):
