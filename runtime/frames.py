@@ -24,6 +24,8 @@ class Frame:
     lost: str = ""
     """Reason why the source gives no image; then ``image`` is the last one, or black. Such a frame is shown with the
     reason and not classified."""
+    lasts_s: float = 0.0
+    """Seconds that the frame of a file is shown; 0: unknown."""
 
 
 @dataclass(frozen=True, slots=True)

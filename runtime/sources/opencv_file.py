@@ -16,6 +16,7 @@ from camrt.runtime.sources.square_pixels import square_size
 
 _POISONS: Final = (0xA5, 0x3C)
 _FREE_FRAMES: Final = 200  # may be decoded twice to prove the first repeated frames
+_LONGEST_S: Final = 1e9  # a greater time is a calculation with a missing one
 _CODECS: Final = {"AV01": "AV1", "VP90": "VP9", "VP80": "VP8", "HVC1": "HEVC", "HEV1": "HEVC", "AVC1": "H.264"}
 _TURNS: Final = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
@@ -39,6 +40,10 @@ class OpencvFile:
         """Damaged frames since the newest one that `read` returned, or since the start."""
         self.failure = ""
         """Reason why `read` returned False; empty at the regular end."""
+        self.lasts_s = 0.0
+        """Seconds that the newest frame is shown; OpenCV does not state it."""
+        self.reached_end = False
+        """Not known with OpenCV."""
         self._path = path
         self._capture = self._open()
         if not self._capture.isOpened():
@@ -111,9 +116,12 @@ class OpencvFile:
     def _set_time(self) -> None:
         """Take the time of the newest frame; OpenCV has none for raw H.264 and for the last frames of MPEG."""
         time_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
-        if self._index > 0 and time_s <= self._time_s:
-            time_s = self._time_s + 1.0 / (fps_of(self._capture) or DEFAULT_FPS)
-        self._time_s = time_s
+        if self._index == 0:
+            self._time_s = time_s if 0.0 <= time_s < _LONGEST_S else 0.0
+        elif self._time_s < time_s < _LONGEST_S:
+            self._time_s = time_s
+        else:
+            self._time_s += 1.0 / (fps_of(self._capture) or DEFAULT_FPS)
 
     def _may_decode_twice(self) -> bool:
         """Return whether all frames up to the newest may be decoded again, so that the sum stays below twice all."""

@@ -18,8 +18,14 @@ class FileCapture(Capture, Protocol):
 
     damaged: int
     """Damaged frames since the newest one that `read` returned, or since the start."""
+    lasts_s: float
+    """Seconds that the newest frame is shown; 0: unknown."""
     failure: str
     """Reason why `read` returned False, half a sentence; empty at the regular end."""
+
+    @property
+    def reached_end(self) -> bool:
+        """The end that the header states was read; False if that is not known."""
 
 
 class VideoSource:
@@ -74,7 +80,8 @@ class VideoSource:
                 return None
             self._time_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
             self._frames += 1
-            return Frame(np.asarray(image, np.uint8), self._frames - 1, self._time_s, self.name)
+            image = np.asarray(image, np.uint8)
+            return Frame(image, self._frames - 1, self._time_s, self.name, lasts_s=self._capture.lasts_s)
 
     def close(self) -> None:
         """Release the file as soon as the current read is done."""
@@ -82,13 +89,13 @@ class VideoSource:
             self._release()
 
     def _end(self) -> None:
-        failure = self._capture.failure
+        failure, whole = self._capture.failure, self._capture.reached_end
         self._release()
         if self._frames == 0:
             raise SourceError(f"{self.name}: {failure or 'no frame can be decoded: the file is damaged or truncated'}")
         if failure:
             self.problems.append(f"{self.name} ends after frame {self._frames}: {failure}")
-        missing = shortfall(self.name, self._frames, self._time_s, self.frame_count, self.fps)
+        missing = None if whole else shortfall(self.name, self._frames, self._time_s, self.frame_count, self.fps)
         self.problems += [] if missing is None else [missing]
 
     def _release(self) -> None:

@@ -90,3 +90,17 @@ def encode(
             video.mux(stream.encode(frame))
         video.mux(stream.encode(None))
     return path
+
+
+def trim(source, target, first):
+    """Copy a video from frame ``first`` on without encoding; an edit list hides the frames from the key frame on."""
+    with av.open(str(source)) as whole, av.open(str(target), "w") as cut:
+        stream = whole.streams.video[0]
+        copy = cut.add_stream_from_template(stream)
+        shift = round(first / stream.average_rate / stream.time_base)
+        whole.seek(shift, stream=stream)
+        for packet in whole.demux(stream):
+            if packet.dts is not None:
+                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, copy
+                cut.mux(packet)
+    return target
