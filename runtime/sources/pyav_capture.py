@@ -1,5 +1,6 @@
 """Decode a video file or a network stream with PyAV (extra ``video``)."""
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from fractions import Fraction
 from typing import Final, cast
@@ -72,6 +73,8 @@ class PyavCapture:
         # The average, because the most frequent step of a video with a varying rate says little about it.
         self._fps = float(self._stream.average_rate or self._stream.guessed_rate or 0)
         self._reached_s = float("-inf")
+        # AVI has no presentation times, only the order of the packets; frames come out in the order of presentation.
+        self._stamps: deque[int] | None = deque() if self._container.format.name == "avi" else None
         self._frames = self._read_all()
 
     @property
@@ -79,6 +82,11 @@ class PyavCapture:
         """Time at which the video starts, on the clock that all streams of the file share, in seconds."""
         start = self._stream.start_time
         return None if start is None else float(start * _time_base(self._stream))
+
+    @property
+    def has_sound(self) -> bool:
+        """The file has a sound track."""
+        return bool(self._container.streams.audio)
 
     @property
     def duration_s(self) -> float | None:
@@ -134,8 +142,10 @@ class PyavCapture:
         clock = _Clock(self.start_s, 1 / (self._fps or DEFAULT_FPS), joined=joined)
         try:
             for frame in self._decode():
-                pts = frame.dts if frame.pts is None else frame.pts
-                time_s = clock.next_s(None if pts is None else float(pts * time_base))
+                stamp = frame.dts if frame.pts is None else frame.pts
+                if self._stamps is not None:
+                    stamp = self._stamps.popleft() if self._stamps else None
+                time_s = clock.next_s(None if stamp is None else float(stamp * time_base))
                 yield from converter.convert(frame, time_s, float(frame.duration * time_base), self._pixel_aspect())
             yield from converter.flush()
         except av.error.FFmpegError as error:
@@ -153,7 +163,11 @@ class PyavCapture:
             except av.error.InvalidDataError:
                 frames, damaged = [], True
             whole = [frame for frame in frames if not frame.is_corrupt]
-            self.damaged += damaged + len(frames) - len(whole)
+            left_out = damaged + len(frames) - len(whole)
+            self.damaged += left_out
+            if self._stamps is not None:
+                for _ in range(min(left_out, len(self._stamps))):
+                    self._stamps.popleft()
             failures = failures + 1 if damaged else failures * (not whole)
             if failures >= MOST_DAMAGED:
                 return
@@ -168,6 +182,8 @@ class PyavCapture:
                         end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
                         self._reached_s = max(self._reached_s, end_s)
                     if packet.stream.index == self._stream.index:  # the last packet has no stream_index
+                        if self._stamps is not None and packet.dts is not None:
+                            self._stamps.append(packet.dts)
                         yield cast("av.Packet[av.VideoStream]", packet)
             except av.error.InvalidDataError:
                 yield None

@@ -9,7 +9,7 @@ import numpy as np
 
 from camrt.errors import SourceError
 from camrt.file_kind import kind_of
-from camrt.runtime.frames import Frame
+from camrt.runtime.frames import Frame, Sound
 from camrt.runtime.sources.capture import Capture, fps_of, frame_count_of, shortfall
 
 
@@ -26,6 +26,14 @@ class FileCapture(Capture, Protocol):
     @property
     def reached_end(self) -> bool:
         """The end that the header states was read; False if that is not known."""
+
+    @property
+    def start_s(self) -> float | None:
+        """Time at which the video starts, on the clock that it shares with its sound, in seconds."""
+
+    @property
+    def has_sound(self) -> bool | None:
+        """The file has sound; None: unknown."""
 
 
 class VideoSource:
@@ -52,6 +60,13 @@ class VideoSource:
         self.fps = fps_of(self._capture)
         self.frame_count = frame_count_of(self._capture)
         self.problems: list[str] = []
+        self._ended = False
+        has_sound = self._capture.has_sound
+        self.sound: Sound | None = None
+        """The sound of the file; None: it has none."""
+        if has_sound is not False:
+            start_s = self._capture.start_s or 0.0
+            self.sound = Sound(path, start_s, lambda: self._ended, certain=has_sound is not None)
         self._frames = 0
         self._time_s = 0.0
         self._closed = False
@@ -76,6 +91,7 @@ class VideoSource:
                     f"{self.name}: {self._capture.damaged} damaged frames after {self._time_s:.2f} s were skipped"
                 )
             if not more:
+                self._ended = True
                 self._end()
                 return None
             self._time_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0

@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
     done = len(annotator.written)
     frames = f" ({annotator.frames} frames)" if annotator.frames != done else ""
     print(f"wrote {done} of {len(jobs)} files{frames} to {args.output}", file=sys.stderr)
+    _print_problems(annotator.remarks)
     _print_problems(problems)
     if annotator.stopped:
         print("camrt: stopped before the end; use --overwrite to start again", file=sys.stderr)

@@ -183,6 +183,13 @@ def test_a_raw_stream_gets_even_times(tmp_path, name, codec, pixels):
     assert max(difference(frame.image, SCENES[frame.index]) for frame in frames) < 6
 
 
+@pytest.mark.input_kind("video", "AVI with B-frames", "source pictures", "in order, evenly spaced")
+def test_avi_with_b_frames_gets_times_in_the_order_of_presentation(tmp_path):
+    frames = read_frames(encode(tmp_path / "a.avi", SCENES, options={"bf": "3", "b-adapt": "0"}))
+    assert [frame.time_s for frame in frames] == pytest.approx([index / 25 for index in range(60)], abs=1e-3)
+    assert max(difference(frame.image, SCENES[frame.index]) for frame in frames) < 4
+
+
 @pytest.mark.input_kind("video", "joined MPEG-TS recordings", "source pictures", "times go on")
 @pytest.mark.usefixtures("decoder")
 def test_times_go_on_in_a_joined_recording(tmp_path):
