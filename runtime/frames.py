@@ -1,7 +1,8 @@
 """Items of a stream, and the protocols of its two ends."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from camrt.images import Image
@@ -24,6 +25,24 @@ class Frame:
     lost: str = ""
     """Reason why the source gives no image; then ``image`` is the last one, or black. Such a frame is shown with the
     reason and not classified."""
+    lasts_s: float = 0.0
+    """Seconds that the frame of a file is shown; 0: unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """The sound that belongs to the frames of a video file, or to a part of them."""
+
+    path: Path
+    """The file."""
+    start_s: float
+    """Time on the clock of the file at which the picture starts, in seconds."""
+    ended: Callable[[], bool]
+    """Return whether all frames of the file were read, so that all of its sound belongs to them."""
+    certain: bool = True
+    """False: the file may have no sound."""
+    first: bool = True
+    """False: sound before the picture belongs to another part."""
 
 
 @dataclass(frozen=True, slots=True)

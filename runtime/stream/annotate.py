@@ -118,6 +118,8 @@ class Annotator:
         """Frames drawn so far."""
         self.written: list[Path] = []
         """Finished files."""
+        self.remarks: list[str] = []
+        """One line for each part of an input that an output does not have, such as its sound."""
 
     def stop(self) -> None:
         """End soon; the current file is finished as far as it got. May be called from a signal handler."""
@@ -150,7 +152,14 @@ class Annotator:
         source = VideoSource(path)
         try:
             _make_folder(target.parent)
-            sink = VideoSink(target, fps=source.fps, overwrite=self._overwrite)
+            sink = VideoSink(
+                target,
+                fps=source.fps,
+                overwrite=self._overwrite,
+                timed=True,
+                sound=source.sound,
+                tell=self.remarks.append,
+            )
         except BaseException:
             source.close()
             raise

@@ -46,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
     done = len(annotator.written)
     frames = f" ({annotator.frames} frames)" if annotator.frames != done else ""
     say(f"wrote {done} of {len(jobs)} files{frames} to {args.output}")
+    for remark in annotator.remarks:
+        tell(remark)
     for problem in problems:
         tell(problem)
     if annotator.stopped:
