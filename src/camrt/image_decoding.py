@@ -26,9 +26,9 @@ Image = NDArray[np.uint8]
 INSTALL: Final = "pip install 'camrt[images]'"
 # The formats that Pillow may try. Left out: those that start a program (EPS) or that only a plugin of others can load.
 _FORMATS: Final = (
-    *("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "HEIF", "BMP", "DIB", "GIF", "JPEG2000", "PPM", "ICO", "CUR", "ICNS"),
+    *("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "BMP", "DIB", "GIF", "JPEG2000", "PPM", "ICO", "CUR", "ICNS"),
     *("PSD", "DDS", "QOI", "FITS", "SGI", "SUN", "TGA", "PCX", "DCX", "XBM", "XPM", "MSP", "IM", "FLI", "PCD"),
-    *("PIXAR", "SPIDER", "BLP", "FTEX"),
+    *("PIXAR", "SPIDER", "BLP", "FTEX", "GBR", "IMT", "MCIDAS", "XVTHUMB"),
 )
 _NEVER: Final = {
     "camera raw": "it is a raw file of a camera (DNG, CR2, NEF, ...); convert it to TIFF or JPEG",
@@ -143,7 +143,7 @@ def _with_pillow(pillow: ModuleType, data: bytes, name: str, kind: FileKind) -> 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on large images and on damaged tags, which are errors below
-            file = pillow.open(io.BytesIO(data), formats=_FORMATS)
+            file = pillow.open(io.BytesIO(data), formats=("HEIF",) if kind.name == "HEIF" else _FORMATS)
         with file:
             numbers, remark = _pages(file)
             for count, number in enumerate(numbers, start=1):
@@ -167,12 +167,14 @@ def _with_pillow(pillow: ModuleType, data: bytes, name: str, kind: FileKind) -> 
 
 def _pages(file: Any) -> tuple[list[int], str]:
     """Return the numbers of the pages or frames of an open file that are pictures of their own; and a remark."""
+    if file.format in ("PSD", "ICO", "CUR", "ICNS"):  # layers, or sizes of one picture
+        return [0], ""
     count = int(getattr(file, "n_frames", 1))
-    if count == 1 or file.format in ("PSD", "ICO", "CUR", "ICNS"):  # layers, or sizes of one picture
+    if count == 1:
         return [0], ""
     numbers, size = list(range(count)), file.size
     if file.format == "PNG" and file.info.get("default_image"):  # shown where animations are not supported
-        return numbers[1:], ""
+        return numbers[1:], "the picture for programs without animations was left out"
     if file.format in ("MPO", "TIFF"):
         numbers = [0]
         for number in range(1, count):
@@ -225,7 +227,9 @@ def _deep_colour(file: Any, data: bytes, number: int) -> tuple[Image | None, str
         header = dict(png_chunks(data)).get(b"IHDR", b"")
         deep = header[8:9] == b"\x10" and header[9:10] in (b"\x02", b"\x06")
     else:
-        deep = max(file.tag_v2.get(258, (1,))) > 8 and int(file.tag_v2.get(277, 1)) >= 3
+        # OpenCV reads separate planes and premultiplied colours wrongly.
+        plain = file.tag_v2.get(284, 1) == 1 and 1 not in file.tag_v2.get(338, ())
+        deep = plain and max(file.tag_v2.get(258, (1,))) > 8 and int(file.tag_v2.get(277, 1)) >= 3
     if not deep:
         return None, ""
     unchanged = cv2.IMREAD_UNCHANGED
@@ -241,9 +245,9 @@ def _stated_bits(file: Any, data: bytes) -> int | None:
     if file.format in ("PPM", "JPEG2000"):
         return 16  # Pillow scales them to 16 bits
     if file.format == "TIFF":
-        largest = file.tag_v2.get(281)  # MaxSampleValue
-        bits = int(max(largest)).bit_length() if largest else 0
-        return bits if 8 <= bits <= 16 else None
+        largest = file.tag_v2.get(281, ())  # MaxSampleValue
+        bits = max([*map(int, largest)], default=0).bit_length() or max(file.tag_v2.get(258, (1,)))
+        return bits if 8 <= bits < 16 or (largest and bits == 16) else None
     if file.format == "PNG":
         significant = max(dict(png_chunks(data)).get(b"sBIT", b"\0"))
         high = int(np.asarray(file).max()) if file.mode.startswith("I") else 2**16
