@@ -8,6 +8,7 @@ import io
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camrt.errors import SourceError
-from camrt.file_kind import FileKind, kind_of_bytes
+from camrt.file_kind import UNKNOWN, FileKind, kind_of_bytes
 from camrt.image_header import opencv_problem, png_chunks
 from camrt.image_levels import to_bytes
 
@@ -74,7 +75,7 @@ def decode_pictures(data: bytes, name: str) -> Iterator[Picture]:
     if not problem and (image := _opencv(data)) is not None:
         yield Picture(image)
         return
-    if kind.kind == "other" and kind.name != "a file of an unknown kind":
+    if kind.kind == "other" and kind is not UNKNOWN:
         advice = f": {kind.advice}" if kind.advice else "; it is no image"
         raise SourceError(f"{name} is {kind.name}{advice}")
     if (pillow := _pillow(kind)) is None:
@@ -85,6 +86,23 @@ def decode_pictures(data: bytes, name: str) -> Iterator[Picture]:
         package = "pillow-heif" if kind.name == "HEIF" else "Pillow"
         raise SourceError(f"{name} needs {package}, because {problem}: {INSTALL}")
     yield from _with_pillow(pillow, data, name, kind)
+
+
+def identify(path: Path) -> FileKind | None:
+    """Return the kind of an image in a rare format that only Pillow recognises (TGA, PCX, ...); None: it is none.
+
+    The image is decoded, because some of these formats have no clear first bytes.
+    """
+    if (pillow := _pillow(UNKNOWN)) is None:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with pillow.open(path, formats=_FORMATS) as file:
+                file.load()
+                return FileKind("image", str(file.format))
+    except Exception:  # noqa: BLE001 - the readers of Pillow raise errors of many kinds
+        return None
 
 
 def bytes_of(picture: Any, bits: int | None = None) -> tuple[Image, str]:
@@ -122,7 +140,7 @@ def _opencv(data: bytes) -> Image | None:
 def _pillow(kind: FileKind) -> ModuleType | None:
     """Return the module ``PIL.Image``; None if it, or what it needs for this kind, is not installed."""
     try:
-        from PIL import Image as pillow
+        import PIL.Image
     except ImportError:
         return None
     if kind.name == "HEIF":
@@ -136,7 +154,7 @@ def _pillow(kind: FileKind) -> ModuleType | None:
 
         if not features.check("avif"):
             return None
-    return pillow
+    return PIL.Image
 
 
 def _with_pillow(pillow: ModuleType, data: bytes, name: str, kind: FileKind) -> Iterator[Picture]:
@@ -173,8 +191,8 @@ def _pages(file: Any) -> tuple[list[int], str]:
     if count == 1:
         return [0], ""
     numbers, size = list(range(count)), file.size
-    if file.format == "PNG" and file.info.get("default_image"):  # shown where animations are not supported
-        return numbers[1:], "the picture for programs without animations was left out"
+    if file.format == "PNG" and file.info.get("default_image"):  # for programs without animations, not part of it
+        return numbers[1:], ""
     if file.format in ("MPO", "TIFF"):
         numbers = [0]
         for number in range(1, count):
@@ -208,7 +226,7 @@ def _upright(file: Any, data: bytes, number: int) -> tuple[Image, str]:
     if file.format != "TIFF":
         try:
             orientation = int(file.getexif().get(_ORIENTATION, 1))
-        except Exception:  # a damaged EXIF block says nothing about the orientation
+        except Exception:  # noqa: BLE001 - a damaged EXIF block says nothing about the orientation
             orientation = 1
     return turned(image, orientation), remark
 
