@@ -195,7 +195,9 @@ def in_bits(bits):
         kind("12 bits in 16-bit colour PNG with alpha", lambda: deep_png(4, 12), "read as 12 bits in 16"),
         kind("12 bits in 16-bit colour TIFF", lambda: deep_tiff(12), "read as 12 bits in 16"),
         kind("16-bit PGM", lambda: b"P5 32 24 65535\n" + in_bits(16).byteswap().tobytes(), ""),
-        kind("float TIFF from 0 to 255", lambda: grey(SHADES.astype(np.float32), "TIFF"), "its values were read as 0 to"),
+        kind(
+            "float TIFF from 0 to 255", lambda: grey(SHADES.astype(np.float32), "TIFF"), "its values were read as 0 to"
+        ),
         kind("float TIFF from 0 to 1", lambda: grey((SHADES / 255).astype(np.float32), "TIFF"), "read as 0 to 1"),
         kind("float TIFF of any range", lambda: grey((SHADES - 40).astype(np.float32), "TIFF"), "-40 to 215, were"),
         kind("int32 TIFF", lambda: grey((SHADES * 1000).astype(np.int32), "TIFF"), "0 to 255000, were stretched"),

@@ -32,7 +32,11 @@ def test_values_above_the_stated_bits_are_white():
         (np.array([-1.0, 0.0, 1.0]), [0, 128, 255], "its values, -1 to 1, were stretched to 0 to 255"),
         (np.array([-1024, 0, 1024]), [0, 128, 255], "its values, -1024 to 1024, were stretched to 0 to 255"),
         (np.array([0, 2**31], np.uint32), [0, 255], "its values, 0 to 2147483648, were stretched to 0 to 255"),
-        (np.array([np.nan, 0.0, 1.0]), [0, 0, 255], "its values were read as 0 to 1; NaN and infinite values are black"),
+        (
+            np.array([np.nan, 0.0, 1.0]),
+            [0, 0, 255],
+            "its values were read as 0 to 1; NaN and infinite values are black",
+        ),
         (np.array([np.nan, np.inf]), [0, 0], "it has no finite value and is black"),
         (np.array([-7, -7]), [0, 0], "its values, -7 to -7, were stretched to 0 to 255"),
         (np.array([False, True]), [0, 255], ""),

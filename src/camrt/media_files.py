@@ -101,8 +101,9 @@ def list_folder(folder: Path, *, subfolders: bool = False, without: Path | None 
 
 
 def list_files(paths: Iterable[Path]) -> MediaFiles:
-    """List the images and videos among files; a file that two of the paths reach through folders is listed once."""
-    real = {path.parent.resolve() / path.name: path for path in sorted(paths, reverse=True)}
+    """List the images and videos among files; one that several paths reach is listed once, under the shortest."""
+    longest_first = sorted(paths, key=lambda path: (-len(path.parts), path))
+    real = {path.parent.resolve() / path.name: path for path in longest_first}
     found = MediaFiles()
     _add(found, sorted(real.values(), key=natural_order), None)
     return found
