@@ -103,8 +103,10 @@ def _png(data: bytes) -> str:
 def _bmp(data: bytes) -> str:
     if len(data) < 54:
         return ""
-    header, _, height, _, bits, compression = struct.unpack_from("<IiiHHI", data, 14)
-    return "" if header >= 40 and bits in (8, 24) and compression == 0 and height > 0 else f"it is a BMP of {bits} bits"
+    start, header, _, height, _, bits, compression = struct.unpack_from("<IIiiHHI", data, 10)
+    colours = struct.unpack_from("<I", data, 46)[0] or (256 if bits == 8 else 0)
+    plain = header >= 40 and bits in (8, 24) and compression == 0 and height > 0
+    return "" if plain and start >= 14 + header + 4 * colours else f"it is a BMP of {bits} bits of an unusual kind"
 
 
 def _webp(data: bytes) -> str:
