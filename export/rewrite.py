@@ -8,7 +8,8 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from camrt.export.graph.graph import Graph, copy_model
-from camrt.export.graph.network_input import NetworkInput, make_batch_dynamic, read_input
+from camrt.export.graph.network_input import NetworkInput, read_input
+from camrt.export.graph.open_batch import open_batch
 from camrt.export.graph.preprocessing import Preprocessing
 from camrt.export.graph.qoperator_to_qdq import to_qdq
 from camrt.export.head.affine import Affine
@@ -36,7 +37,7 @@ RESERVED_NAMES = (HEAD_INPUT, IMAGE, SCORES, LOGITS, FEATURES, CAM_WEIGHTS, CAM_
 def load_graph(model: ModelProto, size: tuple[int, int] | None) -> tuple[Graph, NetworkInput]:
     """Return a copy of a classifier that is ready for the head search, and its input.
 
-    Integer operators are rewritten as QDQ pairs, the batch is dynamic, and shapes are inferred.
+    Integer operators are rewritten as QDQ pairs, the batch is open, and shapes are inferred.
 
     Args:
         model: a checked classifier; it is not changed.
@@ -48,8 +49,7 @@ def load_graph(model: ModelProto, size: tuple[int, int] | None) -> tuple[Graph, 
     """
     graph = Graph(copy_model(model))
     to_qdq(graph)
-    network_input = read_input(graph, size)
-    make_batch_dynamic(graph, network_input)
+    network_input = open_batch(graph, read_input(graph, size))
     graph.infer_shapes()
     return graph, network_input
 

@@ -41,6 +41,8 @@ class Survey:
     refusal: str | None
     """The reason for refusing the file."""
     layers: tuple[Layer, ...]
+    remarks: tuple[str, ...]
+    """One sentence for each repair that `camrt.export.attach` makes."""
 
 
 def survey(source: str | Path, *, size: tuple[int, int] | None = None, output: str | None = None) -> Survey:
@@ -56,7 +58,8 @@ def survey(source: str | Path, *, size: tuple[int, int] | None = None, output: s
         UsageError: the size or the output is needed, or does not fit.
         MissingExtra: ONNX Runtime is not installed.
     """
-    graph, network_input = load_graph(read_classifier(Path(source)), size)
+    classifier = read_classifier(Path(source))
+    graph, network_input = load_graph(classifier.model, size)
     head, refusal = None, None
     try:
         head = find_head(graph, network_input, output)
@@ -70,6 +73,7 @@ def survey(source: str | Path, *, size: tuple[int, int] | None = None, output: s
         head=None if head is None else head.kind,
         refusal=refusal,
         layers=() if head is None else _layers(graph, network_input, head),
+        remarks=classifier.remarks,
     )
 
 

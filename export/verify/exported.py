@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
+from camrt.errors import ExportError
 from camrt.export.graph.graph import Graph
 from camrt.export.graph.network_input import NetworkInput
 from camrt.export.graph.preprocessing import Preprocessing
@@ -103,7 +104,14 @@ def verify(subject: ModelUnderTest, images: Images, kind: str, forward: Forward 
 
 
 def _run(session: Any, names: list[str], images: Images) -> dict[str, F32]:
-    return dict(zip(names, run_session(session, names, images, "the new graph"), strict=True))
+    try:
+        values = run_session(session, names, images, "the new graph")
+    except ExportError as error:
+        raise ExportError(
+            f"{error}. If a batch size is written into the network, export it with an open batch, and let it take "
+            "sizes from x.shape, not from len(x) or int(...)"
+        ) from error
+    return dict(zip(names, values, strict=True))
 
 
 def _compare_batch(

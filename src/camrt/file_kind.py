@@ -1,10 +1,16 @@
-"""Recognise files that are no ONNX model by their first bytes. Needs only Python."""
+"""Recognise files that are no ONNX model, or not one that ONNX Runtime can run. Needs only Python."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 PROTOBUF_LIMIT: Final = 2**31 - 1
 """Most bytes of a protobuf message, and so of an ``.onnx`` file without external data."""
+STANDARD_DOMAINS: Final = frozenset(
+    {"", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training", "com.microsoft",
+     "com.microsoft.nchwc", "com.microsoft.experimental", "com.ms.internal.nhwc", "org.pytorch.aten"}
+)  # fmt: skip
+"""Domains of the operators that ONNX Runtime has."""
 
 _HEAD_BYTES: Final = 512
 _PRINTED: Final = frozenset(b"\t\n\r") | frozenset(range(0x20, 0x7F))
@@ -44,3 +50,13 @@ def describe_foreign_file(path: Path) -> str | None:
     if all(byte in _PRINTED for byte in head):
         return "it is a text file: name the .onnx file"
     return None
+
+
+def describe_custom_operators(operators: Iterable[tuple[str, str]]) -> str:
+    """Return what is wrong with a model that has these operators, (domain, operator) each, and what to do."""
+    names = [f"{operator} (domain {domain!r})" for domain, operator in operators]
+    return (
+        f"has operators that ONNX Runtime does not have: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}. "
+        "Export it with standard operators: a quantized network in QDQ form (QuantizeLinear, DequantizeLinear), any "
+        "other without the tool's own operators"
+    )

@@ -123,7 +123,8 @@ class ModelInfo:
     map_margin: int = 0
     """Cells on each side of a map that cover only padding. They count in the identity and are not drawn."""
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
-    """Preprocessing in the graph: ``channels`` (rgb or bgr), ``scale``, ``mean``, ``std``."""
+    """Preprocessing in the graph: ``channels`` (rgb, bgr, grey, rgba or bgra), ``scale``, ``mean``, ``std``, and
+    ``invert`` where 255 - pixel takes the pixel's place."""
     source: Mapping[str, Any] = field(default_factory=dict)
     """The classifier that the file was made from, and the versions of the tools."""
     verification: Mapping[str, Any] = field(default_factory=dict)

@@ -43,6 +43,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--rgb", dest="channels", action="store_const", const="rgb", help="the network reads RGB (default)"
     )
     order.add_argument("--bgr", dest="channels", action="store_const", const="bgr", help="the network reads BGR")
+    pixels.add_argument("--invert", action="store_true", help="take 255 - pixel, for networks of light on dark")
     frames = parser.add_argument_group("frames", "conversion of a frame of any size to the network's input")
     frames.add_argument(
         "--resize",
@@ -72,6 +73,7 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
         "labels": args.labels,
         "output": args.output,
         "layer": args.layer,
+        "invert": args.invert,
         "resize": resize,
         "shorter_side": shorter_side,
         "interpolation": args.interpolation,
@@ -99,6 +101,8 @@ def show(report: "Report", *, as_json: bool) -> None:
     print(f"  verified   on {verification['images']} images: scores off by {verification['scores_error']:.1e}{proof}")
     for sentence in report.assumptions:
         print(f"  assumed    {sentence}")
+    for sentence in report.remarks:
+        print(f"  remark     {sentence}")
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -106,8 +110,8 @@ def _numbers(text: str) -> tuple[float, ...]:
         numbers = tuple(float(number) for number in text.split(","))
     except ValueError:
         numbers = ()
-    if len(numbers) not in (1, 3):
-        raise argparse.ArgumentTypeError(f"{text!r} is not three numbers with commas, or one number for grey")
+    if len(numbers) not in (1, 3, 4):
+        raise argparse.ArgumentTypeError(f"{text!r} is not three numbers with commas (four with alpha, one for grey)")
     return numbers
 
 

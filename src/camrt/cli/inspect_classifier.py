@@ -30,6 +30,8 @@ def _print(path: Path, surveyed: "Survey") -> None:
     }
     for key, value in rows.items():
         print(f"{key:<14}{value}")
+    for sentence in surveyed.remarks:
+        print(f"{'remark':<14}{sentence}")
     if surveyed.layers:
         print("maps          for --layer of camrt attach, in the order of the network; the last one is the default")
         width = max(len(layer.name) for layer in surveyed.layers)
