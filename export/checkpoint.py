@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from camrt.errors import ExportError, MissingExtra
+from camrt.errors import ExportError, MissingExtra, UsageError
 from camrt.export.error_text import first_line
 
 Tensors = dict[str, torch.Tensor]
@@ -73,6 +73,7 @@ def read_weights(checkpoint: Path, network: torch.nn.Module, name: str | None = 
 
     Raises:
         ExportError: the file cannot be read, holds no weights, or none that fit.
+        UsageError: there is no such file.
         MissingExtra: the file needs safetensors.
     """
     content = _read(checkpoint)
@@ -101,6 +102,8 @@ def _read(checkpoint: Path) -> Any:
     try:
         with torch.serialization.safe_globals(harmless):
             return torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise UsageError(f"{checkpoint} cannot be read: {error.strerror}") from error
     except OSError as error:
         raise ExportError(f"{checkpoint} cannot be read: {error.strerror}") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
@@ -120,6 +123,8 @@ def _read_safetensors(checkpoint: Path) -> Any:
         raise MissingExtra(f"{checkpoint} needs safetensors: pip install 'camrt[export]'") from error
     try:
         return load_file(checkpoint)
+    except FileNotFoundError as error:
+        raise UsageError(f"{checkpoint} cannot be read: No such file or directory") from error
     except OSError as error:
         raise ExportError(f"{checkpoint} cannot be read: {error.strerror or first_line(error)}") from error
     except SafetensorError as error:
@@ -236,7 +241,7 @@ def _remarks(checkpoint: Path, chosen: _Candidate, fitting: Sequence[_Candidate]
     elif chosen.is_averaged:
         yield f"The weights are {chosen.label!r} of {checkpoint.name}, averages over the training: it has no others."
     if chosen.unused > 0:
-        yield f"{chosen.unused} tensors of {checkpoint.name} belong to other parts and are not used."
+        yield f"{chosen.unused} tensor(s) of {checkpoint.name} belong to other parts and are not used."
 
 
 def _mismatch(
