@@ -96,8 +96,9 @@ def _read(checkpoint: Path) -> Any:
     if checkpoint.suffix == ".safetensors":
         return _read_safetensors(checkpoint)
     # Training programs keep their command line and their best accuracy beside the weights; these types hold data only.
-    harmless = [argparse.Namespace, pathlib.PosixPath, pathlib.PurePosixPath, np.dtype, np.ndarray,
-                np._core.multiarray.scalar, np._core.multiarray._reconstruct,
+    scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]
+    harmless = [argparse.Namespace, pathlib.PosixPath, pathlib.PurePosixPath, np.dtype, np.ndarray, scalar,
+                (scalar, "numpy.core.multiarray.scalar"),  # the name that NumPy 1 wrote
                 *(entry for entry in vars(np.dtypes).values() if isinstance(entry, type))]  # fmt: skip
     try:
         with torch.serialization.safe_globals(harmless):
@@ -249,7 +250,8 @@ def _mismatch(
 ) -> str:
     """Return the error for a checkpoint without fitting weights: the differences to the nearest."""
     if not candidates:
-        found = ", ".join(list(max((entries for _, entries in sets), key=len))[:3])
+        largest = max((list(entries) for _, entries in sets), key=len)
+        found = ", ".join(largest[:3])
         return (
             f"{checkpoint} does not fit {network}: no name of its weights ({found} ...) is one of the network's; pass "
             "that network's checkpoint"

@@ -40,12 +40,12 @@ def find_example_input(
             failures.append((example, error))
         else:
             return example
-    example, error = failures[0]
+    example, first = failures[0]
     others = ", ".join(dict.fromkeys(_shape(other) for other, _ in failures[1:]))
     raise ExportError(
-        f"{type(module).__name__} cannot run on a {_shape(example)} tensor: {first_line(error)}. It fails on {others} "
+        f"{type(module).__name__} cannot run on a {_shape(example)} tensor: {first_line(first)}. It fails on {others} "
         "too, so it is no classifier of images of this size, or its code is wrong"
-    ) from error
+    ) from first
 
 
 def _examples(

@@ -7,9 +7,8 @@ from camrt.errors import CamrtError
 from camrt.export.graph.graph import Graph
 from camrt.export.graph.network_input import NetworkInput
 from camrt.export.graph.read import read_classifier
-from camrt.export.head.find import ClassifierHead, find_head
-from camrt.export.head.nonlinear import NonlinearHead, find_nonlinear_head
-from camrt.export.head.split_points import find_split_points
+from camrt.export.head.find import ClassifierHead, find_head, find_head_at
+from camrt.export.head.split_points import SplitPoint, find_split_points
 from camrt.export.rewrite import load_graph
 
 
@@ -82,20 +81,22 @@ def _layers(graph: Graph, network_input: NetworkInput, head: ClassifierHead) -> 
     layers = []
     for split_point in split_points:
         if split_point.is_feature_map or split_point.is_token_sequence:
-            nonlinear = find_nonlinear_head(graph, network_input, split_point, logits)
             node = graph.producer(split_point.tensor)
             layers.append(
                 Layer(
                     name=split_point.tensor,
                     shape=split_point.shape[1:],
                     operator="" if node is None else node.op_type,
-                    head=_head_kind(head, split_point.tensor, nonlinear),
+                    head=_head_kind(graph, network_input, head, split_point, logits),
                 )
             )
     return tuple(layers)
 
 
-def _head_kind(head: ClassifierHead, tensor: str, nonlinear: NonlinearHead | str) -> str:
-    if head.pooled is not None and head.pooled.tensor == tensor:
+def _head_kind(
+    graph: Graph, network_input: NetworkInput, head: ClassifierHead, split_point: SplitPoint, logits: SplitPoint
+) -> str:
+    if head.pooled is not None and head.pooled.tensor == split_point.tensor:
         return head.kind
-    return nonlinear.mode if isinstance(nonlinear, NonlinearHead) else f"none: {nonlinear}"
+    found = find_head_at(graph, network_input, head.output, split_point, logits)
+    return found.kind if isinstance(found, ClassifierHead) else f"none: {found}"

@@ -52,7 +52,8 @@ def rebuild_logits(outputs: Outputs, pooled: F64) -> F64:
     Returns: (N, K).
     """
     weights = outputs.get(CAM_WEIGHTS)
-    return pooled if weights is None else pooled @ weights.T.astype(np.float64) + outputs[CAM_BIAS]
+    means: F64 = pooled if weights is None else pooled @ weights.T.astype(np.float64)
+    return means + outputs[CAM_BIAS] if CAM_BIAS in outputs else means
 
 
 class Checks:

@@ -27,7 +27,7 @@ from camrt.export.verify.checks import (
     rebuild_logits,
     relative_error,
 )
-from camrt.model_file import CLASS_MAPS, EXACT, LOGITS, OUTPUTS, SCORES, Activation, maps_output
+from camrt.model_file import CLASS_MAPS, EXACT, LOGITS, OUTPUTS, POOLED, SCORES, Activation, maps_output
 
 F32 = NDArray[np.float32]
 Forward = Callable[[F32], tuple[list[F32], list[F32]]]
@@ -213,7 +213,7 @@ def _compare_torch(
         torch_outputs, pool_inputs = forward(subject.preprocessing.apply(image[None]))
         rows.append(torch_outputs[index].reshape(-1))
         # Networks pool inside their blocks too (squeeze and excitation); the head's pool is the last.
-        if subject.head.kind in EXACT:
+        if subject.head.kind in POOLED:
             maps.extend([entry for entry in pool_inputs if entry.shape[1:] == outputs[maps_name].shape[1:]][-1:])
     expected = np.stack(rows).astype(np.float64)
     name = LOGITS if head_output.activation is None else SCORES

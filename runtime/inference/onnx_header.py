@@ -105,7 +105,8 @@ def custom_operators(path: Path) -> list[tuple[str, str]]:
         OSError, ValueError: the file cannot be read, or is not a protobuf message.
     """
     data = path.read_bytes()
-    used, own = set(), set()
+    used: set[tuple[str, str]] = set()
+    own: set[tuple[str, str]] = set()
     for kind, start, stop in _messages(data, 0, len(data), "model", 0):
         if kind in _OPERATOR_FIELDS:
             domain, name = (_text(data, start, stop, field) for field in _OPERATOR_FIELDS[kind])

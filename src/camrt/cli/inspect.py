@@ -14,6 +14,7 @@ from camrt.model_file import EXACT
 HEADS = {
     "linear": "features, pool, one linear layer: the maps add up to the logits, and cost nothing until shown",
     "pooled_class_maps": "one map a class, pool: the maps add up to the logits",
+    "weighted_cells": "each cell has weights of its own: the maps add up to the logits",
     "per_position": "not linear: a map holds the logit of the head for each cell alone",
     "tokens": "transformer: a map holds the logit of the head for the token of each patch",
     "masked": "mixes cells: a map holds the logit with all cells but one set to zero (Recipro-CAM)",

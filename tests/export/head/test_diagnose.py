@@ -43,11 +43,6 @@ def class_numbers(net):
     return net.op("ArgMax", net.gemm(net.pooled()), axis=1, keepdims=1)
 
 
-def uneven_padding(net):
-    maps = net.op("Conv", net.features(), net.weights(CLASSES, CHANNELS, 1, 1), pads=[0, 0, 1, 1])
-    return net.op("Flatten", net.op("GlobalAveragePool", maps))
-
-
 def softmax_over_the_batch(net):
     return net.op("Softmax", net.gemm(net.pooled()), axis=0)
 
@@ -55,7 +50,6 @@ def softmax_over_the_batch(net):
 REFUSED = {
     embedding: r"global average pool of the output of Relu node.*export it with its classifier",
     class_numbers: r"ArgMax node.*scores are gone",
-    uneven_padding: r"Conv node.*pads its map",
     softmax_over_the_batch: r"Softmax node.*axis 0",
     mean_of_everything: r"ReduceMean node.*axes \[0, 1, 2, 3\].*mixes the images",
     attention_over_cells: r"Gather node.*attention.*'relu\d+'.*attention",
