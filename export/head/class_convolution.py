@@ -54,6 +54,7 @@ def map_margin(graph: Graph, output: str, convolution: NodeProto | None) -> int 
     if len(set(outside)) > 1 or (any(outside) and set(strides) != {1}):
         return HeadNotFound(
             f"output {output!r}: {describe_node(convolution)} pads its map by {sorted(set(pads))} with strides "
-            f"{sorted(set(strides))}, so the map does not match the image; pad all sides alike, or show an earlier map with --layer"
+            f"{sorted(set(strides))}, so the map does not match the image; pad all sides alike, or show an earlier map "
+            "with --layer"
         )
     return int(outside[0])
