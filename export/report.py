@@ -94,9 +94,12 @@ def list_limits(network_input: NetworkInput, head: ClassifierHead, verification:
             f"The outer {head.map_margin} cell(s) of each map see padding only; they are cropped before drawing."
         )
     if "identity_tolerance_absolute" in verification:
+        proven = (
+            " The maps add up to the logits before its rounding." if "identity_error_unrounded" in verification else ""
+        )
         sentences.append(
-            "The head is quantized, so maps and logits agree up to its rounding: "
-            f"{verification['identity_error_absolute']:.3g} was measured, and its quantizers allow "
+            f"The head is quantized.{proven} Its rounding changed a logit by "
+            f"{verification['identity_error_absolute']:.3g} at most, and can change one by "
             f"{verification['identity_tolerance_absolute']:.3g}."
         )
     return tuple(sentences)

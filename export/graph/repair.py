@@ -20,6 +20,7 @@ def repair(model: ModelProto) -> tuple[str, ...]:
             (_open_dimensions(model), "Dimensions written as -1 or 0 are taken as open."),
             (_name_graph(model), "The graph had no name; it has one now."),
             (_sort_nodes(model), "The nodes were not in the order of their computation; they are now."),
+            (_skip_dictionaries(model), "An output is a list of dictionaries (ZipMap); the scores in it are used."),
             (_complete_outputs(model), "Outputs had no type or shape; both are inferred."),
         )
         if repaired
@@ -58,6 +59,16 @@ def _sort_nodes(model: ModelProto) -> bool:
             return True
         computed.difference_update(node.output)
     return False
+
+
+def _skip_dictionaries(model: ModelProto) -> bool:
+    """Replace outputs that pair each score with its label (scikit-learn, Custom Vision) by the scores."""
+    scores = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "ZipMap"}
+    outputs = [value for value in model.graph.output if value.name in scores]
+    for value in outputs:
+        value.name = scores[value.name]
+        value.ClearField("type")
+    return bool(outputs)
 
 
 def _complete_outputs(model: ModelProto) -> bool:

@@ -30,10 +30,11 @@ from camrt.export.head.diagnose import (
     no_convolution_before_pool,
     no_layer_or_pool,
     no_pool_before_layer,
+    not_scores_of_an_image,
 )
 from camrt.export.head.nonlinear import NonlinearHead, find_nonlinear_head
 from camrt.export.head.pooling import PooledMaps, find_pooled_maps
-from camrt.export.head.split_points import SplitPoint, find_split_points
+from camrt.export.head.split_points import SplitPoint, find_split_points, run_tensors
 from camrt.model_file import SALIENCY_MAP, Activation, Head
 
 ACTIVATIONS: dict[str, Activation] = {"Softmax": "softmax", "LogSoftmax": "softmax", "Sigmoid": "sigmoid"}
@@ -102,7 +103,7 @@ def find_head(
     outputs, errors = [], []
     for name in [output] if output is not None else names:
         try:
-            outputs.append(_read_output(graph, name))
+            outputs.append(_read_output(graph, network_input, name))
         except HeadNotFound as error:
             errors.append(error)
     heads: list[ClassifierHead | HeadNotFound]
@@ -135,15 +136,13 @@ def _choose_head(results: Sequence[ClassifierHead | HeadNotFound]) -> Classifier
     raise UsageError(f"several outputs have a head: choose one with --output (output=...): {names}")
 
 
-def _read_output(graph: Graph, name: str) -> ClassifierOutput:
+def _read_output(graph: Graph, network_input: NetworkInput, name: str) -> ClassifierOutput:
     """Read the last steps of an output. Raises: HeadNotFound."""
     shape = graph.shape(name)
-    if shape is not None and not (len(shape) == 2 or (len(shape) == 4 and shape[2:] == (1, 1))):
-        raise HeadNotFound(
-            f"output {name!r} has shape {_shape_text(shape)}, and a classifier gives [N, K]: detectors, segmentation "
-            "networks and sequence models have no class activation map; if the network classifies too, choose that "
-            "output with --output"
-        )
+    if shape is None:  # only a run shows it
+        shape = run_tensors(graph, network_input, [name])[0].shape
+    if not (len(shape) == 2 or (len(shape) == 4 and shape[2:] == (1, 1))):
+        raise not_scores_of_an_image(name, _shape_text(shape), len(shape))
     qdq_pairs: list[QdqPair] = []
     tensor = skip_data_movement(graph, name, qdq_pairs)
     node = graph.producer(tensor)

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from camrt.cli.verification import describe_verification
 from camrt.model_file import Activation, Interpolation
 
 if TYPE_CHECKING:
@@ -89,16 +90,9 @@ def show(report: "Report", *, as_json: bool) -> None:
         print(json.dumps(asdict(report), ensure_ascii=False, indent=2))
         return
     channels, height, width = report.features
-    verification = report.verification
     print(f"{report.path}: {report.classes} classes, input {report.input[0]}x{report.input[1]}")
     print(f"  head       {report.head}, maps {channels} x {height} x {width}, scores by {report.activation}")
-    proof = ""
-    if "identity_error" in verification:
-        error, tolerance = verification["identity_error"], verification["identity_tolerance"]
-        proof = f", CAM identity off by {error:.1e} (at most {tolerance:.1e})"
-    elif "cells_error" in verification:
-        proof = f", maps off by {verification['cells_error']:.1e} from the head on each cell"
-    print(f"  verified   on {verification['images']} images: scores off by {verification['scores_error']:.1e}{proof}")
+    print(f"  verified   {describe_verification(report.verification)}")
     for sentence in report.assumptions:
         print(f"  assumed    {sentence}")
     for sentence in report.remarks:

@@ -68,6 +68,30 @@ def test_file_that_stays_invalid_is_taken_if_onnx_runtime_runs_it(tmp_path):
     assert_identity(run(tmp_path / "out.onnx", random_images(2)))
 
 
+@pytest.mark.input_kind("model", "scores as a list of dictionaries (ZipMap)", "ONNX Runtime", "equal scores, a remark")
+def test_scores_in_dictionaries_are_used(tmp_path):
+    """As Custom Vision and scikit-learn end their networks; the label is a second output."""
+    net = Net()
+    scores = net.op("Softmax", net.gemm(net.pooled()), axis=1)
+    model = net.model(scores)
+    onnx.save(model, tmp_path / "scores.onnx")
+    labels = [f"label {number}" for number in range(CLASSES)]
+    zipped = onnx.helper.make_node("ZipMap", [scores], ["loss"], domain="ai.onnx.ml", classlabels_strings=labels)
+    model.graph.node.append(zipped)
+    model.opset_import.append(onnx.helper.make_opsetid("ai.onnx.ml", 1))
+    entry = onnx.helper.make_map_type_proto(
+        onnx.TensorProto.STRING, onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, [])
+    )
+    value = onnx.helper.make_value_info("loss", onnx.helper.make_sequence_type_proto(entry))
+    model.graph.output[0].CopyFrom(value)
+    onnx.save(model, tmp_path / "in.onnx")
+    report = attach(tmp_path / "in.onnx", tmp_path / "out.onnx", **PLAIN)
+    assert (report.head, report.activation) == ("linear", "softmax")
+    assert any("ZipMap" in sentence for sentence in report.remarks)
+    expected = expected_output(tmp_path / "scores.onnx", random_images(2))
+    assert abs(run(tmp_path / "out.onnx", random_images(2))["scores"] - expected).max() < 1e-6
+
+
 @pytest.mark.parametrize("declared", [True, False])
 @pytest.mark.input_kind("model", "custom operator (QONNX, MATLAB, mmcv)", "ONNX Runtime", "refused: name and domain")
 def test_custom_operator_is_named_with_its_domain(declared, tmp_path):
