@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from camrt.errors import CamrtError
+from camrt.export.graph.fixed_inputs import FixedInputs, fix_inputs
 from camrt.export.graph.graph import Graph
 from camrt.export.graph.network_input import NetworkInput
 from camrt.export.graph.read import read_classifier
@@ -44,13 +45,20 @@ class Survey:
     """One sentence for each repair that `camrt.export.attach` makes."""
 
 
-def survey(source: str | Path, *, size: tuple[int, int] | None = None, output: str | None = None) -> Survey:
+def survey(
+    source: str | Path,
+    *,
+    size: tuple[int, int] | None = None,
+    output: str | None = None,
+    fix: FixedInputs | None = None,
+) -> Survey:
     """Survey an ONNX classifier; it runs once, on a black image.
 
     Args:
         source: the classifier.
         size: (width, height) in pixels, for a network that leaves it open.
         output: the output that gives the scores; needed where several could.
+        fix: a constant for each input besides the image; see `camrt.export.attach`.
 
     Raises:
         ExportError: the file cannot be read or run.
@@ -58,6 +66,7 @@ def survey(source: str | Path, *, size: tuple[int, int] | None = None, output: s
         MissingExtra: ONNX Runtime is not installed.
     """
     classifier = read_classifier(Path(source))
+    fixed = fix_inputs(classifier.model, fix or {})
     graph, network_input = load_graph(classifier.model, size)
     head, refusal = None, None
     try:
@@ -72,7 +81,7 @@ def survey(source: str | Path, *, size: tuple[int, int] | None = None, output: s
         head=None if head is None else head.kind,
         refusal=refusal,
         layers=() if head is None else _layers(graph, network_input, head),
-        remarks=classifier.remarks,
+        remarks=(*classifier.remarks, *fixed),
     )
 
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from camrt.cli.export_flags import add_flags, options, show, size
+from camrt.cli.export_flags import add_fix_flag, add_flags, options, show, size
 
 EPILOG = """\
 examples:
@@ -24,14 +24,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument("classifier", metavar="CLASSIFIER", type=Path, help="ONNX file: images in, [N, K] out")
     add_flags(parser)
     parser.add_argument("--size", metavar="WxH", type=size, help="input size of a network with an open size, in pixels")
-    parser.add_argument(
-        "--fix",
-        metavar="NAME=VALUE",
-        type=_fixed_input,
-        action="append",
-        default=[],
-        help="give an input besides the image a constant: a number or a .npy file; repeat for several inputs",
-    )
+    add_fix_flag(parser)
     parser.set_defaults(run=run)
 
 
@@ -41,10 +34,3 @@ def run(args: argparse.Namespace) -> int:
 
     show(attach(args.classifier, args.out, size=args.size, fix=dict(args.fix), **options(args)), as_json=args.json)
     return 0
-
-
-def _fixed_input(text: str) -> tuple[str, str]:
-    name, equals, value = text.rpartition("=")
-    if not (name and equals and value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE or NAME=FILE.npy")
-    return name, value

@@ -58,6 +58,18 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_fix_flag(parser: argparse.ArgumentParser) -> None:
+    """Add the flag for further inputs of an ONNX classifier."""
+    parser.add_argument(
+        "--fix",
+        metavar="NAME=VALUE",
+        type=_fixed_input,
+        action="append",
+        default=[],
+        help="give an input besides the image a constant: a number or a .npy file; repeat for several inputs",
+    )
+
+
 def size(text: str) -> tuple[int, int]:
     """Parse ``--size``: WIDTHxHEIGHT, or one number for both."""
     numbers = text.lower().split("x")
@@ -97,6 +109,13 @@ def show(report: "Report", *, as_json: bool) -> None:
         print(f"  assumed    {sentence}")
     for sentence in report.remarks:
         print(f"  remark     {sentence}")
+
+
+def _fixed_input(text: str) -> tuple[str, str]:
+    name, equals, value = text.rpartition("=")
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE or NAME=FILE.npy")
+    return name, value
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from camrt.cli.common_flags import add_session_flags, open_model
-from camrt.cli.export_flags import size
+from camrt.cli.export_flags import add_fix_flag, size
 from camrt.cli.inspect_classifier import show_classifier
 from camrt.cli.verification import describe_identity, describe_verification
 from camrt.errors import MissingExtra, NoModelFile, UsageError
@@ -39,6 +39,7 @@ def add(commands: Any) -> None:
         "--size", metavar="WxH", type=size, help="input size of a classifier with an open size, in pixels"
     )
     parser.add_argument("--output", metavar="NAME", help="output of a classifier that gives the scores")
+    add_fix_flag(parser)
     parser.add_argument(
         "--verify",
         nargs="?",
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         model = open_model(args.model, args.provider, args.threads, args.provider_option)
     except NoModelFile as refusal:
         try:
-            return show_classifier(args.model, args.size, args.output, as_json=args.json)
+            return show_classifier(args.model, args.size, args.output, dict(args.fix), as_json=args.json)
         except MissingExtra:
             raise refusal from None
     geometry, info = model.geometry, model.info

@@ -1,5 +1,7 @@
 """Inputs besides the image that get a constant: the file computes what the classifier computes with that value."""
 
+import re
+
 import numpy as np
 import onnx
 import pytest
@@ -70,5 +72,7 @@ def test_command_fixes_an_input(tmp_path, capsys):
     words = ["attach", str(source), "-o", str(tmp_path / "out.onnx"), "--fix", "gains=true"]
     assert main(words) == 0
     assert "Input 'gains', [], is fixed to True" in capsys.readouterr().out
+    assert main(["inspect", str(source), "--fix", "gains=1"]) == 0
+    assert re.search(r"head +linear", capsys.readouterr().out)
     with pytest.raises(SystemExit):
         main([*words[:-1], "gains"])

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
 import camrt
 from camrt.cli import main
@@ -204,6 +205,31 @@ def test_half_precision_head_has_float32_maps(tmp_path):
     attach(source, tmp_path / "out.onnx", **PLAIN)
     results = run(tmp_path / "out.onnx", random_images(2))
     assert results["class_maps"].dtype == np.float32
+
+
+class RandomImages(CalibrationDataReader):
+    """Random images, one at a time."""
+
+    def __init__(self):
+        self.left = list(random_images(20).transpose(0, 3, 1, 2).astype(np.float32))
+
+    def get_next(self):
+        return {"data": self.left.pop()[None]} if self.left else None
+
+
+def test_quantized_head_on_a_flattened_map_is_exact(tmp_path):
+    """The map is rounded once, before it is flattened; the second rounding, on the same grid, changes nothing."""
+    net = Net()
+    flat = net.op("Flatten", net.features())
+    source = net.save(tmp_path / "float.onnx", net.gemm(flat, channels=CHANNELS * 16))
+    quantize_static(source, tmp_path / "in.onnx", RandomImages(), quant_format=QuantFormat.QDQ)
+    report = attach(tmp_path / "in.onnx", tmp_path / "out.onnx", **PLAIN)
+    assert report.head == "weighted_cells"
+    assert report.verification["identity_tolerance"] == 1e-4
+    results = run(tmp_path / "out.onnx", random_images(2))
+    means = results["class_maps"].mean(axis=(2, 3), dtype=np.float64)
+    largest = np.abs(results["logits"]).max()
+    np.testing.assert_allclose(means + results["cam_bias"], results["logits"], rtol=0, atol=1e-5 * largest)
 
 
 @pytest.mark.parametrize("factor", [True, False])
