@@ -1,9 +1,11 @@
 """Make a model file of a classifier in ONNX."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from camrt.export.convert import convert
+from camrt.export.graph.fixed_inputs import FixedInputs, fix_inputs
 from camrt.export.graph.preprocessing import Channels, PreprocessingOptions
 from camrt.export.graph.read import read_classifier
 from camrt.export.options import ConversionOptions
@@ -23,21 +25,23 @@ def attach(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     channels: Channels | None = None,
+    invert: bool = False,
     resize: Resize = "stretch",
     shorter_side: int | None = None,
     interpolation: Interpolation = "linear",
     size: tuple[int, int] | None = None,
+    fix: FixedInputs | None = None,
     activation: Activation | None = None,
     images: str | Path | Sequence[str | Path] | None = None,
     overwrite: bool = False,
 ) -> Report:
     """Make a model file of an ONNX classifier.
 
-    Network input = (pixel * scale - mean) / std.
+    Network input = (pixel * scale - mean) / std; with ``invert``, 255 - pixel takes the pixel's place.
 
     Args:
-        source: the classifier: one input, [N, C, H, W] or [N, H, W, C] with 3 channels or 1, floats or bytes; output
-            [N, K].
+        source: the classifier: one input, [N, C, H, W] or [N, H, W, C] with 1, 3 or 4 channels, floats or bytes;
+            output [N, K].
         target: the model file to write.
         labels: class labels, or a UTF-8 text file with one label on each line.
         output: the output that gives the scores; needed where several could.
@@ -46,12 +50,16 @@ def attach(
         mean: one number a channel, in the network's order, in units of pixel * scale; None: ImageNet's for colour
             images in floats, else 0.
         std: like ``mean``; None: ImageNet's, or 1.
-        channels: the channel order of the network's input; None: rgb, or grey for one channel.
+        channels: the channel order of the network's input; None: rgb, or grey for one channel. A fourth channel, alpha,
+            is 255 everywhere.
+        invert: take 255 - pixel.
         resize: how a frame becomes the network's input; see `camrt.model_file.InputGeometry`.
         shorter_side: for ``resize="crop"``: the frame's shorter side is scaled to this many pixels before the centre
             is cropped.
         interpolation: ``linear`` or ``area``.
         size: (width, height) in pixels, for a network that leaves it open.
+        fix: for a classifier with other inputs besides the image: a constant for each, by name. A number is repeated
+            over the input's shape; an array, or the path of a ``.npy`` file, must have the shape.
         activation: what turns logits into scores; None: the graph's own, or softmax if it ends in logits.
         images: a folder of images, or image files, to verify on; None: synthetic images.
         overwrite: replace an existing target.
@@ -69,7 +77,7 @@ def attach(
         labels=labels,
         output=output,
         layer=layer,
-        preprocessing=PreprocessingOptions(channels=channels, scale=scale, mean=mean, std=std),
+        preprocessing=PreprocessingOptions(channels=channels, scale=scale, mean=mean, std=std, invert=invert),
         resize=resize,
         shorter_side=shorter_side,
         interpolation=interpolation,
@@ -78,4 +86,8 @@ def attach(
         images=images,
     )
     check_target(target, source, overwrite=overwrite)
-    return convert(read_classifier(source), target, options, {"file": source.name})
+    classifier = read_classifier(source)
+    fixed = fix_inputs(classifier.model, fix or {})
+    classifier = replace(classifier, remarks=(*classifier.remarks, *fixed))
+    source_info = {"file": source.name} | ({"fixed": " ".join(fixed)} if fixed else {})
+    return convert(classifier, target, options, source_info)

@@ -10,13 +10,14 @@ from onnx import ModelProto
 import camrt
 from camrt.errors import UsageError
 from camrt.export.graph.graph import opset_of
+from camrt.export.graph.read import Classifier
 from camrt.export.graph.synthetic_images import read_images, synthetic_images
 from camrt.export.graph.write import write_model
 from camrt.export.head.find import ClassifierHead, find_head
 from camrt.export.labels import check_labels, read_labels
 from camrt.export.openvino_model_api import KEY_PREFIX, model_info_entries, read_model_info
 from camrt.export.options import ConversionOptions
-from camrt.export.report import Report, list_assumptions
+from camrt.export.report import Report, list_assumptions, list_limits
 from camrt.export.rewrite import load_graph, rewrite_graph
 from camrt.export.verify.exported import Forward, ModelUnderTest, verify
 from camrt.export.verify.map_cost import measure_map_cost
@@ -24,7 +25,7 @@ from camrt.model_file import LOGITS, Activation, ModelInfo, maps_output
 
 
 def convert(
-    model: ModelProto,
+    classifier: Classifier,
     target: Path,
     options: ConversionOptions,
     source_info: Mapping[str, Any],
@@ -33,7 +34,7 @@ def convert(
     """Find the head, rewrite the graph, verify it, write it.
 
     Args:
-        model: a checked classifier; it is not changed.
+        classifier: a checked classifier; it is not changed.
         target: the file to write.
         options: of the caller.
         source_info: entries about the source for the metadata.
@@ -45,6 +46,7 @@ def convert(
         UsageError: an option does not fit the classifier.
         MissingExtra: ONNX Runtime is not installed.
     """
+    model = classifier.model
     labels = read_labels(options.labels)
     preprocessing_options = options.preprocessing
     model_info = read_model_info(model)
@@ -107,8 +109,9 @@ def convert(
         activation=activation,
         map_margin=head.map_margin,
         assumptions=list_assumptions(
-            head, options, preprocessing, record, has_labels=labels is not None, has_model_info=model_info is not None
+            head, options, preprocessing, has_labels=labels is not None, has_model_info=model_info is not None
         ),
+        remarks=(*classifier.remarks, *list_limits(network_input, head, record)),
         verification=record,
     )
 

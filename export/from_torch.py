@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from camrt.errors import ExportError, UsageError
 from camrt.export.convert import convert
 from camrt.export.error_text import first_line
+from camrt.export.example_input import find_example_input
 from camrt.export.graph.preprocessing import Channels, PreprocessingOptions
 from camrt.export.graph.read import check_classifier
 from camrt.export.options import ConversionOptions
@@ -39,6 +40,8 @@ def from_torch(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     channels: Channels | None = None,
+    takes_bytes: bool = False,
+    invert: bool = False,
     resize: Resize = "stretch",
     shorter_side: int | None = None,
     interpolation: Interpolation = "linear",
@@ -51,7 +54,8 @@ def from_torch(
     The module is exported in evaluation mode; afterwards its parts have their modes back.
 
     Args:
-        module: takes [N, 3, H, W] floats, gives [N, K]; on any device.
+        module: takes [N, C, H, W] or [N, H, W, C] with 1, 3 or 4 channels, gives [N, K]; on any device. camrt runs it
+            on each kind of input, [N, 3, H, W] first, and uses the first on which it does not fail.
         target: the model file to write.
         input_size: (width, height) in pixels, or one number for both.
         labels: class labels, or a UTF-8 text file with one label on each line.
@@ -61,7 +65,10 @@ def from_torch(
         mean: one number a channel, in the network's order, in units of pixel * scale; None: ImageNet's for colour
             images in floats, else 0.
         std: like ``mean``; None: ImageNet's, or 1.
-        channels: the channel order of the network's input; None: rgb, or grey for one channel.
+        channels: the channel order of the network's input; None: rgb, or grey for one channel. A fourth channel, alpha,
+            is 255 everywhere.
+        takes_bytes: the module takes pixels as bytes (uint8); False: floats, or bytes where it fails on all floats.
+        invert: take 255 - pixel.
         resize: how a frame becomes the network's input; see `camrt.model_file.InputGeometry`.
         shorter_side: for ``resize="crop"``: the frame's shorter side is scaled to this many pixels before the centre
             is cropped.
@@ -86,7 +93,7 @@ def from_torch(
         labels=labels,
         output=output,
         layer=layer,
-        preprocessing=PreprocessingOptions(channels=channels, scale=scale, mean=mean, std=std),
+        preprocessing=PreprocessingOptions(channels=channels, scale=scale, mean=mean, std=std, invert=invert),
         resize=resize,
         shorter_side=shorter_side,
         interpolation=interpolation,
@@ -98,9 +105,10 @@ def from_torch(
     name = type(module).__name__
     source_info = {"module": f"{type(module).__module__}.{name}", "torch": torch.__version__}
     with _evaluation_mode(module):
-        runner = _Runner(module)
-        model = check_classifier(_export(runner, size), name)
-        return convert(model, target, options, source_info, runner)
+        example = find_example_input(module, size, channels, takes_bytes=takes_bytes)
+        runner = _Runner(module, example)
+        classifier = check_classifier(_export(module, example), name)
+        return convert(classifier, target, options, source_info, runner)
 
 
 @contextlib.contextmanager
@@ -119,14 +127,14 @@ def _evaluation_mode(module: torch.nn.Module) -> Iterator[None]:
 class _Runner:
     """Runs a module on NumPy arrays, and records the maps that it pools."""
 
-    def __init__(self, module: torch.nn.Module) -> None:
+    def __init__(self, module: torch.nn.Module, example: torch.Tensor) -> None:
         self.module = module
-        parameter = next(module.parameters(), torch.empty(0))
-        self.device, self.dtype = parameter.device, parameter.dtype
+        self.example = example
+        """An input: it has the device and the type of all others."""
 
     def __call__(self, network_input: F32) -> tuple[list[F32], list[F32]]:
         with _PoolRecorder() as recorder:
-            outputs = self.module(torch.from_numpy(network_input).to(self.device, self.dtype))
+            outputs = self.module(torch.from_numpy(network_input).to(self.example))
         return [_numpy(tensor) for tensor in _tensors(outputs)], [_numpy(tensor) for tensor in recorder.pool_inputs]
 
 
@@ -147,22 +155,13 @@ class _PoolRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch
         return result
 
 
-def _export(runner: _Runner, size: tuple[int, int]) -> ModelProto:
+def _export(module: torch.nn.Module, example: torch.Tensor) -> ModelProto:
     """Export to ONNX in memory, with a dynamic batch."""
-    width, height = size
-    name = type(runner.module).__name__
-    # Two images: with one, torch would export the batch size as the constant 1.
-    example = torch.rand(2, 3, height, width).to(runner.device, runner.dtype)
-    try:
-        runner.module(example)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        shape = "x".join(map(str, example.shape))
-        raise ExportError(f"{name} cannot run on a {shape} tensor: {first_line(error)}") from error
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")  # about torch's own code; a user can do nothing about them
             program = torch.onnx.export(
-                runner.module,
+                module,
                 (example,),
                 dynamo=True,
                 external_data=False,
@@ -170,7 +169,7 @@ def _export(runner: _Runner, size: tuple[int, int]) -> ModelProto:
                 dynamic_shapes=({0: torch.export.Dim("N")},),
             )
     except torch.onnx.OnnxExporterError as error:
-        raise ExportError(f"torch cannot export {name} to ONNX: {_root_cause(error)}") from error
+        raise ExportError(f"torch cannot export {type(module).__name__} to ONNX: {_root_cause(error)}") from error
     assert program is not None  # only the exporter without dynamo returns None
     model = ModelProto()
     model.CopyFrom(program.model_proto)

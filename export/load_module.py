@@ -1,7 +1,6 @@
 """Load a torch module by its name, and its weights from a checkpoint."""
 
 import importlib
-import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,55 +8,33 @@ from typing import Any
 import torch
 
 from camrt.errors import ExportError, UsageError
-
-STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model")
-"""Keys under which training scripts save a network's weights beside the optimizer's."""
-DATA_PARALLEL_PREFIX = "module."
-"""DataParallel puts it before each name."""
+from camrt.export.checkpoint import read_weights
 
 
-def load_module(reference: str, checkpoint: Path | None) -> torch.nn.Module:
-    """Return the module that ``package.module:factory`` names.
+def load_module(
+    reference: str, checkpoint: Path | None, weights: str | None = None
+) -> tuple[torch.nn.Module, tuple[str, ...]]:
+    """Return the module that ``package.module:factory`` names, and remarks about its weights.
 
     Args:
         reference: names a module, or a class or function without arguments that returns one. The current folder is
             importable.
-        checkpoint: a state dict, or a checkpoint that holds one; no code in it runs.
+        checkpoint: holds the weights; see `camrt.export.checkpoint.read_weights`.
+        weights: the name of the weights, in a checkpoint with several.
 
     Raises:
-        UsageError: the reference names no torch module.
+        UsageError: the reference names no torch module, or ``weights`` has no checkpoint.
         ExportError: the referenced code fails, or the checkpoint does not fit.
+        MissingExtra: the checkpoint needs safetensors.
     """
+    if weights is not None and checkpoint is None:
+        raise UsageError(f"--weights {weights} needs --checkpoint FILE")
     module = _import_module(reference)
-    if checkpoint is not None:
-        _load_weights(module, read_state_dict(checkpoint), checkpoint)
-    return module
-
-
-def read_state_dict(checkpoint: Path) -> dict[str, torch.Tensor]:
-    """Return the weights in a checkpoint by their names in the network. Raises: ExportError."""
-    try:
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise ExportError(f"{checkpoint} cannot be read: {error.strerror}") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ExportError(
-            f"{checkpoint} cannot be read without running code from it; save the weights with "
-            "torch.save(module.state_dict(), path)"
-        ) from error
-    for key in STATE_DICT_KEYS:
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-            break
-    if not isinstance(content, dict) or not content or not all(torch.is_tensor(value) for value in content.values()):
-        kind = f"the keys {', '.join(map(str, list(content)[:5]))}" if isinstance(content, dict) else "no dictionary"
-        raise ExportError(
-            f"{checkpoint} holds {kind}, not a state dict; save one, alone or under one of these keys: "
-            f"{', '.join(STATE_DICT_KEYS)}"
-        )
-    if all(name.startswith(DATA_PARALLEL_PREFIX) for name in content):
-        return {name.removeprefix(DATA_PARALLEL_PREFIX): value for name, value in content.items()}
-    return dict(content)
+    if checkpoint is None:
+        return module, ()
+    found = read_weights(checkpoint, module, weights)
+    module.load_state_dict({**module.state_dict(), **found.tensors})
+    return module, found.remarks
 
 
 def _import_module(reference: str) -> torch.nn.Module:
@@ -80,23 +57,3 @@ def _import_module(reference: str) -> torch.nn.Module:
     if not isinstance(module, torch.nn.Module):
         raise UsageError(f"{reference} returns a {type(module).__name__}, not a torch.nn.Module")
     return module
-
-
-def _load_weights(module: torch.nn.Module, weights: dict[str, torch.Tensor], checkpoint: Path) -> None:
-    expected = module.state_dict()
-    common = [name for name in expected if name in weights]
-    problems = {
-        "missing": [name for name in expected if name not in weights],
-        "unknown to the network": [name for name in weights if name not in expected],
-        "of another shape": [name for name in common if expected[name].shape != weights[name].shape],
-    }
-    if any(problems.values()):
-        details = "; ".join(
-            f"{len(names)} {problem}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}"
-            for problem, names in problems.items()
-            if names
-        )
-        raise ExportError(
-            f"{checkpoint} does not fit {type(module).__name__}: {details}; pass that network's checkpoint"
-        )
-    module.load_state_dict(weights)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from camrt.export.graph.network_input import NetworkInput
 from camrt.export.graph.preprocessing import Preprocessing
 from camrt.export.head.find import ClassifierHead
 from camrt.export.options import ConversionOptions
@@ -26,7 +27,9 @@ class Report:
     activation: Activation
     map_margin: int
     assumptions: tuple[str, ...]
-    """One sentence for each assumption about the classifier, and for each limit of its maps."""
+    """One sentence for each assumption about the classifier."""
+    remarks: tuple[str, ...]
+    """One sentence for each choice and repair that was made, and for each limit of the maps."""
     verification: Mapping[str, Any]
     """Errors, tolerances and images of the verification, as in the file's metadata."""
 
@@ -35,7 +38,6 @@ def list_assumptions(
     head: ClassifierHead,
     options: ConversionOptions,
     preprocessing: Preprocessing,
-    verification: Mapping[str, Any],
     *,
     has_labels: bool,
     has_model_info: bool,
@@ -46,7 +48,6 @@ def list_assumptions(
         head: the head that was found.
         options: of the caller.
         preprocessing: the one in the graph.
-        verification: the record for the metadata.
         has_labels: the classes have names.
         has_model_info: the file has metadata of OpenVINO's Model API.
     """
@@ -58,7 +59,9 @@ def list_assumptions(
             "The network's input is assumed to be pixels / 255, normalised by ImageNet's mean and std (--scale, "
             "--mean, --std)."
         )
-    if preprocessing.channels == "rgb" and not has_model_info:
+    if preprocessing.has_alpha:
+        sentences.append("The network's fourth channel is assumed to be alpha; it is 255 everywhere.")
+    if preprocessing.channels in ("rgb", "rgba") and options.preprocessing.channels is None and not has_model_info:
         sentences.append("The network's input is assumed to be RGB (--bgr).")
     if preprocessing.channels == "grey" and options.preprocessing.mean is None:
         sentences.append("The network's input is assumed to be grey pixels / 255 (--scale, --mean, --std).")
@@ -68,6 +71,22 @@ def list_assumptions(
         sentences.append("The graph ends in logits; scores are assumed to be their softmax (--activation).")
     if not has_labels:
         sentences.append("Classes have no names, only numbers (--labels).")
+    if head.kind == "pooled_class_maps":
+        sentences.append("Each channel of the last convolution is assumed to be one class.")
+    return tuple(sentences)
+
+
+def list_limits(network_input: NetworkInput, head: ClassifierHead, verification: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the sentences about changes to the graph and the limits of the maps, for `Report.remarks`.
+
+    Args:
+        network_input: of the classifier.
+        head: the head that was found.
+        verification: the record for the metadata.
+    """
+    sentences = []
+    if network_input.batch_is_inside:
+        sentences.append(f"A batch size of {network_input.batch} was written into the graph; it takes any number now.")
     if head.kind in _HEAD_NOTES:
         sentences.append(_HEAD_NOTES[head.kind])
     if head.map_margin:
@@ -75,16 +94,18 @@ def list_assumptions(
             f"The outer {head.map_margin} cell(s) of each map see padding only; they are cropped before drawing."
         )
     if "identity_tolerance_absolute" in verification:
+        proven = (
+            " The maps add up to the logits before its rounding." if "identity_error_unrounded" in verification else ""
+        )
         sentences.append(
-            "The head is quantized, so maps and logits agree up to its rounding: "
-            f"{verification['identity_error_absolute']:.3g} was measured, and its quantizers allow "
+            f"The head is quantized.{proven} Its rounding changed a logit by "
+            f"{verification['identity_error_absolute']:.3g} at most, and can change one by "
             f"{verification['identity_tolerance_absolute']:.3g}."
         )
     return tuple(sentences)
 
 
 _HEAD_NOTES: dict[Head, str] = {
-    "pooled_class_maps": "Each channel of the last convolution is assumed to be one class.",
     "per_position": "The head is not linear: the map of a class is the logit that the head gives to each cell by "
     "itself; such maps do not add up to the logit.",
     "tokens": "The head reads one token or their mean: the map of a class is the logit that the head gives to each "

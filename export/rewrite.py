@@ -8,11 +8,12 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from camrt.export.graph.graph import Graph, copy_model
-from camrt.export.graph.network_input import NetworkInput, make_batch_dynamic, read_input
+from camrt.export.graph.network_input import NetworkInput, read_input
+from camrt.export.graph.open_batch import open_batch
 from camrt.export.graph.preprocessing import Preprocessing
 from camrt.export.graph.qoperator_to_qdq import to_qdq
-from camrt.export.head.affine import Affine
-from camrt.export.head.class_maps import add_class_maps
+from camrt.export.head.affine import F64, Affine
+from camrt.export.head.class_maps import add_class_maps, add_weighted_maps
 from camrt.export.head.find import ClassifierHead
 from camrt.export.head.pooling import PooledMaps
 from camrt.model_file import (
@@ -36,7 +37,7 @@ RESERVED_NAMES = (HEAD_INPUT, IMAGE, SCORES, LOGITS, FEATURES, CAM_WEIGHTS, CAM_
 def load_graph(model: ModelProto, size: tuple[int, int] | None) -> tuple[Graph, NetworkInput]:
     """Return a copy of a classifier that is ready for the head search, and its input.
 
-    Integer operators are rewritten as QDQ pairs, the batch is dynamic, and shapes are inferred.
+    Integer operators are rewritten as QDQ pairs, the batch is open, and shapes are inferred.
 
     Args:
         model: a checked classifier; it is not changed.
@@ -48,8 +49,7 @@ def load_graph(model: ModelProto, size: tuple[int, int] | None) -> tuple[Graph, 
     """
     graph = Graph(copy_model(model))
     to_qdq(graph)
-    network_input = read_input(graph, size)
-    make_batch_dynamic(graph, network_input)
+    network_input = open_batch(graph, read_input(graph, size))
     graph.infer_shapes()
     return graph, network_input
 
@@ -80,12 +80,14 @@ def rewrite_graph(
         activation: what turns logits into scores.
     """
     graph = source.copy()
-    class_maps = head.saliency_map
+    class_maps, feature_map = head.saliency_map, None
     if head.nonlinear is not None:
-        class_maps = add_class_maps(graph, head.nonlinear)
+        class_maps, feature_map = add_class_maps(graph, head.nonlinear), head.nonlinear.feature_map
+    elif head.cell_weights is not None:
+        class_maps, feature_map = add_weighted_maps(graph, head.cell_weights), head.cell_weights.feature_map
     names = graph.release_names(RESERVED_NAMES)
-    if head.nonlinear is not None:
-        graph.rename({names.get(head.nonlinear.feature_map, head.nonlinear.feature_map): HEAD_INPUT})
+    if feature_map is not None:
+        graph.rename({names.get(feature_map, feature_map): HEAD_INPUT})
     _OutputWriter(graph, names).write(head, activation, class_maps)
     network_input_name = names.get(network_input.name, network_input.name)
     preprocessing.prepend(graph, network_input_name, network_input.elem_type)
@@ -108,7 +110,8 @@ def _output_shapes(head: ClassifierHead) -> list[list[str | int | None]]:
     """Return the shape of each output; None where only a run shows the length."""
     per_class: list[str | int | None] = ["N", head.classes]
     if head.affine is None:
-        return [per_class, per_class, [*per_class, None, None]]
+        bias: list[list[str | int | None]] = [] if head.cell_weights is None else [[head.classes]]
+        return [per_class, per_class, [*per_class, None, None], *bias]
     classes, channels = head.affine.weights.shape
     return [per_class, per_class, ["N", channels, None, None], [classes, channels], [classes]]
 
@@ -134,8 +137,9 @@ class _OutputWriter:
         self._add_output(self._name(head.output.logits), LOGITS, rank=2)
         if head.affine is not None:
             self._add_weights(head.affine)
-            bias = np.broadcast_to(head.affine.bias, len(head.affine.weights)).astype(np.float32)
-            self.graph.add_node("Constant", [], CAM_BIAS, value=numpy_helper.from_array(bias, CAM_BIAS))
+            self._add_bias(np.broadcast_to(head.affine.bias, len(head.affine.weights)))
+        elif head.cell_weights is not None:
+            self._add_bias(head.cell_weights.bias)
         if head.pooled is not None:
             maps = self._channels_first(head.pooled)
             self._add_output(maps, maps_output(head.kind), rank=4)
@@ -191,6 +195,10 @@ class _OutputWriter:
         for node in readers:
             node.input[:] = [back if name == maps else name for name in node.input]
         return tensor
+
+    def _add_bias(self, bias: F64) -> None:
+        value = numpy_helper.from_array(np.asarray(bias, np.float32), CAM_BIAS)
+        self.graph.add_node("Constant", [], CAM_BIAS, value=value)
 
     def _add_weights(self, affine: Affine) -> None:
         """Add the weights' output: a view of the graph's own tensor where there is one, so the file holds them once."""

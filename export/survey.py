@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from camrt.errors import CamrtError
+from camrt.export.graph.fixed_inputs import FixedInputs, fix_inputs
 from camrt.export.graph.graph import Graph
 from camrt.export.graph.network_input import NetworkInput
 from camrt.export.graph.read import read_classifier
-from camrt.export.head.find import ClassifierHead, find_head
-from camrt.export.head.nonlinear import NonlinearHead, find_nonlinear_head
-from camrt.export.head.split_points import find_split_points
+from camrt.export.head.find import ClassifierHead, find_head, find_head_at
+from camrt.export.head.split_points import SplitPoint, find_split_points
 from camrt.export.rewrite import load_graph
 
 
@@ -41,22 +41,33 @@ class Survey:
     refusal: str | None
     """The reason for refusing the file."""
     layers: tuple[Layer, ...]
+    remarks: tuple[str, ...]
+    """One sentence for each repair that `camrt.export.attach` makes."""
 
 
-def survey(source: str | Path, *, size: tuple[int, int] | None = None, output: str | None = None) -> Survey:
+def survey(
+    source: str | Path,
+    *,
+    size: tuple[int, int] | None = None,
+    output: str | None = None,
+    fix: FixedInputs | None = None,
+) -> Survey:
     """Survey an ONNX classifier; it runs once, on a black image.
 
     Args:
         source: the classifier.
         size: (width, height) in pixels, for a network that leaves it open.
         output: the output that gives the scores; needed where several could.
+        fix: a constant for each input besides the image; see `camrt.export.attach`.
 
     Raises:
         ExportError: the file cannot be read or run.
         UsageError: the size or the output is needed, or does not fit.
         MissingExtra: ONNX Runtime is not installed.
     """
-    graph, network_input = load_graph(read_classifier(Path(source)), size)
+    classifier = read_classifier(Path(source))
+    fixed = fix_inputs(classifier.model, fix or {})
+    graph, network_input = load_graph(classifier.model, size)
     head, refusal = None, None
     try:
         head = find_head(graph, network_input, output)
@@ -70,6 +81,7 @@ def survey(source: str | Path, *, size: tuple[int, int] | None = None, output: s
         head=None if head is None else head.kind,
         refusal=refusal,
         layers=() if head is None else _layers(graph, network_input, head),
+        remarks=(*classifier.remarks, *fixed),
     )
 
 
@@ -78,20 +90,22 @@ def _layers(graph: Graph, network_input: NetworkInput, head: ClassifierHead) -> 
     layers = []
     for split_point in split_points:
         if split_point.is_feature_map or split_point.is_token_sequence:
-            nonlinear = find_nonlinear_head(graph, network_input, split_point, logits)
             node = graph.producer(split_point.tensor)
             layers.append(
                 Layer(
                     name=split_point.tensor,
                     shape=split_point.shape[1:],
                     operator="" if node is None else node.op_type,
-                    head=_head_kind(head, split_point.tensor, nonlinear),
+                    head=_head_kind(graph, network_input, head, split_point, logits),
                 )
             )
     return tuple(layers)
 
 
-def _head_kind(head: ClassifierHead, tensor: str, nonlinear: NonlinearHead | str) -> str:
-    if head.pooled is not None and head.pooled.tensor == tensor:
+def _head_kind(
+    graph: Graph, network_input: NetworkInput, head: ClassifierHead, split_point: SplitPoint, logits: SplitPoint
+) -> str:
+    if head.pooled is not None and head.pooled.tensor == split_point.tensor:
         return head.kind
-    return nonlinear.mode if isinstance(nonlinear, NonlinearHead) else f"none: {nonlinear}"
+    found = find_head_at(graph, network_input, head.output, split_point, logits)
+    return found.kind if isinstance(found, ClassifierHead) else f"none: {found}"

@@ -1,10 +1,9 @@
-"""The classifier's input: check it, fix its size, and open its batch."""
+"""The classifier's input: check it, and fix its size."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from onnx import TensorProto, ValueInfoProto, helper
+from onnx import TensorProto, ValueInfoProto
 
 from camrt.errors import ExportError, UsageError
 from camrt.export.graph.graph import Graph
@@ -26,9 +25,11 @@ class NetworkInput:
     height: int
     """In pixels."""
     batch: int | None
-    """Images that the source takes at once; None: any number."""
+    """Images that the source takes at once, by its input or by a number inside; None: any number."""
+    batch_is_inside: bool = False
+    """The input takes any number of images, and the graph behind it takes ``batch``."""
     channels: int = 3
-    """3 for colour, 1 for grey images."""
+    """3 for colour, 1 for grey images, 4 for colour with alpha."""
     layout: ImageLayout = "nchw"
 
     @property
@@ -50,7 +51,7 @@ class NetworkInput:
 
 
 def read_input(graph: Graph, size: tuple[int, int] | None) -> NetworkInput:
-    """Check the graph's input: floats or bytes, [N, C, H, W] or [N, H, W, C], with 3 or 1 channels.
+    """Check the graph's input: floats or bytes, [N, C, H, W] or [N, H, W, C], with 1, 3 or 4 channels.
 
     Args:
         graph: the classifier.
@@ -63,7 +64,8 @@ def read_input(graph: Graph, size: tuple[int, int] | None) -> NetworkInput:
     inputs = list(graph.proto.input)
     if len(inputs) != 1:
         names = ", ".join(repr(value.name) for value in inputs) or "none"
-        raise ExportError(f"the graph has {len(inputs)} inputs ({names}); an image classifier has one")
+        advice = ": give each of the others a constant, --fix NAME=VALUE (fix={...})" if inputs else ""
+        raise ExportError(f"the graph has {len(inputs)} inputs ({names}); an image classifier has one{advice}")
     value = inputs[0]
     dimensions = _dimensions(value)
     shape = f"[{', '.join(str(length or '?') for length in dimensions)}]"
@@ -77,7 +79,7 @@ def read_input(graph: Graph, size: tuple[int, int] | None) -> NetworkInput:
     if layout is None:
         raise ExportError(
             f"input {value.name!r} has shape {shape}; supported are [N, C, H, W] and [N, H, W, C] with 3 channels "
-            "(colour) or 1 (grey): export the network with such an input"
+            "(colour), 1 (grey) or 4 (colour and alpha): export the network with such an input"
         )
     batch, channels, height, width = (dimensions[layout.index(axis)] for axis in "nchw")
     if size is not None and (width not in (None, size[0]) or height not in (None, size[1])):
@@ -101,35 +103,14 @@ def read_input(graph: Graph, size: tuple[int, int] | None) -> NetworkInput:
     )
 
 
-def make_batch_dynamic(graph: Graph, network_input: NetworkInput) -> None:
-    """Let the graph take any number of images: change its input, and the Reshapes that fix the batch size."""
-    value = graph.proto.input[0]
-    dimensions: list[str | int | None] = ["N", *network_input.shape[1:]]
-    value.CopyFrom(helper.make_tensor_value_info(value.name, network_input.elem_type, dimensions))
-    del graph.proto.value_info[:]  # shapes of the old batch
-    for output in graph.proto.output:
-        output.type.tensor_type.ClearField("shape")
-    if network_input.batch is None:
-        return
-    for node in graph.proto.node:
-        if node.op_type == "Reshape" and graph.constant(node.input[0]) is None:
-            shape = graph.constant(node.input[1])
-            if shape is not None and shape.size > 1 and shape[0] == network_input.batch:
-                # 0 copies the batch size of the input, unless allowzero makes it an empty dimension.
-                first = 0 if -1 in shape else -1
-                attributes = [entry for entry in node.attribute if entry.name != "allowzero"]
-                del node.attribute[:]
-                node.attribute.extend(attributes)
-                node.input[1] = graph.add_initializer("shape", np.array([first, *shape[1:]], np.int64))
-
-
 def _layout(dimensions: tuple[int | None, ...]) -> ImageLayout | None:
     if len(dimensions) != 4:
         return None
-    if dimensions[1] in (1, 3):
-        return "nchw"
-    if dimensions[3] in (1, 3):
-        return "nhwc"
+    for counts in ((1, 3), (4,)):
+        if dimensions[1] in counts:
+            return "nchw"
+        if dimensions[3] in counts:
+            return "nhwc"
     return "nchw" if dimensions[1] is None else None
 
 

@@ -1,6 +1,7 @@
 """Read an ONNX file, and check early that it can become a model file."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,22 +9,34 @@ import onnx
 from google.protobuf.message import DecodeError, Message
 from onnx import ModelProto, TensorProto, checker, external_data_helper, inliner, numpy_helper
 
-from camrt.errors import ExportError
+from camrt.errors import ExportError, UsageError
 from camrt.export.error_text import first_line
 from camrt.export.graph.graph import opset_of
-from camrt.file_kind import PROTOBUF_LIMIT, describe_foreign_file
+from camrt.export.graph.repair import repair
+from camrt.export.graph.session import open_session
+from camrt.file_kind import PROTOBUF_LIMIT, STANDARD_DOMAINS, describe_custom_operators, describe_foreign_file
 
 OLDEST_OPSET = 7
 """ONNX Runtime guarantees nothing for older opsets."""
 FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE}
 
 
-def read_classifier(path: Path) -> ModelProto:
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """A classifier that was read or exported, checked, without functions."""
+
+    model: ModelProto
+    remarks: tuple[str, ...]
+    """A sentence for each repair."""
+
+
+def read_classifier(path: Path) -> Classifier:
     """Read a classifier, and its external data if that is in the file's own folder.
 
     Raises:
-        ExportError: the file is no ONNX model, damaged, too large, too old, holds NaN or infinite weights, or is a
-            camrt model file already.
+        ExportError: the file is no ONNX model, damaged, too large, too old, holds NaN or infinite weights or operators
+            that ONNX Runtime does not have, or is a camrt model file already.
+        UsageError: there is no such file.
     """
     return check_classifier(read_onnx(path), str(path))
 
@@ -33,6 +46,7 @@ def read_onnx(path: Path) -> ModelProto:
 
     Raises:
         ExportError: the file is no ONNX model, damaged, too large, or its external data cannot be read.
+        UsageError: there is no such file.
     """
     if path.is_dir():
         raise ExportError(f"{path} is a folder; name the .onnx file in it")
@@ -45,6 +59,8 @@ def read_onnx(path: Path) -> ModelProto:
         if size > PROTOBUF_LIMIT:
             raise ExportError(_too_large(path, size))
         model = onnx.load_model_from_string(path.read_bytes())
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     except OSError as error:
         raise ExportError(f"{path} cannot be read: {error.strerror}") from error
     except DecodeError as error:
@@ -57,11 +73,11 @@ def read_onnx(path: Path) -> ModelProto:
     return model
 
 
-def check_classifier(model: ModelProto, name: str) -> ModelProto:
-    """Check a model that was read or exported, and inline its functions.
+def check_classifier(model: ModelProto, name: str) -> Classifier:
+    """Check a model that was read or exported, repair it, and inline its functions.
 
     Args:
-        model: the model.
+        model: the model; it may be changed.
         name: the model's name in error messages.
 
     Raises:
@@ -75,12 +91,27 @@ def check_classifier(model: ModelProto, name: str) -> ModelProto:
             f"{name} uses opset {opset}; camrt needs opset {OLDEST_OPSET} or newer: convert it with "
             "onnx.version_converter.convert_version"
         )
+    if unknown := custom_operators(model):
+        raise ExportError(f"{name} {describe_custom_operators(unknown)}")
+    remarks = repair(model)
     try:
         checker.check_model(model)
     except (checker.ValidationError, ValueError) as error:
-        raise ExportError(f"{name} is not a valid ONNX model: {first_line(error)}") from error
+        try:
+            open_session(model, name)
+        except ExportError as refusal:
+            raise ExportError(f"{name} is not a valid ONNX model: {first_line(error)}. {refusal}") from error
+        remarks = (*remarks, f"ONNX's checker objects to the file, ONNX Runtime runs it: {first_line(error)}")
     _refuse_broken_weights(model, name)
-    return inliner.inline_local_functions(model) if model.functions else model
+    return Classifier(inliner.inline_local_functions(model) if model.functions else model, remarks)
+
+
+def custom_operators(model: ModelProto) -> list[tuple[str, str]]:
+    """Return (domain, operator) of the nodes that neither ONNX Runtime nor a function of the model computes."""
+    own = {(function.domain, function.name) for function in model.functions}
+    nodes = [*model.graph.node, *(node for function in model.functions for node in function.node)]
+    used = {(node.domain, node.op_type) for node in nodes if node.domain not in STANDARD_DOMAINS}
+    return sorted(used - own)
 
 
 def _load_external_data(model: ModelProto, path: Path) -> None:

@@ -115,6 +115,21 @@ class Affine:
         """True where ``linear`` is the identity; there may be a bias."""
         return isinstance(self.linear, Diagonal) and bool((self.linear.factors == 1).all())
 
+    def gives(self, count: int) -> bool:
+        """Tell whether the output can have ``count`` numbers.
+
+        It has fewer where factors of the channels of a map come before the map is flattened.
+        """
+        numbers = len(self.weights) if isinstance(self.linear, Dense) else self.linear.factors.size
+        return numbers in (1, count) and self.bias.size in (1, count)
+
+    def as_layer(self, classes: int) -> "Affine":
+        """Return the same function with a linear layer in place of factors."""
+        if not isinstance(self.linear, Diagonal):
+            return self
+        factors = np.broadcast_to(self.linear.factors, classes)
+        return replace(self, linear=Dense(np.diag(factors)), bias=np.broadcast_to(self.bias, classes))
+
     def rounding_bound(self, pooled: F64) -> float:
         """Return the largest change of a logit that rounding in the QDQ pairs can cause.
 
@@ -208,7 +223,17 @@ def _layer(graph: Graph, node: NodeProto, bias: F64, *, alpha: float = 1.0, tran
     if bias.size not in (1, len(weights)):
         return None
     weights_tensor = node.input[1] if alpha == 1 else None
-    return trace_affine(graph, node.input[0]).then_layer(weights, bias, weights_tensor, transposed=transposed)
+    return _layer_on(graph, node.input[0], weights, bias, weights_tensor, transposed=transposed)
+
+
+def _layer_on(
+    graph: Graph, tensor: str, weights: F64, bias: F64, weights_tensor: str | None, *, transposed: bool
+) -> Affine:
+    """Return a layer on a tensor, with what is affine before it."""
+    before = trace_affine(graph, tensor)
+    if not before.gives(weights.shape[1]):
+        before = Affine(tensor, Diagonal(np.ones(1)), np.zeros(1))
+    return before.then_layer(weights, bias, weights_tensor, transposed=transposed)
 
 
 def _convolution(graph: Graph, node: NodeProto) -> Affine | None:
@@ -222,7 +247,7 @@ def _convolution(graph: Graph, node: NodeProto) -> Affine | None:
     groups = attribute(node, "group", 1)
     weights = _block_diagonal(np.asarray(kernel[:, :, 0, 0], np.float64), groups)
     weights_tensor = node.input[1] if groups == 1 else None
-    return trace_affine(graph, node.input[0]).then_layer(weights, bias, weights_tensor, transposed=False)
+    return _layer_on(graph, node.input[0], weights, bias, weights_tensor, transposed=False)
 
 
 def _block_diagonal(kernel: F64, groups: int) -> F64:

@@ -1,4 +1,4 @@
-"""Add graph nodes that evaluate the head on every cell of a feature map, and build the models that verify them."""
+"""Add graph nodes that compute class maps from a feature map, and build the models that verify them."""
 
 from typing import Any
 
@@ -8,7 +8,8 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from camrt.export.graph.graph import Graph
 from camrt.export.graph.session import open_session, run_session
-from camrt.export.head.affine import Affine, Dense
+from camrt.export.head.affine import F64, Affine, Dense
+from camrt.export.head.cell_weights import CellWeights
 from camrt.export.head.nonlinear import NonlinearHead
 from camrt.export.head.split_points import SHAPE_OPS
 
@@ -34,7 +35,75 @@ def add_class_maps(graph: Graph, head: NonlinearHead) -> str:
     return graph.add_node("Transpose", [logits], perm=[0, 3, 1, 2])
 
 
-def _detach_from_backbone(graph: Graph, head: NonlinearHead) -> None:
+def add_weighted_maps(graph: Graph, head: CellWeights) -> str:
+    """Add nodes that compute the share of each cell in each logit, times the number of cells.
+
+    Args:
+        graph: the classifier, or a copy of it; changed in place.
+        head: its head.
+
+    Returns: the tensor of the class maps, [N, K, h, w].
+    """
+    maps = head.feature_map
+    if graph.elem_type(maps) != TensorProto.FLOAT:
+        maps = graph.add_node("Cast", [maps], to=TensorProto.FLOAT)
+    if (factors := _factorize(head.weights)) is not None:
+        layer, pattern = factors
+        scaled = graph.add_node("Mul", [maps, _float_constant(graph, "pattern", head.cells * pattern[None])])
+        result = graph.add_node("Conv", [scaled, _float_constant(graph, "layer", layer[:, :, None, None])])
+    else:
+        cells = graph.add_node("Transpose", [maps], perm=[2, 3, 0, 1])  # [h, w, N, C]
+        product = graph.add_node("MatMul", [cells, _weights_of_cells(graph, head)])
+        shares = graph.add_node("Transpose", [product], perm=[2, 3, 0, 1])
+        result = graph.add_node("Mul", [shares, _float_constant(graph, "cells", np.array(head.cells))])
+    _detach_from_backbone(graph, head)
+    return result
+
+
+def _factorize(weights: F64) -> tuple[F64, F64] | None:
+    """Return (layer [K, C], pattern [C, h, w]) with weights[k, c] = layer[k, c] * pattern[c]; None: there are none.
+
+    A depthwise convolution or an average over a part of the map has them, and the product with them is small.
+    """
+    classes, channels, height, width = weights.shape
+    flat = weights.reshape(classes, channels, -1)
+    largest = np.abs(flat).max(axis=2).argmax(axis=0)  # (C,): the class with the largest weight
+    pattern = flat[largest, np.arange(channels)]
+    peak = np.abs(pattern).argmax(axis=1)
+    scale = pattern[np.arange(channels), peak]
+    layer = flat[:, np.arange(channels), peak] / np.where(scale == 0, 1, scale)
+    error = np.abs(layer[:, :, None] * pattern - flat).max()
+    if not error <= 1e-10 * np.abs(flat).max():
+        return None
+    return layer, pattern.reshape(channels, height, width)
+
+
+def _weights_of_cells(graph: Graph, head: CellWeights) -> str:
+    """Return the weights as a tensor [h, w, C, K]: a view of the graph's own where there is one.
+
+    The matrix of a flattened map is most of a small network, so the file should hold it once.
+    """
+    # Order of the axes in a matrix [K, numbers] or [numbers, K], for maps with channels first or last.
+    orders = ("kchw", "khwc", "chwk", "hwck")
+    lengths = dict(zip("kchw", head.weights.shape, strict=True))
+    for name in {name for node in head.nodes for name in node.input if name in graph.initializers}:
+        matrix = graph.constant(name)
+        if matrix is None or matrix.size != head.weights.size or matrix.ndim != 2 or matrix.dtype != np.float32:
+            continue
+        for order in orders:
+            shape = [lengths[axis] for axis in order]
+            values = matrix.reshape(shape).transpose([order.index(axis) for axis in "kchw"])
+            if np.array_equal(values, head.weights.astype(np.float32)):
+                view = graph.add_reshape(name, shape)
+                return graph.add_node("Transpose", [view], perm=[order.index(axis) for axis in "hwck"])
+    return _float_constant(graph, "cell_weights", head.weights.transpose(2, 3, 1, 0))
+
+
+def _float_constant(graph: Graph, stem: str, values: NDArray[Any]) -> str:
+    return graph.add_initializer(stem, np.ascontiguousarray(values, np.float32))
+
+
+def _detach_from_backbone(graph: Graph, head: NonlinearHead | CellWeights) -> None:
     """Make the head read nothing from before the feature map: it takes the batch size from the map.
 
     Exporters compute a size once, for the whole network. The nodes for it that the backbone needs too are duplicated.

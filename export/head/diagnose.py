@@ -25,6 +25,25 @@ def describe_node(node: NodeProto | None) -> str:
     return f"{node.op_type} node {name!r}"
 
 
+def not_scores_of_an_image(output: str, shape: str, rank: int) -> HeadNotFound:
+    """Return the error for an output that does not hold one row of scores for each image.
+
+    Args:
+        output: the output.
+        shape: its shape in words.
+        rank: number of its axes.
+    """
+    kinds = {
+        3: "several rows for each image, like detectors and sequence models",
+        4: "scores for each pixel or cell, like segmentation networks",
+    }
+    return HeadNotFound(
+        f"output {output!r} has shape {shape}: it gives {kinds.get(rank, 'no row of scores for each image')}. A class "
+        "activation map explains a score of the whole image, so camrt needs an output [N, K]; if the network has one, "
+        "choose it with --output"
+    )
+
+
 def no_pool_before_layer(graph: Graph, output: str, logits: str, layer_input: str) -> HeadNotFound:
     """Return the error for a linear layer whose input is no pooled map.
 
@@ -38,8 +57,9 @@ def no_pool_before_layer(graph: Graph, output: str, logits: str, layer_input: st
     start = f"output {output!r}: the linear layer {describe_node(layer)} gets its input from {describe_node(node)}"
     if has_attention(graph, graph.ancestors(output)):
         return HeadNotFound(
-            f"{start}; the network works on tokens (attention), so no map of a convolution is pooled. A class "
-            "activation map needs a convolutional network with a global average pool"
+            f"{start}; the network works on tokens (attention), so no map of a convolution is pooled. camrt explains "
+            "heads that read one token or the mean of all. A head that pools the tokens by attention gives each image "
+            "weights of its own; camrt would need these weights beside the tokens, and does not read them"
         )
     if (wrong_pool := _wrong_pool(graph, node)) is not None:
         return HeadNotFound(f"{start}; {wrong_pool}. {TO_GAP_CNN}")

@@ -1,9 +1,10 @@
 """Find the classifier's head: everything between a feature map and the output.
 
-Two heads are exact: their maps add up to the logits (Zhou et al. 2016, arXiv:1512.04150, section 2):
+Three heads are exact: their maps add up to the logits (Zhou et al. 2016, arXiv:1512.04150, section 2):
 
     linear             scores <- (activation) <- linear layer <- global average pool <- features
-    pooled_class_maps  scores <- (activation) <- global average pool <- (Relu) <- 1x1 convolution, one map a class
+    pooled_class_maps  scores <- (activation) <- global average pool <- convolution, one map a class
+    weighted_cells     scores <- (activation) <- anything affine, with weights for each cell <- features
 
 Data movement (Flatten, Reshape, Dropout, Cast, QDQ pairs ...) may come between these steps. The search assumes that it
 keeps the order of the numbers; the identity, checked before the file is written, proves it. Any other head is evaluated
@@ -19,7 +20,9 @@ from camrt.errors import HeadNotFound, UsageError
 from camrt.export.graph.data_movement import QdqPair, skip_data_movement
 from camrt.export.graph.graph import Graph, attribute
 from camrt.export.graph.network_input import NetworkInput
-from camrt.export.head.affine import Affine, trace_affine
+from camrt.export.head.affine import Affine, Dense, trace_affine
+from camrt.export.head.cell_weights import CellWeights, find_cell_weights
+from camrt.export.head.class_convolution import has_one_map_a_class, last_convolution, map_margin
 from camrt.export.head.class_maps import probe_linear
 from camrt.export.head.diagnose import (
     OPS_WITHOUT_SCORES,
@@ -27,16 +30,15 @@ from camrt.export.head.diagnose import (
     no_convolution_before_pool,
     no_layer_or_pool,
     no_pool_before_layer,
+    not_scores_of_an_image,
 )
 from camrt.export.head.nonlinear import NonlinearHead, find_nonlinear_head
 from camrt.export.head.pooling import PooledMaps, find_pooled_maps
-from camrt.export.head.split_points import SplitPoint, find_split_points
+from camrt.export.head.split_points import SplitPoint, find_split_points, run_tensors
 from camrt.model_file import SALIENCY_MAP, Activation, Head
 
 ACTIVATIONS: dict[str, Activation] = {"Softmax": "softmax", "LogSoftmax": "softmax", "Sigmoid": "sigmoid"}
 
-_ELEMENTWISE_OPS = {"Relu", "Cast", "Add", "Mul", "BatchNormalization"}
-"""They may come between a convolution and the pool."""
 _LAST_TOKENS = 3
 """Token sequences that are tried, from the end: a normalisation makes one more of the same tokens."""
 
@@ -71,6 +73,8 @@ class ClassifierHead:
     """Of a "linear" head: everything after the pool."""
     nonlinear: NonlinearHead | None = None
     """Of a head that is evaluated per cell."""
+    cell_weights: CellWeights | None = None
+    """Of a "weighted_cells" head."""
     saliency_map: str | None = None
     """Of a "saliency_map" head: the graph's own output with one map a class."""
     map_margin: int = 0
@@ -99,7 +103,7 @@ def find_head(
     outputs, errors = [], []
     for name in [output] if output is not None else names:
         try:
-            outputs.append(_read_output(graph, name))
+            outputs.append(_read_output(graph, network_input, name))
         except HeadNotFound as error:
             errors.append(error)
     heads: list[ClassifierHead | HeadNotFound]
@@ -131,15 +135,13 @@ def _choose_head(results: Sequence[ClassifierHead | HeadNotFound]) -> Classifier
     raise UsageError(f"several outputs have a head: choose one with --output (output=...): {names}")
 
 
-def _read_output(graph: Graph, name: str) -> ClassifierOutput:
+def _read_output(graph: Graph, network_input: NetworkInput, name: str) -> ClassifierOutput:
     """Read the last steps of an output. Raises: HeadNotFound."""
     shape = graph.shape(name)
-    if shape is not None and not (len(shape) == 2 or (len(shape) == 4 and shape[2:] == (1, 1))):
-        raise HeadNotFound(
-            f"output {name!r} has shape {_shape_text(shape)}, and a classifier gives [N, K]: detectors, segmentation "
-            "networks and sequence models have no class activation map; if the network classifies too, choose that "
-            "output with --output"
-        )
+    if shape is None:  # only a run shows it
+        shape = run_tensors(graph, network_input, [name])[0].shape
+    if not (len(shape) == 2 or (len(shape) == 4 and shape[2:] == (1, 1))):
+        raise not_scores_of_an_image(name, _shape_text(shape), len(shape))
     qdq_pairs: list[QdqPair] = []
     tensor = skip_data_movement(graph, name, qdq_pairs)
     node = graph.producer(tensor)
@@ -168,24 +170,31 @@ def _check_class_axis(graph: Graph, output: str, tensor: str, node: NodeProto) -
 
 
 def _exact_head(graph: Graph, network_input: NetworkInput, output: ClassifierOutput) -> ClassifierHead | HeadNotFound:
-    """Return a head whose maps add up to the logits, or the reason why there is none."""
+    """Return a head with a global average pool whose maps add up to the logits, or the reason why there is none."""
     affine = trace_affine(graph, output.logits)
     pooled = find_pooled_maps(graph, affine.data, network_input.size)
     if affine.is_layer:
         if pooled is None:
             return no_pool_before_layer(graph, output.name, output.logits, affine.data)
         return ClassifierHead(kind="linear", output=output, classes=len(affine.weights), pooled=pooled, affine=affine)
-    if pooled is None or not affine.scales_nothing or affine.bias.any():
+    if pooled is None:
         return no_layer_or_pool(graph, output.name, output.logits)
-    convolution = _last_convolution(graph, pooled.tensor)
-    if convolution is None or _kernel_size(graph, convolution) != (1, 1) or pooled.layout != "nchw":
+    convolution = last_convolution(graph, pooled.tensor)
+    if not has_one_map_a_class(graph, output.activation, pooled.tensor, convolution):
         return no_convolution_before_pool(graph, output.name, pooled.tensor)
     shape = graph.shape(pooled.tensor)
-    margin = _map_margin(output.name, convolution)
+    classes = None if shape is None else shape[pooled.layout.index("c")]
+    margin = map_margin(graph, output.name, convolution)
     if isinstance(margin, HeadNotFound):
         return margin
-    classes = None if shape is None else shape[1]
-    return ClassifierHead(kind="pooled_class_maps", output=output, classes=classes, pooled=pooled, map_margin=margin)
+    if affine.scales_nothing and not affine.bias.any():
+        return ClassifierHead(
+            kind="pooled_class_maps", output=output, classes=classes, pooled=pooled, map_margin=margin
+        )
+    if classes is None:
+        return no_layer_or_pool(graph, output.name, output.logits)
+    layer = affine.as_layer(classes)
+    return ClassifierHead(kind="linear", output=output, classes=classes, pooled=pooled, affine=layer, map_margin=margin)
 
 
 def _saliency_map_head(graph: Graph, output: ClassifierOutput, saliency_map: str) -> ClassifierHead | HeadNotFound:
@@ -216,14 +225,27 @@ def _per_cell_head(
     *split_points, logits = find_split_points(graph, network_input, output.logits)
     reasons = []
     for split_point in _last_maps(split_points):
-        nonlinear = find_nonlinear_head(graph, network_input, split_point, logits)
-        if isinstance(nonlinear, NonlinearHead):
-            return _classifier_head(graph, output, nonlinear)
-        reasons.append(f"{split_point.tensor!r}: {nonlinear}")
+        earlier = _before_pools(graph, split_points, split_point)
+        head = find_head_at(graph, network_input, output, earlier, logits)
+        if earlier is not split_point and not (isinstance(head, ClassifierHead) and head.nonlinear is None):
+            head = find_head_at(graph, network_input, output, split_point, logits)
+        if isinstance(head, ClassifierHead):
+            return head
+        reasons.append(f"{split_point.tensor!r}: {head}")
     if not reasons or isinstance(exact, ClassifierHead):
         return exact
     first_and_last = "; ".join(dict.fromkeys([reasons[0], reasons[-1]]))
     return HeadNotFound(f"{exact}. Nor can the head be evaluated on each cell of a map: {first_and_last}")
+
+
+def _before_pools(graph: Graph, split_points: Sequence[SplitPoint], last: SplitPoint) -> SplitPoint:
+    """Return the feature map before the average pools that compute ``last``: it shows more cells."""
+    maps = {point.tensor: point for point in split_points if point.is_feature_map}
+    while (node := graph.producer(last.tensor)) is not None and node.op_type == "AveragePool":
+        if node.input[0] not in maps:
+            break
+        last = maps[node.input[0]]
+    return last
 
 
 def _last_maps(split_points: Sequence[SplitPoint]) -> list[SplitPoint]:
@@ -234,7 +256,23 @@ def _last_maps(split_points: Sequence[SplitPoint]) -> list[SplitPoint]:
     return [*tokens[: -_LAST_TOKENS - 1 : -1], *maps]
 
 
-def _classifier_head(graph: Graph, output: ClassifierOutput, nonlinear: NonlinearHead) -> ClassifierHead:
+def find_head_at(
+    graph: Graph, network_input: NetworkInput, output: ClassifierOutput, split_point: SplitPoint, logits: SplitPoint
+) -> ClassifierHead | str:
+    """Return the head that begins at a split point, an exact one if there is one, or the reason why there is none."""
+    if split_point.is_feature_map:
+        weights = find_cell_weights(graph, network_input, split_point, logits)
+        if weights is not None and weights.is_global:
+            affine = Affine(split_point.tensor, Dense(weights.weights.sum(axis=(2, 3))), weights.bias)
+            return ClassifierHead(kind="linear", output=output, classes=len(weights.bias),
+                                  pooled=PooledMaps(split_point.tensor, "nchw"), affine=affine)  # fmt: skip
+        if weights is not None:
+            return ClassifierHead(kind="weighted_cells", output=output, classes=len(weights.bias), cell_weights=weights)
+    nonlinear = find_nonlinear_head(graph, network_input, split_point, logits)
+    return nonlinear if isinstance(nonlinear, str) else _nonlinear_head(graph, output, nonlinear)
+
+
+def _nonlinear_head(graph: Graph, output: ClassifierOutput, nonlinear: NonlinearHead) -> ClassifierHead:
     """Return a head that is evaluated per cell, or a "linear" one if probing shows that it is linear."""
     affine = probe_linear(graph, nonlinear)
     if affine is None:
@@ -258,36 +296,10 @@ def _head_at_layer(
         raise UsageError(
             f"{layer!r} is no feature map on every path to the logits; this network has: {', '.join(maps) or 'none'}"
         )
-    nonlinear = find_nonlinear_head(graph, network_input, maps[layer], logits)
-    if isinstance(nonlinear, NonlinearHead):
-        return _classifier_head(graph, output, nonlinear)
-    return HeadNotFound(f"the head cannot be evaluated on each cell of {layer!r}: {nonlinear}")
-
-
-def _last_convolution(graph: Graph, tensor: str) -> NodeProto | None:
-    """Return the convolution that computes a map, before elementwise operators."""
-    while (node := graph.producer(skip_data_movement(graph, tensor))) is not None and node.op_type in _ELEMENTWISE_OPS:
-        tensor = next((name for name in node.input if graph.constant(name) is None), "")
-    return node
-
-
-def _kernel_size(graph: Graph, node: NodeProto) -> tuple[int, ...] | None:
-    weights = graph.constant(node.input[1]) if node.op_type in ("Conv", "ConvInteger") else None
-    return None if weights is None else weights.shape[2:]
-
-
-def _map_margin(output: str, convolution: NodeProto) -> int | HeadNotFound:
-    """Return how many cells on each side of a 1x1 convolution's map see padding only."""
-    pads = set(attribute(convolution, "pads", [0, 0, 0, 0]))
-    strides = set(attribute(convolution, "strides", [1, 1]))
-    if pads == {0} or attribute(convolution, "auto_pad", b"NOTSET") != b"NOTSET":
-        return 0  # a 1x1 kernel needs no padding to keep the size, so SAME and VALID add none
-    if len(pads) > 1 or strides != {1}:
-        return HeadNotFound(
-            f"output {output!r}: {describe_node(convolution)} pads its map by {sorted(pads)} with strides "
-            f"{sorted(strides)}, so the map does not match the image; pad all sides alike, or not at all"
-        )
-    return int(pads.pop())
+    head = find_head_at(graph, network_input, output, maps[layer], logits)
+    if isinstance(head, ClassifierHead):
+        return head
+    return HeadNotFound(f"the head cannot be evaluated on each cell of {layer!r}: {head}")
 
 
 def _shape_text(shape: Sequence[int | None]) -> str:

@@ -65,12 +65,12 @@ def find_nonlinear_head(
     graph: Graph, network_input: NetworkInput, split_point: SplitPoint, logits: SplitPoint
 ) -> NonlinearHead | str:
     """Return the head that begins at a split point, or the reason why it cannot be evaluated per cell."""
-    nodes, batch_size_sources = _nodes_between(graph, network_input.name, split_point.tensor, logits.tensor)
+    nodes, batch_size_sources = nodes_between(graph, network_input.name, split_point.tensor, logits.tensor)
     if any(has_subgraphs(node) for node in nodes):
         return "a part of the network after it runs conditionally (If, Loop)"
     if any(_mixes_batch(graph, node) for node in nodes):
         return "the network mixes the images of a batch"
-    if not any(_has_weights(graph, node) for node in nodes):
+    if not any(has_weights(graph, node) for node in nodes):
         return "no layer with weights follows it"
     classes = math.prod(logits.shape[1:])
     if max(logits.shape[1:], default=0) != classes:
@@ -113,7 +113,7 @@ def _grid(split_point: SplitPoint, network_input: NetworkInput) -> tuple[int, in
     return next((grid for extra in EXTRA_TOKENS if (grid := token_grid(tokens - extra, network_input.size))), None)
 
 
-def _nodes_between(
+def nodes_between(
     graph: Graph, network_input: str, feature_map: str, logits: str
 ) -> tuple[list[NodeProto], frozenset[str]]:
     """Return the nodes from ``feature_map`` to ``logits``, and the earlier tensors of which they read the size."""
@@ -138,7 +138,8 @@ def _mixes_batch(graph: Graph, node: NodeProto) -> bool:
     return node.op_type.startswith("Reduce") and 0 in (reduced_axes(graph, node) or ())
 
 
-def _has_weights(graph: Graph, node: NodeProto) -> bool:
+def has_weights(graph: Graph, node: NodeProto) -> bool:
+    """Tell whether a node is a layer with constant weights."""
     return node.op_type in ("Gemm", "MatMul", "Conv", "MatMulInteger", "ConvInteger") and any(
         graph.constant(name) is not None for name in node.input[1:2]
     )

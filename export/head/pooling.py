@@ -77,15 +77,21 @@ def _with_grid(graph: Graph, tensor: str, layout: MapLayout, input_size: tuple[i
     return None if grid is None else PooledMaps(tensor, layout, grid)
 
 
-def reduced_axes(graph: Graph, node: NodeProto) -> set[int] | None:
-    """Return the axes of a ReduceMean (ReduceMax ...), counted from 0; None: they are computed at run time."""
+def reduced_axes(graph: Graph, node: NodeProto, rank: int | None = None) -> set[int] | None:
+    """Return the axes of a ReduceMean (ReduceMax ...), counted from 0; None: they are computed at run time.
+
+    Args:
+        graph: the classifier.
+        node: the node.
+        rank: number of axes of its input; None: as inferred, or 4.
+    """
     axes = attribute(node, "axes")
     if len(node.input) > 1 and node.input[1]:
         axes = graph.constant(node.input[1])
         if axes is None:
             return None
     shape = graph.shape(node.input[0])
-    rank = 4 if shape is None else len(shape)
+    rank = rank or (4 if shape is None else len(shape))
     if axes is None:  # without axes ONNX reduces all of them
         return set(range(rank))
     return {int(axis) % rank for axis in axes}

@@ -49,7 +49,7 @@ def find_split_points(graph: Graph, network_input: NetworkInput, logits: str) ->
     """
     names = [*_split_tensors(graph, network_input.name, logits), logits]
     layouts = _layouts(graph, network_input)
-    values = _run(graph, network_input, names)
+    values = run_tensors(graph, network_input, names)
     return [
         SplitPoint(name, _guess_layout(layouts.get(name), value.shape, network_input), value.shape,
                    value.dtype.kind == "f")
@@ -122,7 +122,7 @@ def _layout_after(graph: Graph, node: NodeProto, input_layouts: list[str]) -> st
     return next((layout for layout in input_layouts if rank in (len(layout), None)), unknown)
 
 
-def _run(graph: Graph, network_input: NetworkInput, names: list[str]) -> list[Array]:
+def run_tensors(graph: Graph, network_input: NetworkInput, names: list[str]) -> list[Array]:
     """Return tensors of the network for one black image."""
     network = graph.copy()
     network.prune([helper.make_empty_tensor_value_info(name) for name in names])

@@ -17,7 +17,7 @@ OLDEST_OPSET = 13
 """The first with a scale for each channel, and with a ReduceSum whose axes are an input."""
 INLINED_PREFIX = "_inlfunc_"
 """ONNX Runtime's prefix for names inside a function (HardSwish ...) that it inlines."""
-PREPROCESSING_OPS = {"Transpose", "Gather", "Cast", "Mul", "Add", "Sub", "Div"}
+PREPROCESSING_OPS = {"Transpose", "Gather", "Cast", "Mul", "Add", "Sub", "Div", "ReduceSum", "Floor"}
 """The operators of a model file's preprocessing."""
 
 

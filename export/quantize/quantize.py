@@ -20,7 +20,7 @@ from camrt.export.quantize.fp16 import to_half
 from camrt.export.quantize.int8 import METHODS, Int8Quantizer, Method, int8_sums_overflow
 from camrt.export.verify.quantized import verify_quantized
 from camrt.files import check_target
-from camrt.model_file import EXACT, HEAD_INPUT, ModelInfo, class_labels, maps_output, matching_heads
+from camrt.model_file import HEAD_INPUT, POOLED, ModelInfo, class_labels, maps_output, matching_heads
 
 TOP1: Final = 0.98
 """Share of images with the same predicted class below which another configuration is tried."""
@@ -234,7 +234,7 @@ def _candidates(
             "models with their own 'saliency_map' output cannot be quantized here; quantize the classifier, then run "
             "camrt attach on the result"
         )
-    split = split_model(model, maps_output(info.head) if info.head in EXACT else HEAD_INPUT)
+    split = split_model(model, maps_output(info.head) if info.head in POOLED else HEAD_INPUT)
     version = {"by": f"camrt {camrt.__version__}"}
     if fp16:
         half_info = replace(info, quantization={"kind": "fp16", **version})

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
+from camrt.errors import ExportError
 from camrt.export.graph.graph import Graph
 from camrt.export.graph.network_input import NetworkInput
 from camrt.export.graph.preprocessing import Preprocessing
@@ -23,10 +24,12 @@ from camrt.export.verify.checks import (
     Checks,
     check_finite,
     check_valid,
+    identity_error,
     rebuild_logits,
     relative_error,
 )
-from camrt.model_file import CLASS_MAPS, EXACT, LOGITS, OUTPUTS, SCORES, Activation, maps_output
+from camrt.export.verify.unrounded import without_rounding
+from camrt.model_file import CLASS_MAPS, EXACT, LOGITS, OUTPUTS, POOLED, SCORES, Activation, maps_output
 
 F32 = NDArray[np.float32]
 Forward = Callable[[F32], tuple[list[F32], list[F32]]]
@@ -92,7 +95,7 @@ def verify(subject: ModelUnderTest, images: Images, kind: str, forward: Forward 
     network_inputs = _network_inputs(checks, subject, images)
     _compare_source(checks, subject, network_inputs, outputs)
     if subject.head.kind in EXACT:
-        _compare_identity(checks, subject.head, outputs, singles[0])
+        _compare_identity(checks, subject, images, outputs, singles[0])
     if subject.head.nonlinear is not None:
         class_maps = outputs[CLASS_MAPS][:CELL_CHECK_IMAGES]
         _compare_cells(checks, subject.graph, subject.head.nonlinear, network_inputs[:CELL_CHECK_IMAGES], class_maps)
@@ -103,7 +106,14 @@ def verify(subject: ModelUnderTest, images: Images, kind: str, forward: Forward 
 
 
 def _run(session: Any, names: list[str], images: Images) -> dict[str, F32]:
-    return dict(zip(names, run_session(session, names, images, "the new graph"), strict=True))
+    try:
+        values = run_session(session, names, images, "the new graph")
+    except ExportError as error:
+        raise ExportError(
+            f"{error}. If a batch size is written into the network, export it with an open batch, and let it take "
+            "sizes from x.shape, not from len(x) or int(...)"
+        ) from error
+    return dict(zip(names, values, strict=True))
 
 
 def _compare_batch(
@@ -156,9 +166,10 @@ def _compare_source(
 
 
 def _compare_identity(
-    checks: Checks, head: ClassifierHead, outputs: Mapping[str, F32], single: Mapping[str, F32]
+    checks: Checks, subject: ModelUnderTest, images: Images, outputs: Mapping[str, F32], single: Mapping[str, F32]
 ) -> None:
     """Check the CAM identity; ``single`` has the weights and the bias once."""
+    head = subject.head
     logits = outputs[LOGITS].astype(np.float64)
     maps = outputs[maps_output(head.kind)]
     pooled: F64 = maps.mean(axis=(2, 3), dtype=np.float64)
@@ -174,6 +185,15 @@ def _compare_identity(
     checks.add("identity_error_absolute", failure, float(np.abs(rebuilt - logits).max()), bound)
     checks.record["identity_tolerance_absolute"] = bound
     checks.add_identity(failure, rebuilt, logits, bound / float(np.abs(logits).max(axis=1).min()))
+    # The bound of the rounding can be a large part of a logit. The same head without its rounding has none.
+    unrounded = without_rounding(subject.model, maps_output(head.kind))
+    if unrounded is not None:
+        session = open_session(unrounded, "the head without its rounding")
+        names = [LOGITS, maps_output(head.kind)]
+        rows = [run_session(session, names, image[None], "the head without its rounding") for image in images]
+        exact, exact_maps = (np.concatenate(column).astype(np.float64) for column in zip(*rows, strict=True))
+        rebuilt = rebuild_logits(single, exact_maps.mean(axis=(2, 3)))
+        checks.add("identity_error_unrounded", failure, identity_error(rebuilt, exact))
 
 
 def _compare_cells(
@@ -205,7 +225,7 @@ def _compare_torch(
         torch_outputs, pool_inputs = forward(subject.preprocessing.apply(image[None]))
         rows.append(torch_outputs[index].reshape(-1))
         # Networks pool inside their blocks too (squeeze and excitation); the head's pool is the last.
-        if subject.head.kind in EXACT:
+        if subject.head.kind in POOLED:
             maps.extend([entry for entry in pool_inputs if entry.shape[1:] == outputs[maps_name].shape[1:]][-1:])
     expected = np.stack(rows).astype(np.float64)
     name = LOGITS if head_output.activation is None else SCORES

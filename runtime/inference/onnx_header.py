@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from camrt.errors import ModelFileError, NoModelFile
-from camrt.file_kind import PROTOBUF_LIMIT, describe_foreign_file
+from camrt.file_kind import PROTOBUF_LIMIT, STANDARD_DOMAINS, describe_foreign_file
 
 Buffer: TypeAlias = bytes | mmap.mmap
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _GRAPH, _OUTPUT, _OUTPUT_NAME = 7, 12, 1
 _EXTERNAL_DATA, _DATA_LOCATION, _TENSOR_NAME = 13, 14, 8
-# For each kind of message: the fields that may contain tensors, and the kind of message in each field.
-_TENSOR_FIELDS: Final[dict[str, dict[int, str]]] = {
+# For each kind of message: the fields that may contain tensors or nodes, and the kind of message in each field.
+_MESSAGE_FIELDS: Final[dict[str, dict[int, str]]] = {
     "model": {_GRAPH: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
@@ -27,6 +27,8 @@ _TENSOR_FIELDS: Final[dict[str, dict[int, str]]] = {
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
     "sparse": {1: "tensor", 2: "tensor"},
 }
+_OPERATOR_FIELDS: Final = {"node": (7, 4), "function": (10, 1)}
+"""Fields of the domain and the name of an operator: the one that a node uses, the one that a function defines."""
 _MAX_DEPTH: Final = 100
 """Most levels of nested messages; protobuf has the same limit."""
 
@@ -50,7 +52,7 @@ def check_before_opening(path: Path) -> None:
         raise ModelFileError(f"{path} ({size} bytes) is not a model: {kind}")
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            tensor = next(_external_tensors(data, 0, size, "model", 0), None)
+            tensor = next(_external_tensors(data, 0, size), None)
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
@@ -96,20 +98,43 @@ def with_outputs(data: bytes, keep: set[str]) -> bytes:
     return b"".join(parts)
 
 
-def _external_tensors(data: Buffer, start: int, stop: int, kind: str, depth: int) -> Iterator[str]:
-    """Yield the names of the tensors in a message that have their values in other files."""
+def custom_operators(path: Path) -> list[tuple[str, str]]:
+    """Return (domain, operator) of the nodes that neither ONNX Runtime nor a function of the model computes.
+
+    Raises:
+        OSError, ValueError: the file cannot be read, or is not a protobuf message.
+    """
+    data = path.read_bytes()
+    used: set[tuple[str, str]] = set()
+    own: set[tuple[str, str]] = set()
+    for kind, start, stop in _messages(data, 0, len(data), "model", 0):
+        if kind in _OPERATOR_FIELDS:
+            domain, name = (_text(data, start, stop, field) for field in _OPERATOR_FIELDS[kind])
+            (used if kind == "node" else own).add((domain, name))
+    return sorted((domain, name) for domain, name in used - own if domain not in STANDARD_DOMAINS)
+
+
+def _external_tensors(data: Buffer, start: int, stop: int) -> Iterator[str]:
+    """Yield the names of the tensors of a model that have their values in other files."""
+    for kind, first, last in _messages(data, start, stop, "model", 0):
+        if kind == "tensor":
+            for number, _, begin, end in _fields(data, first, last):
+                if number == _EXTERNAL_DATA or (number == _DATA_LOCATION and any(data[begin:end])):
+                    yield _text(data, first, last, _TENSOR_NAME)
+                    break
+
+
+def _messages(data: Buffer, start: int, stop: int, kind: str, depth: int) -> Iterator[tuple[str, int, int]]:
+    """Yield a message and all within it that may contain tensors or nodes: the kind, the begin and the end of each."""
     if depth > _MAX_DEPTH:
         raise ValueError(f"messages are nested more than {_MAX_DEPTH} deep")
-    if kind == "tensor":
-        for number, _, begin, end in _fields(data, start, stop):
-            if number == _EXTERNAL_DATA or (number == _DATA_LOCATION and any(data[begin:end])):
-                yield _text(data, start, stop, _TENSOR_NAME)
-                return
+    yield kind, start, stop
+    fields = _MESSAGE_FIELDS.get(kind)
+    if fields is None:
         return
-    fields = _TENSOR_FIELDS[kind]
     for number, _, begin, end in _fields(data, start, stop):
         if number in fields:
-            yield from _external_tensors(data, begin, end, fields[number], depth + 1)
+            yield from _messages(data, begin, end, fields[number], depth + 1)
 
 
 def _fields(data: Buffer, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:

@@ -13,7 +13,13 @@ import numpy as np
 
 from camrt import model_file
 from camrt.errors import ModelFileError, ProviderError, UsageError
-from camrt.runtime.inference.onnx_header import check_before_opening, output_names, with_outputs
+from camrt.file_kind import describe_custom_operators
+from camrt.runtime.inference.onnx_header import (
+    check_before_opening,
+    custom_operators,
+    output_names,
+    with_outputs,
+)
 from camrt.runtime.inference.providers import (
     AUTO,
     PROVIDERS,
@@ -124,6 +130,8 @@ def _open(runtime: ModuleType, path: Path, provider: str, threads: int, options:
 
 
 def _open_error(runtime: ModuleType, path: Path, provider: str, error: BaseException) -> Exception:
+    if operators := custom_operators(path):
+        return ModelFileError(f"{path} {describe_custom_operators(operators)}")
     error = error.__cause__ or error  # up to 1.22 ONNX Runtime retries on the CPU in any case and fails again
     if provider == "cpu":
         return ModelFileError(

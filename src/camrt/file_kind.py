@@ -1,16 +1,23 @@
-"""Recognise images, videos and other files by their first bytes. Needs only Python.
+"""Recognise images, videos and other files by their first bytes, and models that ONNX Runtime cannot run.
 
-The suffix of a name decides nothing, except for a series of JPEGs: one file can be an image or a video.
+Needs only Python. The suffix of a name decides nothing, except for a series of JPEGs: one file can be an image or a
+video.
 """
 
 import codecs
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 PROTOBUF_LIMIT: Final = 2**31 - 1
 """Most bytes of a protobuf message, and so of an ``.onnx`` file without external data."""
+STANDARD_DOMAINS: Final = frozenset(
+    {"", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training", "com.microsoft",
+     "com.microsoft.nchwc", "com.microsoft.experimental", "com.ms.internal.nhwc", "org.pytorch.aten"}
+)  # fmt: skip
+"""Domains of the operators that ONNX Runtime has."""
 
 _HEAD_BYTES: Final = 4096
 _MJPEG_SUFFIXES: Final = (".mjpg", ".mjpeg", ".mjp")
@@ -260,3 +267,13 @@ def describe_foreign_file(path: Path) -> str | None:
     if kind.name.startswith("empty"):
         return "it is empty: copy or export it again"
     return f"it is {kind.name}: {_MODEL_ADVICE.get(kind.name) or kind.advice or 'name the .onnx file'}"
+
+
+def describe_custom_operators(operators: Iterable[tuple[str, str]]) -> str:
+    """Return what is wrong with a model that has these operators, (domain, operator) each, and what to do."""
+    names = [f"{operator} (domain {domain!r})" for domain, operator in operators]
+    return (
+        f"has operators that ONNX Runtime does not have: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}. "
+        "Export it with standard operators: a quantized network in QDQ form (QuantizeLinear, DequantizeLinear), any "
+        "other without the tool's own operators"
+    )

@@ -11,10 +11,13 @@ One ``.onnx`` file holds everything a device needs. Its graph has one input, ``i
       cam_bias    float32  [K]           constant
     any other head:
       class_maps  float32  [N, K, h, w]  one map a class
+    head "weighted_cells" also:
+      cam_bias    float32  [K]           constant
 
 Heads that are not "linear" differ in what a class map is:
 
     pooled_class_maps  the tensor that is pooled; its spatial mean is the logit
+    weighted_cells     each cell: its share of the logit times h * w; the spatial mean plus the bias is the logit
     per_position       each cell: the logit of the head for a feature map of this cell alone
     tokens             each cell: the logit of the head for the token of this patch
     masked             each cell: the logit for a feature map whose other cells are zero (Recipro-CAM)
@@ -46,18 +49,20 @@ CLASS_MAPS: Final = "class_maps"
 
 SALIENCY_MAP: Final = "saliency_map"
 
-Head = Literal["linear", "pooled_class_maps", "per_position", "tokens", "masked", "saliency_map"]
+Head = Literal["linear", "pooled_class_maps", "weighted_cells", "per_position", "tokens", "masked", "saliency_map"]
 Activation = Literal["softmax", "sigmoid", "none"]
 Resize = Literal["stretch", "crop", "letterbox"]
 Interpolation = Literal["linear", "area"]
 
-OUTPUTS: Final[dict[Head, tuple[str, ...]]] = {
-    head: (SCORES, LOGITS, FEATURES, CAM_WEIGHTS, CAM_BIAS) if head == "linear" else (SCORES, LOGITS, CLASS_MAPS)
-    for head in get_args(Head)
+OUTPUTS: Final[dict[Head, tuple[str, ...]]] = dict.fromkeys(get_args(Head), (SCORES, LOGITS, CLASS_MAPS)) | {
+    "linear": (SCORES, LOGITS, FEATURES, CAM_WEIGHTS, CAM_BIAS),
+    "weighted_cells": (SCORES, LOGITS, CLASS_MAPS, CAM_BIAS),
 }
 HEAD_INPUT: Final = "asked_map"
-"""Name, inside the graph, of the feature map that the heads "per_position", "tokens" and "masked" read."""
-EXACT: Final[frozenset[Head]] = frozenset({"linear", "pooled_class_maps"})
+"""Name, inside the graph, of the feature map that all heads read except those in `POOLED` and "saliency_map"."""
+POOLED: Final[frozenset[Head]] = frozenset({"linear", "pooled_class_maps"})
+"""Heads whose maps are a tensor that the network pools."""
+EXACT: Final[frozenset[Head]] = POOLED | {"weighted_cells"}
 """Heads whose maps add up to the logits: the CAM identity holds."""
 
 
@@ -124,7 +129,8 @@ class ModelInfo:
     map_margin: int = 0
     """Cells on each side of a map that cover only padding. They count in the identity and are not drawn."""
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
-    """Preprocessing in the graph: ``channels`` (rgb or bgr), ``scale``, ``mean``, ``std``."""
+    """Preprocessing in the graph: ``channels`` (rgb, bgr, grey, rgba or bgra), ``scale``, ``mean``, ``std``, and
+    ``invert`` where 255 - pixel takes the pixel's place."""
     source: Mapping[str, Any] = field(default_factory=dict)
     """The classifier that the file was made from, and the versions of the tools."""
     verification: Mapping[str, Any] = field(default_factory=dict)

@@ -3,12 +3,13 @@
 import json
 import re
 
+import numpy as np
 import onnx
 import pytest
 
 from support.command import camrt, succeeds
 from support.export_graphs import CHANNELS, Net
-from support.tiny_models import write_class_maps, write_linear
+from support.tiny_models import model_info, write_class_maps, write_linear
 
 pytestmark = pytest.mark.process
 
@@ -90,11 +91,34 @@ def test_inspect_shows_the_head_of_a_classifier(tmp_path):
     assert report["layers"][0]["head"] == "masked"
     assert f"camrt attach {source} -o in.cam.onnx" in succeeds("inspect", source)
 
-    assert "maps off by" in succeeds("attach", source, "-o", tmp_path / "out.onnx", "--layer", maps)
+    assert "maps from the head on each cell off by" in succeeds(
+        "attach", source, "-o", tmp_path / "out.onnx", "--layer", maps
+    )
     text = succeeds("inspect", tmp_path / "out.onnx", "--verify")
     assert "per_position (not linear" in text
     assert "do not add up to the logits" in text
-    assert re.search(r"cost +the maps took -?\d+\.\d\d of \d+\.\d\d ms an image", text)
+    assert re.search(r"cost +the maps took (\d+\.\d\d of|no measurable part of) \d+\.\d\d ms an image", text)
+
+
+def test_inspect_prints_no_cost_below_zero(tmp_path):
+    """The two times of the record are measured one after the other, so they can differ by chance alone."""
+    times = {"ms": 1.5, "ms_without_maps": 1.75}
+    path = write_class_maps(tmp_path / "model.onnx", info=model_info(map_margin=1, verification=times))
+    assert re.search(r"cost +the maps took no measurable part of 1\.50 ms", succeeds("inspect", path))
+
+
+def test_inspect_names_the_errors_of_a_quantized_head(tmp_path):
+    net = Net(13)
+    scale, zero = net.const(np.array(0.01, np.float32)), net.const(np.array(0, np.uint8))
+    rounded = net.op("DequantizeLinear", net.op("QuantizeLinear", net.pooled(), scale, zero), scale, zero)
+    source = net.save(tmp_path / "in.onnx", net.gemm(rounded))
+    printed = succeeds("attach", source, "-o", tmp_path / "out.onnx")
+    proof = r"is within [\d.e-]+ of the largest logit without the head's rounding; with it within [\d.]+ of the logits"
+    assert re.search(proof, printed)
+    text = succeeds("inspect", tmp_path / "out.onnx", "--verify")
+    assert re.search(proof, text)
+    assert re.search(r"identity +holds; on noise mean\(CAM\) \+ bias is within [\d.e-]+ of the logits", text)
+    assert "tolerance" not in text
 
 
 def test_inspect_gives_the_reason_why_a_classifier_has_no_head(tmp_path):

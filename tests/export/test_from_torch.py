@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from torch import nn
@@ -139,6 +140,81 @@ def test_nan_weights_are_refused(tmp_path):
         module.classifier.weight[0, 0] = float("nan")
     with pytest.raises(ExportError, match=r"GapNet: weights 'classifier.weight' hold 1 NaN"):
         from_torch(module, tmp_path / "out.onnx", input_size=SIZE)
+
+
+class AnyInput(nn.Module):
+    """A network for one layout, number of channels and type."""
+
+    def __init__(self, channels=3, *, last=False, as_bytes=False):
+        super().__init__()
+        torch.manual_seed(channels)
+        self.last, self.as_bytes = last, as_bytes
+        self.conv, self.fc = nn.Conv2d(channels, 5, 3, padding=1, stride=2), nn.Linear(5, 4)
+
+    def forward(self, x):
+        if self.as_bytes:
+            x = x.float() / 255
+        if self.last:
+            x = x.permute(0, 3, 1, 2)
+        return self.fc(torch.relu(self.conv(x)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.input_kind(
+    "model", "torch module: grey, RGBA, channels last or bytes", "torch", "equal logits; found by trying"
+)
+def test_module_gets_the_input_that_it_takes(channels, last, as_bytes, tmp_path):
+    module = AnyInput(channels, last=last, as_bytes=as_bytes)
+    scale = {} if as_bytes else {"scale": 1.0, "mean": (0.0,) * channels, "std": (1.0,) * channels}
+    report = from_torch(module, tmp_path / "out.onnx", input_size=(12, 10), takes_bytes=as_bytes, **scale)
+    assert report.head == "linear"
+    images = random_images(3, 12, 10)
+    if channels == 1:
+        pixels = np.stack([np.asarray(PIL.Image.fromarray(image[..., ::-1]).convert("L")) for image in images])[
+            ..., None
+        ]
+    else:
+        pixels = np.concatenate([images[..., ::-1], np.full_like(images[..., :1], 255)], axis=-1)[..., :channels]
+    data = torch.from_numpy(np.ascontiguousarray(pixels if last else pixels.transpose(0, 3, 1, 2)))
+    with torch.no_grad():
+        expected = module(data if as_bytes else data.float()).numpy()
+    results = run(tmp_path / "out.onnx", images)
+    np.testing.assert_allclose(results["logits"], expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    assert_identity(results)
+
+
+class BytesOnly(AnyInput):
+    def forward(self, x):
+        if x.dtype != torch.uint8:
+            raise TypeError("bytes, please")
+        return super().forward(x)
+
+
+def test_module_that_refuses_floats_gets_bytes(tmp_path):
+    report = from_torch(BytesOnly(as_bytes=True), tmp_path / "out.onnx", input_size=12)
+    assert not any("ImageNet" in sentence for sentence in report.assumptions)
+
+
+@pytest.mark.input_kind("model", "torch module that reads len(x)", "torch", "equal logits")
+def test_batch_size_as_a_python_number_is_replaced(tmp_path):
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.body, self.head = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 4)
+            self.token = nn.Parameter(torch.randn(1, 1, 8))
+
+        def forward(self, x):
+            tokens = self.body(x).flatten(2).transpose(1, 2)
+            return self.head(torch.cat([self.token.expand(len(x), -1, -1), tokens], 1).mean(1))
+
+    module = Tokens()
+    from_torch(module, tmp_path / "out.onnx", input_size=SIZE)
+    for images in (random_images(3, SIZE, SIZE), random_images(1, SIZE, SIZE)):
+        expected = torch_logits(module, images)
+        np.testing.assert_allclose(run(tmp_path / "out.onnx", images)["logits"], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("wrong", [0, (0, 16)])

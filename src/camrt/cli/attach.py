@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from camrt.cli.export_flags import add_flags, options, show, size
+from camrt.cli.export_flags import add_fix_flag, add_flags, options, show, size
 
 EPILOG = """\
 examples:
@@ -24,6 +24,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument("classifier", metavar="CLASSIFIER", type=Path, help="ONNX file: images in, [N, K] out")
     add_flags(parser)
     parser.add_argument("--size", metavar="WxH", type=size, help="input size of a network with an open size, in pixels")
+    add_fix_flag(parser)
     parser.set_defaults(run=run)
 
 
@@ -31,5 +32,5 @@ def run(args: argparse.Namespace) -> int:
     """Make the file and print the report. Raises: CamrtError."""
     from camrt.export import attach
 
-    show(attach(args.classifier, args.out, size=args.size, **options(args)), as_json=args.json)
+    show(attach(args.classifier, args.out, size=args.size, fix=dict(args.fix), **options(args)), as_json=args.json)
     return 0

@@ -1,6 +1,7 @@
 """``camrt export``: make a model file from a torch module."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from camrt.cli.export_flags import add_flags, options, show, size
@@ -26,7 +27,11 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         help="torch.nn.Module, or a class or function that returns one; the current folder is searched too",
     )
     add_flags(parser)
-    parser.add_argument("--checkpoint", metavar="FILE", type=Path, help="load the weights (state dict) from here")
+    parser.add_argument(
+        "--checkpoint", metavar="FILE", type=Path, help="load the weights from here: a torch or safetensors file"
+    )
+    parser.add_argument("--weights", metavar="NAME", help="use these weights of a checkpoint with several, like ema")
+    parser.add_argument("--bytes", action="store_true", help="the module takes pixels as bytes (uint8), 0 to 255")
     parser.add_argument("--size", metavar="WxH", type=size, required=True, help="input size in pixels, or one number")
     parser.set_defaults(run=run)
 
@@ -36,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from camrt.export import from_torch
     from camrt.export.load_module import load_module
 
-    module = load_module(args.module, args.checkpoint)
-    show(from_torch(module, args.out, input_size=args.size, **options(args)), as_json=args.json)
+    module, remarks = load_module(args.module, args.checkpoint, args.weights)
+    report = from_torch(module, args.out, input_size=args.size, takes_bytes=args.bytes, **options(args))
+    show(replace(report, remarks=(*remarks, *report.remarks)), as_json=args.json)
     return 0

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from camrt.cli.verification import describe_verification
 from camrt.model_file import Activation, Interpolation
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--rgb", dest="channels", action="store_const", const="rgb", help="the network reads RGB (default)"
     )
     order.add_argument("--bgr", dest="channels", action="store_const", const="bgr", help="the network reads BGR")
+    pixels.add_argument("--invert", action="store_true", help="take 255 - pixel, for networks of light on dark")
     frames = parser.add_argument_group("frames", "conversion of a frame of any size to the network's input")
     frames.add_argument(
         "--resize",
@@ -53,6 +55,18 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     frames.add_argument(
         "--interpolation", choices=get_args(Interpolation), default="linear", help="resize with this (default: linear)"
+    )
+
+
+def add_fix_flag(parser: argparse.ArgumentParser) -> None:
+    """Add the flag for further inputs of an ONNX classifier."""
+    parser.add_argument(
+        "--fix",
+        metavar="NAME=VALUE",
+        type=_fixed_input,
+        action="append",
+        default=[],
+        help="give an input besides the image a constant: a number or a .npy file; repeat for several inputs",
     )
 
 
@@ -72,6 +86,7 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
         "labels": args.labels,
         "output": args.output,
         "layer": args.layer,
+        "invert": args.invert,
         "resize": resize,
         "shorter_side": shorter_side,
         "interpolation": args.interpolation,
@@ -87,18 +102,20 @@ def show(report: "Report", *, as_json: bool) -> None:
         print(json.dumps(asdict(report), ensure_ascii=False, indent=2))
         return
     channels, height, width = report.features
-    verification = report.verification
     print(f"{report.path}: {report.classes} classes, input {report.input[0]}x{report.input[1]}")
     print(f"  head       {report.head}, maps {channels} x {height} x {width}, scores by {report.activation}")
-    proof = ""
-    if "identity_error" in verification:
-        error, tolerance = verification["identity_error"], verification["identity_tolerance"]
-        proof = f", CAM identity off by {error:.1e} (at most {tolerance:.1e})"
-    elif "cells_error" in verification:
-        proof = f", maps off by {verification['cells_error']:.1e} from the head on each cell"
-    print(f"  verified   on {verification['images']} images: scores off by {verification['scores_error']:.1e}{proof}")
+    print(f"  verified   {describe_verification(report.verification)}")
     for sentence in report.assumptions:
         print(f"  assumed    {sentence}")
+    for sentence in report.remarks:
+        print(f"  remark     {sentence}")
+
+
+def _fixed_input(text: str) -> tuple[str, str]:
+    name, equals, value = text.rpartition("=")
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE or NAME=FILE.npy")
+    return name, value
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -106,8 +123,8 @@ def _numbers(text: str) -> tuple[float, ...]:
         numbers = tuple(float(number) for number in text.split(","))
     except ValueError:
         numbers = ()
-    if len(numbers) not in (1, 3):
-        raise argparse.ArgumentTypeError(f"{text!r} is not three numbers with commas, or one number for grey")
+    if len(numbers) not in (1, 3, 4):
+        raise argparse.ArgumentTypeError(f"{text!r} is not three numbers with commas (four with alpha, one for grey)")
     return numbers
 
 

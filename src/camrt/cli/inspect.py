@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from camrt.cli.common_flags import add_session_flags, open_model
-from camrt.cli.export_flags import size
+from camrt.cli.export_flags import add_fix_flag, size
 from camrt.cli.inspect_classifier import show_classifier
+from camrt.cli.verification import describe_identity, describe_verification
 from camrt.errors import MissingExtra, NoModelFile, UsageError
 from camrt.model_file import EXACT
 from camrt.text import one_line
@@ -15,6 +16,7 @@ from camrt.text import one_line
 HEADS = {
     "linear": "features, pool, one linear layer: the maps add up to the logits, and cost nothing until shown",
     "pooled_class_maps": "one map a class, pool: the maps add up to the logits",
+    "weighted_cells": "each cell has weights of its own: the maps add up to the logits",
     "per_position": "not linear: a map holds the logit of the head for each cell alone",
     "tokens": "transformer: a map holds the logit of the head for the token of each patch",
     "masked": "mixes cells: a map holds the logit with all cells but one set to zero (Recipro-CAM)",
@@ -38,6 +40,7 @@ def add(commands: Any) -> None:
         "--size", metavar="WxH", type=size, help="input size of a classifier with an open size, in pixels"
     )
     parser.add_argument("--output", metavar="NAME", help="output of a classifier that gives the scores")
+    add_fix_flag(parser)
     parser.add_argument(
         "--verify",
         nargs="?",
@@ -61,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         model = open_model(args.model, args.provider, args.threads, args.provider_option)
     except NoModelFile as refusal:
         try:
-            return show_classifier(args.model, args.size, args.output, as_json=args.json)
+            return show_classifier(args.model, args.size, args.output, dict(args.fix), as_json=args.json)
         except MissingExtra:
             raise refusal from None
     geometry, info = model.geometry, model.info
@@ -139,16 +142,16 @@ def _print(report: dict[str, Any], *, every_label: bool) -> None:
         + ("; ..." if report["classes"] > 5 else ""),
         "activation": report["activation"] or "unknown",
         "source": _pairs(report["source"]),
-        "verified": _pairs({key: value for key, value in verification.items() if key not in COST}),
+        "verified": describe_verification(verification) if verification else "unknown",
         "quantized": _pairs(report["quantization"]) if report["quantization"] else "no",
         "provider": f"{report['provider']}, {report['threads']} threads",
     }
     if "identity_error" in report:
         outcome = "holds" if report["identity_holds"] else "DOES NOT HOLD: the maps do not explain the scores"
-        rows["identity"] = (
-            f"{outcome}; on {report['verified_on']} mean(CAM) + bias is within {report['identity_error']:.1e} of the "
-            f"logits (allowed {report['identity_tolerance']:.1e})"
-        )
+        measured = {key: value for key, value in report.items() if key.startswith("identity_")}
+        if "identity_tolerance_absolute" in verification:
+            measured["identity_tolerance_absolute"] = verification["identity_tolerance_absolute"]
+        rows["identity"] = f"{outcome}; on {report['verified_on']} {describe_identity(measured)}"
     elif "top" in report:
         rows["identity"] = (
             "none: maps of this head do not add up to the logits; they were verified when the file was made"
@@ -157,7 +160,8 @@ def _print(report: dict[str, Any], *, every_label: bool) -> None:
         rows["top"] = "; ".join(f"{row['label']} {row['score']:.3f}" for row in report["top"])
     if all(key in verification for key in COST):
         ms, without = (verification[key] for key in COST)
-        rows["cost"] = f"the maps took {ms - without:.2f} of {ms:.2f} ms an image on the machine that made the file"
+        cost = f"took {ms - without:.2f} of {ms:.2f} ms" if ms > without else f"took no measurable part of {ms:.2f} ms"
+        rows["cost"] = f"the maps {cost} an image on the machine that made the file"
     for key, value in rows.items():
         print(f"{key:<14}{one_line(value)}")
     if every_label:

@@ -9,11 +9,13 @@ if TYPE_CHECKING:
     from camrt.export.survey import Survey
 
 
-def show_classifier(path: Path, size: tuple[int, int] | None, output: str | None, *, as_json: bool) -> int:
+def show_classifier(
+    path: Path, size: tuple[int, int] | None, output: str | None, fix: dict[str, str], *, as_json: bool
+) -> int:
     """Survey a classifier and print the result. Returns 1 if it cannot become a model file."""
     from camrt.export import survey
 
-    surveyed = survey(path, size=size, output=output)
+    surveyed = survey(path, size=size, output=output, fix=fix)
     if as_json:
         print(json.dumps({"classifier": str(path), **asdict(surveyed)}, indent=2, ensure_ascii=False))
     else:
@@ -30,6 +32,8 @@ def _print(path: Path, surveyed: "Survey") -> None:
     }
     for key, value in rows.items():
         print(f"{key:<14}{value}")
+    for sentence in surveyed.remarks:
+        print(f"{'remark':<14}{sentence}")
     if surveyed.layers:
         print("maps          for --layer of camrt attach, in the order of the network; the last one is the default")
         width = max(len(layer.name) for layer in surveyed.layers)

@@ -1,8 +1,10 @@
 """The preprocessing: the graph computes what the options say, for every kind of input."""
 
-import cv2
+import json
+
 import numpy as np
 import onnx
+import PIL.Image
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -51,6 +53,7 @@ def test_preprocessing_that_changes_nothing_adds_no_node(classifier, tmp_path):
         {"scale": float("nan")},
         {"mean": (0, 0)},
         {"channels": "gbr"},
+        {"channels": "rgba"},
     ],
 )
 def test_invalid_preprocessing_is_refused(wrong):
@@ -91,26 +94,71 @@ def test_network_with_channels_last_gets_them_last(axes, keepdims, tmp_path):
     np.testing.assert_allclose(swapped["logits"], expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("shape", [["N", 1, 8, 8], ["N", 8, 8, 1]])
-def test_network_with_one_channel_gets_grey_images(shape, tmp_path):
-    net = Net()
+def network_of_its_input(tmp_path, shape, *, as_bytes=False, opset=17):
+    """A classifier whose feature map is its input, as floats."""
+    net = Net(opset)
     net.input_shape = shape
-    channels_last = shape[-1] == 1
-    grey = net.op("Transpose", net.input, perm=[0, 3, 1, 2]) if channels_last else net.input
-    maps = net.features(source=grey, colours=1)
-    source = net.save(tmp_path / "in.onnx", net.gemm(net.op("Flatten", net.op("GlobalAveragePool", maps))))
-    report = attach(source, tmp_path / "out.onnx", scale=1.0)
+    count = shape[1] if shape[1] < 5 else shape[3]
+    if as_bytes:
+        net.input_kind = onnx.TensorProto.UINT8
+    floats = net.cast(net.input) if as_bytes else net.input
+    planes = floats if shape[1] == count else net.op("Transpose", floats, perm=[0, 3, 1, 2])
+    maps = net.op("Conv", planes, net.const(np.eye(count, dtype=np.float32).reshape(count, count, 1, 1)))
+    logits = net.gemm(net.op("Flatten", net.op("GlobalAveragePool", maps)), channels=count)
+    return net.save(tmp_path / "in.onnx", logits)
+
+
+@pytest.mark.parametrize("opset", [9, 17])
+@pytest.mark.parametrize("as_bytes", [False, True])
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize("invert", [False, True])
+@pytest.mark.parametrize("size", [8, 28, 48, 224])
+@pytest.mark.input_kind("model", "grey network (MNIST, OCR, X-ray, faces)", "Pillow's mode L", "equal pixels")
+@pytest.mark.input_kind("preprocessing", "inverted pixels (--invert)", "255 - pixel in NumPy", "equal pixels")
+def test_grey_network_gets_the_brightness_that_pillow_computes(size, invert, layout, as_bytes, opset, tmp_path):
+    shape = ["N", 1, size, size] if layout == "nchw" else ["N", size, size, 1]
+    source = network_of_its_input(tmp_path, shape, as_bytes=as_bytes, opset=opset)
+    report = attach(source, tmp_path / "out.onnx", invert=invert, **{} if as_bytes else {"scale": 1.0})
     assert report.head == "linear"
-    images = random_images(3)
-    results = run(tmp_path / "out.onnx", images)
-    assert_identity(results)
-    grey_images = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in images]
-    network_inputs = np.stack(grey_images).astype(np.float32)[..., None]
-    expected = _run_source(source, network_inputs if channels_last else network_inputs.transpose(0, 3, 1, 2))
-    np.testing.assert_allclose(results["logits"], expected, rtol=0, atol=0.02 * np.abs(expected).max())
-    sentences = " ".join(attach(source, tmp_path / "assumed.onnx").assumptions)
+    images = random_images(2, size, size)
+    grey = np.stack([np.asarray(PIL.Image.fromarray(image[..., ::-1]).convert("L")) for image in images])
+    expected = 255.0 - grey if invert else grey
+    assert (run(tmp_path / "out.onnx", images)["features"][:, 0] == expected).all()
+    entry = json.loads(session(tmp_path / "out.onnx").get_modelmeta().custom_metadata_map["camrt.preprocessing"])
+    assert (entry["channels"], entry.get("invert", False)) == ("grey", invert)
+
+
+def test_grey_pixels_are_scaled_to_one_by_default(tmp_path):
+    source = network_of_its_input(tmp_path, ["N", 1, 12, 12])
+    sentences = " ".join(attach(source, tmp_path / "out.onnx").assumptions)
     assert "grey pixels / 255" in sentences
     assert "RGB" not in sentences
+    white = np.full((1, 12, 12, 3), 255, np.uint8)
+    assert (run(tmp_path / "out.onnx", white)["features"] == 1).all()
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+@pytest.mark.parametrize("channels", ["rgb", "bgr"])
+@pytest.mark.parametrize("shape", [["N", 4, 8, 8], ["N", 8, 8, 4]])
+@pytest.mark.input_kind("model", "network with four channels (RGBA)", "NumPy", "equal pixels; alpha is 255")
+def test_network_with_four_channels_gets_an_opaque_alpha(shape, channels, as_bytes, tmp_path):
+    source = network_of_its_input(tmp_path, shape, as_bytes=as_bytes)
+    numbers = {} if as_bytes else {"scale": 1.0, "mean": (10, 20, 30), "std": (2, 4, 8)}
+    report = attach(source, tmp_path / "out.onnx", channels=channels, invert=True, **numbers)
+    assert any("alpha" in sentence and "255" in sentence for sentence in report.assumptions)
+    images = random_images(2)
+    colours = 255.0 - (images[..., ::-1] if channels == "rgb" else images)
+    if not as_bytes:
+        colours = (colours - numbers["mean"]) / numbers["std"]
+    expected = np.concatenate([colours, np.full_like(colours[..., :1], 255)], axis=-1).transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(run(tmp_path / "out.onnx", images)["features"], expected, rtol=1e-6)
+
+
+def test_alpha_has_a_mean_of_its_own_with_four_numbers(tmp_path):
+    source = network_of_its_input(tmp_path, ["N", 4, 8, 8])
+    attach(source, tmp_path / "out.onnx", scale=1.0, mean=(0, 0, 0, 100), std=(1, 1, 1, 5))
+    features = run(tmp_path / "out.onnx", random_images(1))["features"]
+    assert (features[:, 3] == 31).all()
 
 
 @pytest.mark.parametrize("channels", ["rgb", "bgr"])

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import external_data_helper, numpy_helper
 
-from camrt.errors import ExportError
+from camrt.errors import ExportError, UsageError
 from camrt.export import attach
 from support.export_graphs import CHANNELS, CLASSES, PLAIN, Net, assert_identity, random_images, run
 
@@ -57,7 +57,7 @@ def test_message_names_the_kind_of_a_foreign_file(content, message, tmp_path):
 
 
 def test_missing_file_and_folder_are_refused(tmp_path):
-    with pytest.raises(ExportError, match="No such file"):
+    with pytest.raises(UsageError, match="No such file"):
         attach(tmp_path / "nowhere.onnx", tmp_path / "out.onnx")
     with pytest.raises(ExportError, match="is a folder"):
         attach(tmp_path, tmp_path / "out.onnx")

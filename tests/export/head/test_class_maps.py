@@ -69,7 +69,7 @@ def test_hidden_layer_sees_each_cell_by_itself(tmp_path):
     hidden = hard_swish(np.einsum("nchw,kc->nkhw", cells, weights[first]) + weights[biases[0]][:, None, None])
     expected = np.einsum("nchw,kc->nkhw", hidden, weights[last]) + weights[biases[1]][:, None, None]
     np.testing.assert_allclose(results["class_maps"], expected, rtol=0, atol=1e-4 * np.abs(expected).max())
-    assert any("not linear" in sentence for sentence in report.assumptions)
+    assert any("not linear" in sentence for sentence in report.remarks)
 
 
 def test_layer_normalisation_normalises_each_cell_by_itself(tmp_path):

@@ -1,6 +1,7 @@
 """Unsupported heads: the message names the node, its problem and what to do, and nothing is written."""
 
 import numpy as np
+import onnx
 import pytest
 
 from camrt.errors import HeadNotFound
@@ -43,11 +44,6 @@ def class_numbers(net):
     return net.op("ArgMax", net.gemm(net.pooled()), axis=1, keepdims=1)
 
 
-def uneven_padding(net):
-    maps = net.op("Conv", net.features(), net.weights(CLASSES, CHANNELS, 1, 1), pads=[0, 0, 1, 1])
-    return net.op("Flatten", net.op("GlobalAveragePool", maps))
-
-
 def softmax_over_the_batch(net):
     return net.op("Softmax", net.gemm(net.pooled()), axis=0)
 
@@ -55,7 +51,6 @@ def softmax_over_the_batch(net):
 REFUSED = {
     embedding: r"global average pool of the output of Relu node.*export it with its classifier",
     class_numbers: r"ArgMax node.*scores are gone",
-    uneven_padding: r"Conv node.*pads its map",
     softmax_over_the_batch: r"Softmax node.*axis 0",
     mean_of_everything: r"ReduceMean node.*axes \[0, 1, 2, 3\].*mixes the images",
     attention_over_cells: r"Gather node.*attention.*'relu\d+'.*attention",
@@ -72,19 +67,64 @@ def test_unsupported_head_is_refused(head, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["in.onnx"]
 
 
-def test_detector_is_refused(tmp_path):
+def boxes(net):
+    return net.op("Reshape", net.features(6), net.const(np.array([0, 16, 6], np.int64)))
+
+
+def masks(net):
+    return net.op("Conv", net.features(), net.weights(CLASSES, CHANNELS, 1, 1), net.weights(CLASSES))
+
+
+def masks_with_channels_last(net):
+    return net.op("Softmax", net.op("Transpose", masks(net), perm=[0, 2, 3, 1]), axis=-1)
+
+
+def masks_by_unpooling(net):
+    """SegNet."""
+    indices = f"indices{len(net.nodes)}"
+    features = net.features()
+    net.nodes.append(
+        onnx.helper.make_node("MaxPool", [features], ["small", indices], kernel_shape=[2, 2], strides=[2, 2])
+    )
+    large = net.op("MaxUnpool", "small", indices, kernel_shape=[2, 2], strides=[2, 2])
+    return net.op("Softmax", net.op("Conv", large, net.weights(CLASSES, CHANNELS, 1, 1)), axis=1)
+
+
+NO_CLASSIFIERS = {
+    boxes: (["N", 16, 6], r"shape \[N, 16, 6\].*detectors"),
+    masks: (["N", CLASSES, 4, 4], r"shape \[N, 4, 4, 4\].*each pixel or cell, like segmentation"),
+    masks_with_channels_last: (["N", 4, 4, CLASSES], r"shape \[N, 4, 4, 4\].*segmentation"),
+    masks_by_unpooling: (["N", CLASSES, 4, 4], r"shape \[N, 4, 4, 4\].*segmentation"),
+}
+
+
+@pytest.mark.parametrize("stated", [True, False])
+@pytest.mark.parametrize("network", NO_CLASSIFIERS, ids=lambda network: network.__name__)
+@pytest.mark.input_kind(
+    "model",
+    "detector, segmentation network (SegNet), sequence model",
+    "its output's shape",
+    "refused: the reason and what camrt needs",
+)
+def test_network_that_gives_no_scores_of_images_is_refused(network, stated, tmp_path):
     net = Net()
-    boxes = net.op("Reshape", net.features(6), net.const(np.array([0, 16, 6], np.int64)))
-    source = net.save(tmp_path / "in.onnx", boxes, **{boxes: ["N", 16, 6]})
-    with pytest.raises(HeadNotFound, match=r"shape \[N, 16, 6\].*detectors"):
+    output = network(net)
+    shape, message = NO_CLASSIFIERS[network]
+    source = net.save(tmp_path / "in.onnx", output, **{output: shape if stated else None})
+    with pytest.raises(HeadNotFound, match=message + r".*needs an output \[N, K\]"):
         attach(source, tmp_path / "out.onnx")
 
 
-def test_segmentation_network_is_refused(tmp_path):
+@pytest.mark.input_kind("model", "attention-pooling head", "-", "refused: what camrt would need")
+def test_attention_pooling_is_refused_with_what_would_be_needed(tmp_path):
+    """Each token has a weight that the softmax over all tokens gives it."""
     net = Net()
-    masks = net.op("Conv", net.features(), net.weights(CLASSES, CHANNELS, 1, 1))
-    source = net.save(tmp_path / "in.onnx", masks, **{masks: ["N", CLASSES, 4, 4]})
-    with pytest.raises(HeadNotFound, match=r"shape \[N, 4, 4, 4\].*segmentation"):
+    cells = net.op("Reshape", net.features(), net.const(np.array([0, CHANNELS, 16])))
+    tokens = net.op("Transpose", cells, perm=[0, 2, 1])
+    weights = net.op("Softmax", net.op("MatMul", tokens, net.weights(CHANNELS, 1)), axis=1)
+    pooled = net.op("MatMul", net.op("Transpose", weights, perm=[0, 2, 1]), tokens)
+    source = net.save(tmp_path / "in.onnx", net.gemm(net.squeeze(pooled, [1])))
+    with pytest.raises(HeadNotFound, match=r"pools the tokens by attention.*weights of its own.*does not read them"):
         attach(source, tmp_path / "out.onnx")
 
 

@@ -197,17 +197,91 @@ def test_pooled_maps_of_a_1x1_convolution_are_the_class_maps(relu, opset, tmp_pa
     assert (results["class_maps"].min() >= 0) == relu
 
 
-def test_padding_of_the_class_maps_is_a_margin(tmp_path):
+@pytest.mark.parametrize(
+    ("kernel", "attributes", "margin", "size"),
+    [
+        (1, {"pads": [1] * 4}, 1, 6),
+        (3, {"pads": [1] * 4}, 0, 4),
+        (3, {}, 0, 2),
+        (3, {"pads": [3] * 4}, 1, 8),
+        (3, {"pads": [2] * 4, "dilations": [2, 2]}, 0, 4),
+        (3, {"pads": [0, 0, 1, 1], "strides": [2, 2]}, 0, 2),
+        (5, {"auto_pad": "SAME_UPPER"}, 0, 4),
+    ],
+)
+@pytest.mark.input_kind(
+    "model", "k x k convolution with one map a class, then GAP (mini-Xception)", "ONNX Runtime", "exact maps"
+)
+def test_convolution_of_any_size_gives_class_maps_and_its_padding_a_margin(kernel, attributes, margin, size, tmp_path):
     net = Net()
-    maps = net.op("Conv", net.features(), net.weights(CLASSES, CHANNELS, 1, 1), net.weights(CLASSES), pads=[1] * 4)
+    weights = net.weights(CLASSES, CHANNELS, kernel, kernel)
+    maps = net.op("Conv", net.features(), weights, net.weights(CLASSES), **attributes)
     net.save(tmp_path / "in.onnx", net.op("Flatten", net.op("GlobalAveragePool", maps)))
     report = attach(tmp_path / "in.onnx", tmp_path / "out.onnx", **PLAIN)
-    assert (report.head, report.map_margin, report.features) == ("pooled_class_maps", 1, (CLASSES, 6, 6))
+    assert (report.head, report.map_margin) == ("pooled_class_maps", margin)
+    assert report.features == (CLASSES, size, size)
     results = run(tmp_path / "out.onnx", random_images(2))
     assert_identity(results)
-    ring = np.ones((6, 6), bool)
-    ring[1:-1, 1:-1] = False
-    assert np.ptp(results["class_maps"][0, 0][ring]) == 0  # no pixel reaches the margin
+    if margin:
+        ring = np.ones((size, size), bool)
+        ring[margin:-margin, margin:-margin] = False
+        assert np.ptp(results["class_maps"][0, 0][ring]) == 0  # no pixel reaches the margin
+        assert np.ptp(results["class_maps"][0, 0][~ring]) > 0
+
+
+def test_map_that_is_padded_unevenly_is_explained_by_the_map_before_it(tmp_path):
+    """Its cells do not lie on the image; the head is linear in the mean of the features all the same."""
+    net = Net()
+    maps = net.op("Conv", net.features(), net.weights(CLASSES, CHANNELS, 1, 1), net.weights(CLASSES), pads=[0, 0, 1, 1])
+    source = net.save(tmp_path / "in.onnx", net.op("Flatten", net.op("GlobalAveragePool", maps)))
+    with pytest.raises(HeadNotFound, match=r"Conv node.*pads its map.*--layer"):
+        attach(source, tmp_path / "out.onnx", **PLAIN)
+    features = next(node.input[0] for node in net.nodes if node.output[0] == maps)
+    report = attach(source, tmp_path / "out.onnx", layer=features, **PLAIN)
+    assert (report.head, report.features) == ("linear", (CHANNELS, 4, 4))
+    assert_identity(run(tmp_path / "out.onnx", random_images(2)))
+
+
+def _added(net, maps):
+    return net.op("Add", maps, net.op("Conv", net.features(), net.weights(CLASSES, CHANNELS, 3, 3), pads=[1] * 4))
+
+
+def _normalised(net, maps):
+    parameters = [net.weights(CLASSES) for _ in range(3)]
+    return net.op("Relu", net.op("BatchNormalization", maps, *parameters, net.const(np.ones(CLASSES, np.float32))))
+
+
+@pytest.mark.parametrize("after", [_added, _normalised], ids=lambda after: after.__name__)
+def test_softmax_proves_that_pooled_channels_are_classes(after, tmp_path):
+    """Without it they could be the features of a network without its last layer."""
+    net = Net()
+    maps = net.op("Conv", net.features(), net.weights(CLASSES, CHANNELS, 3, 3), net.weights(CLASSES), pads=[1] * 4)
+    pooled = net.op("Flatten", net.op("GlobalAveragePool", after(net, maps)))
+    net.save(tmp_path / "features.onnx", pooled)
+    with pytest.raises(HeadNotFound, match="only gives features, export it with its classifier"):
+        attach(tmp_path / "features.onnx", tmp_path / "out.onnx", **PLAIN)
+    net.save(tmp_path / "in.onnx", net.op("Softmax", pooled, axis=1))
+    assert attach(tmp_path / "in.onnx", tmp_path / "out.onnx", **PLAIN).head == "pooled_class_maps"
+    assert_identity(run(tmp_path / "out.onnx", random_images(2)))
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_class_maps_with_channels_last_or_a_temperature(scaled, layout, tmp_path):
+    net = Net()
+    maps = net.op("Conv", net.features(), net.weights(CLASSES, CHANNELS, 3, 3), net.weights(CLASSES), pads=[1] * 4)
+    if layout == "nhwc":
+        pooled = net.mean(net.op("Transpose", maps, perm=[0, 2, 3, 1]), [1, 2], 0)
+    else:
+        pooled = net.op("Flatten", net.op("GlobalAveragePool", maps))
+    if scaled:
+        pooled = net.op("Add", net.op("Div", pooled, net.const(np.float32(0.5))), net.weights(CLASSES))
+    source = net.save(tmp_path / "in.onnx", net.op("Softmax", pooled, axis=1))
+    report = attach(source, tmp_path / "out.onnx", **PLAIN)
+    assert report.head == ("linear" if scaled else "pooled_class_maps")
+    results = run(tmp_path / "out.onnx", random_images(2))
+    assert_identity(results)
+    np.testing.assert_allclose(results["scores"], expected_output(source, random_images(2)), atol=1e-6)
 
 
 def test_output_with_an_exact_head_is_chosen(tmp_path):
