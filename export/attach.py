@@ -23,37 +23,45 @@ def attach(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     channels: Channels | None = None,
-    resize: Resize = "stretch",
+    resize: Resize | None = None,
     shorter_side: int | None = None,
     interpolation: Interpolation = "linear",
     size: tuple[int, int] | None = None,
     activation: Activation | None = None,
     images: str | Path | Sequence[str | Path] | None = None,
+    check: str | Path | None = None,
     overwrite: bool = False,
 ) -> Report:
     """Make a model file of an ONNX classifier.
 
-    Network input = (pixel * scale - mean) / std.
+    Network input = (pixel * scale - mean) / std. An option that is None is taken from the file's own metadata, then
+    from files beside it (`camrt.export.source_metadata`), else from the graph or the usual preprocessing; the report
+    says which.
 
     Args:
         source: the classifier: one input, [N, C, H, W] or [N, H, W, C] with 3 channels or 1, floats or bytes; output
             [N, K].
         target: the model file to write.
-        labels: class labels, or a UTF-8 text file with one label on each line.
+        labels: class labels, or a file of them in any form that `camrt.export.labels.read.read_labels` knows;
+            ``"none"``: numbers only.
         output: the output that gives the scores; needed where several could.
         layer: the feature map to show, as a tensor's name; None: the last.
-        scale: factor for pixels in 0..255; None: 1/255, or 1 where the network takes bytes.
+        scale: factor for pixels in 0..255; None: 1/255, or 1 where the network takes bytes or normalises pixels
+            itself.
         mean: one number a channel, in the network's order, in units of pixel * scale; None: ImageNet's for colour
-            images in floats, else 0.
+            images in floats / 255, else 0.
         std: like ``mean``; None: ImageNet's, or 1.
         channels: the channel order of the network's input; None: rgb, or grey for one channel.
-        resize: how a frame becomes the network's input; see `camrt.model_file.InputGeometry`.
+        resize: how a frame becomes the network's input; see `camrt.model_file.InputGeometry`; None: stretch.
         shorter_side: for ``resize="crop"``: the frame's shorter side is scaled to this many pixels before the centre
             is cropped.
         interpolation: ``linear`` or ``area``.
         size: (width, height) in pixels, for a network that leaves it open.
-        activation: what turns logits into scores; None: the graph's own, or softmax if it ends in logits.
+        activation: what turns logits into scores; None: the graph's own, else softmax, and sigmoid for one logit;
+            ``none`` for a regression.
         images: a folder of images, or image files, to verify on; None: synthetic images.
+        check: a folder with a sub-folder of images for each class: the report has the accuracy with the chosen
+            preprocessing and with the likely alternatives.
         overwrite: replace an existing target.
 
     Raises:
@@ -76,6 +84,7 @@ def attach(
         size=size,
         activation=activation,
         images=images,
+        check=check,
     )
     check_target(target, source, overwrite=overwrite)
-    return convert(read_classifier(source), target, options, {"file": source.name})
+    return convert(read_classifier(source), target, options, {"file": source.name}, path=source)

@@ -39,11 +39,12 @@ def from_torch(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     channels: Channels | None = None,
-    resize: Resize = "stretch",
+    resize: Resize | None = None,
     shorter_side: int | None = None,
     interpolation: Interpolation = "linear",
     activation: Activation | None = None,
     images: str | Path | Sequence[str | Path] | None = None,
+    check: str | Path | None = None,
     overwrite: bool = False,
 ) -> Report:
     """Make a model file of a torch classifier.
@@ -54,20 +55,23 @@ def from_torch(
         module: takes [N, 3, H, W] floats, gives [N, K]; on any device.
         target: the model file to write.
         input_size: (width, height) in pixels, or one number for both.
-        labels: class labels, or a UTF-8 text file with one label on each line.
+        labels: class labels, or a file of them in any form that `camrt.export.labels.read.read_labels` knows.
         output: for a module with several outputs: the name of the exported graph's output that gives the scores.
         layer: the feature map to show, as a tensor's name; None: the last.
-        scale: factor for pixels in 0..255; None: 1/255, or 1 where the network takes bytes.
+        scale: factor for pixels in 0..255; None: 1/255, or 1 where the module normalises pixels itself.
         mean: one number a channel, in the network's order, in units of pixel * scale; None: ImageNet's for colour
-            images in floats, else 0.
+            images in floats / 255, else 0.
         std: like ``mean``; None: ImageNet's, or 1.
         channels: the channel order of the network's input; None: rgb, or grey for one channel.
-        resize: how a frame becomes the network's input; see `camrt.model_file.InputGeometry`.
+        resize: how a frame becomes the network's input; see `camrt.model_file.InputGeometry`; None: stretch.
         shorter_side: for ``resize="crop"``: the frame's shorter side is scaled to this many pixels before the centre
             is cropped.
         interpolation: ``linear`` or ``area``.
-        activation: what turns logits into scores; None: the module's own, or softmax if it ends in logits.
+        activation: what turns logits into scores; None: the module's own, else softmax, and sigmoid for one logit;
+            ``none`` for a regression.
         images: a folder of images, or image files, to verify on; None: synthetic images.
+        check: a folder with a sub-folder of images for each class: the report has the accuracy with the chosen
+            preprocessing and with the likely alternatives.
         overwrite: replace an existing target.
 
     Raises:
@@ -93,6 +97,7 @@ def from_torch(
         size=None,
         activation=activation,
         images=images,
+        check=check,
     )
     check_target(target, None, overwrite=overwrite)
     name = type(module).__name__
@@ -100,7 +105,7 @@ def from_torch(
     with _evaluation_mode(module):
         runner = _Runner(module)
         model = check_classifier(_export(runner, size), name)
-        return convert(model, target, options, source_info, runner)
+        return convert(model, target, options, source_info, forward=runner)
 
 
 @contextlib.contextmanager
