@@ -7,7 +7,8 @@ A step (x - zero) / unit expects the pixels that it moves to about [-3, 3]:
 
     pixels 0 to 255   zero -10 to 260, unit 20 to 450; or a mean alone: unit 0.5 to 2, zero 10 to 250
     pixels 0 to 1     zero 0 to 1, unit 0.04 to 0.75; a mean alone: unit near 1, zero 0.2 to 0.8; or a factor of 255
-    pixels -1 to 1    zero -1 (the step gives 0 to 1 or 0 to 255); or zero -0.9 to -0.02, unit 0.1 to 0.8
+    pixels -1 to 1    zero -1 (the step gives 0 to 1 or 0 to 255); or zero -0.9 to -0.02, unit 0.1 to 0.8; or a factor
+                      of 127.5
 
 A BatchNormalization is decided by the mean and the standard deviation of its training data, not by its factors. Data
 from 0 to 255 have a deviation of 10 or more. Data from 0 to 1 have a deviation of at most 0.38, and a variance of at
@@ -102,6 +103,8 @@ def _decide_affine(chain: _Chain) -> OwnNormalisation | None:
 def _range_of_step(zero: float, unit: float) -> PixelRange | None:
     if (20 <= unit <= 450 and -10 <= zero <= 260) or (0.5 <= unit <= 2 and 10 <= zero <= 250):
         return "0 to 255"
+    if abs(unit * 127.5 - 1) <= _NEAR and -1 <= zero <= 1:
+        return "-1 to 1"
     if abs(zero + 1) <= _NEAR or (-0.9 <= zero < -_NEAR and 0.1 <= unit <= 0.8):
         return "-1 to 1"
     if abs(unit * 255 - 1) <= _NEAR and -_NEAR <= zero <= 1:

@@ -109,7 +109,7 @@ def test_network_with_one_channel_gets_grey_images(shape, tmp_path):
     expected = _run_source(source, network_inputs if channels_last else network_inputs.transpose(0, 3, 1, 2))
     np.testing.assert_allclose(results["logits"], expected, rtol=0, atol=0.02 * np.abs(expected).max())
     sentences = " ".join(attach(source, tmp_path / "assumed.onnx").assumptions)
-    assert "grey pixels / 255" in sentences
+    assert "expect pixels from 0 to 255" in sentences  # the network divides by 255
     assert "RGB" not in sentences
 
 

@@ -81,13 +81,22 @@ def test_each_form_gives_the_names(name, content, form, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("synsets.txt", "n01440764 tench, Tinca tinca\nn01443537 goldfish, Carassius auratus\nn01484850 great white shark"),
-        ("synsets.txt", "n01440764\ttench, Tinca tinca\nn01443537\tgoldfish, Carassius auratus\nn01484850\tgreat white shark"),
-        ("map.txt", "0 n01440764 tench, Tinca tinca\n1 n01443537 goldfish, Carassius auratus\n2 n01484850 great white shark"),
+        (
+            "synsets.txt",
+            "n01440764 tench, Tinca tinca\nn01443537 goldfish, Carassius auratus\nn01484850 great white shark",
+        ),
+        (
+            "synsets.txt",
+            "n01440764\ttench, Tinca tinca\nn01443537\tgoldfish, Carassius auratus\nn01484850\tgreat white shark",
+        ),
+        (
+            "map.txt",
+            "0 n01440764 tench, Tinca tinca\n1 n01443537 goldfish, Carassius auratus\n2 n01484850 great white shark",
+        ),
         ("index.json", json.dumps({str(i): [f"n0144000{i}", label] for i, label in enumerate(SYNSETS)})),
         ("t.csv", "".join(f'n0144000{i},"{label}"\n' for i, label in enumerate(SYNSETS))),
     ],
-)  # fmt: skip
+)
 def test_synsets_before_the_names_are_left_out(name, content, tmp_path):
     assert read_labels(write(tmp_path, name, content)).names == SYNSETS
 
@@ -181,7 +190,9 @@ def test_missing_label_file_is_named(classifier, tmp_path):
         attach(classifier, tmp_path / "out.onnx", labels=tmp_path / "nowhere.txt")
 
 
-@pytest.mark.parametrize("name", ["imagenet1000.txt", "imagenet1000_synsets.txt", "cifar10.txt", "imagenet1001_background.txt"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", ["imagenet1000.txt", "imagenet1000_synsets.txt", "cifar10.txt", "imagenet1001_background.txt"]
+)
 def test_published_label_files_are_read(name, shared_data):
     names = read_labels(shared_data / "labels" / name).names
     assert len(names) == {"cifar10.txt": 10, "imagenet1001_background.txt": 1001}.get(name, 1000)
