@@ -28,11 +28,15 @@ def read_preprocessor(folder: Path) -> Statement | None:
         return None
     place = PREPROCESSOR
     scale = float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 1.0
-    normalises = config.get("do_normalize", True) and config.get("image_mean") is not None
+    kind = str(config.get("image_processor_type", config.get("feature_extractor_type", "")))
+    # MobileViT's files may hold a mean that it never subtracts
+    normalises = config.get("do_normalize", "MobileViT" not in kind) and config.get("image_mean") is not None
     mean = float_tuple(config["image_mean"], f"{place}: image_mean") if normalises else (0.0,)
     std = float_tuple(config.get("image_std", 1.0), f"{place}: image_std") if normalises else (1.0,)
     if config.get("rescale_offset") and config.get("do_rescale", True):
         mean = tuple(number + 1 for number in mean)
+    if config.get("include_top") and "EfficientNet" in kind:  # it divides by the deviation twice
+        std = tuple(number**2 for number in float_tuple(config.get("image_std", 1.0), f"{place}: image_std"))
     size, resize, notes = _geometry(config)
     return Statement(
         place=place,

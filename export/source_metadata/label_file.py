@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from camrt.errors import UsageError
 from camrt.export.labels.read import labels_of_text, read_labels
 from camrt.export.labels.values import LABEL_KEYS
 from camrt.export.source_metadata.statement import Statement, stated_labels
@@ -16,7 +17,10 @@ def read_label_file(folder: Path) -> Statement | None:
     path = folder / NAME
     if not path.is_file():
         return None
-    labels = read_labels(path)
+    try:
+        labels = read_labels(path)
+    except UsageError as error:
+        raise UsageError(f"{error}; pass --labels FILE, or --labels none for numbers") from error
     return Statement(place=f"{NAME} beside the file ({labels.form})", labels=labels.names)
 
 
