@@ -19,7 +19,7 @@ from camrt.export.source_metadata.collect import describe
 from camrt.export.source_metadata.statement import FROM_0_TO_1, FROM_MINUS_1_TO_1, PIXELS, Numbers
 from camrt.geometry import fit
 from camrt.images import list_images, read_image
-from camrt.model_file import InputGeometry
+from camrt.model_file import InputGeometry, Resize
 
 CHECK_IMAGES: Final = 200
 """More images take minutes and narrow the intervals little."""
@@ -139,19 +139,21 @@ def check_preprocessing(
                 pairs.append((candidate, measure(candidate)))
 
     try_all([_Candidate(pixels, geometry) for pixels in _pixel_candidates(chosen, network_input)])
-    best = max(pairs, key=lambda pair: pair[1].correct)[0]
-    geometries = [InputGeometry(width=geometry.width, height=geometry.height, resize=resize,
-                                interpolation=geometry.interpolation) for resize in ("stretch", "crop")]  # fmt: skip
+    best, best_variant = max(pairs, key=lambda pair: pair[1].correct)
+    resizes: tuple[Resize, ...] = ("stretch", "crop")
+    geometries = [replace(geometry, resize=resize, shorter_side=None) for resize in resizes]
     try_all([_Candidate(entry.preprocessing, other) for entry in (first, best) for other in geometries])
-    rest = sorted((variant for _, variant in pairs[1:]), key=lambda variant: -variant.correct)
-    variants = (pairs[0][1], *rest)
-    top = max(variants, key=lambda variant: variant.correct)
+    top = max((variant for _, variant in pairs), key=lambda variant: variant.correct)
+    if top.interval[0] <= best_variant.interval[1]:
+        top = best_variant  # another geometry is no clear gain
+    chosen_variant, *others = (variant for _, variant in pairs)
+    variants = (chosen_variant, *sorted(others, key=lambda variant: -variant.correct))
     return PreprocessingCheck(
         images=len(files),
         images_in_folder=len(labelled),
         classes=len(set(truth.tolist())),
         variants=variants,
-        better=top.flags if top.interval[0] > variants[0].interval[1] else None,
+        better=top.flags if top.interval[0] > chosen_variant.interval[1] else None,
     )
 
 

@@ -34,15 +34,20 @@ class Choice(Generic[Value]):
 
 
 def choose_preprocessing(
-    options: ConversionOptions, facts: SourceFacts, graph: Graph, network_input: NetworkInput
+    flags: PreprocessingOptions, facts: SourceFacts, graph: Graph, network_input: NetworkInput
 ) -> Choice[Preprocessing]:
     """Return the preprocessing.
+
+    Args:
+        flags: the caller's options.
+        facts: that the file states.
+        graph: the classifier, its shapes inferred.
+        network_input: its input.
 
     Raises:
         UsageError: an option does not fit the input, or the file states other pixels than the graph's own
             normalisation expects, and no option decides.
     """
-    flags = options.preprocessing
     own = find_own_normalisation(graph, network_input)
     numbers = facts.numbers
     if numbers is not None and own is not None and not _fits(numbers, own):

@@ -19,7 +19,7 @@ from camrt.export.head.find import find_head
 from camrt.export.options import ConversionOptions
 from camrt.export.report import Report, list_assumptions, one_answer_warning
 from camrt.export.rewrite import load_graph, rewrite_graph
-from camrt.export.source_metadata.collect import check_against_graph, collect
+from camrt.export.source_metadata.collect import check_against_graph, collect, size_for_open_input
 from camrt.export.source_metadata.openvino import KEY_PREFIX, model_info_entries
 from camrt.export.verify.exported import F32, Forward, ModelUnderTest, verify
 from camrt.export.verify.map_cost import measure_map_cost
@@ -55,9 +55,9 @@ def convert(
     one_logit: frozenset[str] = frozenset()
     if options.activation != "none":
         model, one_logit = split_one_logit(model, options.output)
-    graph, network_input = load_graph(model, options.size or _open_size(model, facts.size))
+    graph, network_input = load_graph(model, options.size or size_for_open_input(model, facts.size))
     check_against_graph(facts, network_input)
-    chosen_pixels = choose_preprocessing(options, facts, graph, network_input)
+    chosen_pixels = choose_preprocessing(options.preprocessing, facts, graph, network_input)
     preprocessing = chosen_pixels.value
     geometry = options.geometry(network_input.size, facts.resize)
     head = find_head(graph, network_input, options.output, options.layer)
@@ -133,16 +133,6 @@ def convert(
         warning=one_answer_warning(verification.answers, kind),
         check=check,
     )
-
-
-def _open_size(model: ModelProto, stated: tuple[int, int] | None) -> tuple[int, int] | None:
-    """Return the stated size if the graph leaves its own open, else None."""
-    initializers = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in initializers]
-    if len(inputs) != 1:
-        return None
-    dimensions = inputs[0].type.tensor_type.shape.dim
-    return stated if sum(dimension.dim_value < 1 for dimension in dimensions[1:]) >= 2 else None
 
 
 def _two_sided(forward: Forward, model: ModelProto, output: str, *, are_probabilities: bool) -> Forward:

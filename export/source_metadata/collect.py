@@ -141,6 +141,16 @@ def check_against_graph(facts: SourceFacts, network_input: NetworkInput) -> None
         )
 
 
+def size_for_open_input(model: ModelProto, stated: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Return the stated size if the graph leaves its own open, else None."""
+    initializers = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in initializers]
+    if len(inputs) != 1:
+        return None
+    dimensions = inputs[0].type.tensor_type.shape.dim
+    return stated if sum(dimension.dim_value < 1 for dimension in dimensions[1:]) >= 2 else None
+
+
 def describe(name: Property, value: Any) -> str:
     """Return a fact in words."""
     if name == "labels":

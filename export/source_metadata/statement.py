@@ -39,14 +39,13 @@ class Numbers:
         )  # fmt: skip
 
     def describe(self) -> str:
-        """Return the formula, short."""
-        if self.scale == BYTE:
-            pixels = "pixels / 255"
-        else:
-            pixels = "pixels 0 to 255" if self.scale == 1 else f"pixels * {self.scale:.6g}"
-        if set(self.mean) == {0.0} and set(self.std) == {1.0}:
-            return pixels
-        return f"{pixels}, mean {_short(self.mean)}, std {_short(self.std)}"
+        """Return the formula in words."""
+        text = "pixels 0 to 255" if self.scale == 1 else f"pixels * {self.scale:.6g}"
+        if self.scale < 1:
+            text = f"pixels / {1 / self.scale:.6g}"
+        if set(self.mean) != {0.0}:
+            text += f", mean {_short(self.mean)}"
+        return text if set(self.std) == {1.0} else f"{text}, std {_short(self.std)}"
 
     @staticmethod
     def _each(values: tuple[float, ...], count: int) -> tuple[float, ...]:
@@ -110,4 +109,5 @@ def float_tuple(values: Any, place: str) -> tuple[float, ...]:
 
 
 def _short(values: tuple[float, ...]) -> str:
-    return ",".join(f"{value:.4g}" for value in values)
+    texts = [f"{value:.4g}" for value in values]
+    return texts[0] if len(set(texts)) == 1 else ",".join(texts)

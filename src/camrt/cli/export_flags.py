@@ -129,9 +129,10 @@ def _show_check(check: "PreprocessingCheck") -> None:
     print(f"  check      {count} images of {check.classes} classes; accuracy and its 95 % interval")
     for variant in check.variants:
         low, high = variant.interval
-        mark = "chosen" if variant.is_chosen else ""
-        one = ", one answer for all" if variant.answers == 1 < check.classes else ""
-        print(f"    {mark:<7}{variant.accuracy:>7.1%}  ({low:.1%} to {high:.1%})  {variant.name}{one}")
+        one_answer = "; one answer for all" if variant.answers == 1 < check.classes else ""
+        interval = f"({low:.1%} to {high:.1%})"
+        chosen = " (chosen)" if variant.is_chosen else ""
+        print(f"             {variant.accuracy:>6.1%}  {interval:<18}  {variant.name}{chosen}{one_answer}")
     if check.better is not None:
         print(f"  warning    Another preprocessing is better. Make the file again with {check.better}")
 

@@ -30,6 +30,10 @@ def _print(path: Path, surveyed: "Survey") -> None:
     }
     for key, value in rows.items():
         print(f"{key:<14}{value}")
+    for sentence in surveyed.read:
+        print(f"{'read':<14}{sentence}")
+    for sentence in surveyed.assumptions:
+        print(f"{'assumed':<14}{sentence}")
     if surveyed.layers:
         print("maps          for --layer of camrt attach, in the order of the network; the last one is the default")
         width = max(len(layer.name) for layer in surveyed.layers)

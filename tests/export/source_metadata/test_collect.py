@@ -128,7 +128,7 @@ def test_linear_brightness_is_a_remark(tmp_path):
         ),
         (
             ULTRALYTICS | {"Image.NominalPixelRange": "Normalized_1_1"},
-            r"pixels / 255; but .*pixels \* 0.00784314, mean 1, std 1. Pass --scale",
+            r"pixels / 255; but .*pixels / 127.5, mean 1. Pass --scale",
         ),
         ({"model_info mean_values": "1 2"}, r"model_info .*mean_values is .*'1', '2'.*not one number"),
     ],
