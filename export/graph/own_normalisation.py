@@ -1,41 +1,44 @@
-"""Find a normalisation at the start of the graph, and decide by its numbers which pixels it expects.
+"""Find a normalisation at the start of the graph, and the pixels that it expects.
 
 MATLAB subtracts a mean, Keras has Rescaling and Normalization layers, others begin with a division by 255 or a
-BatchNormalization. In front of such a step, ImageNet's mean and std would normalise a second time.
-
-A step (x - zero) / unit expects the pixels that it moves to about [-3, 3]:
-
-    pixels 0 to 255   zero -10 to 260, unit 20 to 450; or a mean alone: unit 0.5 to 2, zero 10 to 250
-    pixels 0 to 1     zero 0 to 1, unit 0.04 to 0.75; a mean alone: unit near 1, zero 0.2 to 0.8; or a factor of 255
-    pixels -1 to 1    zero -1 (the step gives 0 to 1 or 0 to 255); or zero -0.9 to -0.02, unit 0.1 to 0.8; or a factor
-                      of 127.5
-
-A BatchNormalization is decided by the mean and the standard deviation of its training data, not by its factors. Data
-from 0 to 255 have a deviation of 10 or more. Data from 0 to 1 have a deviation of at most 0.38, and a variance of at
-most mean * (1 - mean). Data that were normalised by ImageNet's mean and std have a deviation near 1 and fit neither,
-nor does a layer that was never trained (0 and 1).
-
-All channels must agree. Otherwise nothing is decided.
+BatchNormalization. In front of such a step, ImageNet's mean and std would normalise a second time. The rule is in
+`camrt.export.graph.pixel_range`. All channels must agree; otherwise nothing is decided.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import NodeProto
+from onnx import NodeProto, helper
 
 from camrt.export.graph.graph import Graph, attribute
 from camrt.export.graph.network_input import NetworkInput
+from camrt.export.graph.pixel_range import PixelRange, range_of_data, range_of_ends, range_of_step
 from camrt.export.graph.read import FLOATS
+from camrt.export.graph.session import open_session, run_session
 
 F64 = NDArray[np.float64]
-PixelRange = Literal["0 to 255", "0 to 1", "-1 to 1"]
 _UNCHANGED_OPS: Final = {"Identity", "Dropout", "Pad", "Resize", "Upsample", "Slice", "Gather", "Cast"}
 """Operators that keep the values of the pixels, or move them."""
+_CHANNEL_OPS: Final = {
+    "Split",
+    "Slice",
+    "Gather",
+    "Squeeze",
+    "Unsqueeze",
+    "Reshape",
+    "Identity",
+    "Cast",
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Concat",
+}
+"""Operators that may come between the channels' separation and their Concat."""
 _SHAPE_OPS: Final = {"Shape", "Size"}
-_NEAR: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,16 @@ def find_own_normalisation(graph: Graph, network_input: NetworkInput) -> OwnNorm
         return None
     chain = _Chain(np.ones(1), np.zeros(1), network_input.layout.index("c"), [])
     tensor = network_input.name
-    while (node := _only_reader(graph, tensor)) is not None and node.domain in ("", "ai.onnx"):
+    while True:
+        node = _only_reader(graph, tensor)
+        if node is None or node.op_type == "Split":
+            joined = _join_channels(graph, network_input, tensor, chain)
+            if joined is None:
+                break
+            tensor = joined
+            continue
+        if node.domain not in ("", "ai.onnx"):
+            break
         if node.op_type == "BatchNormalization":
             return _decide_affine(chain) or _decide_statistics(graph, node, chain)
         if node.op_type == "QuantizeLinear" and (decision := _decide_quantizer(graph, node, chain)):
@@ -89,29 +101,51 @@ def _only_reader(graph: Graph, tensor: str) -> NodeProto | None:
     return readers[0] if len(readers) == 1 else None
 
 
+def _join_channels(graph: Graph, network_input: NetworkInput, tensor: str, chain: _Chain) -> str | None:
+    """Follow channels that are normalised one by one and put together again; return the tensor of all channels.
+
+    The function of each channel is measured on images of the constants 0, 1 and 2, and must be affine on them.
+    """
+    reached = {tensor}
+    for node in graph.proto.node:
+        if reached.isdisjoint(node.input):
+            continue
+        if node.op_type not in _CHANNEL_OPS:
+            return None
+        reached.update(node.output)
+        if node.op_type == "Concat":
+            break
+    else:
+        return None
+    joined = node.output[0]
+    prefix = graph.copy()
+    prefix.prune([helper.make_empty_tensor_value_info(joined)])
+    session = open_session(prefix.model, "the first steps of the classifier")
+    dtype = helper.tensor_dtype_to_np_dtype(network_input.elem_type)
+    constants = [np.full(network_input.shape, value, dtype) for value in (0, 1, 2)]
+    values = [run_session(session, None, image, "the first steps of the classifier")[0] for image in constants]
+    if values[0].ndim != 4 or values[0].shape[chain.channel_axis] != network_input.channels:
+        return None
+    axes = tuple(axis for axis in range(4) if axis != chain.channel_axis)
+    if any(np.ptp(value, axis=axes).any() for value in values):
+        return None
+    zero, one, two = (np.asarray(value.mean(axis=axes), np.float64) for value in values)
+    if not np.allclose(two - one, one - zero, rtol=1e-3) or not (one - zero).all():
+        return None
+    chain.factor, chain.addend = one - zero, zero
+    chain.operators.append("channel by channel")
+    return joined
+
+
 def _decide_affine(chain: _Chain) -> OwnNormalisation | None:
     if not chain.operators:
         return None
     zero, unit = chain.zero_and_unit()
-    pixels = _agreed(_range_of_step(*pair) for pair in zip(*np.broadcast_arrays(zero, unit), strict=True))
+    pixels = _agreed(range_of_step(*pair) for pair in zip(*np.broadcast_arrays(zero, unit), strict=True))
     if pixels is None:
         return None
     names = ", ".join(dict.fromkeys(chain.operators))
     return OwnNormalisation(pixels, f"{names}: (x - {_numbers(zero)}) / {_numbers(unit)}")
-
-
-def _range_of_step(zero: float, unit: float) -> PixelRange | None:
-    if (20 <= unit <= 450 and -10 <= zero <= 260) or (0.5 <= unit <= 2 and 10 <= zero <= 250):
-        return "0 to 255"
-    if abs(unit * 127.5 - 1) <= _NEAR and -1 <= zero <= 1:
-        return "-1 to 1"
-    if abs(zero + 1) <= _NEAR or (-0.9 <= zero < -_NEAR and 0.1 <= unit <= 0.8):
-        return "-1 to 1"
-    if abs(unit * 255 - 1) <= _NEAR and -_NEAR <= zero <= 1:
-        return "0 to 1"
-    if -_NEAR / 10 <= zero <= 1 and (0.04 <= unit <= 0.75 or (abs(unit - 1) <= _NEAR and 0.2 <= zero <= 0.8)):
-        return "0 to 1"
-    return None
 
 
 def _decide_statistics(graph: Graph, node: NodeProto, chain: _Chain) -> OwnNormalisation | None:
@@ -122,20 +156,12 @@ def _decide_statistics(graph: Graph, node: NodeProto, chain: _Chain) -> OwnNorma
     deviation = np.sqrt(np.asarray(variance, np.float64) + attribute(node, "epsilon", 1e-5))
     mean = (np.asarray(mean, np.float64) - chain.addend) / chain.factor
     deviation = deviation / np.abs(chain.factor)
-    pixels = _agreed(_range_of_data(*pair) for pair in zip(mean, deviation, strict=True))
+    pixels = _agreed(range_of_data(*pair) for pair in zip(mean, deviation, strict=True))
     if pixels is None:
         return None
     return OwnNormalisation(
         pixels, f"BatchNormalization trained on mean {_numbers(mean)} and standard deviation {_numbers(deviation)}"
     )
-
-
-def _range_of_data(mean: float, deviation: float) -> PixelRange | None:
-    if 0 < mean < 255 and deviation >= 10 and deviation**2 <= 1.2 * mean * (255 - mean):
-        return "0 to 255"
-    if _NEAR < mean < 1 and 0.03 <= deviation <= 0.38 and deviation**2 <= 1.1 * mean * (1 - mean):
-        return "0 to 1"
-    return None
 
 
 def _decide_quantizer(graph: Graph, node: NodeProto, chain: _Chain) -> OwnNormalisation | None:
@@ -147,12 +173,8 @@ def _decide_quantizer(graph: Graph, node: NodeProto, chain: _Chain) -> OwnNormal
     limits = np.iinfo(zero_point.dtype)
     ends = (np.array([limits.min, limits.max], np.float64) - int(zero_point.item())) * float(scale.item())
     low, high = sorted(float(end) for end in ((ends - chain.addend[0]) / chain.factor[0]))
-    known: dict[PixelRange, tuple[float, float]] = {"0 to 255": (0, 255), "0 to 1": (0, 1), "-1 to 1": (-1, 1)}
-    for pixels, (bottom, top) in known.items():
-        slack = 0.05 * (top - bottom)
-        if abs(low - bottom) <= slack and abs(high - top) <= slack:
-            return OwnNormalisation(pixels, f"QuantizeLinear for {low:.4g} to {high:.4g}")
-    return None
+    pixels = range_of_ends(low, high)
+    return None if pixels is None else OwnNormalisation(pixels, f"QuantizeLinear for {low:.4g} to {high:.4g}")
 
 
 def _agreed(ranges: Iterable[PixelRange | None]) -> PixelRange | None:

@@ -25,7 +25,8 @@ def labels_of_lines(text: str) -> Labels:
     if quoted := _all_groups(_QUOTED, labels.names, 2):
         labels = Labels(quoted, f"{labels.form}, quoted")
     if names := _all_groups(_SYNSET, labels.names, 1):
-        labels = Labels(names, f"{labels.form}, after its synset")
+        labels = _numbered(list(names)) or Labels(names, labels.form)
+        labels = Labels(labels.names, f"{labels.form}, after its synset")
     return labels
 
 

@@ -1,6 +1,9 @@
 """A normalisation at the start of the graph: the pixels that it expects are decided by its numbers."""
 
+import contextlib
 import json
+import os
+import warnings
 
 import numpy as np
 import onnx
@@ -88,6 +91,17 @@ def transform_input(net, tensor):
     return net.op("Concat", *parts, axis=1)
 
 
+def split_and_subtract(net, tensor):
+    """VGG of TensorFlow: RGB is split, each channel loses its mean, and BGR is put together."""
+    sizes = net.const(np.array([1, 1, 1], np.int64))
+    outputs = [f"channel{number}" for number in range(3)]
+    net.nodes.append(onnx.helper.make_node("Split", [tensor, sizes], outputs, axis=1))
+    parts = [
+        net.op("Sub", name, constant(net, mean)) for name, mean in zip(outputs, (123.68, 116.78, 103.94), strict=True)
+    ]
+    return net.op("Concat", *parts[::-1], axis=1)
+
+
 KINDS = {
     "Keras Rescaling(1/255)": (steps(("Mul", 1 / 255), ("Add", 0.0)), BYTES),
     "Keras Rescaling(1/127.5, -1)": (steps(("Mul", 1 / 127.5), ("Add", -1.0)), BYTES),
@@ -106,6 +120,8 @@ KINDS = {
     "behind an identity": (after(unary("Identity"), steps(("Mul", 1 / 255))), BYTES),
     "depthwise 1x1 convolution": (depthwise, BYTES),
     "BGR, then minus the mean": (bgr_then_mean, BYTES),
+    "split, minus the mean, joined as BGR": (split_and_subtract, BYTES),
+    "split behind a factor of 255": (after(steps(("Mul", 255.0)), split_and_subtract), UNIT),
     "BatchNormalization on 0 to 255": (batch_norm([120, 115, 104], [70, 69, 73]), BYTES),
     "BatchNormalization on a dark 0 to 255": (batch_norm([33, 33, 33], [78, 78, 78]), BYTES),
     "BatchNormalization behind / 255": (
@@ -130,6 +146,10 @@ KINDS = {
         IMAGENET,
     ),
     "BatchNormalization that was never trained": (batch_norm([0, 0, 0], [1, 1, 1]), IMAGENET),
+    "a folded BatchNormalization of such data": (
+        steps(("Mul", [1.6, 2.1, 0.9]), ("Add", [-0.2, -0.5, 0.3])),
+        IMAGENET,
+    ),
     "learned factors near 1": (steps(("Mul", [1.1, 0.9, 1.0]), ("Add", [0.05, -0.1, 0.0])), IMAGENET),
     "Inception's transform_input": (transform_input, IMAGENET),
     "the same in one step": (steps(("Mul", 2 * STD), ("Add", 2 * MEAN - 1)), IMAGENET),
@@ -271,3 +291,35 @@ def test_metadata_that_contradict_the_graph_are_refused(tmp_path):
 def test_published_networks_without_own_normalisation_have_none(name, shared_data):
     graph, network_input = load_graph(onnx.load(shared_data / "models" / f"{name}.onnx"), None)
     assert find_own_normalisation(graph, network_input) is None
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.input_kind("preprocessing", "Rescaling, Normalization, BatchNormalization of Keras", "Keras", "equal")
+@pytest.mark.parametrize("name", ["Rescaling", "Normalization", "BatchNormalization"])
+def test_pixels_of_a_keras_network_give_its_scores(name, tmp_path):
+    os.environ["KERAS_BACKEND"] = "torch"
+    import keras
+
+    keras.utils.set_random_seed(0)
+    first = {
+        "Rescaling": lambda: keras.layers.Rescaling(1 / 127.5, offset=-1),
+        "Normalization": lambda: keras.layers.Normalization(mean=[120, 110, 100], variance=[4000, 4100, 4200]),
+        "BatchNormalization": keras.layers.BatchNormalization,
+    }[name]()
+    rest = [
+        keras.layers.Conv2D(6, 3, activation="relu"),
+        keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Dense(4, activation="softmax"),
+    ]
+    network = keras.Sequential([keras.Input((16, 16, 3)), first, *rest])
+    if name == "BatchNormalization":
+        first.moving_mean.assign([120, 110, 100])
+        first.moving_variance.assign([4000, 4100, 4200])
+    with contextlib.redirect_stdout(None), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras calls a deprecated exporter of torch
+        network.export(tmp_path / "in.onnx", format="onnx", verbose=False)
+    attach(tmp_path / "in.onnx", tmp_path / "out.onnx")
+    images = random_images(3, 16, 16)
+    expected = keras.ops.convert_to_numpy(network(images[..., ::-1].astype(np.float32)))
+    np.testing.assert_allclose(run(tmp_path / "out.onnx", images)["scores"], expected, atol=1e-5)

@@ -93,6 +93,10 @@ def test_each_form_gives_the_names(name, content, form, tmp_path):
             "map.txt",
             "0 n01440764 tench, Tinca tinca\n1 n01443537 goldfish, Carassius auratus\n2 n01484850 great white shark",
         ),
+        (
+            "map_clsloc.txt",
+            "n01440764 1 tench, Tinca tinca\nn01443537 2 goldfish, Carassius auratus\nn01484850 3 great white shark",
+        ),
         ("index.json", json.dumps({str(i): [f"n0144000{i}", label] for i, label in enumerate(SYNSETS)})),
         ("t.csv", "".join(f'n0144000{i},"{label}"\n' for i, label in enumerate(SYNSETS))),
     ],
