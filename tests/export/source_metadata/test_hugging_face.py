@@ -54,7 +54,14 @@ def coordinates():
     return image.round().astype(np.uint8)
 
 
+@pytest.fixture
+def torch_libraries():
+    """Make torchvision importable beside this torch, for transformers and timm."""
+    import camrt.benchmarks.compare.torch_libraries  # noqa: F401
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("torch_libraries")
 @pytest.mark.input_kind(
     "preprocessing", "preprocessor_config.json beside the file (Hugging Face)", "transformers", "equal"
 )
@@ -65,8 +72,6 @@ def test_network_input_equals_that_of_transformers(name, tmp_path):
     import transformers
     from PIL import Image
 
-    import camrt.benchmarks.compare.torch_libraries  # noqa: F401 - makes torchvision importable beside this torch
-
     processor = getattr(transformers, f"{name.split()[0]}ImageProcessorPil")(**PROCESSORS[name])
     processor.save_pretrained(tmp_path)
     image = coordinates()
@@ -76,11 +81,7 @@ def test_network_input_equals_that_of_transformers(name, tmp_path):
     assert any("preprocessor_config.json" in sentence for sentence in report.read)
     assert not any(word in " ".join(report.assumptions) for word in ("ImageNet", "RGB", "stretched to the network"))
     info = info_of(tmp_path / "out.onnx")
-    pixels = np.empty((info.geometry.height, info.geometry.width, 3), np.uint8)
-    fit(image, info.geometry, pixels)
-    own = Preprocessing(**info.preprocessing).apply(pixels[None])[0]
-    one_level = 1 / 255 * np.ptp(expected, axis=(1, 2))  # of 255
-    assert (np.abs(own - expected).max(axis=(1, 2)) <= 3 * one_level).all()
+    assert_same_pixels(image, info, expected)
 
 
 def write(folder, name, **entries):
@@ -145,28 +146,54 @@ def test_open_size_is_that_of_the_config_and_another_is_refused(tmp_path):
     assert attach(fixed, tmp_path / "fixed.cam.onnx", size=(32, 32)).input == (32, 32)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("torch_libraries")
 @pytest.mark.input_kind("preprocessing", "config.json of timm beside the file", "timm", "equal")
-@pytest.mark.parametrize(("crop_pct", "shorter_side"), [(0.875, 256), (0.95, 235), (1.0, None)])
-def test_preprocessing_of_timm_is_read(crop_pct, shorter_side, tmp_path):
+@pytest.mark.parametrize(
+    ("crop_pct", "crop_mode", "resize"),
+    [
+        (0.875, "center", ("crop", 256)),
+        (0.95, "center", ("crop", 235)),
+        (1.0, "center", ("crop", None)),
+        (1.0, "squash", ("stretch", None)),
+    ],
+)
+def test_network_input_equals_that_of_timm(crop_pct, crop_mode, resize, tmp_path):
+    import timm.data
+    from PIL import Image
+
+    pretrained = {
+        "input_size": [3, 224, 224],
+        "mean": [0.5, 0.4, 0.3],
+        "std": [0.25, 0.2, 0.3],
+        "crop_pct": crop_pct,
+        "crop_mode": crop_mode,
+        "interpolation": "bicubic",
+    }
+    descriptions = {"n1": "ant", "n2": "bee", "n3": "cat", "n4": "dog"}
     write(
         tmp_path,
         "config.json",
         architecture="resnet18",
         num_classes=4,
-        label_names=["n1", "n2", "n3", "n4"],
-        label_descriptions={"n1": "ant", "n2": "bee", "n3": "cat", "n4": "dog"},
-        pretrained_cfg={
-            "input_size": [3, 224, 224],
-            "mean": [0.5, 0.5, 0.5],
-            "std": [0.25, 0.25, 0.25],
-            "crop_pct": crop_pct,
-            "crop_mode": "center",
-            "interpolation": "bicubic",
-        },
+        label_names=list(descriptions),
+        label_descriptions=descriptions,
+        pretrained_cfg=pretrained,
     )
     report = attach(classifier(tmp_path / "model.onnx", 224), tmp_path / "out.onnx")
-    info = info_of(tmp_path / "out.onnx")
-    assert info.preprocessing == {"channels": "rgb", "scale": 1 / 255, "mean": [0.5] * 3, "std": [0.25] * 3}
-    assert (info.geometry.resize, info.geometry.shorter_side) == ("crop", shorter_side)
     assert report.labels == tuple(NAMES.values())
     assert any("bicubic" in sentence for sentence in report.assumptions)
+    info = info_of(tmp_path / "out.onnx")
+    assert (info.geometry.resize, info.geometry.shorter_side) == resize
+    image = coordinates()
+    expected = timm.data.create_transform(**pretrained)(Image.fromarray(image[..., ::-1].copy())).numpy()
+    assert_same_pixels(image, info, expected)
+
+
+def assert_same_pixels(image, info, expected):
+    """Compare within three levels of 255: the filters differ, but the image is smooth."""
+    pixels = np.empty((info.geometry.height, info.geometry.width, 3), np.uint8)
+    fit(image, info.geometry, pixels)
+    own = Preprocessing(**info.preprocessing).apply(pixels[None])[0]
+    one_level = np.ptp(expected, axis=(1, 2)) / 255
+    assert (np.abs(own - expected).max(axis=(1, 2)) <= 3 * one_level).all()
