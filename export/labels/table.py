@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from contextlib import suppress
 from typing import Final
 
 from camrt.export.labels.form import Labels, NotThisForm, in_order
@@ -94,8 +95,9 @@ def _rows(text: str) -> tuple[list[list[str]], str]:
     tables = {}
     for delimiter in _DELIMITERS:
         reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
-        tables[delimiter] = [[cell.strip() for cell in row] for row in reader if any(cell.strip() for cell in row)]
+        with suppress(csv.Error):  # a line of more than 128 KiB
+            tables[delimiter] = [[cell.strip() for cell in row] for row in reader if any(cell.strip() for cell in row)]
     even = {key: rows for key, rows in tables.items() if rows and len(rows[0]) > 1 and len(set(map(len, rows))) == 1}
-    candidates = even or tables
+    candidates = even or tables or {",": []}
     best = max(candidates, key=lambda delimiter: len(candidates[delimiter][0]) if candidates[delimiter] else 0)
     return candidates[best], best

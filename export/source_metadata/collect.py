@@ -4,14 +4,15 @@ The precedence is: options of the user, the file's own metadata, files beside it
 are refused, unless an option decides.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from onnx import ModelProto
 
-from camrt.errors import UsageError
+from camrt.errors import ExportError, UsageError
 from camrt.export.graph.network_input import ImageLayout, NetworkInput
 from camrt.export.graph.preprocessing import Channels
 from camrt.export.source_metadata.beside import folders_of
@@ -80,18 +81,28 @@ def collect(
     """
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     statements: list[Statement | None] = [
-        read_model_info(metadata),
-        read_ultralytics(metadata, output_is_named=output_is_named),
-        read_onnx_image(metadata, model),
+        _read("its metadata", lambda: read_model_info(metadata)),
+        _read("its metadata", lambda: read_ultralytics(metadata, output_is_named=output_is_named)),
+        _read("its metadata", lambda: read_onnx_image(metadata, model)),
     ]
     if not _state_labels(statements):
         statements.append(read_label_entry(metadata))
     folders = () if path is None else folders_of(path)
     readers = (read_preprocessor, read_config, read_custom_vision, read_teachable_machine)
-    statements += [read(folder) for folder in folders for read in readers]
+    statements += [_read(f"a file in {folder}", partial(read, folder)) for folder in folders for read in readers]
     if "labels" not in decided and not _state_labels(statements):
         statements.append(next((found for folder in folders if (found := read_label_file(folder))), None))
     return _combine([statement for statement in statements if statement is not None], decided)
+
+
+def _read(place: str, read: Callable[[], Statement | None]) -> Statement | None:
+    """Call a reader. Raises: UsageError if a value has a type or range that its format does not allow."""
+    try:
+        return read()
+    except (UsageError, ExportError):
+        raise
+    except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError) as error:
+        raise UsageError(f"the classifier is described by {place}, which holds a wrong value: {error}") from error
 
 
 def _state_labels(statements: Sequence[Statement | None]) -> bool:

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import Any, Final
 
+from camrt.errors import UsageError
 from camrt.export.labels.values import labels_of
 from camrt.export.source_metadata.beside import read_json
 from camrt.export.source_metadata.statement import Numbers, Statement, crop_to, float_tuple, stated_labels
@@ -53,7 +54,10 @@ def read_config(folder: Path) -> Statement | None:
 
     Raises: UsageError.
     """
-    config = read_json(folder / CONFIG)
+    try:
+        config = read_json(folder / CONFIG)
+    except UsageError as error:  # many tools write a file of this name
+        return Statement(place=CONFIG, notes=(f"{error}.",))
     if not isinstance(config, dict):
         return None
     timm = config.get("pretrained_cfg", config)

@@ -31,6 +31,9 @@ def read_label_entry(metadata: Mapping[str, str]) -> Statement | None:
         return None
     place = f"the file's metadata, entry {key!r}"
     text = metadata[key].strip()
-    if not text.startswith(("[", "{")) and "\n" not in text:
-        text = "\n".join(part.strip() for part in text.split(";" if ";" in text else ","))
+    if not text.startswith(("[", "{")):
+        parts = text.splitlines() if "\n" in text else text.split(";" if ";" in text else ",")
+        if len(parts) == 1:
+            return None  # a number of classes, or the name of a file
+        text = "\n".join(part.strip() for part in parts)
     return Statement(place=place, labels=stated_labels(lambda: labels_of_text(text), place))

@@ -14,11 +14,20 @@ from camrt.model_file import Activation, Resize
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """Network input = (pixel * scale - mean) / std; one number of ``mean`` and ``std`` counts for every channel."""
+    """Network input = (pixel * scale - mean) / std; one number of ``mean`` and ``std`` counts for every channel.
+
+    Raises:
+        ValueError: scale or std are not above zero.
+    """
 
     scale: float
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        numbers = (self.scale, *self.mean, *self.std)
+        if not all(math.isfinite(number) for number in numbers) or self.scale <= 0 or min(self.std) <= 0:
+            raise ValueError(f"scale {self.scale} and std {self.std} must be above zero")
 
     @property
     def ends(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -1,12 +1,16 @@
 """Labels: from files in the forms that people write them, and one for each class."""
 
 import json
+from contextlib import suppress
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from camrt.errors import UsageError
 from camrt.export import attach
-from camrt.export.labels.read import read_labels
+from camrt.export.labels.form import NotThisForm
+from camrt.export.labels.read import labels_of_text, read_labels
 from support.export_graphs import session
 
 NAMES = ("left turn", "right, sharp", "straight on")
@@ -157,6 +161,20 @@ def test_encodings_are_read_and_a_rare_one_is_named(encoding, remark, tmp_path):
 def test_form_that_does_not_fit_is_named(name, content, message, tmp_path):
     with pytest.raises(UsageError, match=rf"{name}: .*{message}|{name} is {message}"):
         read_labels(write(tmp_path, name, content))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    text=st.text(st.sampled_from("[]{}:,;'\"\n\t -#01ab|&nmes"), max_size=40)
+    | st.sampled_from(["names:", "id,name", "[", "{", "0 a\n", "- "]).flatmap(
+        lambda start: st.text(st.sampled_from("[]{}:,;'\"\n\t 0123abc-"), max_size=30).map(lambda rest: start + rest)
+    ),
+    suffix=st.sampled_from([".txt", ".json", ".csv", ".yaml"]),
+)
+def test_any_text_gives_names_or_one_error(text, suffix):
+    with suppress(NotThisForm):
+        labels = labels_of_text(text, suffix)
+        assert all(isinstance(name, str) for name in labels.names)
 
 
 def test_label_file_may_have_a_bom_spaces_and_windows_line_ends(classifier, tmp_path):

@@ -1,13 +1,17 @@
 """Metadata of the file and files beside it: what is read, what wins, and which contradictions are refused."""
 
 import json
+from contextlib import suppress
 
 import numpy as np
 import onnx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from camrt.errors import ExportError, UsageError
 from camrt.export import attach
+from camrt.export.source_metadata.collect import collect
 from camrt.model_file import ModelInfo
 from support.export_graphs import CHANNELS, CLASSES, Net, random_images, run, session
 
@@ -183,6 +187,63 @@ def test_labels_in_other_metadata_are_read_without_more(key, value, tmp_path):
     assert report.labels == NAMES
     assert report.read[0].startswith(f"From the file's metadata, entry '{key}': 4 labels")
     assert any("ImageNet" in sentence for sentence in report.assumptions)
+
+
+@pytest.mark.parametrize("value", ["4", "labels.txt", ""])
+def test_entry_that_holds_no_names_is_no_list_of_labels(value, tmp_path):
+    assert attach(save(tmp_path, {"classes": value}), tmp_path / "out.onnx").read == ()
+
+
+KEYS = [
+    "size",
+    "crop_size",
+    "crop_pct",
+    "rescale_factor",
+    "image_mean",
+    "image_std",
+    "resample",
+    "id2label",
+    "do_center_crop",
+    "pretrained_cfg",
+    "label_names",
+    "mean",
+    "std",
+    "input_size",
+    "labels",
+    "imageSize",
+    "Image.NominalPixelRange",
+    "CustomVision.Preprocess.NormalizeStd",
+    "CustomVision.Preprocess.CropWidth",
+]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(["preprocessor_config.json", "config.json", "metadata_properties.json", "metadata.json"]),
+    key=st.sampled_from(KEYS),
+    value=st.recursive(
+        st.none() | st.booleans() | st.integers(-3, 300) | st.floats() | st.text(max_size=4),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["height", "0", "mean"]), inner),
+        max_leaves=4,
+    ),
+)
+def test_wrong_values_give_one_error_or_none(name, key, value, tmp_path):
+    model = model_with({})
+    entries = {
+        "tmVersion": "2",
+        "architecture": "x",
+        "mean": [0.5],
+        "std": [0.5],
+        "image_mean": [0.5],
+        "image_std": [0.5],
+    }
+    entries |= {"CustomVision.Version": "1", "CustomVision.Preprocess.NormalizeMean": "[1]", key: value}
+    for file in tmp_path.glob("*.json"):
+        file.unlink()
+    (tmp_path / name).write_text(json.dumps(entries))
+    with suppress(UsageError):
+        facts = collect(model, tmp_path / "in.onnx", (), output_is_named=False)
+        assert all(sentence.startswith("From ") for sentence in facts.sentences())
 
 
 @pytest.mark.input_kind("labels", "labels.txt beside the file (Custom Vision, Teachable Machine)", "the names", "equal")
