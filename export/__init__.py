@@ -9,8 +9,8 @@ exactly. `quantize` makes a model file of 8-bit integers.
 
 Names load on first use: `attach` and `quantize` never import torch.
 
-Imports go one way: ``graph`` <- ``head`` <- ``verify`` <- ``quantize``; the files beside these folders put them
-together, and ``train`` uses those.
+Imports go one way: ``graph`` <- ``head`` <- ``verify`` <- ``quantize``, and ``graph``, ``labels`` <-
+``source_metadata``; the files beside these folders put them together, and ``train`` uses those.
 """
 
 import sys

@@ -26,42 +26,50 @@ def attach(
     std: Sequence[float] | None = None,
     channels: Channels | None = None,
     invert: bool = False,
-    resize: Resize = "stretch",
+    resize: Resize | None = None,
     shorter_side: int | None = None,
     interpolation: Interpolation = "linear",
     size: tuple[int, int] | None = None,
     fix: FixedInputs | None = None,
     activation: Activation | None = None,
     images: str | Path | Sequence[str | Path] | None = None,
+    check: str | Path | None = None,
     overwrite: bool = False,
 ) -> Report:
     """Make a model file of an ONNX classifier.
 
-    Network input = (pixel * scale - mean) / std; with ``invert``, 255 - pixel takes the pixel's place.
+    Network input = (pixel * scale - mean) / std; with ``invert``, 255 - pixel takes the pixel's place. An option that is
+    None is taken from the file's own metadata, then from files beside it (`camrt.export.source_metadata`), else from
+    the graph or the usual preprocessing; the report says which.
 
     Args:
         source: the classifier: one input, [N, C, H, W] or [N, H, W, C] with 1, 3 or 4 channels, floats or bytes;
             output [N, K].
         target: the model file to write.
-        labels: class labels, or a UTF-8 text file with one label on each line.
+        labels: class labels, or a file of them in any form that `camrt.export.labels.read.read_labels` knows;
+            ``"none"``: numbers only.
         output: the output that gives the scores; needed where several could.
         layer: the feature map to show, as a tensor's name; None: the last.
-        scale: factor for pixels in 0..255; None: 1/255, or 1 where the network takes bytes.
+        scale: factor for pixels in 0..255; None: 1/255, or 1 where the network takes bytes or normalises pixels
+            itself.
         mean: one number a channel, in the network's order, in units of pixel * scale; None: ImageNet's for colour
-            images in floats, else 0.
+            images in floats / 255, else 0.
         std: like ``mean``; None: ImageNet's, or 1.
         channels: the channel order of the network's input; None: rgb, or grey for one channel. A fourth channel, alpha,
             is 255 everywhere.
         invert: take 255 - pixel.
-        resize: how a frame becomes the network's input; see `camrt.model_file.InputGeometry`.
+        resize: how a frame becomes the network's input; see `camrt.model_file.InputGeometry`; None: stretch.
         shorter_side: for ``resize="crop"``: the frame's shorter side is scaled to this many pixels before the centre
             is cropped.
         interpolation: ``linear`` or ``area``.
         size: (width, height) in pixels, for a network that leaves it open.
         fix: for a classifier with other inputs besides the image: a constant for each, by name. A number is repeated
             over the input's shape; an array, or the path of a ``.npy`` file, must have the shape.
-        activation: what turns logits into scores; None: the graph's own, or softmax if it ends in logits.
+        activation: what turns logits into scores; None: the graph's own, else softmax, and sigmoid for one logit;
+            ``none`` for a regression.
         images: a folder of images, or image files, to verify on; None: synthetic images.
+        check: a folder with a sub-folder of images for each class: the report has the accuracy with the chosen
+            preprocessing and with the likely alternatives.
         overwrite: replace an existing target.
 
     Raises:
@@ -84,10 +92,11 @@ def attach(
         size=size,
         activation=activation,
         images=images,
+        check=check,
     )
     check_target(target, source, overwrite=overwrite)
     classifier = read_classifier(source)
     fixed = fix_inputs(classifier.model, fix or {})
     classifier = replace(classifier, remarks=(*classifier.remarks, *fixed))
     source_info = {"file": source.name} | ({"fixed": " ".join(fixed)} if fixed else {})
-    return convert(classifier, target, options, source_info)
+    return convert(classifier, target, options, source_info, path=source)

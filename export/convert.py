@@ -4,24 +4,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 from onnx import ModelProto
 
 import camrt
-from camrt.errors import UsageError
+from camrt.export.check import check_preprocessing, find_labelled_images
+from camrt.export.choose import choose_activation, choose_labels, choose_preprocessing
 from camrt.export.graph.graph import opset_of
+from camrt.export.graph.one_logit import split_one_logit, two_sides
 from camrt.export.graph.read import Classifier
 from camrt.export.graph.synthetic_images import read_images, synthetic_images
 from camrt.export.graph.write import write_model
-from camrt.export.head.find import ClassifierHead, find_head
-from camrt.export.labels import check_labels, read_labels
-from camrt.export.openvino_model_api import KEY_PREFIX, model_info_entries, read_model_info
+from camrt.export.head.find import find_head
 from camrt.export.options import ConversionOptions
-from camrt.export.report import Report, list_assumptions, list_limits
+from camrt.export.report import Report, list_assumptions, list_limits, one_answer_warning
 from camrt.export.rewrite import load_graph, rewrite_graph
-from camrt.export.verify.exported import Forward, ModelUnderTest, verify
+from camrt.export.source_metadata.collect import check_against_graph, collect, size_for_open_input
+from camrt.export.source_metadata.openvino import KEY_PREFIX, model_info_entries
+from camrt.export.verify.exported import F32, Forward, ModelUnderTest, verify
 from camrt.export.verify.map_cost import measure_map_cost
-from camrt.model_file import LOGITS, Activation, ModelInfo, maps_output
+from camrt.model_file import LOGITS, ModelInfo, maps_output
 
 
 def convert(
@@ -29,6 +32,8 @@ def convert(
     target: Path,
     options: ConversionOptions,
     source_info: Mapping[str, Any],
+    *,
+    path: Path | None = None,
     forward: Forward | None = None,
 ) -> Report:
     """Find the head, rewrite the graph, verify it, write it.
@@ -38,6 +43,7 @@ def convert(
         target: the file to write.
         options: of the caller.
         source_info: entries about the source for the metadata.
+        path: the classifier's file; the files beside it describe it too. None: it has none.
         forward: the torch module that the classifier was exported from.
 
     Raises:
@@ -47,19 +53,22 @@ def convert(
         MissingExtra: ONNX Runtime is not installed.
     """
     model = classifier.model
-    labels = read_labels(options.labels)
-    preprocessing_options = options.preprocessing
-    model_info = read_model_info(model)
-    if model_info is not None:
-        labels = labels or model_info.labels
-        preprocessing_options = preprocessing_options.with_fallback(model_info.preprocessing)
-    graph, network_input = load_graph(model, options.size)
-    preprocessing = preprocessing_options.resolve(network_input)
-    geometry = options.geometry(network_input.width, network_input.height)
+    facts = collect(model, path, options.decided, output_is_named=options.output is not None)
+    one_logit: frozenset[str] = frozenset()
+    if options.activation != "none":
+        model, one_logit = split_one_logit(model, options.output)
+    graph, network_input = load_graph(model, options.size or size_for_open_input(model, facts.size))
+    check_against_graph(facts, network_input)
+    chosen_pixels = choose_preprocessing(options.preprocessing, facts, graph, network_input)
+    preprocessing = chosen_pixels.value
+    geometry = options.geometry(network_input.size, facts.resize)
     head = find_head(graph, network_input, options.output, options.layer)
-    if head.classes is not None:
-        check_labels(labels, head.classes)
-    activation = _activation(head, options.activation)
+    is_one_logit = head.output.name in one_logit
+    chosen_labels = choose_labels(options, facts, head.classes, is_one_logit=is_one_logit)
+    chosen_activation = choose_activation(options, facts, head, is_one_logit=is_one_logit)
+    activation = chosen_activation.value
+    if forward is not None and is_one_logit:
+        forward = _two_sided(forward, model, head.output.name, are_probabilities=head.output.activation is not None)
     rewritten = rewrite_graph(graph, network_input, head, preprocessing, activation)
     if options.images is None:
         images, kind = synthetic_images(geometry.width, geometry.height), "synthetic"
@@ -84,7 +93,13 @@ def convert(
     if head.nonlinear is not None:
         record |= measure_map_cost(rewritten.model, images)
     classes = verification.shapes[LOGITS][1]
-    check_labels(labels, classes)
+    if head.classes is None:
+        chosen_labels = choose_labels(options, facts, classes, is_one_logit=is_one_logit)
+    labels = chosen_labels.value
+    check = None
+    if options.check is not None:
+        labelled = find_labelled_images(Path(options.check), labels, classes)
+        check = check_preprocessing(graph, network_input, head.output.name, preprocessing, geometry, labelled)
     info = ModelInfo(
         labels=labels,
         geometry=geometry,
@@ -108,25 +123,31 @@ def convert(
         input=(geometry.width, geometry.height),
         activation=activation,
         map_margin=head.map_margin,
-        assumptions=list_assumptions(
-            head, options, preprocessing, has_labels=labels is not None, has_model_info=model_info is not None
+        read=(*facts.sentences(), *chosen_labels.read),
+        assumptions=(
+            *chosen_pixels.assumed,
+            *list_assumptions(head, resize_is_assumed="resize" not in {*options.decided, *facts.places}),
+            *chosen_activation.assumed,
+            *chosen_labels.assumed,
+            *facts.notes,
         ),
         remarks=(*classifier.remarks, *list_limits(network_input, head, record)),
         verification=record,
+        warning=one_answer_warning(verification.answers, kind),
+        check=check,
     )
 
 
-def _activation(head: ClassifierHead, option: Activation | None) -> Activation:
-    """Return what turns logits into scores: the graph's own activation, the caller's option, or softmax."""
-    own = head.output.activation
-    if own is None:
-        return option or "softmax"
-    if option not in (None, own):
-        raise UsageError(
-            f"activation {option!r} does not fit: output {head.output.name!r} is {own} already; leave --activation "
-            "(activation=...) out"
-        )
-    return own
+def _two_sided(forward: Forward, model: ModelProto, output: str, *, are_probabilities: bool) -> Forward:
+    """Return a module's run whose output of one number has two classes, as in `split_one_logit`."""
+    index = [value.name for value in model.graph.output].index(output)
+
+    def run(network_input: F32) -> tuple[list[F32], list[F32]]:
+        outputs, pool_inputs = forward(network_input)
+        sides = two_sides(outputs[index], are_probabilities=are_probabilities)
+        return [*outputs[:index], np.asarray(sides, np.float32), *outputs[index + 1 :]], pool_inputs
+
+    return run
 
 
 def _describe_source(model: ModelProto) -> dict[str, Any]:

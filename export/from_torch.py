@@ -42,11 +42,12 @@ def from_torch(
     channels: Channels | None = None,
     takes_bytes: bool = False,
     invert: bool = False,
-    resize: Resize = "stretch",
+    resize: Resize | None = None,
     shorter_side: int | None = None,
     interpolation: Interpolation = "linear",
     activation: Activation | None = None,
     images: str | Path | Sequence[str | Path] | None = None,
+    check: str | Path | None = None,
     overwrite: bool = False,
 ) -> Report:
     """Make a model file of a torch classifier.
@@ -58,23 +59,26 @@ def from_torch(
             on each kind of input, [N, 3, H, W] first, and uses the first on which it does not fail.
         target: the model file to write.
         input_size: (width, height) in pixels, or one number for both.
-        labels: class labels, or a UTF-8 text file with one label on each line.
+        labels: class labels, or a file of them in any form that `camrt.export.labels.read.read_labels` knows.
         output: for a module with several outputs: the name of the exported graph's output that gives the scores.
         layer: the feature map to show, as a tensor's name; None: the last.
-        scale: factor for pixels in 0..255; None: 1/255, or 1 where the network takes bytes.
+        scale: factor for pixels in 0..255; None: 1/255, or 1 where the module normalises pixels itself.
         mean: one number a channel, in the network's order, in units of pixel * scale; None: ImageNet's for colour
-            images in floats, else 0.
+            images in floats / 255, else 0.
         std: like ``mean``; None: ImageNet's, or 1.
         channels: the channel order of the network's input; None: rgb, or grey for one channel. A fourth channel, alpha,
             is 255 everywhere.
         takes_bytes: the module takes pixels as bytes (uint8); False: floats, or bytes where it fails on all floats.
         invert: take 255 - pixel.
-        resize: how a frame becomes the network's input; see `camrt.model_file.InputGeometry`.
+        resize: how a frame becomes the network's input; see `camrt.model_file.InputGeometry`; None: stretch.
         shorter_side: for ``resize="crop"``: the frame's shorter side is scaled to this many pixels before the centre
             is cropped.
         interpolation: ``linear`` or ``area``.
-        activation: what turns logits into scores; None: the module's own, or softmax if it ends in logits.
+        activation: what turns logits into scores; None: the module's own, else softmax, and sigmoid for one logit;
+            ``none`` for a regression.
         images: a folder of images, or image files, to verify on; None: synthetic images.
+        check: a folder with a sub-folder of images for each class: the report has the accuracy with the chosen
+            preprocessing and with the likely alternatives.
         overwrite: replace an existing target.
 
     Raises:
@@ -100,6 +104,7 @@ def from_torch(
         size=None,
         activation=activation,
         images=images,
+        check=check,
     )
     check_target(target, None, overwrite=overwrite)
     name = type(module).__name__
@@ -108,7 +113,7 @@ def from_torch(
         example = find_example_input(module, size, channels, takes_bytes=takes_bytes)
         runner = _Runner(module, example)
         classifier = check_classifier(_export(module, example), name)
-        return convert(classifier, target, options, source_info, runner)
+        return convert(classifier, target, options, source_info, forward=runner)
 
 
 @contextlib.contextmanager

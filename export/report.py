@@ -1,13 +1,12 @@
 """The report of a conversion: what was found, assumed and verified."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from camrt.export.check import PreprocessingCheck
 from camrt.export.graph.network_input import NetworkInput
-from camrt.export.graph.preprocessing import Preprocessing
 from camrt.export.head.find import ClassifierHead
-from camrt.export.options import ConversionOptions
 from camrt.model_file import Activation, Head
 
 
@@ -26,51 +25,30 @@ class Report:
     """(width, height) in pixels."""
     activation: Activation
     map_margin: int
+    read: tuple[str, ...]
+    """One sentence for each place that states something about the classifier: what was read there."""
     assumptions: tuple[str, ...]
     """One sentence for each assumption about the classifier."""
     remarks: tuple[str, ...]
     """One sentence for each choice and repair that was made, and for each limit of the maps."""
     verification: Mapping[str, Any]
     """Errors, tolerances and images of the verification, as in the file's metadata."""
+    warning: str | None = None
+    """A sign that the preprocessing is wrong."""
+    check: PreprocessingCheck | None = None
+    """Accuracy on labelled images, if they were passed."""
 
 
-def list_assumptions(
-    head: ClassifierHead,
-    options: ConversionOptions,
-    preprocessing: Preprocessing,
-    *,
-    has_labels: bool,
-    has_model_info: bool,
-) -> tuple[str, ...]:
-    """Return the sentences for `Report.assumptions`.
+def list_assumptions(head: ClassifierHead, *, resize_is_assumed: bool) -> tuple[str, ...]:
+    """Return the sentences for `Report.assumptions` about frames and maps.
 
     Args:
         head: the head that was found.
-        options: of the caller.
-        preprocessing: the one in the graph.
-        has_labels: the classes have names.
-        has_model_info: the file has metadata of OpenVINO's Model API.
+        resize_is_assumed: neither an option nor the file says how frames become the network's input.
     """
     sentences = []
-    if has_model_info:
-        sentences.append("Options that you did not set come from the file's model_info (OpenVINO Model API).")
-    if preprocessing.is_imagenet_default:
-        sentences.append(
-            "The network's input is assumed to be pixels / 255, normalised by ImageNet's mean and std (--scale, "
-            "--mean, --std)."
-        )
-    if preprocessing.has_alpha:
-        sentences.append("The network's fourth channel is assumed to be alpha; it is 255 everywhere.")
-    if preprocessing.channels in ("rgb", "rgba") and options.preprocessing.channels is None and not has_model_info:
-        sentences.append("The network's input is assumed to be RGB (--bgr).")
-    if preprocessing.channels == "grey" and options.preprocessing.mean is None:
-        sentences.append("The network's input is assumed to be grey pixels / 255 (--scale, --mean, --std).")
-    if options.resize == "stretch":
+    if resize_is_assumed:
         sentences.append("Frames are stretched to the network's size, whatever their aspect ratio (--resize).")
-    if head.output.activation is None and options.activation is None:
-        sentences.append("The graph ends in logits; scores are assumed to be their softmax (--activation).")
-    if not has_labels:
-        sentences.append("Classes have no names, only numbers (--labels).")
     if head.kind == "pooled_class_maps":
         sentences.append("Each channel of the last convolution is assumed to be one class.")
     return tuple(sentences)
@@ -105,6 +83,22 @@ def list_limits(network_input: NetworkInput, head: ClassifierHead, verification:
     return tuple(sentences)
 
 
+def one_answer_warning(answers: Sequence[int], kind: str) -> str | None:
+    """Return a warning if several real images all get one class; None otherwise.
+
+    Args:
+        answers: the best class of each image.
+        kind: of the images; synthetic ones show nothing, so one class for all of them is no sign.
+    """
+    if kind != "real" or len(answers) < _FEWEST_IMAGES or len(set(answers)) > 1:
+        return None
+    return (
+        f"All {len(answers)} images get one answer, class {answers[0]}. If they show different things, the "
+        "preprocessing is wrong: --check FOLDER, with a sub-folder for each class, compares the likely ones."
+    )
+
+
+_FEWEST_IMAGES = 3
 _HEAD_NOTES: dict[Head, str] = {
     "per_position": "The head is not linear: the map of a class is the logit that the head gives to each cell by "
     "itself; such maps do not add up to the logit.",

@@ -4,13 +4,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from camrt.errors import CamrtError
+from camrt.export.choose import Choice, choose_preprocessing
 from camrt.export.graph.fixed_inputs import FixedInputs, fix_inputs
 from camrt.export.graph.graph import Graph
 from camrt.export.graph.network_input import NetworkInput
+from camrt.export.graph.one_logit import split_one_logit
+from camrt.export.graph.preprocessing import Preprocessing, PreprocessingOptions
 from camrt.export.graph.read import read_classifier
 from camrt.export.head.find import ClassifierHead, find_head, find_head_at
 from camrt.export.head.split_points import SplitPoint, find_split_points
 from camrt.export.rewrite import load_graph
+from camrt.export.source_metadata.collect import (
+    Property,
+    SourceFacts,
+    check_against_graph,
+    collect,
+    size_for_open_input,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +50,10 @@ class Survey:
     """The kind of head that `camrt.export.attach` would use; None: it would refuse the file."""
     refusal: str | None
     """The reason for refusing the file."""
+    read: tuple[str, ...]
+    """One sentence for each place that states something about the classifier: what was read there."""
+    assumptions: tuple[str, ...]
+    """One sentence for each assumption about the network's input."""
     layers: tuple[Layer, ...]
     remarks: tuple[str, ...]
     """One sentence for each repair that `camrt.export.attach` makes."""
@@ -67,12 +81,23 @@ def survey(
     """
     classifier = read_classifier(Path(source))
     fixed = fix_inputs(classifier.model, fix or {})
-    graph, network_input = load_graph(classifier.model, size)
-    head, refusal = None, None
+    model = classifier.model
+    head, refusal, facts = None, None, SourceFacts()
+    pixels: Choice[Preprocessing] | None = None
+    decided: tuple[Property, ...] = () if size is None else ("size",)
     try:
-        head = find_head(graph, network_input, output)
+        facts = collect(model, Path(source), decided, output_is_named=output is not None)
+        model, _ = split_one_logit(model, output)
     except CamrtError as error:
         refusal = str(error)
+    graph, network_input = load_graph(model, size or size_for_open_input(model, facts.size))
+    if refusal is None:
+        try:
+            check_against_graph(facts, network_input)
+            pixels = choose_preprocessing(PreprocessingOptions(), facts, graph, network_input)
+            head = find_head(graph, network_input, output)
+        except CamrtError as error:
+            refusal = str(error)
     return Survey(
         input=network_input.size,
         input_shape=network_input.shape,
@@ -80,6 +105,8 @@ def survey(
         opset=graph.opset,
         head=None if head is None else head.kind,
         refusal=refusal,
+        read=facts.sentences(),
+        assumptions=(*(() if pixels is None else pixels.assumed), *facts.notes),
         layers=() if head is None else _layers(graph, network_input, head),
         remarks=(*classifier.remarks, *fixed),
     )

@@ -177,10 +177,14 @@ class PreprocessingOptions:
     std: Sequence[float] | None = None
     invert: bool = False
 
+    @property
+    def has_numbers(self) -> bool:
+        """True where scale, mean or std is set."""
+        return not (self.scale is None and self.mean is None and self.std is None)
+
     def with_fallback(self, fallback: "PreprocessingOptions") -> "PreprocessingOptions":
         """Fill what is not set from ``fallback``. Scale, mean and std belong together: all come from one side."""
-        unset = self.scale is None and self.mean is None and self.std is None
-        numbers = fallback if unset else self
+        numbers = self if self.has_numbers else fallback
         return PreprocessingOptions(
             channels=self.channels or fallback.channels,
             scale=numbers.scale,
@@ -192,14 +196,15 @@ class PreprocessingOptions:
     def resolve(self, network_input: NetworkInput) -> Preprocessing:
         """Return the preprocessing for an input.
 
-        Defaults: colour floats are normalised by ImageNet's mean and standard deviation, grey floats are scaled to
-        [0, 1], bytes stay as they are. An alpha channel is scaled only, unless mean and std have four numbers.
+        Defaults: colour floats are normalised by ImageNet's mean and standard deviation, which count for a scale of
+        1/255; with another scale they are 0 and 1. Grey floats are scaled to [0, 1], bytes stay as they are. An alpha
+        channel is scaled only, unless mean and std have four numbers.
 
         Raises:
             UsageError: an option does not fit the input.
         """
         grey, alpha = network_input.channels == 1, network_input.channels == 4
-        plain = grey or network_input.takes_bytes
+        plain = grey or network_input.takes_bytes or self.scale not in (None, BYTE)
         if grey and self.channels not in (None, "grey"):
             raise UsageError("the network takes grey images, which have no channel order; leave --rgb and --bgr out")
         if network_input.takes_bytes and (self.scale or self.mean or self.std):

@@ -51,6 +51,8 @@ class Verification:
     """For the metadata: errors, tolerances, images."""
     shapes: Mapping[str, tuple[int, ...]]
     """Shape of each output for one image."""
+    answers: tuple[int, ...]
+    """The best class of each image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +104,11 @@ def verify(subject: ModelUnderTest, images: Images, kind: str, forward: Forward 
     if forward is not None:
         _compare_torch(checks, subject, forward, images, outputs)
     record = {**checks.record, "images": f"{len(images)} {kind}", "onnxruntime": onnxruntime_version()}
-    return Verification(record=record, shapes={name: singles[0][name].shape for name in names})
+    return Verification(
+        record=record,
+        shapes={name: singles[0][name].shape for name in names},
+        answers=tuple(int(answer) for answer in outputs[SCORES].argmax(axis=1)),
+    )
 
 
 def _run(session: Any, names: list[str], images: Images) -> dict[str, F32]:

@@ -6,7 +6,7 @@ import pytest
 from camrt.errors import DiskFull, ExportError, SourceError, UsageError
 from camrt.export import attach
 from camrt.model_file import ModelInfo
-from support.export_graphs import PLAIN, Net, assert_identity, random_images, run, session
+from support.export_graphs import CHANNELS, PLAIN, Net, assert_identity, random_images, run, session
 from support.limits import largest_file
 
 
@@ -43,7 +43,10 @@ def test_metadata_describes_the_model_file(classifier, tmp_path):
 
 
 def test_report_lists_each_assumption(classifier, tmp_path):
-    sentences = " ".join(attach(classifier, tmp_path / "out.onnx").assumptions)
+    net = Net()
+    maps = net.op("Relu", net.op("Conv", net.input, net.weights(CHANNELS, 3, 3, 3)))
+    source = net.save(tmp_path / "plain.onnx", net.gemm(net.op("Flatten", net.op("GlobalAveragePool", maps))))
+    sentences = " ".join(attach(source, tmp_path / "out.onnx").assumptions)
     for word in ("ImageNet", "RGB", "stretched", "softmax", "no names"):
         assert word in sentences
     report = attach(

@@ -10,6 +10,7 @@ from camrt.cli.verification import describe_verification
 from camrt.model_file import Activation, Interpolation
 
 if TYPE_CHECKING:
+    from camrt.export.check import PreprocessingCheck
     from camrt.export.report import Report
 
 
@@ -17,7 +18,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that both commands share."""
     parser.add_argument("-o", "--out", metavar="FILE", type=Path, required=True, help="write the model file here")
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
-    parser.add_argument("--labels", metavar="FILE", type=Path, help="read the class names from here, one a line")
+    parser.add_argument(
+        "--labels",
+        metavar="FILE",
+        type=Path,
+        help="read the class names from here: lines, JSON, CSV, YAML; none for numbers (default: those in the file)",
+    )
     parser.add_argument("--output", metavar="NAME", help="use this one of several outputs as scores")
     parser.add_argument(
         "--layer", metavar="NAME", help="show this feature map (default: the last one; camrt inspect lists them)"
@@ -25,7 +31,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--activation",
         choices=get_args(Activation),
-        help="apply this activation to the output (default: the one in the graph)",
+        help="apply this activation to the output (default: the one in the graph; none for a regression)",
     )
     parser.add_argument(
         "--images",
@@ -34,8 +40,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="verify on these images or folders (default: synthetic images)",
     )
+    parser.add_argument(
+        "--check",
+        metavar="FOLDER",
+        type=Path,
+        help="measure the accuracy with this preprocessing and with others, on images in one sub-folder a class",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    pixels = parser.add_argument_group("preprocessing", "network input = (pixel * scale - mean) / std")
+    pixels = parser.add_argument_group(
+        "preprocessing",
+        "network input = (pixel * scale - mean) / std; default: what the file or files beside it state, else as below",
+    )
     pixels.add_argument("--scale", type=float, help="factor of each pixel (default: 1/255)")
     pixels.add_argument("--mean", metavar="A,B,C", type=_numbers, help="default: ImageNet, .485,.456,.406; grey: 0")
     pixels.add_argument("--std", metavar="A,B,C", type=_numbers, help="default: ImageNet, .229,.224,.225; grey: 1")
@@ -50,7 +65,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--resize",
         metavar="HOW",
         type=_resize,
-        default=("stretch", None),
+        default=(None, None),
         help="stretch (default), crop, crop:SHORTER_SIDE (in pixels, before the crop of the centre), letterbox",
     )
     frames.add_argument(
@@ -92,12 +107,13 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
         "interpolation": args.interpolation,
         "activation": args.activation,
         "images": args.images,
+        "check": args.check,
         "overwrite": args.overwrite,
     }
 
 
 def show(report: "Report", *, as_json: bool) -> None:
-    """Print the head, the verification and the assumptions."""
+    """Print the head, the verification, what was read and assumed, and the check."""
     if as_json:
         print(json.dumps(asdict(report), ensure_ascii=False, indent=2))
         return
@@ -105,10 +121,16 @@ def show(report: "Report", *, as_json: bool) -> None:
     print(f"{report.path}: {report.classes} classes, input {report.input[0]}x{report.input[1]}")
     print(f"  head       {report.head}, maps {channels} x {height} x {width}, scores by {report.activation}")
     print(f"  verified   {describe_verification(report.verification)}")
+    for sentence in report.read:
+        print(f"  read       {sentence}")
     for sentence in report.assumptions:
         print(f"  assumed    {sentence}")
     for sentence in report.remarks:
         print(f"  remark     {sentence}")
+    if report.warning:
+        print(f"  warning    {report.warning}")
+    if report.check is not None:
+        _show_check(report.check)
 
 
 def _fixed_input(text: str) -> tuple[str, str]:
@@ -116,6 +138,20 @@ def _fixed_input(text: str) -> tuple[str, str]:
     if not (name and equals and value):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE or NAME=FILE.npy")
     return name, value
+
+
+def _show_check(check: "PreprocessingCheck") -> None:
+    """Print the accuracy of each preprocessing."""
+    count = f"{check.images} of {check.images_in_folder}" if check.images < check.images_in_folder else check.images
+    print(f"  check      {count} images of {check.classes} classes; accuracy and its 95 % interval")
+    for variant in check.variants:
+        low, high = variant.interval
+        one_answer = "; one answer for all" if variant.answers == 1 < check.classes else ""
+        interval = f"({low:.1%} to {high:.1%})"
+        chosen = " (chosen)" if variant.is_chosen else ""
+        print(f"             {variant.accuracy:>6.1%}  {interval:<18}  {variant.name}{chosen}{one_answer}")
+    if check.better is not None:
+        print(f"  warning    Another preprocessing is better. Make the file again with {check.better}")
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -32,6 +32,10 @@ def _print(path: Path, surveyed: "Survey") -> None:
     }
     for key, value in rows.items():
         print(f"{key:<14}{value}")
+    for sentence in surveyed.read:
+        print(f"{'read':<14}{sentence}")
+    for sentence in surveyed.assumptions:
+        print(f"{'assumed':<14}{sentence}")
     for sentence in surveyed.remarks:
         print(f"{'remark':<14}{sentence}")
     if surveyed.layers:

@@ -5,14 +5,12 @@ is (pixel - mean_values) / scale_values, with pixels from 0 to 255 in BGR, or in
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
-from onnx import ModelProto
-
-from camrt.export.graph.preprocessing import PreprocessingOptions
+from camrt.export.source_metadata.statement import Numbers, Statement, float_tuple
 from camrt.model_file import ModelInfo, Resize
 
+PLACE: Final = "the file's model_info (OpenVINO Model API)"
 KEY_PREFIX: Final = "model_info "
 _RESIZE_TYPES: Final[dict[Resize, str]] = {
     "stretch": "standard",
@@ -21,32 +19,25 @@ _RESIZE_TYPES: Final[dict[Resize, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelApiInfo:
-    """A classifier's preprocessing and labels by its ``model_info``."""
+def read_model_info(metadata: Mapping[str, str]) -> Statement | None:
+    """Return what a file's ``model_info`` states; None where the file has none.
 
-    preprocessing: PreprocessingOptions
-    labels: tuple[str, ...] | None
-
-
-def read_model_info(model: ModelProto) -> ModelApiInfo | None:
-    """Return what a file's ``model_info`` states; None where the file has none."""
+    Raises:
+        UsageError: a number cannot be read.
+    """
     entries = {
-        entry.key.removeprefix(KEY_PREFIX): entry.value.strip()
-        for entry in model.metadata_props
-        if entry.key.startswith(KEY_PREFIX)
+        key.removeprefix(KEY_PREFIX): value.strip() for key, value in metadata.items() if key.startswith(KEY_PREFIX)
     }
     if not entries:
         return None
-    reverse_channels = entries.get("reverse_input_channels", "").lower() in ("true", "yes", "1")
-    return ModelApiInfo(
+    resize = next((name for name, word in _RESIZE_TYPES.items() if word == entries.get("resize_type")), None)
+    return Statement(
+        place=PLACE,
+        channels="rgb" if _is_true(entries, "reverse_input_channels") else "bgr",
+        numbers=Numbers(1.0, _numbers(entries, "mean_values", 0.0), _numbers(entries, "scale_values", 1.0)),
+        resize=None if resize is None else (resize, None),
         labels=tuple(entries["labels"].split()) if entries.get("labels") else None,
-        preprocessing=PreprocessingOptions(
-            channels="rgb" if reverse_channels else "bgr",
-            scale=1.0,
-            mean=_numbers(entries, "mean_values") or (0.0, 0.0, 0.0),
-            std=_numbers(entries, "scale_values") or (1.0, 1.0, 1.0),
-        ),
+        activation="sigmoid" if _is_true(entries, "multilabel") else None,
     )
 
 
@@ -69,10 +60,10 @@ def model_info_entries(info: ModelInfo) -> dict[str, str]:
     return {KEY_PREFIX + name: value for name, value in entries.items()}
 
 
-def _numbers(entries: Mapping[str, str], name: str) -> tuple[float, ...] | None:
-    """Return the three numbers of an entry; one number counts for every channel."""
-    try:
-        numbers = tuple(float(word) for word in entries.get(name, "").replace(",", " ").split())
-    except ValueError:
-        return None
-    return numbers * 3 if len(numbers) == 1 else numbers if len(numbers) == 3 else None
+def _is_true(entries: Mapping[str, str], name: str) -> bool:
+    return entries.get(name, "").lower() in ("true", "yes", "1")
+
+
+def _numbers(entries: Mapping[str, str], name: str, default: float) -> tuple[float, ...]:
+    words = entries.get(name, "").replace(",", " ").split()
+    return float_tuple(words, f"{PLACE}, {name}") if words else (default,)
