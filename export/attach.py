@@ -25,7 +25,7 @@ def attach(
     channels: Channels | None = None,
     resize: Resize = "stretch",
     shorter_side: int | None = None,
-    interpolation: Interpolation = "linear",
+    interpolation: Interpolation | None = None,
     size: tuple[int, int] | None = None,
     activation: Activation | None = None,
     images: str | Path | Sequence[str | Path] | None = None,
@@ -50,7 +50,7 @@ def attach(
         resize: how a frame becomes the network's input; see `camrt.model_file.InputGeometry`.
         shorter_side: for ``resize="crop"``: the frame's shorter side is scaled to this many pixels before the centre
             is cropped.
-        interpolation: ``linear`` or ``area``.
+        interpolation: ``antialias``, ``linear`` or ``area``, see `camrt.model_file.InputGeometry`; None: antialias.
         size: (width, height) in pixels, for a network that leaves it open.
         activation: what turns logits into scores; None: the graph's own, or softmax if it ends in logits.
         images: a folder of images, or image files, to verify on; None: synthetic images.

@@ -41,7 +41,7 @@ def from_torch(
     channels: Channels | None = None,
     resize: Resize = "stretch",
     shorter_side: int | None = None,
-    interpolation: Interpolation = "linear",
+    interpolation: Interpolation | None = None,
     activation: Activation | None = None,
     images: str | Path | Sequence[str | Path] | None = None,
     overwrite: bool = False,
@@ -65,7 +65,7 @@ def from_torch(
         resize: how a frame becomes the network's input; see `camrt.model_file.InputGeometry`.
         shorter_side: for ``resize="crop"``: the frame's shorter side is scaled to this many pixels before the centre
             is cropped.
-        interpolation: ``linear`` or ``area``.
+        interpolation: ``antialias``, ``linear`` or ``area``, see `camrt.model_file.InputGeometry`; None: antialias.
         activation: what turns logits into scores; None: the module's own, or softmax if it ends in logits.
         images: a folder of images, or image files, to verify on; None: synthetic images.
         overwrite: replace an existing target.

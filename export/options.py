@@ -20,7 +20,7 @@ class ConversionOptions:
     preprocessing: PreprocessingOptions
     resize: Resize
     shorter_side: int | None
-    interpolation: Interpolation
+    interpolation: Interpolation | None
     size: tuple[int, int] | None
     """(width, height) in pixels."""
     activation: Activation | None
@@ -38,7 +38,7 @@ class ConversionOptions:
                 height=height,
                 resize=self.resize,
                 shorter_side=self.shorter_side,
-                interpolation=self.interpolation,
+                interpolation=self.interpolation or "antialias",
             )
         except ModelFileError as error:
             raise UsageError(str(error)) from error

@@ -64,6 +64,11 @@ def list_assumptions(
         sentences.append("The network's input is assumed to be grey pixels / 255 (--scale, --mean, --std).")
     if options.resize == "stretch":
         sentences.append("Frames are stretched to the network's size, whatever their aspect ratio (--resize).")
+    if options.interpolation is None:
+        sentences.append(
+            "The network is assumed to be trained on images resized with antialiasing, as by Pillow and torchvision "
+            "(--interpolation)."
+        )
     if head.output.activation is None and options.activation is None:
         sentences.append("The graph ends in logits; scores are assumed to be their softmax (--activation).")
     if not has_labels:

@@ -1,9 +1,8 @@
-"""Instructions that Numba does not offer: bytes at an address, a pixel in one store, products, aligned buffers."""
+"""Memory access that Numba does not offer: bytes at an address, a pixel in one store, aligned buffers."""
 
 from typing import Any, Final
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -39,22 +38,6 @@ def store_pixel(_typing: Any, row: Any, index: Any, pixel: Any) -> Any:
 
 SPILL: Final = 1
 """Elements after its pixel that `store_pixel` overwrites."""
-
-
-@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
-def upper_half(_typing: Any, left: Any, right: Any) -> Any:
-    """Return the upper 16 bits of the product of two uint16.
-
-    It is one instruction in a vector. LLVM does not find it in a product of 32 bits and a shift whose factor is the
-    same in all rounds of the loop.
-    """
-
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        short, bits = ir.IntType(16), ir.IntType(32)
-        form = ir.FunctionType(short, [short, short, bits])
-        return builder.call(builder.module.declare_intrinsic("llvm.umul.fix", [short], form), [*arguments, bits(16)])
-
-    return types.uint16(types.uint16, types.uint16), generate
 
 
 @kernel

@@ -44,10 +44,16 @@ def test_metadata_describes_the_model_file(classifier, tmp_path):
 
 def test_report_lists_each_assumption(classifier, tmp_path):
     sentences = " ".join(attach(classifier, tmp_path / "out.onnx").assumptions)
-    for word in ("ImageNet", "RGB", "stretched", "softmax", "no names"):
+    for word in ("ImageNet", "RGB", "stretched", "antialiasing", "softmax", "no names"):
         assert word in sentences
     report = attach(
-        classifier, tmp_path / "explicit.onnx", labels=list("abcd"), activation="none", resize="letterbox", **PLAIN
+        classifier,
+        tmp_path / "explicit.onnx",
+        labels=list("abcd"),
+        activation="none",
+        resize="letterbox",
+        interpolation="antialias",
+        **PLAIN,
     )
     assert report.assumptions == ()
 
