@@ -28,7 +28,7 @@ def attach(
     invert: bool = False,
     resize: Resize | None = None,
     shorter_side: int | None = None,
-    interpolation: Interpolation = "linear",
+    interpolation: Interpolation | None = None,
     size: tuple[int, int] | None = None,
     fix: FixedInputs | None = None,
     activation: Activation | None = None,
@@ -38,9 +38,9 @@ def attach(
 ) -> Report:
     """Make a model file of an ONNX classifier.
 
-    Network input = (pixel * scale - mean) / std; with ``invert``, 255 - pixel takes the pixel's place. An option that is
-    None is taken from the file's own metadata, then from files beside it (`camrt.export.source_metadata`), else from
-    the graph or the usual preprocessing; the report says which.
+    Network input = (pixel * scale - mean) / std; with ``invert``, 255 - pixel takes the pixel's place. An option that
+    is None is taken from the file's own metadata, then from files beside it (`camrt.export.source_metadata`), else
+    from the graph or the usual preprocessing; the report says which.
 
     Args:
         source: the classifier: one input, [N, C, H, W] or [N, H, W, C] with 1, 3 or 4 channels, floats or bytes;
@@ -61,7 +61,7 @@ def attach(
         resize: how a frame becomes the network's input; see `camrt.model_file.InputGeometry`; None: stretch.
         shorter_side: for ``resize="crop"``: the frame's shorter side is scaled to this many pixels before the centre
             is cropped.
-        interpolation: ``linear`` or ``area``.
+        interpolation: ``antialias``, ``linear`` or ``area``, see `camrt.model_file.InputGeometry`; None: antialias.
         size: (width, height) in pixels, for a network that leaves it open.
         fix: for a classifier with other inputs besides the image: a constant for each, by name. A number is repeated
             over the input's shape; an array, or the path of a ``.npy`` file, must have the shape.

@@ -126,7 +126,11 @@ def convert(
         read=(*facts.sentences(), *chosen_labels.read),
         assumptions=(
             *chosen_pixels.assumed,
-            *list_assumptions(head, resize_is_assumed="resize" not in {*options.decided, *facts.places}),
+            *list_assumptions(
+                head,
+                resize_is_assumed="resize" not in {*options.decided, *facts.places},
+                interpolation_is_assumed=options.interpolation is None,
+            ),
             *chosen_activation.assumed,
             *chosen_labels.assumed,
             *facts.notes,

@@ -44,7 +44,7 @@ def from_torch(
     invert: bool = False,
     resize: Resize | None = None,
     shorter_side: int | None = None,
-    interpolation: Interpolation = "linear",
+    interpolation: Interpolation | None = None,
     activation: Activation | None = None,
     images: str | Path | Sequence[str | Path] | None = None,
     check: str | Path | None = None,
@@ -73,7 +73,7 @@ def from_torch(
         resize: how a frame becomes the network's input; see `camrt.model_file.InputGeometry`; None: stretch.
         shorter_side: for ``resize="crop"``: the frame's shorter side is scaled to this many pixels before the centre
             is cropped.
-        interpolation: ``linear`` or ``area``.
+        interpolation: ``antialias``, ``linear`` or ``area``, see `camrt.model_file.InputGeometry`; None: antialias.
         activation: what turns logits into scores; None: the module's own, else softmax, and sigmoid for one logit;
             ``none`` for a regression.
         images: a folder of images, or image files, to verify on; None: synthetic images.

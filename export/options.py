@@ -22,7 +22,7 @@ class ConversionOptions:
     preprocessing: PreprocessingOptions
     resize: Resize | None
     shorter_side: int | None
-    interpolation: Interpolation
+    interpolation: Interpolation | None
     size: tuple[int, int] | None
     """(width, height) in pixels."""
     activation: Activation | None
@@ -64,7 +64,7 @@ class ConversionOptions:
                 height=network_size[1],
                 resize=resize,
                 shorter_side=shorter_side,
-                interpolation=self.interpolation,
+                interpolation=self.interpolation or "antialias",
             )
         except ModelFileError as error:
             raise UsageError(str(error)) from error

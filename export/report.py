@@ -39,16 +39,24 @@ class Report:
     """Accuracy on labelled images, if they were passed."""
 
 
-def list_assumptions(head: ClassifierHead, *, resize_is_assumed: bool) -> tuple[str, ...]:
+def list_assumptions(
+    head: ClassifierHead, *, resize_is_assumed: bool, interpolation_is_assumed: bool
+) -> tuple[str, ...]:
     """Return the sentences for `Report.assumptions` about frames and maps.
 
     Args:
         head: the head that was found.
         resize_is_assumed: neither an option nor the file says how frames become the network's input.
+        interpolation_is_assumed: no option says how they are resized.
     """
     sentences = []
     if resize_is_assumed:
         sentences.append("Frames are stretched to the network's size, whatever their aspect ratio (--resize).")
+    if interpolation_is_assumed:
+        sentences.append(
+            "The network is assumed to be trained on images resized with antialiasing, as by Pillow and torchvision "
+            "(--interpolation)."
+        )
     if head.kind == "pooled_class_maps":
         sentences.append("Each channel of the last convolution is assumed to be one class.")
     return tuple(sentences)

@@ -7,6 +7,7 @@ from camrt.kernels.jit import cache_folder, cache_problem
 from camrt.kernels.maps import normalize, weighted_sum
 from camrt.kernels.overlay import overlay
 from camrt.kernels.regions import Box, boxes
+from camrt.kernels.resize import resize
 from camrt.kernels.upsample import upsample
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "cache_problem",
     "normalize",
     "overlay",
+    "resize",
     "upsample",
     "warm_up",
     "weighted_sum",
@@ -30,4 +32,6 @@ def warm_up() -> None:
     cam = weighted_sum(np.ones((2, 3, 3), np.float32), np.ones(2, np.float32))
     upsample(normalize(cam), 4, 4)
     boxes(np.eye(2, dtype=np.float32), [0.5])
-    overlay(np.zeros((4, 4, 3), np.uint8), cam, blend_table(np.zeros((256, 3), np.uint8), 0.5))
+    image = np.zeros((4, 4, 3), np.uint8)
+    resize(image, 2, 2)
+    overlay(image, cam, blend_table(np.zeros((256, 3), np.uint8), 0.5))

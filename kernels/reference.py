@@ -55,6 +55,22 @@ def upsample_reference(heatmap: F32, width: int, height: int, map_rect: tuple[fl
     return sample_reference(heatmap, width, height, map_rect).astype(np.float32)
 
 
+def resize_reference(image: U8, width: int, height: int, window: tuple[float, ...] | None = None) -> U8:
+    """Twin of `resize`: (H, W, 3) -> (height, width, 3)."""
+    rows, columns = image.shape[:2]
+    x0, y0, x1, y1 = window or (0.0, 0.0, columns, rows)
+
+    def weights(count: int, low: float, high: float, size: int) -> F64:
+        step = (high - low) / count
+        centres = low + (np.arange(count)[:, np.newaxis] + 0.5) * step
+        triangle = np.maximum(0.0, 1.0 - np.abs(np.arange(size) + 0.5 - centres) / max(step, 1.0))
+        return np.asarray(triangle / triangle.sum(axis=1, keepdims=True))
+
+    shrunk = np.tensordot(weights(height, y0, y1, rows), image, axes=1)
+    exact = np.tensordot(weights(width, x0, x1, columns), shrunk, axes=(1, 1)).transpose(1, 0, 2)
+    return np.rint(exact).astype(np.uint8)
+
+
 def overlay_reference(
     frame: U8,
     cam: F32,

@@ -15,7 +15,7 @@ geometries = st.builds(
     width=st.integers(1, 4096),
     height=st.integers(1, 4096),
     resize=st.sampled_from(["stretch", "letterbox", "crop"]),
-    interpolation=st.sampled_from(["linear", "area"]),
+    interpolation=st.sampled_from(["antialias", "linear", "area"]),
 )
 infos = st.builds(
     ModelInfo,

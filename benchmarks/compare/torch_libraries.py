@@ -27,7 +27,7 @@ with warnings.catch_warnings():
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
     from torchcam.methods import CAM
     from torchcam.utils import overlay_mask
-    from torchvision import models
+    from torchvision import models, transforms
 
 __all__ = [
     "CAM",
@@ -37,6 +37,7 @@ __all__ = [
     "overlay_mask",
     "set_batch_statistics",
     "show_cam_on_image",
+    "transforms",
 ]
 
 

@@ -52,7 +52,7 @@ SALIENCY_MAP: Final = "saliency_map"
 Head = Literal["linear", "pooled_class_maps", "weighted_cells", "per_position", "tokens", "masked", "saliency_map"]
 Activation = Literal["softmax", "sigmoid", "none"]
 Resize = Literal["stretch", "crop", "letterbox"]
-Interpolation = Literal["linear", "area"]
+Interpolation = Literal["antialias", "linear", "area"]
 
 OUTPUTS: Final[dict[Head, tuple[str, ...]]] = dict.fromkeys(get_args(Head), (SCORES, LOGITS, CLASS_MAPS)) | {
     "linear": (SCORES, LOGITS, FEATURES, CAM_WEIGHTS, CAM_BIAS),
@@ -95,8 +95,9 @@ class InputGeometry:
     shorter_side: int | None = None
     """``crop`` only: length in pixels to which the shorter side is scaled before the crop. None: the crop covers the
     whole shorter side."""
-    interpolation: Interpolation = "linear"
-    """``linear`` is OpenCV's INTER_LINEAR (no antialiasing), ``area`` its INTER_AREA."""
+    interpolation: Interpolation = "antialias"
+    """``antialias`` is bilinear with antialiasing, as in Pillow and torchvision. ``linear`` is OpenCV's INTER_LINEAR (no
+    antialiasing), ``area`` its INTER_AREA."""
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:

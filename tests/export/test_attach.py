@@ -47,10 +47,16 @@ def test_report_lists_each_assumption(classifier, tmp_path):
     maps = net.op("Relu", net.op("Conv", net.input, net.weights(CHANNELS, 3, 3, 3)))
     source = net.save(tmp_path / "plain.onnx", net.gemm(net.op("Flatten", net.op("GlobalAveragePool", maps))))
     sentences = " ".join(attach(source, tmp_path / "out.onnx").assumptions)
-    for word in ("ImageNet", "RGB", "stretched", "softmax", "no names"):
+    for word in ("ImageNet", "RGB", "stretched", "antialiasing", "softmax", "no names"):
         assert word in sentences
     report = attach(
-        classifier, tmp_path / "explicit.onnx", labels=list("abcd"), activation="none", resize="letterbox", **PLAIN
+        classifier,
+        tmp_path / "explicit.onnx",
+        labels=list("abcd"),
+        activation="none",
+        resize="letterbox",
+        interpolation="antialias",
+        **PLAIN,
     )
     assert report.assumptions == ()
 

@@ -69,7 +69,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="stretch (default), crop, crop:SHORTER_SIDE (in pixels, before the crop of the centre), letterbox",
     )
     frames.add_argument(
-        "--interpolation", choices=get_args(Interpolation), default="linear", help="resize with this (default: linear)"
+        "--interpolation",
+        choices=get_args(Interpolation),
+        help="resize like torchvision and Pillow (antialias, the default), or like OpenCV's linear or area",
     )
 
 
