@@ -164,7 +164,7 @@ def startup_seconds(model: Model) -> float:
     )
     settings = {"provider": model.provider, "threads": model.threads, "provider_options": model.provider_options}
     start = time.perf_counter()
-    command = [sys.executable, "-c", code, json.dumps([str(model.path), settings])]
+    command = [sys.executable, "-P", "-c", code, json.dumps([str(model.path), settings])]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode:
         raise CamrtError(f"the start-up time cannot be measured: {run.stderr.strip().rpartition(chr(10))[2]}")

@@ -1,6 +1,6 @@
 """`load_module`: a module by its name, and its weights from a checkpoint."""
 
-import sys
+import importlib
 
 import pytest
 import torch
@@ -34,8 +34,6 @@ def networks(tmp_path_factory):
     (folder / "networks_to_load.py").write_text(SOURCE)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("sys.path", [*sys.path])
-        load_module("networks_to_load:network", None)  # puts the folder on the path
         yield "networks_to_load"
 
 
@@ -67,3 +65,23 @@ def test_weights_of_the_checkpoint_are_loaded(networks, tmp_path):
 def test_reference_without_a_module_is_refused(reference, error, message, networks):
     with pytest.raises(error, match=message):
         load_module(reference, None)
+
+
+def test_no_library_is_replaced_by_a_file_of_the_current_folder(tmp_path, monkeypatch):
+    ran = tmp_path / "ran"
+    for name in ("json", "colorsys", "a_library_that_is_not_installed"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(ran)!r}, 'a').write({name!r})")
+    (tmp_path / "layers.py").write_text("import colorsys\nimport torch\nLinear = torch.nn.Linear\n")
+    (tmp_path / "late.py").write_text("")
+    (tmp_path / "package_here").mkdir()
+    (tmp_path / "package_here" / "__init__.py").write_text("")
+    (tmp_path / "package_here" / "parts.py").write_text("from layers import Linear\n")
+    (tmp_path / "package_here" / "nets.py").write_text(
+        "import layers\nfrom package_here.parts import Linear\ndef make():\n    import late\n    return Linear(3, 2)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    module, _ = load_module("package_here.nets:make", None)
+    assert isinstance(module, torch.nn.Linear)
+    with pytest.raises(ImportError):
+        importlib.import_module("a_library_that_is_not_installed")
+    assert not ran.exists()

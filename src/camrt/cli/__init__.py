@@ -4,10 +4,15 @@ Exit status: 0 done, 1 the work failed, 2 wrong use. An expected error prints on
 with ``--debug``.
 """
 
-import argparse
 import os
-import signal
 import sys
+
+if sys.argv[0] == "-m" and not sys.flags.safe_path and sys.path[0] == os.getcwd():  # noqa: PTH109 - pathlib is not loaded yet
+    # `python -m camrt.cli` puts the current folder first. A json.py there would run in place of the library's.
+    del sys.path[0]
+
+import argparse
+import signal
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
