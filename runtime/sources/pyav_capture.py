@@ -149,7 +149,9 @@ class PyavCapture:
                 yield from converter.convert(frame, time_s, float(frame.duration * time_base), self._pixel_aspect())
             yield from converter.flush()
         except av.error.FFmpegError as error:
-            self.failure = f"a frame cannot be converted: {_reason(error)}"
+            context = self._stream.codec_context
+            colours = f"pixel format {context.pix_fmt}, colour matrix {int(context.colorspace)}"
+            self.failure = f"FFmpeg cannot convert its colours ({colours}): {_reason(error)}"
 
     def _decode(self) -> Iterator[av.VideoFrame]:
         """Yield the frames that are whole."""
