@@ -157,7 +157,7 @@ def _media(head: bytes) -> FileKind | None:
             return FileKind("video", "H.264 or H.265")
     for size in (188, 192, 204):
         start = size - 188 if size == 192 else 0
-        marks = head[start::size][:8]
+        marks = head[start :: size][:8]
         if len(marks) > 3 and set(marks) == {0x47}:
             return FileKind("video", "MPEG-TS")
     if re.match(rb"P[1-7fF][ \t\r\n#]", head):

@@ -79,9 +79,7 @@ def _jpeg(data: bytes) -> str:
             if content[0] != 8:
                 return f"it has {content[0]} bits"
             if content[5] not in (1, 3):
-                return (
-                    f"it has {content[5]} colour components (CMYK)" if content[5] == 4 else "it has unusual components"
-                )
+                return f"it has {content[5]} colour components (CMYK)" if content[5] == 4 else "it has unusual components"
         elif marker == 0xE2 and content.startswith(b"MPF\0"):
             return "it holds several pictures (MPO)"
         elif marker == 0xE1 and _XMP_ORIENTATION in content:
