@@ -1,8 +1,7 @@
-"""Open `cv2.VideoCapture` for streams and files, and read what their headers state."""
+"""Open `cv2.VideoCapture` for streams, and read what the headers of streams and files state."""
 
 import os
 import time
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 import cv2
@@ -14,6 +13,10 @@ from camrt.runtime.sources.url import diagnose, redact
 _SILENT: Final = 0  # LOG_LEVEL_SILENT
 FASTEST_FPS: Final = 1000.0
 """A higher rate in a header is the rate of a clock (90000 is common), not a frame rate."""
+DEFAULT_FPS: Final = 25.0
+"""Frame rate of a video that states neither a rate nor times."""
+MOST_DAMAGED: Final = 100
+"""This many failures in a row are the end of a video. After fewer, reading goes on behind the damaged place."""
 
 
 class Capture(Protocol):
@@ -89,30 +92,8 @@ def open_url(url: str, open_timeout_s: float, read_timeout_s: float) -> Capture:
         reason = f"no answer within {open_timeout_s:g} s" if timed_out else diagnose(url)
         raise SourceError(f"{redact(url)} cannot be opened: {reason}")
     stream = frame_count_of(capture) is None
-    if stream and _codec_of(capture) == "MJPG" and capture.set(cv2.CAP_PROP_FORMAT, -1):  # undecoded
+    if stream and codec_of(capture) == "MJPG" and capture.set(cv2.CAP_PROP_FORMAT, -1):  # undecoded
         return _JpegStream(capture, read_timeout_s)
-    return capture
-
-
-def open_file(path: Path) -> cv2.VideoCapture:
-    """Open a video file; frames are rotated as its header says.
-
-    Raises:
-        SourceError: the file cannot be read, is empty or truncated, or is not a video.
-    """
-    try:
-        size = path.stat().st_size
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
-    if size == 0:
-        raise SourceError(f"{path} is empty (0 bytes); copy or record it again")
-    # Absolute, because FFmpeg takes the text before a colon for a protocol.
-    capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
-    if not capture.isOpened():
-        raise SourceError(f"{path} cannot be opened as a video ({size} bytes): it is truncated or not a video")
-    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # the default differs between OpenCV versions
     return capture
 
 
@@ -123,10 +104,10 @@ def mode_of(capture: Capture) -> str:
     """
     width, height = (round(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
     fps = fps_of(capture)
-    return f"{_codec_of(capture)} {width}x{height}{'' if fps is None else f' at {fps:g} fps'}".strip()
+    return f"{codec_of(capture)} {width}x{height}{'' if fps is None else f' at {fps:g} fps'}".strip()
 
 
-def _codec_of(capture: Capture) -> str:
+def codec_of(capture: Capture) -> str:
     """Return the four letters of a codec, upper case; empty if the capture states none."""
     letters = (int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF).to_bytes(4, "little")
     return letters.decode("ascii", "replace").strip(" \0").upper() if letters.isascii() else ""
