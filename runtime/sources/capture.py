@@ -10,6 +10,7 @@ from camrt.errors import SourceError
 from camrt.images import Image
 from camrt.runtime.sources.url import diagnose, redact
 
+_OLDEST_PYAV: Final = 18
 _SILENT: Final = 0  # LOG_LEVEL_SILENT
 FASTEST_FPS: Final = 1000.0
 """A higher rate in a header is the rate of a clock (90000 is common), not a frame rate."""
@@ -30,6 +31,15 @@ class Capture(Protocol):
 
     def release(self) -> None:
         """Release the device or connection."""
+
+
+def has_pyav() -> bool:
+    """Return whether PyAV is installed, in a version that the decoder and the encoder need (extra ``video``)."""
+    try:
+        import av
+    except ImportError:
+        return False
+    return int(av.__version__.partition(".")[0]) >= _OLDEST_PYAV
 
 
 def quiet_decoders() -> None:
