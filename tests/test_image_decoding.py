@@ -93,7 +93,7 @@ KINDS = [
     kind("palette TIFF", lambda: saved(colours("P"), "TIFF")),
     kind("TIFF of 1 bit", lambda: saved(colours("1"), "TIFF", compression="group4")),
     kind("CMYK TIFF", lambda: saved(colours("CMYK"), "TIFF")),
-    kind("YCbCr TIFF", lambda: saved(colours("YCbCr"), "TIFF")),
+    kind("YCbCr TIFF", lambda: saved(colours("YCbCr"), "TIFF", compression="jpeg")),
     kind("JPEG 2000", lambda: saved(colours(), "JPEG2000")),
     kind("PBM", lambda: saved(colours("1"), "PPM"), what="PBM, PGM, PPM"),
     kind("PGM", lambda: saved(colours("L"), "PPM"), what="PBM, PGM, PPM"),
