@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from camrt.errors import DiskFull, SinkError, UsageError
-from camrt.files import hidden_beside, left_beside, refuse_existing
+from camrt.files import file_name, hidden_beside, left_beside, refuse_existing
 from camrt.images import Image
 from camrt.runtime.frames import Frame, Rendered, Sound
 from camrt.runtime.render.letterbox import letterbox
@@ -107,7 +107,7 @@ class VideoSink:
         if sound is not None and not self._h264:
             way_out = "" if path.suffix.lower() == ".avi" else "; pip install 'camrt[video]' keeps it"
             tell(f"{path}: the sound of {sound.path}{'' if sound.certain else ', if it has any,'} is left out{way_out}")
-        self._part = path.absolute().with_name(f"{path.stem}.part{path.suffix}")
+        self._part = path.absolute().with_name(file_name(path.stem, f".part{path.suffix}"))
         if not self._h264:
             self._part = hidden_beside(self._path)
         self._video: _Video | None = None
