@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from camrt.errors import ExportError, MissingExtra, UsageError
+from camrt.errors import ExportError, MissingExtra, MissingInput
 from camrt.export.error_text import first_line
 
 Tensors = dict[str, torch.Tensor]
@@ -104,7 +104,7 @@ def _read(checkpoint: Path) -> Any:
         with torch.serialization.safe_globals(harmless):
             return torch.load(checkpoint, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise UsageError(f"{checkpoint} cannot be read: {error.strerror}") from error
+        raise MissingInput(f"{checkpoint} cannot be read: {error.strerror}") from error
     except OSError as error:
         raise ExportError(f"{checkpoint} cannot be read: {error.strerror}") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
@@ -125,7 +125,7 @@ def _read_safetensors(checkpoint: Path) -> Any:
     try:
         return load_file(checkpoint)
     except FileNotFoundError as error:
-        raise UsageError(f"{checkpoint} cannot be read: No such file or directory") from error
+        raise MissingInput(f"{checkpoint} cannot be read: No such file or directory") from error
     except OSError as error:
         raise ExportError(f"{checkpoint} cannot be read: {error.strerror or first_line(error)}") from error
     except SafetensorError as error:

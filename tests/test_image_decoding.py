@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pillow_heif
 import pytest
+import tifffile
 from PIL import Image, ImageCms, ImageOps
 
 from camrt.errors import SourceError
@@ -63,6 +64,11 @@ def kind(name, *arguments, what=None):
     return pytest.param(*arguments, id=name, marks=mark)
 
 
+def deep(name, *arguments):
+    mark = pytest.mark.input_kind("image", name, "the same image in 8 bits", EQUAL)
+    return pytest.param(*arguments, id=name, marks=mark)
+
+
 KINDS = [
     kind("JPEG", lambda: saved(colours(), "JPEG")),
     kind("grey JPEG", lambda: saved(colours("L"), "JPEG")),
@@ -87,7 +93,7 @@ KINDS = [
     kind("palette TIFF", lambda: saved(colours("P"), "TIFF")),
     kind("TIFF of 1 bit", lambda: saved(colours("1"), "TIFF", compression="group4")),
     kind("CMYK TIFF", lambda: saved(colours("CMYK"), "TIFF")),
-    kind("YCbCr TIFF", lambda: saved(colours("YCbCr"), "TIFF")),
+    kind("YCbCr TIFF", lambda: saved(colours("YCbCr"), "TIFF", compression="jpeg")),
     kind("JPEG 2000", lambda: saved(colours(), "JPEG2000")),
     kind("PBM", lambda: saved(colours("1"), "PPM"), what="PBM, PGM, PPM"),
     kind("PGM", lambda: saved(colours("L"), "PPM"), what="PBM, PGM, PPM"),
@@ -166,7 +172,7 @@ def deep_png(channels, bits, significant=None):
     """Return a PNG of 16 bits whose values are `SHADES` in the lower ``bits`` bits."""
     values = np.repeat((SHADES * 2 ** (bits - 8)).astype(">u2")[..., None], channels, 2)
     rows = b"".join(b"\0" + row.tobytes() for row in values)
-    header = struct.pack(">IIBBBBB", 32, 24, 16, {1: 0, 3: 2, 4: 6}[channels], 0, 0, 0)
+    header = struct.pack(">IIBBBBB", 32, 24, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     if significant is not None:
         chunks.insert(1, (b"sBIT", bytes([significant] * channels)))
@@ -174,8 +180,18 @@ def deep_png(channels, bits, significant=None):
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
+def colour_tiff(values):
+    return cv2.imencode(".tif", np.repeat(values[..., None], 3, 2))[1].tobytes()
+
+
+def by_tifffile(values):
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, values)
+    return buffer.getvalue()
+
+
 def deep_tiff(bits):
-    return cv2.imencode(".tif", np.repeat((SHADES * 2 ** (bits - 8)).astype(np.uint16)[..., None], 3, 2))[1].tobytes()
+    return colour_tiff((SHADES * 2 ** (bits - 8)).astype(np.uint16))
 
 
 def in_bits(bits):
@@ -185,23 +201,27 @@ def in_bits(bits):
 @pytest.mark.parametrize(
     ("make", "remark"),
     [
-        kind("16-bit PNG", lambda: grey(in_bits(16), "PNG"), ""),
-        kind("12 bits in 16-bit PNG", lambda: grey(in_bits(12), "PNG"), "read as 12 bits in 16"),
-        kind("14 bits in 16-bit TIFF", lambda: grey(in_bits(14), "TIFF"), "read as 14 bits in 16"),
-        kind("10 bits in 16-bit PNG", lambda: grey(in_bits(10), "PNG"), "read as 10 bits in 16"),
-        kind("12-bit PNG with sBIT", lambda: deep_png(1, 12, significant=12), ""),
-        kind("16-bit colour PNG", lambda: deep_png(3, 16), ""),
-        kind("12 bits in 16-bit colour PNG", lambda: deep_png(3, 12), "read as 12 bits in 16"),
-        kind("12 bits in 16-bit colour PNG with alpha", lambda: deep_png(4, 12), "read as 12 bits in 16"),
-        kind("12 bits in 16-bit colour TIFF", lambda: deep_tiff(12), "read as 12 bits in 16"),
-        kind("16-bit PGM", lambda: b"P5 32 24 65535\n" + in_bits(16).byteswap().tobytes(), ""),
+        deep("16-bit PNG", lambda: grey(in_bits(16), "PNG"), ""),
+        deep("12 bits in 16-bit PNG", lambda: grey(in_bits(12), "PNG"), "read as 12 bits in 16"),
+        deep("14 bits in 16-bit TIFF", lambda: grey(in_bits(14), "TIFF"), "read as 14 bits in 16"),
+        deep("10 bits in 16-bit PNG", lambda: grey(in_bits(10), "PNG"), "read as 10 bits in 16"),
+        deep("12-bit PNG with sBIT", lambda: deep_png(1, 12, significant=12), ""),
+        deep("16-bit colour PNG", lambda: deep_png(3, 16), ""),
+        deep("12 bits in 16-bit colour PNG", lambda: deep_png(3, 12), "read as 12 bits in 16"),
+        deep("12 bits in 16-bit grey PNG with alpha", lambda: deep_png(2, 12), "read as 12 bits in 16"),
+        deep("12 bits in 16-bit colour PNG with alpha", lambda: deep_png(4, 12), "read as 12 bits in 16"),
+        deep("12 bits in 16-bit colour TIFF", lambda: deep_tiff(12), "read as 12 bits in 16"),
+        deep("16-bit PGM", lambda: b"P5 32 24 65535\n" + in_bits(16).byteswap().tobytes(), ""),
         kind(
             "float TIFF from 0 to 255", lambda: grey(SHADES.astype(np.float32), "TIFF"), "its values were read as 0 to"
         ),
-        kind("float TIFF from 0 to 1", lambda: grey((SHADES / 255).astype(np.float32), "TIFF"), "read as 0 to 1"),
-        kind("float TIFF of any range", lambda: grey((SHADES - 40).astype(np.float32), "TIFF"), "-40 to 215, were"),
-        kind("int32 TIFF", lambda: grey((SHADES * 1000).astype(np.int32), "TIFF"), "0 to 255000, were stretched"),
-        kind("int16 TIFF with a sign", lambda: grey((SHADES - 128).astype(np.int32), "TIFF"), "-128 to 127, were"),
+        deep("float TIFF from 0 to 1", lambda: grey((SHADES / 255).astype(np.float32), "TIFF"), "read as 0 to 1"),
+        deep("float TIFF of any range", lambda: grey((SHADES - 40).astype(np.float32), "TIFF"), "-40 to 215, were"),
+        deep("float colour TIFF", lambda: colour_tiff((SHADES / 255).astype(np.float32)), "read as 0 to 1"),
+        deep("double TIFF", lambda: by_tifffile(SHADES - 40), "-40 to 215, were"),
+        deep("uint32 TIFF", lambda: by_tifffile((SHADES * 16843009).astype(np.uint32)), "0 to 4294967295, were"),
+        deep("int32 TIFF", lambda: grey((SHADES * 1000).astype(np.int32), "TIFF"), "0 to 255000, were stretched"),
+        deep("int16 TIFF with a sign", lambda: grey((SHADES - 128).astype(np.int32), "TIFF"), "-128 to 127, were"),
     ],
 )
 def test_the_range_of_deep_values_is_kept(make, remark):
@@ -277,6 +297,21 @@ def test_what_is_no_image_is_named_for_what_it_is(data, reason):
         decode_image(data, "a")
 
 
+@pytest.mark.parametrize("make", [pytest.param(*case.values, id=case.id) for case in KINDS])
+def test_damaged_images_give_an_image_or_one_error(make):
+    data, random = make(), np.random.default_rng(0)
+    for _ in range(12):
+        damaged = bytearray(data[: random.integers(1, len(data))] if random.random() < 0.5 else data)
+        for at in random.integers(0, len(damaged), 3):
+            damaged[at] = random.integers(256)
+        try:
+            read = [picture.image.shape for picture in decode_pictures(bytes(damaged), "a")]
+        except SourceError as error:
+            read = str(error)
+        assert read
+        assert "object at" not in read
+
+
 WITHOUT_PILLOW = """
 import sys
 sys.modules["PIL"] = None
@@ -297,6 +332,7 @@ def test_without_pillow_opencv_reads_plain_images_and_others_are_refused(tmp_pat
     plain = {"jpg": "JPEG", "png": "PNG", "bmp": "BMP", "webp": "WEBP", "tif": "TIFF", "ppm": "PPM"}
     for suffix, kind in plain.items():
         (tmp_path / f"plain.{suffix}").write_bytes(saved(colours(), kind))
+    (tmp_path / "plain_first.mpo").write_bytes(several("MPO"))
     (tmp_path / "x.avif").write_bytes(saved(colours(), "AVIF"))
     (tmp_path / "x.heic").write_bytes(saved(colours(), "HEIF"))
     (tmp_path / "x12.png").write_bytes(grey(in_bits(12), "PNG"))
@@ -306,6 +342,7 @@ def test_without_pillow_opencv_reads_plain_images_and_others_are_refused(tmp_pat
     done = subprocess.run(code, env=environment(), capture_output=True, text=True, check=True, timeout=60)
     lines = dict(line.split(" ", 1) for line in done.stdout.splitlines())
     expected = decode_image(saved(colours(), "PNG"), "a").mean()
+    assert float(lines.pop("plain_first.mpo")) == pytest.approx(np.asarray(pages()[0]).mean(), abs=1)
     assert {name for name in lines if name.startswith("plain")} == {f"plain.{suffix}" for suffix in plain}
     assert all(float(value) == pytest.approx(expected, abs=1) for name, value in lines.items() if name[0] == "p")
     refused = {name: value for name, value in lines.items() if name[0] == "x"}
@@ -320,4 +357,11 @@ def test_the_header_sends_plain_images_to_opencv():
         assert opencv_problem(saved(colours(), name), name) == ""
     assert opencv_problem(saved(colours("CMYK"), "JPEG"), "JPEG") == "it has 4 colour components (CMYK)"
     assert opencv_problem(several("TIFF"), "TIFF") == "it has several pages"
-    assert opencv_problem(prefixed_webp(6), "WebP") == "it may hold an orientation"
+    for orientation, problem in ((1, ""), (6, "it holds an orientation")):
+        assert opencv_problem(prefixed_webp(orientation), "WebP") == problem
+        assert opencv_problem(saved(colours(), "PNG", exif=turned_exif(orientation)), "PNG") == problem
+    assert opencv_problem(xmp_jpeg(1), "JPEG") == ""
+    assert opencv_problem(xmp_jpeg(6), "JPEG") == "its XMP holds an orientation"
+    both = saved(colours(), "JPEG", exif=turned_exif(6), xmp=b'<r tiff:Orientation="6"/>')
+    assert opencv_problem(both, "JPEG") == ""  # OpenCV reads EXIF
+    assert_equal(decode_image(both, "a"), as_pillow(both))

@@ -9,7 +9,7 @@ import onnx
 from google.protobuf.message import DecodeError, Message
 from onnx import ModelProto, TensorProto, checker, external_data_helper, inliner, numpy_helper
 
-from camrt.errors import ExportError, UsageError
+from camrt.errors import ExportError, MissingInput
 from camrt.export.error_text import first_line
 from camrt.export.graph.graph import opset_of
 from camrt.export.graph.repair import repair
@@ -60,7 +60,7 @@ def read_onnx(path: Path) -> ModelProto:
             raise ExportError(_too_large(path, size))
         model = onnx.load_model_from_string(path.read_bytes())
     except FileNotFoundError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+        raise MissingInput(f"{path} cannot be read: {error.strerror}") from error
     except OSError as error:
         raise ExportError(f"{path} cannot be read: {error.strerror}") from error
     except DecodeError as error:

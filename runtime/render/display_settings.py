@@ -78,9 +78,9 @@ class DisplaySettings:
             raise UsageError(f"no colour map {self.colormap!r}; known: {', '.join(COLORMAPS)}")
         for name in ("alpha", "threshold"):
             if not 0.0 <= getattr(self, name) <= 1.0:
-                raise UsageError(f"{name}={getattr(self, name)} must be within [0, 1]")
+                raise UsageError(f"{name} {getattr(self, name)} must be within [0, 1]")
         if not 0.0 <= self.smooth < math.inf:
-            raise UsageError(f"smooth={self.smooth:g} must be a half-life in seconds, 0 or more")
+            raise UsageError(f"smooth {self.smooth:g} must be a half-life in seconds, 0 or more")
         self.fixed_range()
 
     @classmethod
@@ -100,12 +100,12 @@ class DisplaySettings:
             low, high = (float(number) for number in self.normalize.split(","))
         except ValueError:
             raise UsageError(
-                f"normalize={self.normalize!r}: write {', '.join(NORMALIZATIONS)}, or two numbers, as in "
+                f"normalize {self.normalize!r}: write {', '.join(NORMALIZATIONS)}, or two numbers, as in "
                 "--normalize=-2,10"
             ) from None
         if not (low < high and max(-low, high) <= _LARGEST):
             raise UsageError(
-                f"normalize={self.normalize!r} must be two numbers from -{_LARGEST:g} to {_LARGEST:g}, the first less "
+                f"normalize {self.normalize!r} must be two numbers from -{_LARGEST:g} to {_LARGEST:g}, the first less "
                 "than the second"
             )
         return low, high

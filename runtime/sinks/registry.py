@@ -94,6 +94,7 @@ def _images(path: Path, options: OutputOptions) -> Sink[Rendered]:
 
 def _video(path: Path, options: OutputOptions) -> Sink[Rendered]:
     from camrt.runtime.sinks.video import VideoSink, h264_problem
+    from camrt.runtime.sources.transform import TransformedSource
     from camrt.runtime.sources.video import VideoSource
 
     source = options.source
@@ -103,7 +104,7 @@ def _video(path: Path, options: OutputOptions) -> Sink[Rendered]:
         overwrite=options.overwrite,
         live=source.live,
         timed=source.fps is not None,
-        sound=source.sound if isinstance(source, VideoSource) else None,
+        sound=source.sound if isinstance(source, (VideoSource, TransformedSource)) else None,
         rotation=options.rotation,
         tell=options.tell,
     )

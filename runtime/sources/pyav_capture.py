@@ -14,12 +14,9 @@ from camrt.errors import SourceError
 from camrt.images import Image
 from camrt.runtime.sources.capture import DEFAULT_FPS, MOST_DAMAGED
 from camrt.runtime.sources.frame_converter import FrameConverter, ShownImage
+from camrt.runtime.sources.stream_clock import StreamClock
 
-# FFmpeg's own programs take a longer step forward in a joined file for a new clock.
-_LONGEST_GAP_S: Final = 10.0
 _NEARLY_ALL: Final = 0.98
-_SMALLEST_JUMP_S: Final = 1.0  # back; a shorter one is a frame in the wrong order
-_TS_DISCONT: Final = 0x0200  # AVFMT_TS_DISCONT
 _FOURCC: Final = {"mjpeg": "MJPG"}
 
 
@@ -73,6 +70,7 @@ class PyavCapture:
         # The average, because the most frequent step of a video with a varying rate says little about it.
         self._fps = float(self._stream.average_rate or self._stream.guessed_rate or 0)
         self._reached_s = float("-inf")
+        self._cut: av.Packet[av.VideoStream] | None = None
         # AVI has no presentation times, only the order of the packets; frames come out in the order of presentation.
         self._stamps: deque[int] | None = deque() if self._container.format.name == "avi" else None
         self._frames = self._read_all()
@@ -138,37 +136,44 @@ class PyavCapture:
 
     def _read_all(self) -> Generator[ShownImage, None, None]:
         converter, time_base = FrameConverter(), _time_base(self._stream)
-        joined = bool(self._container.format.flags & _TS_DISCONT)
-        clock = _Clock(self.start_s, 1 / (self._fps or DEFAULT_FPS), joined=joined)
+        clock, step_s = StreamClock(self.start_s, self._container), 1 / (self._fps or DEFAULT_FPS)
         try:
             for frame in self._decode():
                 stamp = frame.dts if frame.pts is None else frame.pts
                 if self._stamps is not None:
                     stamp = self._stamps.popleft() if self._stamps else None
-                time_s = clock.next_s(None if stamp is None else float(stamp * time_base))
+                time_s = clock.next_s(None if stamp is None else float(stamp * time_base), step_s)
                 yield from converter.convert(frame, time_s, float(frame.duration * time_base), self._pixel_aspect())
             yield from converter.flush()
         except av.error.FFmpegError as error:
-            self.failure = f"a frame cannot be converted: {_reason(error)}"
+            context = self._stream.codec_context
+            colours = f"pixel format {context.pix_fmt}, colour matrix {int(context.colorspace)}"
+            self.failure = f"FFmpeg cannot convert its colours ({colours}): {_reason(error)}"
 
     def _decode(self) -> Iterator[av.VideoFrame]:
         """Yield the frames that are whole."""
-        failures = 0
+        failures, unread = 0, 0
         for packet in self._packets():
+            if packet is None:
+                failures, unread = failures + 1, unread + 1
+                if failures >= MOST_DAMAGED:
+                    return
+                continue
             try:
-                frames = [] if packet is None else packet.decode()
-                damaged = packet is None
+                frames, damaged = packet.decode(), False
             except av.error.EOFError:  # the decoder was emptied already
                 return
             except av.error.InvalidDataError:
                 frames, damaged = [], True
             whole = [frame for frame in frames if not frame.is_corrupt]
             left_out = damaged + len(frames) - len(whole)
-            self.damaged += left_out
             if self._stamps is not None:
                 for _ in range(min(left_out, len(self._stamps))):
                     self._stamps.popleft()
-            failures = failures + 1 if damaged else failures * (not whole)
+            if whole:  # otherwise it may be the end of a truncated file
+                left_out, failures, unread = left_out + unread, 0, 0
+            self.damaged += left_out
+            failures += damaged
             if failures >= MOST_DAMAGED:
                 return
             yield from whole
@@ -182,9 +187,7 @@ class PyavCapture:
                         end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
                         self._reached_s = max(self._reached_s, end_s)
                     if packet.stream.index == self._stream.index:  # the last packet has no stream_index
-                        if self._stamps is not None and packet.dts is not None:
-                            self._stamps.append(packet.dts)
-                        yield cast("av.Packet[av.VideoStream]", packet)
+                        yield from self._held(cast("av.Packet[av.VideoStream]", packet))
             except av.error.InvalidDataError:
                 yield None
                 continue
@@ -194,42 +197,25 @@ class PyavCapture:
                 self.failure = _reason(error)
             return
 
+    def _held(self, packet: "av.Packet[av.VideoStream]") -> Iterator["av.Packet[av.VideoStream] | None"]:
+        """Yield a packet, but one that is cut only if another follows: the last of a truncated file is no frame.
+
+        Its error would come when the decoder is emptied, and the frames behind it would be lost.
+        """
+        cut, self._cut = self._cut, None
+        if cut is not None:
+            yield cut if packet.size else None
+        if packet.is_corrupt and packet.size:
+            self._cut = packet
+            return
+        if self._stamps is not None and packet.dts is not None:
+            self._stamps.append(packet.dts)
+        yield packet
+
     def _pixel_aspect(self) -> Fraction | None:
         """Return the aspect of a pixel: the container's, until the video itself states another than at its start."""
         now = self._stream.codec_context.sample_aspect_ratio
         return self._aspect if now == self._header_aspect else now
-
-
-class _Clock:
-    """Times of frames, in seconds after the start: the video's own, without the jumps of a file that was joined."""
-
-    def __init__(self, start_s: float | None, step_s: float, *, joined: bool) -> None:
-        """Start a clock.
-
-        Args:
-            start_s: time of the start; None: the first frame's.
-            step_s: time between two frames, where the video has no times.
-            joined: the container allows a new clock within a file, as MPEG-TS does.
-        """
-        self._start_s = start_s
-        self._step_s = step_s
-        self._longest_s = _LONGEST_GAP_S if joined else float("inf")
-        self._last_s: float | None = None
-
-    def next_s(self, stamp_s: float | None) -> float:
-        """Return the time of the next frame; ``stamp_s`` is its time in the video, None if it has none."""
-        expected_s = 0.0 if self._last_s is None else self._last_s + self._step_s
-        if stamp_s is None:
-            self._last_s = expected_s
-            return expected_s
-        if self._start_s is None:
-            self._start_s = stamp_s
-        time_s = stamp_s - self._start_s
-        if self._last_s is not None and not -_SMALLEST_JUMP_S < time_s - self._last_s < self._longest_s:
-            self._start_s += time_s - expected_s
-            time_s = expected_s
-        self._last_s = time_s
-        return time_s
 
 
 def _choose(container: "av.container.InputContainer") -> av.VideoStream:
