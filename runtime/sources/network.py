@@ -14,7 +14,7 @@ from camrt.runtime.sources.http_pictures import PictureCapture, Pictures, StillP
 from camrt.runtime.sources.opencv_stream import OpencvStream
 from camrt.runtime.sources.picture_stream import JPEG, PictureStream
 from camrt.runtime.sources.segments import SegmentCapture, ShownFrames
-from camrt.runtime.sources.url import diagnose, encode_credentials, redact
+from camrt.runtime.sources.url import diagnose, encode_credentials, listens, redact
 
 _HEAD: Final = 512  # bytes: enough for a kind, and few enough for the first part of an MJPEG stream
 _HLS: Final = ("application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "audio/x-mpegurl")
@@ -151,6 +151,8 @@ def _open_decoder(url: str, open_timeout_s: float, read_timeout_s: float) -> Cap
     try:
         from av.error import FFmpegError, ProtocolNotFoundError
     except ImportError:
+        if url.startswith("rtmp") and listens(url):
+            raise SourceError("only PyAV listens for RTMP: pip install 'camrt[video]'") from None
         return OpencvStream(url, open_timeout_s, read_timeout_s)
     from camrt.runtime.sources.pyav_capture import PyavCapture
 
@@ -159,12 +161,14 @@ def _open_decoder(url: str, open_timeout_s: float, read_timeout_s: float) -> Cap
     # The name is OpenCV's, so that one setting serves both.
     pairs = (pair.partition(";") for pair in os.environ.get("OPENCV_FFMPEG_CAPTURE_OPTIONS", "").split("|"))
     options |= {key: value for key, _, value in pairs if key}
+    if url.startswith("rtmp") and listens(url):  # an option of this protocol, and no part of its address
+        url, options["listen"] = url.partition("?")[0], "1"
     timeouts = {"open_timeout_s": open_timeout_s, "read_timeout_s": read_timeout_s}
     try:
         return PyavCapture(url, live=True, options=options, **timeouts)
     except ProtocolNotFoundError:
         scheme = url.partition(":")[0]
-        advice = "send it as udp:// or rtsp://" if scheme == "srt" else "use another address of the camera"
+        advice = "use udp:// or rtsp://" if scheme == "srt" else "use another address of the camera"
         reason = f"this decoder (PyAV) has no {scheme}; {advice}"
     except FFmpegError:  # its message has the address with the credentials
         reason = ""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from camrt.errors import SourceError, UsageError
 from camrt.runtime.sources.options import SourceOptions
-from camrt.runtime.sources.url import SCHEMES, redact, redact_text
+from camrt.runtime.sources.url import SCHEMES, check_port, redact, redact_text
 
 if TYPE_CHECKING:
     from camrt.runtime.frames import Source
@@ -171,6 +171,7 @@ def _gstreamer(text: str, options: SourceOptions) -> PreparedSource:
 def _stream(text: str, options: SourceOptions) -> PreparedSource:
     from camrt.runtime.sources.network import NetworkAddress
 
+    check_port(text)
     read_timeout_s = options.silence_s or _READ_S
     address = NetworkAddress(
         text,
