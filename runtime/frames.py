@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from camrt.images import Image
@@ -20,10 +21,14 @@ class Frame:
     time_s: float
     """Seconds since the start of a file; for a live source seconds since the epoch at which the frame arrived."""
     name: str
-    """Path of the image file, or name of the source without credentials."""
+    """Path of the image file, with the number of its page, or name of the source without credentials."""
     lost: str = ""
     """Reason why the source gives no image; then ``image`` is the last one, or black. Such a frame is shown with the
     reason and not classified."""
+    file: Path | None = None
+    """The image file; None: the frame is of a video or a live source."""
+    page: int | None = None
+    """Number of the page in an image file of several, 1 first."""
 
 
 @dataclass(frozen=True, slots=True)

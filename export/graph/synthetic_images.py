@@ -1,13 +1,14 @@
 """Images to verify a model file on: those of the caller, or synthetic ones."""
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from camrt.images import find_images, read_image
+from camrt.images import find_images, read_pictures
 
 Images = NDArray[np.uint8]
 """uint8 (N, H, W, 3), BGR."""
@@ -28,8 +29,10 @@ def read_images(paths: str | Path | Sequence[str | Path], width: int, height: in
         SourceError: an image cannot be read.
     """
     files = find_images([Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths])
+    pictures = (picture for file in files for picture in read_pictures(file))  # every page
     images = [
-        cv2.resize(read_image(file), (width, height), interpolation=cv2.INTER_AREA) for file in files[:MAX_IMAGES]
+        cv2.resize(picture.image, (width, height), interpolation=cv2.INTER_AREA)
+        for picture in islice(pictures, MAX_IMAGES)
     ]
     return np.stack(images).astype(np.uint8)
 

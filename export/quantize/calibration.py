@@ -11,7 +11,8 @@ import numpy as np
 from camrt.errors import UsageError
 from camrt.export.graph.synthetic_images import Images
 from camrt.geometry import fit
-from camrt.images import Image, find_images, is_image, read_image
+from camrt.images import Image, find_images, read_pictures
+from camrt.media_files import media_kind
 from camrt.model_file import InputGeometry
 
 MAX_IMAGES: Final = 384
@@ -54,13 +55,16 @@ def read_calibration(
             raise UsageError(
                 f"there is no {path}; calibrate on a folder of images, or a video, of what the network will see"
             )
-    videos = [path for path in sources if path.is_file() and not is_image(path)]
+    videos = [path for path in sources if path.is_file() and media_kind(path).kind != "image"]
     others = [path for path in sources if path not in videos]
     files = find_images(others) if others or not videos else []
     limit = MAX_IMAGES // (len(videos) + bool(files))
     files = _pick_evenly(files, limit)
-    inputs = [_fit(read_image(file), geometry) for file in files]
-    names = [file.name for file in files]
+    inputs, names = [], []
+    for file in files:
+        for picture in read_pictures(file):
+            inputs.append(_fit(picture.image, geometry))
+            names.append(file.name if picture.pages == 1 else f"{file.name}, page {picture.page}")
     for video in videos:
         for number, frame in _sample(video, limit, geometry):
             inputs.append(frame)

@@ -4,13 +4,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from camrt import kernels, model_file
 from camrt.cores import usable_cores
-from camrt.errors import ModelFileError, NoModelFile, ProviderError, UsageError
+from camrt.errors import MissingInput, ModelFileError, NoModelFile, ProviderError, UsageError
+from camrt.frame_input import as_frames
 from camrt.geometry import fit, place
 from camrt.images import Image
 from camrt.model_file import InputGeometry, ModelInfo
@@ -18,6 +19,9 @@ from camrt.runtime.inference.providers import PROVIDERS, onnxruntime, reason_of
 from camrt.runtime.inference.session import OpenedSession, open_session
 from camrt.runtime.maps.decoder import MapDecoder
 from camrt.runtime.maps.result import Result
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 
 def load(
@@ -49,9 +53,9 @@ def load(
     """
     path = Path(path)
     if not path.is_file():
-        raise ModelFileError(f"no model file at {path}" + (": it is a folder" if path.is_dir() else ""))
+        raise MissingInput(f"no model file at {path}" + (": it is a folder" if path.is_dir() else ""))
     if threads is not None and threads < 1:
-        raise UsageError(f"threads={threads} must be at least 1; leave it out for one per core")
+        raise UsageError(f"threads {threads} must be at least 1; leave it out for one per core")
     threads = threads or usable_cores()
     opened = open_session(path, provider, threads, provider_options)
     try:
@@ -175,27 +179,28 @@ class Model:
         return dict(zip(names, values, strict=True))
 
     @overload
-    def __call__(self, frames: Image) -> Result: ...
+    def __call__(self, frames: "Image | PIL.Image.Image") -> Result: ...
     @overload
-    def __call__(self, frames: Sequence[Image]) -> list[Result]: ...
-    def __call__(self, frames: Image | Sequence[Image]) -> Result | list[Result]:
+    def __call__(self, frames: "Sequence[Image | PIL.Image.Image]") -> list[Result]: ...
+    def __call__(self, frames: Any) -> Result | list[Result]:
         """Classify a frame, or several in one batch.
 
         Args:
-            frames: uint8 (H, W, 3) BGR of any size, or a list of them; sizes may differ. Never modified.
+            frames: uint8 (H, W, 3) BGR of any size, as OpenCV reads images. Also: grey uint8 (H, W) or (H, W, 1); BGRA
+                uint8 (H, W, 4), whose alpha is dropped; a PIL image, which knows its own order of colours. Or several:
+                a list of them, whose sizes may differ, or an array uint8 (N, H, W, 3). Never modified.
 
         Returns: a result, or a list of them in the order of the frames.
 
         Raises:
-            UsageError: a frame is not a uint8 (H, W, 3) array.
+            UsageError: a frame is none of these, such as None, floats, or a torch tensor.
         """
-        if isinstance(frames, np.ndarray) and frames.ndim == 3:
-            return self._run([frames])[0]
-        return self._run(list(frames)) if len(frames) else []
+        images, single = as_frames(frames)
+        if single:
+            return self._run(images)[0]
+        return self._run(images) if images else []
 
     def _run(self, frames: Sequence[Image]) -> list[Result]:
-        for frame in frames:
-            _check(frame)
         start = time.perf_counter()
         batch = np.empty((len(frames), self.geometry.height, self.geometry.width, 3), np.uint8)
         for frame, target in zip(frames, batch, strict=True):
@@ -265,11 +270,3 @@ class Model:
             raise UsageError(f"{self.path.name} has no class {name!r}; camrt inspect {self.path} --labels lists them")
         some = ", ".join(f"{number} ({self.labels[number]})" for number in matches[:5])
         raise UsageError(f"{len(matches)} classes match {name!r}: {some}; use a number")
-
-
-def _check(frame: Image) -> None:
-    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-        kind = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
-        raise UsageError(f"a frame must be uint8 (H, W, 3) in BGR order, not {kind}; see cv2.cvtColor")
-    if not frame.size:
-        raise UsageError(f"a frame of {frame.shape[1]}x{frame.shape[0]} pixels is empty")

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from camrt import kernels
 from camrt.errors import UsageError
+from camrt.frame_input import as_frame
 from camrt.geometry import Placement
 from camrt.images import Image
 from camrt.runtime.maps.decoder import MapDecoder
@@ -57,6 +58,19 @@ class Result:
             logits=self.logits,
             maps=maps,
             placement=self.placement,
+            stages_ms=self.stages_ms,
+        )
+
+    def enlarged(self, factor: int) -> "Result":
+        """Return the result for a frame whose sides are ``factor`` times as long: the same maps, at the same places."""
+        x0, y0, x1, y1 = (factor * edge for edge in self.placement.frame_rect)
+        width, height = factor * self.placement.frame_width, factor * self.placement.frame_height
+        return Result(
+            self.decoder,
+            scores=self.scores,
+            logits=self.logits,
+            maps=self.maps,
+            placement=replace(self.placement, frame_width=width, frame_height=height, frame_rect=(x0, y0, x1, y1)),
             stages_ms=self.stages_ms,
         )
 
@@ -157,13 +171,14 @@ class Result:
         """Paint the map of a class over a frame.
 
         Args:
-            frame: uint8 (H, W, 3) BGR, of the size that was classified. Not modified unless it is ``out``.
+            frame: as `camrt.Model` takes it, of the size that was classified. Not modified unless it is ``out``.
             class_id: number of the class; None: the one with the highest score.
             style: colours, opacity, normalisation.
             out: uint8 (H, W, 3) buffer to fill; allocated when None.
 
         Returns: uint8 (H, W, 3), ``out`` if it was given.
         """
+        frame = as_frame(frame)
         size = (frame.shape[1], frame.shape[0])
         if size != (self.placement.frame_width, self.placement.frame_height):
             raise UsageError(

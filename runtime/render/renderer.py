@@ -3,7 +3,9 @@
 import time
 from dataclasses import replace
 from functools import partial
+from typing import Literal
 
+import cv2
 import numpy as np
 
 from camrt.images import Image
@@ -14,6 +16,11 @@ from camrt.runtime.maps.row_pool import RowPool
 from camrt.runtime.render.display_settings import DisplaySettings
 from camrt.runtime.render.hud import Hud
 
+Enlargement = int | Literal["auto"]
+"""Whole number that sides are multiplied by; ``auto`` brings the shorter side of a small image to `READABLE` pixels."""
+READABLE = 320
+_LONGEST = 2048
+"""``auto`` makes no side longer than this, in pixels."""
 _OPACITIES = 64
 """A faded opacity is rounded to this many steps, since each has a blend table of its own."""
 
@@ -21,15 +28,17 @@ _OPACITIES = 64
 class Renderer:
     """Draws into a buffer of its own, which the next call overwrites. It remembers nothing else."""
 
-    def __init__(self, *, hud: bool, provider: str | None, threads: int) -> None:
+    def __init__(self, *, hud: bool, provider: str | None, threads: int, enlarge: Enlargement = 1) -> None:
         """Start the drawing threads.
 
         Args:
             hud: write classes and scores on the image.
             provider: with ``hud``, written beside frame rate and latency; None leaves all three out.
             threads: threads that draw.
+            enlarge: draw the overlay larger than the frame, whose pixels become squares.
         """
         self._hud = hud
+        self._enlarge: Enlargement = enlarge
         self._provider = provider
         self._pool = RowPool(threads)
         self._buffer: Image = np.empty((0, 0, 3), np.uint8)
@@ -41,6 +50,12 @@ class Renderer:
             item: frame and maps; never modified.
             settings: used for the whole image.
         """
+        if (factor := enlargement(item.frame.image, self._enlarge)) > 1:
+            drawn = self._render(_enlarged(item, factor), settings)
+            return replace(drawn, item=replace(item, stages_ms=drawn.item.stages_ms))
+        return self._render(item, settings)
+
+    def _render(self, item: StreamItem, settings: DisplaySettings) -> Rendered:
         height, width = item.frame.image.shape[:2]
         if item.result is None:
             image = self._image(height, width)
@@ -98,6 +113,22 @@ class Renderer:
         if self._provider is not None:
             speed = "" if item.fps is None else f"{item.fps:.0f} fps  "
             hud.status(panels[-1], f"{speed}{sum(item.stages_ms.values()):.1f} ms  {self._provider}")
+
+
+def enlargement(image: Image, wanted: Enlargement) -> int:
+    """Return the factor for the sides of an image, uint8 (H, W, 3): ``wanted``, or the one of ``auto``."""
+    if wanted != "auto":
+        return wanted
+    height, width = image.shape[:2]
+    shorter, longer = min(height, width), max(height, width)
+    return int(max(1, min(-(-READABLE // shorter), _LONGEST // longer)))
+
+
+def _enlarged(item: StreamItem, factor: int) -> StreamItem:
+    """Return an item with a frame whose sides are ``factor`` times as long; the map lies on it as before."""
+    image = cv2.resize(item.frame.image, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
+    frame = replace(item.frame, image=np.asarray(image, np.uint8))
+    return replace(item, frame=frame, result=None if item.result is None else item.result.enlarged(factor))
 
 
 def shown_classes(result: Result, settings: DisplaySettings) -> tuple[int, ...]:

@@ -8,8 +8,8 @@ from typing import Final
 import cv2
 
 from camrt.errors import SinkError
-from camrt.files import atomic_write, refuse_existing, write_error
-from camrt.images import Image, is_image
+from camrt.files import atomic_write, file_name, refuse_existing, write_error
+from camrt.images import Image
 from camrt.runtime.frames import Frame, Rendered
 from camrt.runtime.sinks.rotation import numbered
 
@@ -38,8 +38,8 @@ class ImageSink:
     """Writes every overlay as an image into one folder.
 
     An overlay of an image file keeps the file's name, and its suffix if OpenCV can write that format in colour; if not,
-    it becomes a PNG. Overlays of a video or a live source are JPEGs with the frame number. If images from several
-    folders have the same name, the second is written as ``name-2``.
+    it becomes a PNG. Pages of one file have their number in the name. Overlays of a video or a live source are JPEGs
+    with the frame number. If images from several folders have the same name, the second is written as ``name-2``.
     """
 
     def __init__(self, folder: Path, *, overwrite: bool = False, live: bool = False, resume: bool = False) -> None:
@@ -59,7 +59,7 @@ class ImageSink:
         self._live = live
         # Number of the source's frame 0; None: unknown before the first frame, which has the name.
         self._first = None if resume and not overwrite else 0
-        self._names: set[Path] = set()  # names in use; numbered frames are not listed, as they would fill the memory
+        self._names: set[str] = set()  # names in use; numbered frames are not listed, as they would fill the memory
         self._made = not folder.exists()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -79,8 +79,8 @@ class ImageSink:
             return
         target = self._target(rendered.frame)
         refuse_existing(target, overwrite=self._overwrite)
-        source = Path(rendered.frame.name)
-        if target.exists() and source.exists() and target.samefile(source):
+        source = rendered.frame.file
+        if source is not None and target.exists() and source.exists() and target.samefile(source):
             raise SinkError(f"{target} is the input itself and is not replaced; choose another folder")
         write_image(target, rendered.image)
 
@@ -91,24 +91,29 @@ class ImageSink:
                 self._folder.rmdir()
 
     def _target(self, frame: Frame) -> Path:
-        source = Path(frame.name)
-        if self._live or not is_image(source):
-            stem = re.sub(r"[^0-9A-Za-z_-]+", "_", source.stem)
+        if frame.file is None:
+            stem = re.sub(r"[^0-9A-Za-z_-]+", "_", Path(frame.name).stem)
             if self._first is None:
                 self._first = _next_number(self._folder, stem)
-            return self._folder / f"{stem}_{self._first + frame.index:06d}.jpg"
-        suffix = source.suffix if source.suffix.lower() in KEPT_SUFFIXES else ".png"
-        target, number = self._folder / f"{source.stem}{suffix}", 1
+            return self._folder / file_name(stem, f"_{self._first + frame.index:06d}.jpg")
+        target, number = kept_name(frame.file, frame.page), 1
         while target in self._names:
             number += 1
-            target = self._folder / f"{source.stem}-{number}{suffix}"
+            target = kept_name(frame.file, frame.page, f"-{number}")
         self._names.add(target)
-        return target
+        return self._folder / target
+
+
+def kept_name(file: Path, page: int | None = None, ending: str = "") -> str:
+    """Return the name of the overlay of an image file: ``scan.page2-2.tif``, or .png for a suffix that is not kept."""
+    suffix = file.suffix if file.suffix.lower() in KEPT_SUFFIXES else ".png"
+    return file_name(file.stem, f"{'' if page is None else f'.page{page}'}{ending}{suffix}")
 
 
 def _next_number(folder: Path, stem: str) -> int:
     """Return the highest number of the files ``stem_000000.jpg`` and so on, plus one. Raises: SinkError."""
-    name = re.compile(rf"{re.escape(stem)}_(\d{{6,}})\.jpg")
+    before = file_name(stem, "_000000.jpg").removesuffix("000000.jpg")
+    name = re.compile(rf"{re.escape(before)}(\d{{6,}})\.jpg")
     try:
         return max((number + 1 for number, _ in numbered(folder, name)), default=0)
     except OSError as error:

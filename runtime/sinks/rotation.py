@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from camrt.files import write_error
+from camrt.files import file_name, write_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +48,15 @@ class Series:
             if self._keep is not None:
                 _remove_oldest([entry for _, entry in older], self._keep - file.stat().st_size)
             # Rename last: until then the whole step can be repeated.
-            file.rename(self._path.with_name(f"{self._path.stem}.{number:06d}{self._path.suffix}"))
+            file.rename(self._path.with_name(file_name(self._path.stem, f".{number:06d}{self._path.suffix}")))
             self._last = number
         except OSError as error:
             raise write_error(file, error) from error
 
     def _older(self) -> list[tuple[int, Path]]:
         """Return number and path of the numbered files, oldest first. A date of eight digits is no such number."""
-        name = re.compile(rf"{re.escape(self._path.stem)}\.(\d{{6}}|[1-9]\d{{6}}){re.escape(self._path.suffix)}")
+        before, _, after = file_name(self._path.stem, f".000000{self._path.suffix}").rpartition("000000")
+        name = re.compile(rf"{re.escape(before)}(\d{{6}}|[1-9]\d{{6}}){re.escape(after)}")
         return numbered(self._path.parent, name)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from camrt.errors import DiskFull, SinkError, UsageError
-from camrt.files import hidden_beside, left_beside, refuse_existing
+from camrt.files import file_name, hidden_beside, left_beside, refuse_existing
 from camrt.images import Image
 from camrt.runtime.frames import Frame, Rendered
 from camrt.runtime.render.letterbox import letterbox
@@ -93,7 +93,7 @@ class VideoSink:
         self._rotation = rotation
         self._older = Series(self._path, None if rotation is None else rotation.keep)
         self._h264 = not h264_problem(path)
-        self._part = path.absolute().with_name(f"{path.stem}.part{path.suffix}")
+        self._part = path.absolute().with_name(file_name(path.stem, f".part{path.suffix}"))
         if not self._h264:
             self._part = hidden_beside(self._path)
         self._video: _Video | None = None

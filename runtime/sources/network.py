@@ -149,7 +149,7 @@ def _head_of(answer: HttpAnswer, timeout_s: float) -> bytes:
 def _open_decoder(url: str, open_timeout_s: float, read_timeout_s: float) -> Capture:
     """Open an address with PyAV if it is installed. Raises: SourceError: half a sentence; empty: unknown reason."""
     try:
-        from av.error import FFmpegError, ProtocolNotFoundError
+        import av.error
     except ImportError:
         if url.startswith("rtmp") and listens(url):
             raise SourceError("only PyAV listens for RTMP: pip install 'camrt[video]'") from None
@@ -166,10 +166,10 @@ def _open_decoder(url: str, open_timeout_s: float, read_timeout_s: float) -> Cap
     timeouts = {"open_timeout_s": open_timeout_s, "read_timeout_s": read_timeout_s}
     try:
         return PyavCapture(url, live=True, options=options, **timeouts)
-    except ProtocolNotFoundError:
+    except av.error.ProtocolNotFoundError:
         scheme = url.partition(":")[0]
         advice = "use udp:// or rtsp://" if scheme == "srt" else "use another address of the camera"
         reason = f"this decoder (PyAV) has no {scheme}; {advice}"
-    except FFmpegError:  # its message has the address with the credentials
+    except av.error.FFmpegError:  # its message has the address with the credentials
         reason = ""
     raise SourceError(reason)

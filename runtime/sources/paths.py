@@ -1,55 +1,43 @@
-"""List the images and videos of a folder or a glob, in natural order."""
+"""Find the images or the video that the path or glob of a source names."""
 
 import glob
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
 
-from camrt.errors import SourceError
-from camrt.images import is_image, list_files, list_images, natural_order
-
-# A GIF is a video: FFmpeg reads every frame of an animated one, cv2.imdecode only the first, from OpenCV 4.11 on.
-VIDEO_SUFFIXES: Final = frozenset(
-    (
-        *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".m2ts", ".wmv", ".flv", ".3gp"),
-        *(".ogv", ".mjpg", ".mjpeg", ".h264", ".hevc", ".gif"),
-    )
-)
+from camrt.errors import MissingInput, SourceError
+from camrt.media_files import MediaFiles, list_files, list_folder
 
 
-def files_in_folder(folder: Path) -> tuple[list[Path], list[str]]:
-    """List the images of a folder, without subfolders and hidden files.
-
-    Returns: the images in natural order, and one line about each video, because it is skipped.
+def files_in_folder(folder: Path) -> MediaFiles:
+    """List a folder, without subfolders and hidden files.
 
     Raises:
         SourceError: the folder cannot be listed or has no image.
     """
-    images, videos = list_images(folder), list_files(folder, VIDEO_SUFFIXES)
-    if not images:
+    found = list_folder(folder)
+    if not found.images:
         entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-        content = f"{len(videos)} videos, which are sources of their own" if videos else f"{len(entries)} entries"
+        videos = f"{len(found.videos)} videos, which are sources of their own"
+        content = videos if found.videos else f"{len(entries)} entries"
+        reasons = [*found.problems, *found.lines()]
         hint = f"; '{folder}/**/*.jpg' reads its subfolders" if any(entry.is_dir() for entry in entries) else ""
-        raise SourceError(f"there is no image in folder {folder} ({content}){hint}")
-    return images, _skipped(videos)
+        raise SourceError("; ".join([f"there is no image in folder {folder} ({content}){hint}", *reasons]))
+    return found
 
 
-def files_of_glob(pattern: str) -> tuple[list[Path], list[Path], list[str]]:
+def files_of_glob(pattern: str) -> MediaFiles:
     """List the files that a glob matches; ``**`` matches subfolders.
 
-    Returns: images and videos in natural order. If there are images, videos are skipped, with one line about each.
-
     Raises:
+        MissingInput: the glob matches nothing.
         SourceError: the glob matches no image and no video.
     """
     matches = [Path(match) for match in glob.glob(pattern, recursive=True)]  # noqa: PTH207 - Path cannot glob "/a/*"
-    files = sorted((path for path in matches if path.is_file()), key=natural_order)
-    images = [path for path in files if is_image(path)]
-    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
-    if not images and not videos:
-        raise SourceError(f"{pattern} matches {len(matches) or 'no'} files, and no image or video among them")
-    return images, videos, _skipped(videos) if images else []
-
-
-def _skipped(videos: Iterable[Path]) -> list[str]:
-    return [f"{video}: a video among images was skipped; pass it as a source of its own" for video in videos]
+    if not matches:
+        raise MissingInput(f"{pattern} matches no files")
+    found = list_files(path for path in matches if path.is_file())
+    if not found.kinds:
+        reasons = [*found.problems, *found.lines()]
+        raise SourceError(
+            "; ".join([f"{pattern} matches {len(matches)} files, no image or video among them", *reasons])
+        )
+    return found

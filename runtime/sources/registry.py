@@ -13,11 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from camrt.errors import SourceError, UsageError
+from camrt.errors import MissingInput, SourceError, UsageError
 from camrt.runtime.sources.options import SourceOptions
 from camrt.runtime.sources.url import SCHEMES, check_port, redact, redact_text
 
 if TYPE_CHECKING:
+    from camrt.media_files import MediaFiles
     from camrt.runtime.frames import Source
     from camrt.runtime.sources.capture import Capture
 
@@ -232,51 +233,55 @@ def _path(text: str) -> PreparedSource:
     if _is_glob(text):
         return _glob(text)
     place = f" (looked for {path.absolute()})" if redact_text(text) == text else ""
-    raise SourceError(f"there is no {redact_text(text)}{place}; a source can be {KINDS}")
+    raise MissingInput(f"there is no {redact_text(text)}{place}; a source can be {KINDS}")
 
 
 def _folder(path: Path, text: str) -> PreparedSource:
     from camrt.runtime.sources.paths import files_in_folder
 
-    images, problems = files_in_folder(path)
-    return _images(text, images, problems)
+    return _images(text, files_in_folder(path))
 
 
 def _file(path: Path) -> PreparedSource:
-    from camrt.images import IMAGE_SUFFIXES
-    from camrt.runtime.sources.paths import VIDEO_SUFFIXES
+    from camrt.file_kind import UNKNOWN
+    from camrt.media_files import MEDIA_SUFFIXES, MediaFiles, describe_other, media_kind
 
-    suffix = path.suffix.lower()
     if not path.is_file():
         raise SourceError(f"{path} is neither a file nor a folder; a source can be {KINDS}")
-    if suffix in IMAGE_SUFFIXES:
-        return _images(str(path), [path], [])
-    if suffix in VIDEO_SUFFIXES:
+    kind = media_kind(path)
+    if kind.kind == "image":
+        return _images(str(path), MediaFiles(kinds={path: kind}))
+    if kind.kind == "video" or kind is UNKNOWN:  # FFmpeg knows more kinds of videos than their first bytes tell
         return _video(path)
-    raise UsageError(
-        f"{path} has {f'the suffix {suffix}' if suffix else 'no suffix'}, which is neither an image's nor a video's; "
-        f"images end in {' '.join(sorted(IMAGE_SUFFIXES))}, videos in {' '.join(sorted(VIDEO_SUFFIXES))}"
-    )
+    error = SourceError if path.suffix.lower() in MEDIA_SUFFIXES else UsageError
+    raise error(describe_other(path, kind))
 
 
 def _glob(pattern: str) -> PreparedSource:
     from camrt.runtime.sources.paths import files_of_glob
 
-    images, videos, problems = files_of_glob(pattern)
-    if images:
-        return _images(pattern, images, problems)
-    if len(videos) == 1:
-        return _video(videos[0])
-    raise UsageError(f"{pattern} matches {len(videos)} videos; name one of them, or pass each as a source of its own")
+    found = files_of_glob(pattern)
+    if found.images:
+        return _images(pattern, found)
+    if len(found.videos) == 1:
+        return _video(found.videos[0])
+    raise UsageError(
+        f"{pattern} matches {len(found.videos)} videos; name one of them, or pass each as a source of its own"
+    )
 
 
-def _images(name: str, images: list[Path], problems: list[str]) -> PreparedSource:
+def _images(name: str, found: "MediaFiles") -> PreparedSource:
     from camrt.runtime.sources.images import ImageSource
 
-    return PreparedSource(name, lambda name, patient, tell: ImageSource(images, name=name, problems=problems))
+    def open_images(name: str, patient: bool, tell: Tell) -> "Source":
+        for line in found.lines(videos=False):
+            tell(f"{name}: {line}")
+        return ImageSource(found.images, name=name, problems=found.problems, tell=tell)
+
+    return PreparedSource(name, open_images)
 
 
 def _video(path: Path) -> PreparedSource:
-    from camrt.runtime.sources.video import VideoSource
+    from camrt.runtime.sources.animation import open_video
 
-    return PreparedSource(str(path), lambda name, patient, tell: VideoSource(path, name=name))
+    return PreparedSource(str(path), lambda name, patient, tell: open_video(path, name))

@@ -1,116 +1,59 @@
 """Annotation of images, videos and folders: every frame once, in order."""
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from camrt.errors import SinkError, SourceError, UsageError
-from camrt.images import IMAGE_SUFFIXES, natural_order
-from camrt.runtime.frames import Rendered, Sink, Source, StreamItem
+from camrt.errors import SinkError, SourceError
+from camrt.files import file_name
+from camrt.images import read_image, read_pictures
+from camrt.runtime.frames import Frame, Rendered, Sink, Source, StreamItem
 from camrt.runtime.inference.model import Model
 from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
-from camrt.runtime.render.renderer import Renderer
-from camrt.runtime.sinks.images import KEPT_SUFFIXES, write_image
-from camrt.runtime.sinks.opencv_video import CODECS
+from camrt.runtime.render.renderer import Enlargement, Renderer
+from camrt.runtime.sinks.images import write_image
 from camrt.runtime.sinks.video import VideoSink
+from camrt.runtime.sources.animation import open_video
 from camrt.runtime.sources.images import ImageSource
-from camrt.runtime.sources.paths import VIDEO_SUFFIXES
-from camrt.runtime.sources.video import VideoSource
+from camrt.runtime.sources.transform import FrameTransform, TransformedSource
+from camrt.runtime.stream.annotation_plan import Job
 from camrt.runtime.stream.pipeline import Pipeline
 from camrt.runtime.stream.progress import Progress
 
-Job = tuple[Path, Path]
-"""Input file and output file."""
-
-
-def plan(inputs: Sequence[Path], output: Path, *, overwrite: bool) -> list[Job]:
-    """Plan the output file of each input, before anything is written.
-
-    A single image or video goes to ``output`` itself if that has a suffix of its kind. Everything else goes into the
-    folder ``output``, with its names and sub-folders. A file that is named twice, for example by its folder, is read
-    once.
-
-    Raises:
-        SourceError: an input is missing, or a folder has no image and no video.
-        UsageError: two inputs would become one file, a file exists and ``overwrite`` is False, or the suffix of the
-            output does not fit the input.
-    """
-    found: dict[Path, Job] = {}
-    for named in inputs:
-        for path, name in _expand(named, output):
-            target = output if _is_file_for(path, inputs, output) else output / _writable(name)
-            found.setdefault(Path(os.path.abspath(path)), (path, target))  # noqa: PTH100 - a link and its target stay two files
-    jobs = list(found.values())
-    if output.suffix and not output.is_dir() and output not in (target for _, target in jobs):
-        kinds = CODECS if is_video(inputs[0]) else KEPT_SUFFIXES
-        raise UsageError(
-            f"{output}: a single {'video' if is_video(inputs[0]) else 'image'} becomes a file that ends in "
-            f"{' '.join(kinds)}; name a folder, without a suffix, for anything else"
-        )
-    taken: dict[Path, Path] = {}
-    for path, target in jobs:
-        if target in taken:
-            raise UsageError(f"{taken[target]} and {path} would both become {target}; annotate them in two runs")
-        if target.exists() and target.samefile(path):
-            raise UsageError(f"{path} would replace itself; choose another output than {output}")
-        taken[target] = path
-    existing = [target for _, target in jobs if target.exists()]
-    if existing and not overwrite:
-        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
-        raise UsageError(f"{existing[0]}{more} exist already; --overwrite replaces, -o names another folder")
-    return jobs
-
-
-def _is_file_for(path: Path, inputs: Sequence[Path], output: Path) -> bool:
-    kind = CODECS if is_video(path) else KEPT_SUFFIXES
-    return len(inputs) == 1 and inputs[0].is_file() and output.suffix.lower() in kind and not output.is_dir()
-
-
-def _writable(name: Path) -> Path:
-    """Return the name for the output: the same, or with .png or .mp4 if the suffix cannot be written."""
-    if is_video(name):
-        return name if name.suffix.lower() in CODECS else name.with_suffix(".mp4")
-    return name if name.suffix.lower() in KEPT_SUFFIXES else name.with_suffix(".png")
-
-
-def is_video(path: Path) -> bool:
-    """Tell whether a file is a video, by its suffix."""
-    return path.suffix.lower() in VIDEO_SUFFIXES
-
-
-def _expand(given: Path, output: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield each image and video of an input, and its name below the output folder."""
-    if given.is_file():
-        if given.suffix.lower() not in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
-            raise UsageError(f"{given}: its suffix is neither of an image nor of a video")
-        yield given, Path(given.name)
-        return
-    if not given.is_dir():
-        raise SourceError(f"there is no {given} (looked for {given.absolute()})")
-    written_here = output.resolve()
-    inside = written_here != given.resolve() and written_here.is_relative_to(given.resolve())
-    found = [
-        path
-        for path in given.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(given).parts)
-        and not (inside and path.resolve().is_relative_to(written_here))
-    ]
-    if not found:
-        raise SourceError(f"folder {given} has no image and no video")
-    for path in sorted(found, key=natural_order):
-        yield path, path.relative_to(given)
-
 
 class Annotator:
-    """Runs the jobs of `plan`. A file that cannot be read is skipped and reported."""
+    """Runs the jobs of `camrt.runtime.stream.annotation_plan.plan`. A file that cannot be read is reported.
 
-    def __init__(self, model: Model, settings: DisplaySettings, *, hud: bool, overwrite: bool) -> None:
+    Args:
+        model: classifies the frames.
+        settings: display settings.
+        hud: write classes and scores on the overlays.
+        overwrite: existing outputs are replaced.
+        resume: outputs that exist and are whole are kept; others are made again.
+        transform: change of every frame before the model sees it; None: there is none.
+        every: of a video, the first frame and each n-th after it are drawn.
+        enlarge: enlargement of the overlays.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        settings: DisplaySettings,
+        *,
+        hud: bool,
+        overwrite: bool = False,
+        resume: bool = False,
+        transform: FrameTransform | None = None,
+        every: int = 1,
+        enlarge: Enlargement = 1,
+    ) -> None:
         self._model = model
         self._settings = SettingsStore(settings)
         self._hud = hud
-        self._overwrite = overwrite
+        self._replace = overwrite or resume
+        self._resume = resume
+        self._transform = transform
+        self._every = every
+        self._enlarge = enlarge
         self._running: Pipeline | None = None
         self.stopped = False
         """`stop` was called before the last job was finished."""
@@ -118,6 +61,10 @@ class Annotator:
         """Frames drawn so far."""
         self.written: list[Path] = []
         """Finished files."""
+        self.kept = 0
+        """Number of jobs whose outputs were whole already."""
+        self.remarks: list[str] = []
+        """One line about each thing that was assumed about the values of images, or left out of a file."""
 
     def stop(self) -> None:
         """End soon; the current file is finished as far as it got. May be called from a signal handler."""
@@ -134,23 +81,39 @@ class Annotator:
             SinkError: an output cannot be written.
         """
         problems: list[str] = []
-        images = {path: target for path, target in jobs if not is_video(path)}
+        if self._resume:
+            jobs = [job for job in jobs if self.stopped or not self._is_done(job)]
+        images = {job.source: job.target for job in jobs if not job.is_video}
         if images:
-            source = ImageSource(list(images), name="the inputs")
-            problems += self._draw(source, _PlannedImages(images, self.written), "images")
-        for path, target in jobs:
-            if is_video(path) and not self.stopped:
+            source = ImageSource(list(images), name="the inputs", tell=self.remarks.append)
+            sink = _PlannedImages(images, self.written, problems, replace=self._replace)
+            problems += self._draw(source, sink, "images")
+        for job in jobs:
+            if job.is_video and not self.stopped:
                 try:
-                    problems += self._annotate_video(path, target)
+                    problems += self._annotate_video(job.source, job.target)
                 except SourceError as error:
                     problems.append(str(error))
         return problems
 
+    def _is_done(self, job: Job) -> bool:
+        """Tell whether the output of a job is whole: all pages of an image, all frames of a video."""
+        if job.is_video:
+            done = job.target.is_file() and _has_all_frames(job, self._every)
+        elif job.target.is_file():
+            done = _is_readable(job.target)
+        else:
+            done = _has_all_pages(job)
+        self.kept += done
+        return done
+
     def _annotate_video(self, path: Path, target: Path) -> list[str]:
-        source = VideoSource(path)
+        source: Source = open_video(path)
+        if self._every > 1:
+            source = EveryNth(source, self._every)
         try:
             _make_folder(target.parent)
-            sink = VideoSink(target, fps=source.fps, overwrite=self._overwrite)
+            sink = VideoSink(target, fps=source.fps, overwrite=self._replace)
         except BaseException:
             source.close()
             raise
@@ -164,7 +127,9 @@ class Annotator:
         return problems
 
     def _draw(self, source: Source, sink: Sink[Rendered], unit: str) -> list[str]:
-        renderer = Renderer(hud=self._hud, provider=None, threads=self._model.spare_threads)
+        if self._transform is not None:
+            source = TransformedSource(source, self._transform)
+        renderer = Renderer(hud=self._hud, provider=None, threads=self._model.spare_threads, enlarge=self._enlarge)
         progress = Progress(source.frame_count, unit)
         self._running = Pipeline(self._model, source, self._settings, renderer=renderer, recorders=[sink])
         if self.stopped:  # requested while the source was being opened
@@ -183,21 +148,108 @@ class Annotator:
         return source.problems
 
 
-class _PlannedImages:
-    """Writes each overlay to its planned file."""
+class EveryNth:
+    """A video of which only the first frame and each n-th after it are read. Frames keep their numbers and times."""
 
-    def __init__(self, targets: Mapping[Path, Path], written: list[Path]) -> None:
+    live = False
+
+    def __init__(self, source: Source, every: int) -> None:
+        self._source = source
+        self._every = every
+        self.name = source.name
+        self.fps = None if source.fps is None else source.fps / every
+        self.frame_count = None if source.frame_count is None else -(-source.frame_count // every)
+        self.problems = source.problems
+
+    def read(self) -> Frame | None:
+        """Return the next frame, or None at the end. Raises: SourceError."""
+        while (frame := self._source.read()) is not None:
+            if frame.index % self._every == 0:
+                return frame
+        return None
+
+    def close(self) -> None:
+        """Close the video."""
+        self._source.close()
+
+
+class _PlannedImages:
+    """Writes each overlay to its planned file, and each page of a file beside it."""
+
+    def __init__(
+        self, targets: Mapping[Path, Path], written: list[Path], problems: list[str], *, replace: bool
+    ) -> None:
         self._targets = targets
         self._written = written
+        self._problems = problems
+        self._replace = replace
+        self._files: set[Path] = set()
 
     def write(self, rendered: Rendered, /) -> None:
-        target = self._targets[Path(rendered.frame.name)]
+        frame = rendered.frame
+        assert frame.file is not None
+        target = self._targets[frame.file]
+        if frame.page is not None:
+            target = page_target(target, frame.page)
+            if target in self._targets.values() or (target.exists() and not self._replace):
+                self._problems.append(f"{frame.name} was not written: {target} exists, or is another output")
+                return
         _make_folder(target.parent)
         write_image(target, rendered.image)
-        self._written.append(target)
+        if frame.file not in self._files:  # the pages of a file count once
+            self._files.add(frame.file)
+            self._written.append(target)
 
     def close(self) -> None:
         """Every image is finished already."""
+
+
+def page_target(target: Path, page: int) -> Path:
+    """Return the output file of a page: ``scan.page2.tif`` for ``scan.tif``."""
+    return target.with_name(file_name(target.stem, f".page{page}{target.suffix}"))
+
+
+def _has_all_pages(job: Job) -> bool:
+    if not page_target(job.target, 1).is_file():
+        return False
+    try:
+        pages = sum(1 for _ in read_pictures(job.source))
+    except SourceError:
+        return False
+    targets = [page_target(job.target, page) for page in range(1, pages + 1)]
+    return all(target.is_file() and _is_readable(target) for target in targets)
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        read_image(path)
+    except SourceError:
+        return False
+    return True
+
+
+def _has_all_frames(job: Job, every: int) -> bool:
+    """Tell whether a video has as many readable frames as its input gives."""
+    try:
+        frames = _count(job.target)
+        source = open_video(job.source)
+        stated = source.frame_count
+        source.close()
+        if stated is not None and frames == -(-stated // every):
+            return True
+        return frames == -(-_count(job.source) // every)  # a header may be wrong
+    except SourceError:
+        return False
+
+
+def _count(path: Path) -> int:
+    """Return the number of frames that can be read."""
+    source = open_video(path)
+    frames = 0
+    while source.read() is not None:
+        frames += 1
+    source.close()
+    return frames
 
 
 def _make_folder(folder: Path) -> None:

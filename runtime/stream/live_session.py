@@ -10,7 +10,7 @@ from camrt.runtime.frames import Rendered, Sink, Source, StreamItem
 from camrt.runtime.inference.dynamic_batching import BatchingModel, fastest_batch
 from camrt.runtime.inference.model import Model
 from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
-from camrt.runtime.render.renderer import Renderer
+from camrt.runtime.render.renderer import Enlargement, Renderer
 from camrt.runtime.stream.hub import Hub
 from camrt.runtime.stream.pipeline import Pipeline, Summary
 from camrt.runtime.stream.pipeline_group import PipelineGroup
@@ -37,6 +37,7 @@ class LiveSession:
         watched: someone looks: files play at their frame rate, each image of a folder stays for two seconds, and a
             pause of the hub holds both.
         frames: stop each source after this many items with a result; None: no limit.
+        enlarge: enlargement of the recorded overlays.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class LiveSession:
         every_camera_frame: bool = True,
         watched: bool = False,
         frames: int | None = None,
+        enlarge: Enlargement = 1,
     ) -> None:
         self._sources = sources
         self._watched = watched
@@ -69,7 +71,9 @@ class LiveSession:
         for number, source in enumerate(sources):
             kept = [] if recorders is None else recorders[number]
             heard = [] if listeners is None else listeners[number]
-            renderer = Renderer(hud=hud, provider=model.provider, threads=model.spare_threads) if kept else None
+            renderer = None
+            if kept:
+                renderer = Renderer(hud=hud, provider=model.provider, threads=model.spare_threads, enlarge=enlarge)
             pipelines.append(
                 Pipeline(
                     classify,

@@ -1,4 +1,4 @@
-"""Recognise files by their first bytes: images, videos, and files that are neither, nor an ONNX model. Needs only Python.
+"""Recognise images, videos and other files by their first bytes. Needs only Python.
 
 The suffix of a name decides nothing, except for a series of JPEGs: one file can be an image or a video.
 """
@@ -119,7 +119,8 @@ class FileKind:
         return self.kind == "video" and self.name in ("animated PNG", "animated WebP", "AVIF sequence")
 
 
-_UNKNOWN: Final = FileKind("other", "a file of an unknown kind")
+UNKNOWN: Final = FileKind("other", "a file of an unknown kind")
+"""The first bytes match no known kind."""
 
 
 def kind_of(path: Path) -> FileKind:
@@ -136,7 +137,7 @@ def kind_of_bytes(head: bytes) -> FileKind:
     """Return the kind of a file from its first bytes, 4096 where it has as many."""
     if not head:
         return FileKind("other", "empty (0 bytes)", "copy or record it again")
-    return _media(head) or _foreign(head) or _UNKNOWN
+    return _media(head) or _foreign(head) or UNKNOWN
 
 
 def _media(head: bytes) -> FileKind | None:
@@ -157,14 +158,14 @@ def _media(head: bytes) -> FileKind | None:
             return FileKind("video", "H.264 or H.265")
     for size in (188, 192, 204):
         start = size - 188 if size == 192 else 0
-        marks = head[start :: size][:8]
+        marks = head[start::size][:8]
         if len(marks) > 3 and set(marks) == {0x47}:
             return FileKind("video", "MPEG-TS")
     if re.match(rb"P[1-7fF][ \t\r\n#]", head):
         return FileKind("image", "PNM")
     if head[:2] == b"BM" and head[15:18] == b"\0\0\0" and head[14] in (12, 16, 40, 52, 56, 64, 108, 124):
         return FileKind("image", "BMP")
-    if head[:4] in (b"\0\0\x01\0", b"\0\0\x02\0") and 0 < head[4] and head[5] == 0:
+    if head[:4] in (b"\0\0\x01\0", b"\0\0\x02\0") and head[4] > 0 and head[5] == 0:
         return FileKind("image", "ICO")
     if re.match(rb"\s*#define[ \t]+\w+[ \t]+\d+\s", head) and b"_bits" in head:
         return FileKind("image", "XBM")
@@ -244,7 +245,7 @@ def _is_text(head: bytes) -> bool:
 
 
 def describe_foreign_file(path: Path) -> str | None:
-    """Return the kind of a file that is no ONNX model, and what to do with it: ``it is compressed with gzip: gunzip it``.
+    """Return the kind of a file that is no ONNX model, and the advice: ``it is compressed with gzip: gunzip it``.
 
     None: the first bytes match no known kind, or the file cannot be read.
     """
@@ -252,7 +253,7 @@ def describe_foreign_file(path: Path) -> str | None:
         kind = kind_of(path)
     except OSError:
         return None
-    if kind is _UNKNOWN:
+    if kind is UNKNOWN:
         return None
     if kind.kind != "other":
         return f"it is {'an image' if kind.kind == 'image' else 'a video'} ({kind.name}): name the .onnx file"

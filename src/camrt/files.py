@@ -1,6 +1,7 @@
 """Write a file whole or not at all, and never over another one by accident. Needs the standard library only."""
 
 import errno
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from typing import Final
 from camrt.errors import DiskFull, SinkError, UsageError
 
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_LONGEST_NAME: Final = 255
+"""Most bytes of a file's name on the usual file systems."""
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
@@ -18,7 +21,7 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a file in it")
     if path.is_file() and not overwrite:
-        raise UsageError(f"{path} exists; choose another name, or replace it with --overwrite (overwrite=True)")
+        raise UsageError(f"{path} exists; choose another name, or replace it with --overwrite")
 
 
 def check_target(target: Path, source: Path | None, *, overwrite: bool) -> None:
@@ -39,9 +42,29 @@ def check_target(target: Path, source: Path | None, *, overwrite: bool) -> None:
     refuse_existing(target, overwrite=overwrite)
 
 
+def file_name(stem: str, ending: str, *, before: str = "") -> str:
+    """Return ``before`` + ``stem`` + ``ending``, of at most 255 bytes.
+
+    A stem that is too long is cut, and a hash of it keeps the name unique.
+    """
+    room = _LONGEST_NAME - len(os.fsencode(before + ending))
+    data = os.fsencode(stem)
+    if len(data) <= room:
+        return f"{before}{stem}{ending}"
+    mark = f"~{hashlib.sha1(data, usedforsecurity=False).hexdigest()[:8]}"
+    cut = data[: room - len(mark)].decode("utf-8", "ignore")  # not within a character
+    return f"{before}{cut}{mark}{ending}"
+
+
 def hidden_beside(path: Path) -> Path:
     """Return the name of ``path`` while it is written: hidden, in the same folder, with the same suffix."""
-    return path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    return path.with_name(_hidden(path, str(os.getpid())))
+
+
+def _hidden(path: Path, process: str) -> str:
+    # Room for the longest number of a process, so that a long name is cut in the same way for all of them.
+    longest = file_name(path.stem, f".0000000{path.suffix}", before=".")
+    return longest.removesuffix(f"0000000{path.suffix}") + process + path.suffix
 
 
 def left_beside(path: Path) -> list[Path]:
@@ -49,7 +72,8 @@ def left_beside(path: Path) -> list[Path]:
 
     A file with the number of this process counts too: in a container each start has the same number.
     """
-    name = re.compile(rf"\.{re.escape(path.stem)}\.(\d{{1,7}}){re.escape(path.suffix)}")
+    before, _, after = _hidden(path, "?").rpartition("?")
+    name = re.compile(rf"{re.escape(before)}(\d{{1,7}}){re.escape(after)}")
     matches = ((name.fullmatch(entry.name), entry) for entry in path.parent.iterdir())
     files = sorted((int(match[1]), entry) for match, entry in matches if match and entry.is_file())
     return [entry for process, entry in files if not _runs_elsewhere(process)]

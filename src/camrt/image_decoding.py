@@ -8,6 +8,7 @@ import io
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camrt.errors import SourceError
-from camrt.file_kind import FileKind, kind_of_bytes
+from camrt.file_kind import UNKNOWN, FileKind, kind_of_bytes
 from camrt.image_header import opencv_problem, png_chunks
 from camrt.image_levels import to_bytes
 
@@ -26,9 +27,9 @@ Image = NDArray[np.uint8]
 INSTALL: Final = "pip install 'camrt[images]'"
 # The formats that Pillow may try. Left out: those that start a program (EPS) or that only a plugin of others can load.
 _FORMATS: Final = (
-    *("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "HEIF", "BMP", "DIB", "GIF", "JPEG2000", "PPM", "ICO", "CUR", "ICNS"),
+    *("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "BMP", "DIB", "GIF", "JPEG2000", "PPM", "ICO", "CUR", "ICNS"),
     *("PSD", "DDS", "QOI", "FITS", "SGI", "SUN", "TGA", "PCX", "DCX", "XBM", "XPM", "MSP", "IM", "FLI", "PCD"),
-    *("PIXAR", "SPIDER", "BLP", "FTEX"),
+    *("PIXAR", "SPIDER", "BLP", "FTEX", "GBR", "IMT", "MCIDAS", "XVTHUMB"),
 )
 _NEVER: Final = {
     "camera raw": "it is a raw file of a camera (DNG, CR2, NEF, ...); convert it to TIFF or JPEG",
@@ -74,7 +75,7 @@ def decode_pictures(data: bytes, name: str) -> Iterator[Picture]:
     if not problem and (image := _opencv(data)) is not None:
         yield Picture(image)
         return
-    if kind.kind == "other" and kind.name != "a file of an unknown kind":
+    if kind.kind == "other" and kind is not UNKNOWN:
         advice = f": {kind.advice}" if kind.advice else "; it is no image"
         raise SourceError(f"{name} is {kind.name}{advice}")
     if (pillow := _pillow(kind)) is None:
@@ -85,6 +86,23 @@ def decode_pictures(data: bytes, name: str) -> Iterator[Picture]:
         package = "pillow-heif" if kind.name == "HEIF" else "Pillow"
         raise SourceError(f"{name} needs {package}, because {problem}: {INSTALL}")
     yield from _with_pillow(pillow, data, name, kind)
+
+
+def identify(path: Path) -> FileKind | None:
+    """Return the kind of an image in a rare format that only Pillow recognises (TGA, PCX, ...); None: it is none.
+
+    The image is decoded, because some of these formats have no clear first bytes.
+    """
+    if (pillow := _pillow(UNKNOWN)) is None:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with pillow.open(path, formats=_FORMATS) as file:
+                file.load()
+                return FileKind("image", str(file.format))
+    except Exception:  # noqa: BLE001 - the readers of Pillow raise errors of many kinds
+        return None
 
 
 def bytes_of(picture: Any, bits: int | None = None) -> tuple[Image, str]:
@@ -122,7 +140,7 @@ def _opencv(data: bytes) -> Image | None:
 def _pillow(kind: FileKind) -> ModuleType | None:
     """Return the module ``PIL.Image``; None if it, or what it needs for this kind, is not installed."""
     try:
-        from PIL import Image as pillow
+        import PIL.Image
     except ImportError:
         return None
     if kind.name == "HEIF":
@@ -136,14 +154,14 @@ def _pillow(kind: FileKind) -> ModuleType | None:
 
         if not features.check("avif"):
             return None
-    return pillow
+    return PIL.Image
 
 
 def _with_pillow(pillow: ModuleType, data: bytes, name: str, kind: FileKind) -> Iterator[Picture]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on large images and on damaged tags, which are errors below
-            file = pillow.open(io.BytesIO(data), formats=_FORMATS)
+            file = pillow.open(io.BytesIO(data), formats=("HEIF",) if kind.name == "HEIF" else _FORMATS)
         with file:
             numbers, remark = _pages(file)
             for count, number in enumerate(numbers, start=1):
@@ -167,11 +185,13 @@ def _with_pillow(pillow: ModuleType, data: bytes, name: str, kind: FileKind) -> 
 
 def _pages(file: Any) -> tuple[list[int], str]:
     """Return the numbers of the pages or frames of an open file that are pictures of their own; and a remark."""
+    if file.format in ("PSD", "ICO", "CUR", "ICNS"):  # layers, or sizes of one picture
+        return [0], ""
     count = int(getattr(file, "n_frames", 1))
-    if count == 1 or file.format in ("PSD", "ICO", "CUR", "ICNS"):  # layers, or sizes of one picture
+    if count == 1:
         return [0], ""
     numbers, size = list(range(count)), file.size
-    if file.format == "PNG" and file.info.get("default_image"):  # shown where animations are not supported
+    if file.format == "PNG" and file.info.get("default_image"):  # for programs without animations, not part of it
         return numbers[1:], ""
     if file.format in ("MPO", "TIFF"):
         numbers = [0]
@@ -206,7 +226,7 @@ def _upright(file: Any, data: bytes, number: int) -> tuple[Image, str]:
     if file.format != "TIFF":
         try:
             orientation = int(file.getexif().get(_ORIENTATION, 1))
-        except Exception:  # a damaged EXIF block says nothing about the orientation
+        except Exception:  # noqa: BLE001 - a damaged EXIF block says nothing about the orientation
             orientation = 1
     return turned(image, orientation), remark
 
@@ -225,7 +245,9 @@ def _deep_colour(file: Any, data: bytes, number: int) -> tuple[Image | None, str
         header = dict(png_chunks(data)).get(b"IHDR", b"")
         deep = header[8:9] == b"\x10" and header[9:10] in (b"\x02", b"\x06")
     else:
-        deep = max(file.tag_v2.get(258, (1,))) > 8 and int(file.tag_v2.get(277, 1)) >= 3
+        # OpenCV reads separate planes and premultiplied colours wrongly.
+        plain = file.tag_v2.get(284, 1) == 1 and 1 not in file.tag_v2.get(338, ())
+        deep = plain and max(file.tag_v2.get(258, (1,))) > 8 and int(file.tag_v2.get(277, 1)) >= 3
     if not deep:
         return None, ""
     unchanged = cv2.IMREAD_UNCHANGED
@@ -241,9 +263,9 @@ def _stated_bits(file: Any, data: bytes) -> int | None:
     if file.format in ("PPM", "JPEG2000"):
         return 16  # Pillow scales them to 16 bits
     if file.format == "TIFF":
-        largest = file.tag_v2.get(281)  # MaxSampleValue
-        bits = int(max(largest)).bit_length() if largest else 0
-        return bits if 8 <= bits <= 16 else None
+        largest = file.tag_v2.get(281, ())  # MaxSampleValue
+        bits = max([*map(int, largest)], default=0).bit_length() or max(file.tag_v2.get(258, (1,)))
+        return bits if 8 <= bits < 16 or (largest and bits == 16) else None
     if file.format == "PNG":
         significant = max(dict(png_chunks(data)).get(b"sBIT", b"\0"))
         high = int(np.asarray(file).max()) if file.mode.startswith("I") else 2**16

@@ -79,7 +79,9 @@ def _jpeg(data: bytes) -> str:
             if content[0] != 8:
                 return f"it has {content[0]} bits"
             if content[5] not in (1, 3):
-                return f"it has {content[5]} colour components (CMYK)" if content[5] == 4 else "it has unusual components"
+                return (
+                    f"it has {content[5]} colour components (CMYK)" if content[5] == 4 else "it has unusual components"
+                )
         elif marker == 0xE2 and content.startswith(b"MPF\0"):
             return "it holds several pictures (MPO)"
         elif marker == 0xE1 and _XMP_ORIENTATION in content:
@@ -101,8 +103,10 @@ def _png(data: bytes) -> str:
 def _bmp(data: bytes) -> str:
     if len(data) < 54:
         return ""
-    header, _, height, _, bits, compression = struct.unpack_from("<IiiHHI", data, 14)
-    return "" if header >= 40 and bits in (8, 24) and compression == 0 and height > 0 else f"it is a BMP of {bits} bits"
+    start, header, _, height, _, bits, compression = struct.unpack_from("<IIiiHHI", data, 10)
+    colours = struct.unpack_from("<I", data, 46)[0] or (256 if bits == 8 else 0)
+    plain = header >= 40 and bits in (8, 24) and compression == 0 and height > 0
+    return "" if plain and start >= 14 + header + 4 * colours else f"it is a BMP of {bits} bits of an unusual kind"
 
 
 def _webp(data: bytes) -> str:

@@ -40,8 +40,12 @@ def to_bytes(values: NDArray[Any], bits: int | None = None) -> tuple[NDArray[np.
         if low >= 0 and high < 2**16:
             depth = bits or next(depth for depth in DEPTHS if high < 2**depth)
             shifted = values >> (depth - 8)
-            return np.minimum(shifted, 255).astype(np.uint8), "" if bits or depth == 16 else f"read as {depth} bits in 16"
-        return _stretch(values.astype(np.float64), low, high), f"its values, {low} to {high}, were stretched to 0 to 255"
+            return np.minimum(shifted, 255).astype(
+                np.uint8
+            ), "" if bits or depth == 16 else f"read as {depth} bits in 16"
+        return _stretch(
+            values.astype(np.float64), low, high
+        ), f"its values, {low} to {high}, were stretched to 0 to 255"
     return _floats(values)
 
 

@@ -1,29 +1,17 @@
-"""Images: the array type, reading, listing, natural order. Needs NumPy and OpenCV.
+"""Images: the array type, reading, and the images that paths name. Needs NumPy and OpenCV.
 
 Every command finds and reads images here, so that the same folder is the same images everywhere.
 """
 
-import re
-from collections.abc import Collection, Iterator, Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
 
 from camrt.errors import SourceError, UsageError
 from camrt.image_decoding import Image, Picture, decode_pictures
+from camrt.media_files import list_folder
 
-__all__ = [
-    "IMAGE_SUFFIXES", "Image", "Picture", "decode_image", "find_images", "is_image", "list_files", "list_images",
-    "natural_order", "read_image", "read_pictures",
-]  # fmt: skip
-
-IMAGE_SUFFIXES: Final = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".jp2", ".avif")
-)
-
-
-def is_image(path: Path) -> bool:
-    """Tell by the suffix of a path whether it names an image."""
-    return path.suffix.lower() in IMAGE_SUFFIXES
+__all__ = ["Image", "Picture", "decode_image", "find_images", "list_images", "read_image", "read_pictures"]
 
 
 def read_image(path: Path) -> Image:
@@ -65,35 +53,18 @@ def decode_image(data: bytes, name: str) -> Image:
     return next(decode_pictures(data, name)).image
 
 
-def natural_order(path: Path) -> tuple[list[tuple[bool, int, str]], str]:
-    """Return a sort key that puts ``img2`` before ``img10`` and ignores case."""
-    parts = re.split(r"([0-9]+)", str(path))
-    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part.casefold()) for part in parts], str(path)
+def list_images(folder: Path) -> list[Path]:
+    """List the images of a folder by their content, in natural order; there may be none.
 
-
-def list_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """List the files of a folder that have one of the suffixes, in natural order.
-
-    Subfolders and hidden files are left out.
-
-    Args:
-        folder: the folder.
-        suffixes: in lower case, with the dot; case is ignored in the folder.
+    Sub-folders and hidden files are left out. Other files that are left out are logged.
 
     Raises:
         SourceError: the folder cannot be listed.
     """
-    try:
-        entries = list(folder.iterdir())
-    except OSError as error:
-        raise SourceError(f"folder {folder} cannot be listed: {error.strerror}") from error
-    files = (entry for entry in entries if not entry.name.startswith(".") and entry.suffix.lower() in suffixes)
-    return sorted((file for file in files if file.is_file()), key=natural_order)
-
-
-def list_images(folder: Path) -> list[Path]:
-    """List the images of a folder as `list_files` does; there may be none. Raises: SourceError."""
-    return list_files(folder, IMAGE_SUFFIXES)
+    found = list_folder(folder)
+    for line in [*found.problems, *found.lines(videos=False)]:
+        logging.getLogger("camrt").warning("%s: %s", folder, line)
+    return found.images
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
@@ -105,6 +76,5 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     """
     files = [file for path in paths for file in (list_images(path) if path.is_dir() else [path])]
     if not files:
-        places = ", ".join(map(str, paths)) or "an empty list of paths"
-        raise UsageError(f"no images in {places}; an image ends in {' '.join(sorted(IMAGE_SUFFIXES))}")
+        raise UsageError(f"no images in {', '.join(map(str, paths)) or 'an empty list of paths'}")
     return files

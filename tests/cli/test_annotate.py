@@ -9,11 +9,13 @@ import subprocess
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 import camrt
 from support.command import camrt as run
 from support.command import command, refusal, succeeds
 from support.needs import environment
+from support.overlays import gradient_image
 from support.videos import read_video
 
 pytestmark = pytest.mark.process
@@ -70,7 +72,9 @@ def test_every_kind_of_image_is_drawn_in_its_own_size_and_folder(squeezenet, ima
 def test_every_photo_of_a_folder_is_drawn(squeezenet, shared_data, tmp_path, folder):
     photos = [path for path in (shared_data / folder).iterdir() if path.suffix != ".json"]
     done = run("annotate", squeezenet, shared_data / folder, "-o", "out", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, f"wrote {len(photos)} of {len(photos)} files to out\n")
+    first, second = done.stderr.splitlines()
+    assert (done.returncode, first) == (0, f"wrote {len(photos)} of {len(photos)} files to out, 1 left out")
+    assert second.endswith("json (a text file)")
     for photo in photos:
         assert cv2.imread(str(tmp_path / "out" / photo.name)).shape == cv2.imread(str(photo)).shape
 
@@ -139,9 +143,10 @@ def test_unreadable_files_are_reported_and_the_others_are_drawn(mobilenet, dog_v
     done = run("annotate", mobilenet, "in", "-o", "out", cwd=tmp_path)
     assert done.returncode == 1
     first, *problems = done.stderr.splitlines()
-    assert first == "wrote 2 of 5 files (18 frames) to out"
-    named = [line.removeprefix("camrt: in/")[:6] for line in problems]
-    assert list(dict.fromkeys(named)) == ["a brok", "b empt", "d cut.", "e zero"]
+    assert first == "wrote 2 of 5 files (18 frames) to out, 1 left out"
+    assert problems[0] == "camrt: in: left out: notes.txt (a text file)"
+    named = [line.removeprefix("camrt: in/")[:6] for line in problems[1:]]
+    assert sorted(set(named)) == ["a brok", "b empt", "d cut.", "e zero"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["c good.jpg", "d cut.mp4"]
     assert len(read_video(tmp_path / "out" / "d cut.mp4")[0]) == 17
 
@@ -184,25 +189,114 @@ def test_outputs_of_an_earlier_run_inside_the_folder_are_not_inputs(mobilenet, p
 @pytest.mark.parametrize(
     ("inputs", "output", "reason"),
     [
-        (["a.jpg", "sub/a.jpg"], "out", "a.jpg and sub/a.jpg would both become out/a.jpg"),
         (["a.jpg"], "out.gif", "out.gif: a single image becomes a file that ends in .jpg"),
         (["a.jpg"], "out.mp4", "out.mp4: a single image becomes"),
         (["a.jpg", "sub"], "out.png", "out.png: a single image becomes"),
-        (["notes.txt"], "out", "notes.txt: its suffix is neither of an image nor of a video"),
+        (["notes.txt"], "out", "notes.txt is a text file, neither an image nor a video"),
+        (["a.jpg", "--every", "0"], "out", "--every 0: at least 1"),
+        (["a.jpg", "--resume", "--overwrite"], "out", "--resume keeps files that --overwrite replaces"),
+        (["a.jpg", "--crop", "0,0,0,9"], "out", "the crop 0,0,0,9 must be X,Y,W,H"),
     ],
 )
 def test_inputs_and_outputs_that_do_not_fit_are_wrong_use(mobilenet, photo, tmp_path, inputs, output, reason):
     (tmp_path / "sub").mkdir()
-    for name in ("a.jpg", "sub/a.jpg", "sub/b.jpg", "notes.txt"):
+    for name in ("a.jpg", "sub/a.jpg", "sub/b.jpg"):
         (tmp_path / name).symlink_to(photo)
+    (tmp_path / "notes.txt").write_text("no picture")
     assert refusal("annotate", mobilenet, *inputs, "-o", output, status=2, cwd=tmp_path).startswith(reason)
     assert not (tmp_path / output).exists()
 
 
-@pytest.mark.parametrize(("source", "reason"), [("none", "there is no none"), ("empty", "folder empty has no image")])
-def test_a_missing_input_is_refused(mobilenet, tmp_path, source, reason):
+@pytest.mark.parametrize(
+    ("source", "reason", "status"), [("none", "there is no none", 2), ("empty", "folder empty has no image", 1)]
+)
+def test_a_missing_input_is_refused(mobilenet, tmp_path, source, reason, status):
     (tmp_path / "empty").mkdir()
-    assert refusal("annotate", mobilenet, source, "-o", "out", status=1, cwd=tmp_path).startswith(reason)
+    assert refusal("annotate", mobilenet, source, "-o", "out", status=status, cwd=tmp_path).startswith(reason)
+
+
+def told(*arguments, cwd):
+    """Run ``camrt``, which must succeed, and return what it wrote to standard error."""
+    done = run(*arguments, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+@pytest.fixture
+def small_inputs(tmp_path):
+    """Return a folder with two images, a scan of two pages and a video of nine frames."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.png", "b.jpg"):
+        assert cv2.imwrite(str(folder / name), gradient_image(48, 64))
+    pages = [Image.fromarray(gradient_image(48, 64, shade=shade)) for shade in (0, 200)]
+    pages[0].save(folder / "scan.tif", save_all=True, append_images=pages[1:])
+    writer = cv2.VideoWriter(str(folder / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 30.0, (64, 48))
+    for number in range(9):
+        writer.write(gradient_image(48, 64, shade=25 * number))
+    writer.release()
+    return folder
+
+
+@pytest.mark.input_kind("image", "TIFF of several pages, annotated", "Pillow", "one overlay a page")
+def test_resume_makes_again_what_is_missing_or_cut_off(mobilenet, small_inputs, tmp_path):
+    first = told("annotate", mobilenet, small_inputs, "-o", "out", cwd=tmp_path)
+    assert first == "wrote 4 of 4 files (13 frames) to out\n"
+    out = tmp_path / "out"
+    names = ["a.png", "b.jpg", "clip.avi", "scan.page1.tif", "scan.page2.tif"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    whole = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    again = told("annotate", mobilenet, small_inputs, "-o", "out", "--resume", cwd=tmp_path)
+    assert again == "wrote 0 of 4 files to out, 4 were whole already\n"
+
+    (out / "a.png").write_bytes(whole["a.png"][: len(whole["a.png"]) // 2])
+    (out / "scan.page2.tif").unlink()
+    (out / "clip.avi").write_bytes(whole["clip.avi"][:-6000])
+    again = told("annotate", mobilenet, small_inputs, "-o", "out", "--resume", cwd=tmp_path)
+    assert again == "wrote 3 of 4 files (12 frames) to out, 1 were whole already\n"
+    assert {path.name: len(path.read_bytes()) for path in out.iterdir()} == {
+        name: len(data) for name, data in whole.items()
+    }
+    assert len(read_video(out / "clip.avi")[0]) == 9
+
+
+def test_every_nth_frame_of_a_video_keeps_its_speed(mobilenet, small_inputs, tmp_path):
+    succeeds("annotate", mobilenet, "in/clip.avi", "-o", "out.avi", "--every", "4", "--no-hud", cwd=tmp_path)
+    overlays, fps = read_video(tmp_path / "out.avi")
+    assert (len(overlays), fps) == (3, pytest.approx(7.5))
+    resumed = told("annotate", mobilenet, "in/clip.avi", "-o", "out.avi", "--every", "4", "--resume", cwd=tmp_path)
+    assert resumed == "wrote 0 of 1 files to out.avi, 1 were whole already\n"
+
+
+def test_overlays_lie_on_changed_and_enlarged_frames(mobilenet, small_inputs, tmp_path):
+    flags = ["--crop", "4,8,40,30", "--rotate-image", "90", "--flip", "horizontal", "--scale-output", "3", "--no-hud"]
+    succeeds("annotate", mobilenet, "in/a.png", "-o", "out.png", *flags, cwd=tmp_path)
+    frame = np.ascontiguousarray(np.rot90(gradient_image(48, 64)[8:38, 4:44], -1)[:, ::-1])
+    expected = camrt.load(mobilenet)(frame).enlarged(3).draw(frame.repeat(3, 0).repeat(3, 1))
+    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "out.png")), expected)
+
+
+def test_a_small_image_is_enlarged_until_it_can_be_seen(mobilenet, tmp_path):
+    assert cv2.imwrite(str(tmp_path / "digit.png"), gradient_image(28, 28))
+    succeeds("annotate", mobilenet, "digit.png", "-o", "out.png", "--scale-output", "auto", cwd=tmp_path)
+    assert cv2.imread(str(tmp_path / "out.png")).shape == (336, 336, 3)
+
+
+def test_live_takes_the_changes_of_frames_from_a_file_of_settings(mobilenet, small_inputs, tmp_path):
+    (tmp_path / "camrt.toml").write_text('crop = "0,0,20,10"\nrotate-image = 90\nflip = "both"\nscale-output = "2"\n')
+    flags = ["--config", "camrt.toml", "--source", "in/clip.avi", "-o", "out", "--events", "e.jsonl"]
+    succeeds("live", mobilenet, *flags, cwd=tmp_path)
+    assert {cv2.imread(str(path)).shape for path in (tmp_path / "out").iterdir()} == {(40, 20, 3)}
+    assert len((tmp_path / "e.jsonl").read_text().splitlines()) == 9
+
+
+def test_deep_images_are_drawn_with_a_remark(mobilenet, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.fromarray((gradient_image()[..., 0] * np.uint16(16)).astype(np.uint16)).save(tmp_path / "in" / name)
+    done = told("annotate", mobilenet, "in", "-o", "out", cwd=tmp_path)
+    assert done == "wrote 2 of 2 files to out\ncamrt: in/a.png and 1 more: read as 12 bits in 16\n"
 
 
 def test_an_output_that_cannot_be_written_is_refused(mobilenet, photo, tmp_path):

@@ -15,10 +15,11 @@ def gradient_image(height=48, width=64, *, shade=0):
     return image
 
 
-def rendered(index=0, *, name="camera 0", image=None, result=None):
-    """Return an overlay. By default it has no result, which most sinks do not need."""
+def rendered(index=0, *, name="camera 0", image=None, result=None, file=None, page=None):
+    """Return an overlay. By default it has no result, which most sinks do not need; ``file`` is that of an image."""
     image = gradient_image(shade=index * 10 % 256) if image is None else image
-    return Rendered(StreamItem(Frame(image, index, index / 10, name), result, index), image)
+    name = name if file is None else str(file)
+    return Rendered(StreamItem(Frame(image, index, index / 10, name, file=file, page=page), result, index), image)
 
 
 def draw_shared(result, frame, *classes, **style):

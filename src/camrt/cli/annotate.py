@@ -8,6 +8,8 @@ from typing import Any
 
 from camrt.cli.common_flags import add_session_flags, open_model, stop_on_signals
 from camrt.cli.display_flags import add_display_flags, settings_of
+from camrt.cli.frame_flags import add_frame_flags, transform_of
+from camrt.errors import UsageError
 
 
 def add(commands: Any) -> None:
@@ -29,30 +31,51 @@ def add(commands: Any) -> None:
         help="folder; for a single image or video also a file",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    parser.add_argument(
+        "--resume", action="store_true", help="keep existing files that are whole, and make the others (again)"
+    )
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="draw every N-th frame of a video")
+    add_frame_flags(parser)
     add_display_flags(parser)
     add_session_flags(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Annotate all inputs; returns 1 if a file was skipped."""
-    from camrt.runtime.stream.annotate import Annotator, plan
+    """Annotate all inputs; returns 1 if a file could not be read, or nothing was written."""
+    from camrt.runtime.stream.annotate import Annotator
+    from camrt.runtime.stream.annotation_plan import plan
 
-    jobs = plan(args.inputs, args.output, overwrite=args.overwrite)
+    if args.every < 1:
+        raise UsageError(f"--every {args.every}: at least 1")
+    if args.resume and args.overwrite:
+        raise UsageError("--resume keeps files that --overwrite replaces; name one of them")
+    transform = transform_of(args)
+    planned = plan(args.inputs, args.output, overwrite=args.overwrite, resume=args.resume)
     model = open_model(args.model, args.provider, args.threads, args.provider_option)
-    settings = settings_of(args, model, live=False)
-    annotator = Annotator(model, settings, hud=not args.no_hud, overwrite=args.overwrite)
+    annotator = Annotator(
+        model,
+        settings_of(args, model, live=False),
+        hud=not args.no_hud,
+        overwrite=args.overwrite,
+        resume=args.resume,
+        transform=transform,
+        every=args.every,
+        enlarge=args.scale_output,
+    )
     stop_on_signals(annotator.stop)
-    problems = annotator.run(jobs)
-    done = len(annotator.written)
+    problems = planned.problems + annotator.run(planned.jobs)
+    done, total = len(annotator.written), len(planned.jobs) + len(planned.problems)
     frames = f" ({annotator.frames} frames)" if annotator.frames != done else ""
-    print(f"wrote {done} of {len(jobs)} files{frames} to {args.output}", file=sys.stderr)
-    _print_problems(problems)
+    kept = f", {annotator.kept} were whole already" if annotator.kept else ""
+    left_out = f", {planned.left_out_count} left out" if planned.left_out_count else ""
+    print(f"wrote {done} of {total} files{frames} to {args.output}{kept}{left_out}", file=sys.stderr)
+    _tell([*planned.left_out, *annotator.remarks, *problems])
     if annotator.stopped:
-        print("camrt: stopped before the end; use --overwrite to start again", file=sys.stderr)
-    return 1 if problems or annotator.stopped else 0
+        print("camrt: stopped before the end; --resume goes on", file=sys.stderr)
+    return 1 if problems or annotator.stopped or not (done or annotator.kept) else 0
 
 
-def _print_problems(problems: Iterable[str]) -> None:
-    for problem in problems:
-        print(f"camrt: {problem}", file=sys.stderr)
+def _tell(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(f"camrt: {line}", file=sys.stderr)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from camrt.cli.common_flags import add_session_flags, open_model, stop_on_signals
 from camrt.cli.display_flags import add_display_flags, settings_of
+from camrt.cli.frame_flags import add_frame_flags, transform_of
 from camrt.cli.recording import check_files, files_of, open_listeners, open_recorders
 from camrt.cli.reload import Reloader
 from camrt.cli.rotation_flags import add_rotation_flags
@@ -60,6 +61,7 @@ def add(commands: Any) -> None:
     add_source_flags(parser)
     add_serve_flags(parser)
     add_rotation_flags(parser)
+    add_frame_flags(parser)
     add_display_flags(parser)
     add_session_flags(parser)
     parser.set_defaults(run=run)
@@ -68,6 +70,7 @@ def add(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run until the sources end, or Ctrl-C, SIGTERM, the key q."""
     from camrt.runtime.sources import open_sources
+    from camrt.runtime.sources.transform import TransformedSource
     from camrt.runtime.stream.live_session import LiveSession
     from camrt.runtime.stream.window_viewer import WindowViewer
 
@@ -78,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
     check_files(files, keep=[args.model, *map(Path, texts)])
     check_serve_flags(args)
     options = source_options(args, texts)
+    transform = transform_of(args)
     model = open_model(args.model, args.provider, args.threads, args.provider_option)
     settings_of(args, model, live=True)  # report errors before a source is opened
     shows_window = args.window or not (args.output or args.events or args.serve is not None)
@@ -86,6 +90,8 @@ def run(args: argparse.Namespace) -> int:
         sources = open_sources(texts, tell=_say, options=options)
         for source in sources:
             opened.callback(source.close)
+        if transform is not None:
+            sources = [TransformedSource(source, transform) for source in sources]
         live = all(source.live for source in sources)
         session = LiveSession(
             model,
@@ -97,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
             every_camera_frame=not args.sync,
             watched=shows_window or args.serve is not None,
             frames=args.frames,
+            enlarge=args.scale_output,
         )
         reloader = Reloader(args, args.parse_again, model, session.settings, tell, live=live)
         if args.serve is not None:

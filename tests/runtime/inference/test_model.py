@@ -1,10 +1,14 @@
 """A model file opens, describes itself, and its maps explain its scores."""
 
 import threading
+from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
+import PIL.Image
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 import camrt
@@ -123,16 +127,60 @@ def test_a_class_is_named_by_label_part_of_a_label_or_number(linear):
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        (np.zeros((5, 5), np.uint8), r"uint8 \(5, 5\)"),
-        (np.zeros((5, 5, 4), np.uint8), r"\(5, 5, 4\)"),
-        (np.zeros((5, 5, 3), np.uint16), "uint16"),
-        (np.zeros((0, 5, 3), np.uint8), "5x0 pixels is empty"),
-        ("photo.jpg", "not str"),
+        (None, r"the frame is None; cv2\.imread returns None for a file that is missing"),
+        (np.zeros((5, 5, 2), np.uint8), r"not uint8 \(5, 5, 2\)"),
+        (np.zeros((3, 60, 80), np.uint8), r"for channels first: np\.ascontiguousarray\(frame\.transpose\(1, 2, 0\)\)"),
+        (np.zeros((5, 5, 3), np.uint16), r"for 16 bits: \(frame >> 8\)\.astype"),
+        (np.zeros((5, 5, 3), np.float32), r"for values from 0 to 1: \(frame \* 255\)\.round\(\)"),
+        (np.zeros((5, 5), np.bool_), r"for a mask: frame\.astype\(np\.uint8\) \* 255"),
+        (np.zeros((0, 5, 3), np.uint8), r"a frame of shape \(0, 5, 3\) is empty"),
+        (np.zeros(5, np.uint8), r"not uint8 \(5,\)"),
+        ("photo.jpg", r"not a path; read the file first: cv2\.imread\('photo\.jpg'\)"),
+        (Path("photo.jpg"), r"not a path; read the file first: cv2\.imread\('photo\.jpg'\)"),
+        (torch.zeros(3, 6, 8), r"not a torch tensor of shape \(3, 6, 8\)"),
+        (7, "not int"),
     ],
 )
+@pytest.mark.input_kind(
+    "image", "None, floats, channels first, torch tensor, path from Python", "-", "refused with the fix"
+)
 def test_invalid_frames_raise_usage_error(linear, frame, message):
-    with pytest.raises(UsageError, match=message):
-        linear([frame])
+    for passed in (frame, [frame]):
+        with pytest.raises(UsageError, match=message):
+            linear(passed)
+
+
+def pil_image(mode):
+    return PIL.Image.fromarray(noise()[..., ::-1]).convert(mode)
+
+
+@pytest.mark.parametrize(
+    ("frame", "colour"),
+    [
+        (noise()[..., 0], cv2.cvtColor(noise()[..., 0], cv2.COLOR_GRAY2BGR)),
+        (noise()[..., :1], cv2.cvtColor(noise()[..., 0], cv2.COLOR_GRAY2BGR)),
+        (np.dstack([noise(), noise()[..., 0]]), noise()),
+        (noise()[:, ::-1], np.ascontiguousarray(noise()[:, ::-1])),
+        (pil_image("RGB"), noise()),
+        (pil_image("RGBA"), noise()),
+        (pil_image("L"), np.asarray(pil_image("L").convert("RGB"))),
+        (pil_image("P"), np.asarray(pil_image("P").convert("RGB"))[..., ::-1]),
+        (PIL.Image.fromarray(noise()[..., 0].astype(np.uint16) * 16 + 15), np.dstack([noise()[..., 0]] * 3)),
+    ],
+)
+@pytest.mark.input_kind("image", "grey, BGRA and PIL frames from Python", "the colour frame", "equal")
+def test_other_frames_give_the_result_of_the_colour_frame(linear, frame, colour):
+    result, expected = linear(frame), linear(np.ascontiguousarray(colour))
+    np.testing.assert_array_equal(result.logits, expected.logits)
+    np.testing.assert_array_equal(result.draw(frame), expected.draw(np.ascontiguousarray(colour)))
+    assert isinstance(linear([frame]), list)
+
+
+def test_a_batch_array_gives_a_list(linear):
+    batch = np.stack([noise(seed=1), noise(seed=2)])
+    for together, frame in zip(linear(batch), batch, strict=True):
+        np.testing.assert_allclose(together.logits, linear(frame).logits, rtol=1e-4, atol=1e-5)
+    assert linear(batch[:0]) == []
 
 
 def test_a_file_without_labels_numbers_its_classes_or_takes_labels_of_the_caller(tmp_path):
@@ -181,7 +229,7 @@ def test_a_provider_that_cannot_run_is_an_error_without_fallback_to_the_cpu(tmp_
         camrt.load(path, provider="qnn")
     with pytest.raises(UsageError, match="no provider 'gpu'; known: auto"):
         camrt.load(path, provider="gpu")
-    with pytest.raises(UsageError, match="threads=0"):
+    with pytest.raises(UsageError, match="threads 0 must be"):
         camrt.load(path, threads=0)
 
 

@@ -7,6 +7,7 @@ import sys
 import tracemalloc
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -23,28 +24,58 @@ def listing(folder):
 
 
 @pytest.mark.parametrize(
+    ("file", "page", "output"),
+    [
+        ("in/cat.jpg", None, "cat.jpg"),
+        ("in/CAT.JPEG", None, "CAT.JPEG"),
+        ("in/cat.png", None, "cat.png"),
+        ("in/cat.webp", None, "cat.webp"),
+        ("in/cat.tif", None, "cat.tif"),
+        ("in/cat.bmp", None, "cat.bmp"),
+        ("in/cat.pgm", None, "cat.png"),
+        ("in/cat.heic", None, "cat.png"),
+        ("in/cat", None, "cat.png"),
+        ("in/猫 %d.png", None, "猫 %d.png"),
+        ("in/scan.tif", 2, "scan.page2.tif"),
+    ],
+)
+def test_an_image_is_named_after_its_file(tmp_path, file, page, output):
+    sink = ImageSink(tmp_path / "out")
+    sink.write(rendered(7, file=Path(file), page=page, image=gradient_image()))
+    sink.close()
+    assert_single(tmp_path / "out", output)
+
+
+@pytest.mark.parametrize(
     ("name", "output"),
     [
-        ("in/cat.jpg", "cat.jpg"),
-        ("in/CAT.JPEG", "CAT.JPEG"),
-        ("in/cat.png", "cat.png"),
-        ("in/cat.webp", "cat.webp"),
-        ("in/cat.tif", "cat.tif"),
-        ("in/cat.bmp", "cat.bmp"),
-        ("in/cat.pgm", "cat.png"),
-        ("in/猫 %d.png", "猫 %d.png"),
         ("clips/day 1.mp4", "day_1_000007.jpg"),
         ("camera 0", "camera_0_000007.jpg"),
         ("rtsp://cam:554/live?token=***", "live_token__000007.jpg"),
     ],
 )
-def test_an_image_is_named_after_its_frame(tmp_path, name, output):
+def test_a_frame_is_named_after_its_source_and_number(tmp_path, name, output):
     sink = ImageSink(tmp_path / "out")
     sink.write(rendered(7, name=name, image=gradient_image()))
     sink.close()
-    assert listing(tmp_path / "out") == [output]
-    data = np.fromfile(tmp_path / "out" / output, np.uint8)
+    assert_single(tmp_path / "out", output)
+
+
+def assert_single(folder, output):
+    assert listing(folder) == [output]
+    data = np.fromfile(folder / output, np.uint8)
     assert np.abs(cv2.imdecode(data, cv2.IMREAD_COLOR).astype(int) - gradient_image()).mean() < 4
+
+
+@pytest.mark.parametrize("name", ["n" * 251 + ".jpg", "猫" * 83 + ".heic"])
+def test_a_name_of_the_greatest_length_is_written(tmp_path, name):
+    sink = ImageSink(tmp_path)
+    for index in range(2):
+        sink.write(rendered(index, file=Path(f"{index}") / name, page=index or None, image=gradient_image()))
+    ImageSink(tmp_path, live=True).write(rendered(name="camera" * 60))
+    written = listing(tmp_path)
+    assert len(written) == 3
+    assert max(len(os.fsencode(entry)) for entry in written) <= 255
 
 
 def test_a_frame_without_a_signal_is_not_written(tmp_path):
@@ -59,7 +90,7 @@ def test_a_frame_without_a_signal_is_not_written(tmp_path):
 def test_images_of_the_same_name_are_numbered(tmp_path):
     sink = ImageSink(tmp_path)
     for index, name in enumerate(["x/a.png", "y/a.png", "a.jpg", "z/a.png", "z/a-2.png"]):
-        sink.write(rendered(index, name=name, image=gradient_image(shade=index)))
+        sink.write(rendered(index, file=Path(name), image=gradient_image(shade=index)))
     assert listing(tmp_path) == ["a-2-2.png", "a-2.png", "a-3.png", "a.jpg", "a.png"]
     assert [cv2.imread(str(tmp_path / f"{stem}.png"))[0, 0, 1] for stem in ("a", "a-2", "a-3", "a-2-2")] == [0, 1, 3, 4]
 
@@ -116,18 +147,16 @@ def test_memory_does_not_grow_with_the_frames_of_a_live_source(tmp_path, name):
 def test_an_existing_image_is_replaced_only_with_overwrite(tmp_path):
     (tmp_path / "a.png").write_bytes(b"precious")
     with pytest.raises(UsageError, match=r"exists; .*--overwrite"):
-        ImageSink(tmp_path).write(rendered(name="in/a.png"))
+        ImageSink(tmp_path).write(rendered(file=Path("in/a.png")))
     assert (tmp_path / "a.png").read_bytes() == b"precious"
-    ImageSink(tmp_path, overwrite=True).write(rendered(name="in/a.png"))
+    ImageSink(tmp_path, overwrite=True).write(rendered(file=Path("in/a.png")))
     assert cv2.imread(str(tmp_path / "a.png")).shape == gradient_image().shape
 
 
 def test_the_input_itself_is_never_replaced(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), gradient_image())
     with pytest.raises(SinkError, match="is the input itself"):
-        ImageSink(tmp_path, overwrite=True).write(
-            rendered(name=str(tmp_path / "a.png"), image=gradient_image(shade=99))
-        )
+        ImageSink(tmp_path, overwrite=True).write(rendered(file=tmp_path / "a.png", image=gradient_image(shade=99)))
     assert np.array_equal(cv2.imread(str(tmp_path / "a.png")), gradient_image())
 
 
@@ -157,7 +186,7 @@ from camrt.runtime.sinks import ImageSink
 from support.overlays import rendered
 try:
     image = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
-    ImageSink(Path("."), overwrite=True).write(rendered(name="in/a.png", image=image))
+    ImageSink(Path("."), overwrite=True).write(rendered(file=Path("in/a.png"), image=image))
 except SinkError as error:
     print(error)
 """

@@ -23,33 +23,67 @@ def test_a_file_name_may_have_any_script(tmp_path):
     assert open_source(str(path)).read().name == str(path)
 
 
-@pytest.mark.parametrize(("data", "message"), [(b"", "is empty"), (b"hello\n" * 20, "is a text file; it is no image")])
+@pytest.mark.parametrize(
+    ("data", "message"), [(b"", "is empty"), (b"hello\n" * 20, "is a text file, neither an image nor a video")]
+)
 def test_a_single_image_that_cannot_be_read_is_an_error(tmp_path, data, message):
     (tmp_path / "a.png").write_bytes(data)
     with pytest.raises(SourceError, match=message):
-        open_source(str(tmp_path / "a.png")).read()
+        open_source(str(tmp_path / "a.png"))
 
 
 def test_broken_images_of_a_folder_are_skipped_and_reported(tmp_path):
     good = cv2.imencode(".png", gradient_image())[1].tobytes()
-    for name, data in {"1.png": good, "2.png": good[:-20], "3.png": b"", "4.jpg": b"text", "5.png": good}.items():
+    for name, data in {
+        "1.png": good,
+        "2.png": good[: len(good) // 2],
+        "3.png": b"",
+        "4.jpg": b"text",
+        "5.png": good,
+    }.items():
         (tmp_path / name).write_bytes(data)
     source = open_source(str(tmp_path))
     frames = [source.read(), source.read()]
     assert source.read() is None
-    assert [(frame.index, Path(frame.name).name) for frame in frames] == [(0, "1.png"), (4, "5.png")]
+    assert [(frame.index, frame.file.name) for frame in frames] == [(0, "1.png"), (2, "5.png")]
     assert [problem.partition(" ")[0] for problem in source.problems] == [
-        str(tmp_path / name) for name in ("2.png", "3.png", "4.jpg")
+        str(tmp_path / name) for name in ("3.png", "4.jpg", "2.png")
     ]
 
 
 def test_a_folder_without_a_readable_image_is_an_error(tmp_path):
+    data = cv2.imencode(".png", gradient_image())[1].tobytes()
     for name in ("1.png", "2.png"):
-        (tmp_path / name).write_bytes(b"")
+        (tmp_path / name).write_bytes(data[: len(data) // 2])
     source = open_source(str(tmp_path))
     with pytest.raises(SourceError, match="none of the 2 images"):
         source.read()
     assert len(source.problems) == 2
+    for name in ("1.png", "2.png"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(SourceError, match=r"there is no image in folder .* \(2 entries\); .*1\.png is empty"):
+        open_source(str(tmp_path))
+
+
+def test_each_page_is_a_frame_and_what_was_assumed_is_told_once(tmp_path):
+    pages = [Image.fromarray(np.full((4, 6), value, np.uint16)) for value in (1000, 4000, 2000)]
+    for name in ("a.tif", "b.tif"):
+        pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
+    told = []
+    source = open_source(str(tmp_path), tell=told.append)
+    frames = []
+    while (frame := source.read()) is not None:
+        frames.append(frame)
+    assert [(frame.index, frame.file.name, frame.page) for frame in frames] == [
+        *((page - 1, "a.tif", page) for page in (1, 2, 3)),
+        *((page + 2, "b.tif", page) for page in (1, 2, 3)),
+    ]
+    assert frames[1].name == f"{tmp_path / 'a.tif'}, page 2"
+    assert source.frame_count == 6
+    assert told == [
+        f"{tmp_path / 'a.tif'} and 1 more: read as 10 bits in 16",
+        f"{tmp_path / 'a.tif'} and 3 more: read as 12 bits in 16",
+    ]
 
 
 def test_each_image_keeps_its_size(tmp_path):

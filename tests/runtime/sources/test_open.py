@@ -30,7 +30,7 @@ def folder(tmp_path):
 def names(source):
     frames = list(iter(source.read, None))
     source.close()
-    return [Path(frame.name).name for frame in frames]
+    return [frame.file.name for frame in frames]
 
 
 def test_a_folder_is_read_in_natural_order(folder):
@@ -53,10 +53,11 @@ def test_an_existing_file_is_no_glob(folder):
 def test_a_video_among_images_is_reported_as_skipped(folder, shared_data):
     shutil.copy(shared_data / "videos" / "cockatoo.mp4", folder)
     for text in (str(folder), f"{folder}/*"):
-        source = open_source(text)
-        assert source.frame_count == 3
-        assert len(source.problems) == 1
-        assert "cockatoo.mp4" in source.problems[0]
+        told = []
+        source = open_source(text, tell=told.append)
+        assert (source.frame_count, source.problems) == (3, [])
+        assert f"{text}: left out: cockatoo.mp4 (a video or an animation)" in told
+        assert f"{text}: left out: note.txt (a text file)" in told or text.endswith("*")
 
 
 def test_a_glob_of_one_video_opens_that_video(shared_data):
@@ -78,8 +79,13 @@ def test_a_glob_of_one_video_opens_that_video(shared_data):
         ("99", SourceError, r"no camera 99 \(/dev/video99\); this machine has: "),
         ("/dev/video99", SourceError, r"no camera /dev/video99"),
         ("/dev/null", SourceError, r"camera /dev/null cannot be opened"),
-        ("note.txt", UsageError, r"the suffix \.txt, which is neither"),
-        ("note", UsageError, r"no suffix, which is neither"),
+        ("note.txt", UsageError, r"note\.txt is a text file, neither an image nor a video"),
+        ("note", UsageError, r"note is a text file, neither an image nor a video"),
+        (
+            "page.jpg",
+            SourceError,
+            r"page\.jpg is a web page, .*, neither an image nor a video: download the file itself",
+        ),
         ("empty", SourceError, r"no image in folder empty \(0 entries\)"),
         ("nested", SourceError, r"nested/\*\*/\*\.jpg"),
         ("pipe.mp4", SourceError, r"neither a file nor a folder"),
@@ -89,6 +95,7 @@ def test_a_text_that_is_no_source_raises_an_error_that_says_what_to_do(text, err
     monkeypatch.chdir(tmp_path)
     for note in ("note", "note.txt"):
         Path(note).write_text("hello")
+    Path("page.jpg").write_text("<html><title>Log in</title></html>")
     Path("empty").mkdir()
     Path("nested/deeper").mkdir(parents=True)
     os.mkfifo("pipe.mp4")

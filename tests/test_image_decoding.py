@@ -1,0 +1,323 @@
+"""Images of every kind that Pillow writes are read as Pillow reads them, with and without OpenCV."""
+
+import io
+import struct
+import subprocess
+import sys
+import zlib
+
+import cv2
+import numpy as np
+import pillow_heif
+import pytest
+from PIL import Image, ImageCms, ImageOps
+
+from camrt.errors import SourceError
+from camrt.image_decoding import Picture, decode_pictures, turned
+from camrt.image_header import opencv_problem
+from camrt.images import decode_image
+from support.needs import environment
+from support.overlays import gradient_image
+
+pillow_heif.register_heif_opener()
+
+EQUAL = "equal within 1 grey level"
+
+
+def colours(mode="RGB", size=(32, 24)):
+    """Return an image of smooth colours, which lossy formats change little."""
+    return Image.fromarray(gradient_image(size[1], size[0], shade=90)[..., ::-1]).convert(mode)
+
+
+def saved(image, kind, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def as_pillow(data, page=0):
+    with Image.open(io.BytesIO(data)) as file:
+        file.seek(page)
+        return np.asarray(ImageOps.exif_transpose(file).convert("RGB"))[..., ::-1]
+
+
+def assert_equal(image, expected, levels=1):
+    assert (image.shape, image.dtype) == (expected.shape, np.uint8)
+    assert np.abs(image.astype(int) - expected).max() <= levels
+
+
+def turned_exif(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+def with_alpha():
+    image = colours("RGBA")
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    return image
+
+
+def kind(name, *arguments, what=None):
+    mark = pytest.mark.input_kind("image", what or name, "Pillow", EQUAL)
+    return pytest.param(*arguments, id=name, marks=mark)
+
+
+KINDS = [
+    kind("JPEG", lambda: saved(colours(), "JPEG")),
+    kind("grey JPEG", lambda: saved(colours("L"), "JPEG")),
+    kind("progressive JPEG", lambda: saved(colours(), "JPEG", progressive=True)),
+    kind("CMYK JPEG", lambda: saved(colours("CMYK"), "JPEG")),
+    kind("PNG", lambda: saved(colours(), "PNG")),
+    kind("PNG with alpha", lambda: saved(with_alpha(), "PNG")),
+    kind("grey PNG with alpha", lambda: saved(with_alpha().convert("LA"), "PNG")),
+    kind("palette PNG", lambda: saved(colours("P"), "PNG")),
+    kind("PNG of 1 bit", lambda: saved(colours("1"), "PNG")),
+    kind("BMP", lambda: saved(colours(), "BMP")),
+    kind("palette BMP", lambda: saved(colours("P"), "BMP")),
+    kind("BMP of 32 bits", lambda: saved(colours("RGBA"), "BMP")),
+    kind("BMP of 1 bit", lambda: saved(colours("1"), "BMP")),
+    kind("WebP", lambda: saved(colours(), "WEBP")),
+    kind("WebP with alpha", lambda: saved(with_alpha(), "WEBP", lossless=True, exact=True)),
+    kind("AVIF", lambda: saved(colours(), "AVIF")),
+    kind("AVIF with alpha", lambda: saved(with_alpha(), "AVIF")),
+    kind("HEIC", lambda: saved(colours(), "HEIF")),
+    kind("TIFF", lambda: saved(colours(), "TIFF", compression="tiff_lzw")),
+    kind("TIFF with alpha", lambda: saved(with_alpha(), "TIFF")),
+    kind("palette TIFF", lambda: saved(colours("P"), "TIFF")),
+    kind("TIFF of 1 bit", lambda: saved(colours("1"), "TIFF", compression="group4")),
+    kind("CMYK TIFF", lambda: saved(colours("CMYK"), "TIFF")),
+    kind("YCbCr TIFF", lambda: saved(colours("YCbCr"), "TIFF")),
+    kind("JPEG 2000", lambda: saved(colours(), "JPEG2000")),
+    kind("PBM", lambda: saved(colours("1"), "PPM"), what="PBM, PGM, PPM"),
+    kind("PGM", lambda: saved(colours("L"), "PPM"), what="PBM, PGM, PPM"),
+    kind("PPM", lambda: saved(colours(), "PPM"), what="PBM, PGM, PPM"),
+    kind("TGA", lambda: saved(colours(), "TGA"), what="TGA, PCX, ICO, SGI, QOI and rarer formats"),
+    kind("PCX", lambda: saved(colours(), "PCX"), what="TGA, PCX, ICO, SGI, QOI and rarer formats"),
+    kind("ICO", lambda: saved(colours(), "ICO"), what="TGA, PCX, ICO, SGI, QOI and rarer formats"),
+    kind("SGI", lambda: saved(colours(), "SGI"), what="TGA, PCX, ICO, SGI, QOI and rarer formats"),
+    kind("GIF", lambda: saved(colours("P"), "GIF"), what="GIF of one frame"),
+]
+
+
+@pytest.mark.parametrize("make", KINDS)
+def test_an_image_equals_that_of_pillow(make):
+    data = make()
+    (picture,) = decode_pictures(data, "a")
+    assert_equal(picture.image, as_pillow(data))
+    assert picture == Picture(picture.image)
+
+
+def prefixed_webp(orientation):
+    """Return a WebP whose EXIF chunk begins with ``Exif``, as older programs wrote it."""
+    data = saved(colours(), "WEBP", exif=turned_exif(orientation))
+    at = data.index(b"EXIF")
+    size = struct.unpack_from("<I", data, at + 4)[0]
+    content = b"Exif\0\0" + data[at + 8 :]
+    body = data[12:at] + b"EXIF" + struct.pack("<I", size + 6) + content
+    return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
+
+
+def turned_heic(orientation):
+    image = colours()
+    image.info["exif"] = turned_exif(orientation).tobytes()  # pillow-heif makes an irot box of it
+    return saved(image, "HEIF")
+
+
+def xmp_jpeg(orientation):
+    return saved(colours(), "JPEG", xmp=f'<x:xmpmeta><r tiff:Orientation="{orientation}"/></x:xmpmeta>'.encode())
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    "make",
+    [
+        kind("turned JPEG", lambda turn: saved(colours(), "JPEG", exif=turned_exif(turn))),
+        kind("turned PNG", lambda turn: saved(colours(), "PNG", exif=turned_exif(turn))),
+        kind("turned TIFF", lambda turn: saved(colours(), "TIFF", exif=turned_exif(turn))),
+        kind("turned WebP", lambda turn: saved(colours(), "WEBP", exif=turned_exif(turn))),
+        kind("turned AVIF", lambda turn: saved(colours(), "AVIF", exif=turned_exif(turn)), what="AVIF turned by irot"),
+        kind("turned HEIC", turned_heic, what="HEIC turned by irot"),
+        kind("WebP with prefixed EXIF", prefixed_webp),
+        kind("JPEG turned by XMP", xmp_jpeg),
+    ],
+)
+def test_a_turned_image_is_upright(make, orientation):
+    data = make(orientation)
+    image = decode_image(data, "a")
+    assert_equal(image, as_pillow(data))
+    assert image.shape[:2] == ((32, 24) if orientation > 4 else (24, 32))
+
+
+def test_each_orientation_turns_as_in_pillow():
+    for orientation in range(1, 9):
+        expected = as_pillow(saved(colours(), "PNG", exif=turned_exif(orientation)))
+        np.testing.assert_array_equal(turned(gradient_image(24, 32, shade=90), orientation), expected)
+
+
+SHADES = np.tile(np.linspace(0, 255, 32), (24, 1))
+
+
+def grey(values, kind):
+    return saved(Image.fromarray(values), kind)
+
+
+def deep_png(channels, bits, significant=None):
+    """Return a PNG of 16 bits whose values are `SHADES` in the lower ``bits`` bits."""
+    values = np.repeat((SHADES * 2 ** (bits - 8)).astype(">u2")[..., None], channels, 2)
+    rows = b"".join(b"\0" + row.tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", 32, 24, 16, {1: 0, 3: 2, 4: 6}[channels], 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    if significant is not None:
+        chunks.insert(1, (b"sBIT", bytes([significant] * channels)))
+    parts = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def deep_tiff(bits):
+    return cv2.imencode(".tif", np.repeat((SHADES * 2 ** (bits - 8)).astype(np.uint16)[..., None], 3, 2))[1].tobytes()
+
+
+def in_bits(bits):
+    return (SHADES * 2 ** (bits - 8)).astype(np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("make", "remark"),
+    [
+        kind("16-bit PNG", lambda: grey(in_bits(16), "PNG"), ""),
+        kind("12 bits in 16-bit PNG", lambda: grey(in_bits(12), "PNG"), "read as 12 bits in 16"),
+        kind("14 bits in 16-bit TIFF", lambda: grey(in_bits(14), "TIFF"), "read as 14 bits in 16"),
+        kind("10 bits in 16-bit PNG", lambda: grey(in_bits(10), "PNG"), "read as 10 bits in 16"),
+        kind("12-bit PNG with sBIT", lambda: deep_png(1, 12, significant=12), ""),
+        kind("16-bit colour PNG", lambda: deep_png(3, 16), ""),
+        kind("12 bits in 16-bit colour PNG", lambda: deep_png(3, 12), "read as 12 bits in 16"),
+        kind("12 bits in 16-bit colour PNG with alpha", lambda: deep_png(4, 12), "read as 12 bits in 16"),
+        kind("12 bits in 16-bit colour TIFF", lambda: deep_tiff(12), "read as 12 bits in 16"),
+        kind("16-bit PGM", lambda: b"P5 32 24 65535\n" + in_bits(16).byteswap().tobytes(), ""),
+        kind(
+            "float TIFF from 0 to 255", lambda: grey(SHADES.astype(np.float32), "TIFF"), "its values were read as 0 to"
+        ),
+        kind("float TIFF from 0 to 1", lambda: grey((SHADES / 255).astype(np.float32), "TIFF"), "read as 0 to 1"),
+        kind("float TIFF of any range", lambda: grey((SHADES - 40).astype(np.float32), "TIFF"), "-40 to 215, were"),
+        kind("int32 TIFF", lambda: grey((SHADES * 1000).astype(np.int32), "TIFF"), "0 to 255000, were stretched"),
+        kind("int16 TIFF with a sign", lambda: grey((SHADES - 128).astype(np.int32), "TIFF"), "-128 to 127, were"),
+    ],
+)
+def test_the_range_of_deep_values_is_kept(make, remark):
+    (picture,) = decode_pictures(make(), "a")
+    assert_equal(picture.image, np.repeat(SHADES.astype(np.uint8)[..., None], 3, 2))
+    assert remark in picture.remark
+    assert bool(remark) == bool(picture.remark)
+
+
+@pytest.mark.input_kind("image", "LAB TIFF", "Pillow's ImageCms", EQUAL)
+def test_lab_becomes_srgb():
+    profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    data = saved(ImageCms.profileToProfile(colours(), *profiles, outputMode="LAB"), "TIFF")
+    assert_equal(decode_image(data, "a"), gradient_image(24, 32, shade=90), levels=40)  # LAB rounds dark colours
+    with Image.open(io.BytesIO(data)) as file:
+        back = ImageCms.profileToProfile(file, *reversed(profiles), outputMode="RGB")
+    assert_equal(decode_image(data, "a"), np.asarray(back)[..., ::-1])
+
+
+def pages(count=3):
+    return [Image.new("RGB", (16, 12), (50 * number, 10, 200)) for number in range(count)]
+
+
+def several(kind, **options):
+    first, *others = pages()
+    return saved(first, kind, save_all=True, append_images=others, **options)
+
+
+@pytest.mark.parametrize(
+    ("make", "seconds"),
+    [
+        kind("TIFF of several pages", lambda: several("TIFF"), None),
+        kind("MPO", lambda: several("MPO"), None),
+        kind("animated PNG", lambda: several("PNG", duration=200), 0.2),
+        kind("animated WebP", lambda: several("WEBP", duration=200, lossless=True), 0.2),
+        kind("animated AVIF", lambda: several("AVIF", duration=200), 0.2),
+        kind("HEIC of several pictures", lambda: several("HEIF"), None),
+    ],
+)
+def test_every_page_or_frame_is_read(make, seconds):
+    data = make()
+    read = list(decode_pictures(data, "a"))
+    assert [(one.page, one.pages, one.seconds) for one in read] == [(page, 3, seconds) for page in (1, 2, 3)]
+    for number, picture in enumerate(read):
+        assert_equal(picture.image, as_pillow(data, number))
+
+
+@pytest.mark.input_kind("image", "previews and gain maps in TIFF and JPEG", "Pillow", "left out, with a remark")
+def test_previews_inside_a_file_are_left_out_with_a_remark():
+    photo, gain_map = colours(), colours(size=(16, 12))
+    (picture,) = decode_pictures(saved(photo, "MPO", save_all=True, append_images=[gain_map]), "a")
+    assert picture.image.shape == (24, 32, 3)
+    assert picture.remark == "1 embedded previews or masks were left out"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", r"a is empty \(0 bytes\): copy or record it again"),
+        (b"<!DOCTYPE html><title>Log in</title>", "a is a web page, as from a download that needs a login: download"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a is a Git LFS pointer, .*: git lfs pull"),
+        (b"hello\n", "a is a text file; it is no image"),
+        (b"\xff\x0a\x90\x08", "it is JPEG XL; convert it"),
+        (b"II*\0\x10\0\0\0CR\x02\0", "it is a raw file of a camera"),
+        (bytes(range(200, 256)) * 9, "it is no known image"),
+        (saved(colours(), "PNG")[:-40], r"a cannot be decoded \(\d+ bytes\): the PNG file is truncated or damaged"),
+        (saved(colours(), "AVIF")[:-40], "the AVIF file is truncated or damaged"),
+    ],
+)
+@pytest.mark.input_kind("image", "text, web page, Git LFS pointer, camera raw, JPEG XL", "-", "refused for what it is")
+def test_what_is_no_image_is_named_for_what_it_is(data, reason):
+    with pytest.raises(SourceError, match=reason):
+        decode_image(data, "a")
+
+
+WITHOUT_PILLOW = """
+import sys
+sys.modules["PIL"] = None
+from pathlib import Path
+from camrt.errors import SourceError
+from camrt.images import read_image
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    try:
+        print(path.name, read_image(path).mean().round(1))
+    except SourceError as error:
+        print(path.name, str(error).partition(" ")[2])
+"""
+
+
+@pytest.mark.process
+@pytest.mark.input_kind("image", "kinds that OpenCV reads wrongly, without Pillow", "-", "refused with the way out")
+def test_without_pillow_opencv_reads_plain_images_and_others_are_refused(tmp_path):
+    plain = {"jpg": "JPEG", "png": "PNG", "bmp": "BMP", "webp": "WEBP", "tif": "TIFF", "ppm": "PPM"}
+    for suffix, kind in plain.items():
+        (tmp_path / f"plain.{suffix}").write_bytes(saved(colours(), kind))
+    (tmp_path / "x.avif").write_bytes(saved(colours(), "AVIF"))
+    (tmp_path / "x.heic").write_bytes(saved(colours(), "HEIF"))
+    (tmp_path / "x12.png").write_bytes(grey(in_bits(12), "PNG"))
+    (tmp_path / "xcmyk.jpg").write_bytes(saved(colours("CMYK"), "JPEG"))
+    (tmp_path / "xpages.tif").write_bytes(several("TIFF"))
+    code = [sys.executable, "-c", WITHOUT_PILLOW, tmp_path]
+    done = subprocess.run(code, env=environment(), capture_output=True, text=True, check=True, timeout=60)
+    lines = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    expected = decode_image(saved(colours(), "PNG"), "a").mean()
+    assert {name for name in lines if name.startswith("plain")} == {f"plain.{suffix}" for suffix in plain}
+    assert all(float(value) == pytest.approx(expected, abs=1) for name, value in lines.items() if name[0] == "p")
+    refused = {name: value for name, value in lines.items() if name[0] == "x"}
+    assert len(refused) == 5
+    assert all(value.endswith(": pip install 'camrt[images]'") for value in refused.values())
+    assert refused["x.heic"].startswith("needs pillow-heif")
+    assert refused["x12.png"].startswith("needs Pillow, because it has 16 bits")
+
+
+def test_the_header_sends_plain_images_to_opencv():
+    for name in ("JPEG", "PNG", "BMP"):
+        assert opencv_problem(saved(colours(), name), name) == ""
+    assert opencv_problem(saved(colours("CMYK"), "JPEG"), "JPEG") == "it has 4 colour components (CMYK)"
+    assert opencv_problem(several("TIFF"), "TIFF") == "it has several pages"
+    assert opencv_problem(prefixed_webp(6), "WebP") == "it may hold an orientation"
