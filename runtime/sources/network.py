@@ -43,6 +43,8 @@ class NetworkAddress:
         self._segments_timeout_s = segments_timeout_s
         self._client = HttpClient(url)
         self._shown = ShownFrames()
+        self.is_still = False
+        """The address gave one picture when it was opened last."""
 
     def open(self) -> Capture:
         """Open the stream.
@@ -51,6 +53,7 @@ class NetworkAddress:
             SourceError: the address does not answer or gives no video. Neither the message nor its cause holds
                 credentials.
         """
+        self.is_still = False
         if not _is_asked_directly(self._url):
             return self._decode(self._read_timeout_s)
         try:
@@ -108,6 +111,7 @@ class NetworkAddress:
 
     def _still(self, answer: HttpAnswer, first: bytes) -> StillPictures:
         answer.close()
+        self.is_still = True
         return StillPictures(self._client, first, self._every_s, self._read_timeout_s)
 
     def _decode(self, read_timeout_s: float, note: str = "") -> Capture:

@@ -173,7 +173,7 @@ def test_a_malformed_host_name_is_reported_at_once():
 def test_ctrl_c_ends_the_wait_for_an_address_that_does_not_answer():
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/live"
-        script = f"from camrt.runtime.sources import registry\nregistry._OPEN_S = 600.0\nregistry.open_source({url!r})"
+        script = f"from camrt.runtime.sources import registry\nregistry.OPEN_S = 600.0\nregistry.open_source({url!r})"
         with subprocess.Popen(
             [sys.executable, "-c", script], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as waiting:

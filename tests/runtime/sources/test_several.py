@@ -124,7 +124,7 @@ def test_ctrl_c_while_sources_open_ends_the_process_at_once():
         url = f"http://127.0.0.1:{server.getsockname()[1]}/live"
         script = (
             "from camrt.runtime.sources import open_sources, registry\n"
-            f"registry._OPEN_S = 600.0\nopen_sources([{url!r}])"
+            f"registry.OPEN_S = 600.0\nopen_sources([{url!r}])"
         )
         with subprocess.Popen(
             [sys.executable, "-c", script], env=environment(), stderr=subprocess.PIPE, text=True
