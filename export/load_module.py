@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from camrt.errors import ExportError, UsageError
+from camrt.errors import ExportError, MissingInput, UsageError
 
 STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts save a network's weights beside the optimizer's."""
@@ -38,6 +38,8 @@ def read_state_dict(checkpoint: Path) -> dict[str, torch.Tensor]:
     """Return the weights in a checkpoint by their names in the network. Raises: ExportError."""
     try:
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise MissingInput(f"{checkpoint} cannot be read: {error.strerror}") from error
     except OSError as error:
         raise ExportError(f"{checkpoint} cannot be read: {error.strerror}") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:

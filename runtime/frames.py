@@ -1,6 +1,6 @@
 """Items of a stream, and the protocols of its two ends."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -29,6 +29,24 @@ class Frame:
     """The image file; None: the frame is of a video or a live source."""
     page: int | None = None
     """Number of the page in an image file of several, 1 first."""
+    lasts_s: float = 0.0
+    """Seconds that the frame of a file is shown; 0: unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """The sound that belongs to the frames of a video file, or to a part of them."""
+
+    path: Path
+    """The file."""
+    start_s: float
+    """Time on the clock of the file at which the picture starts, in seconds."""
+    ended: Callable[[], bool]
+    """Return whether all frames of the file were read, so that all of its sound belongs to them."""
+    certain: bool = True
+    """False: the file may have no sound."""
+    first: bool = True
+    """False: sound before the picture belongs to another part."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from camrt.errors import DiskFull, SinkError, UsageError
-from camrt.files import atomic_write, check_target, hidden_beside, left_beside, refuse_existing, write_file
+from camrt.files import atomic_write, check_target, file_name, hidden_beside, left_beside, refuse_existing, write_file
 from support.limits import largest_file
 
 
@@ -80,3 +80,20 @@ def test_parts_of_dead_processes_and_of_this_one_are_left_over(tmp_path):
     left = left_beside(target)
     assert {path.name for path in left} == {f".seen.{process}.mp4" for process in (ended.pid, os.getpid())}
     assert hidden_beside(target) in left
+
+
+def test_a_name_that_is_too_long_is_cut_and_stays_unique():
+    assert file_name("scan", ".part.mp4") == "scan.part.mp4"
+    names_made = {file_name("猫" * 84 + str(number), ".part.mp4") for number in range(9)}
+    assert len(names_made) == 9
+    for name in names_made:
+        assert 250 < len(name.encode()) <= 255
+        assert name.endswith(".part.mp4")
+
+
+@pytest.mark.parametrize("name", ["n" * 251 + ".mp4", "猫" * 83 + ".mp4"])
+def test_a_file_with_a_name_of_the_greatest_length_is_written(tmp_path, name):
+    write_file(tmp_path / name, b"new")
+    assert (tmp_path / name).read_bytes() == b"new"
+    hidden_beside(tmp_path / name).touch()
+    assert left_beside(tmp_path / name) == [hidden_beside(tmp_path / name)]

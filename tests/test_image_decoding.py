@@ -297,6 +297,7 @@ def test_without_pillow_opencv_reads_plain_images_and_others_are_refused(tmp_pat
     plain = {"jpg": "JPEG", "png": "PNG", "bmp": "BMP", "webp": "WEBP", "tif": "TIFF", "ppm": "PPM"}
     for suffix, kind in plain.items():
         (tmp_path / f"plain.{suffix}").write_bytes(saved(colours(), kind))
+    (tmp_path / "plain_first.mpo").write_bytes(several("MPO"))
     (tmp_path / "x.avif").write_bytes(saved(colours(), "AVIF"))
     (tmp_path / "x.heic").write_bytes(saved(colours(), "HEIF"))
     (tmp_path / "x12.png").write_bytes(grey(in_bits(12), "PNG"))
@@ -306,6 +307,7 @@ def test_without_pillow_opencv_reads_plain_images_and_others_are_refused(tmp_pat
     done = subprocess.run(code, env=environment(), capture_output=True, text=True, check=True, timeout=60)
     lines = dict(line.split(" ", 1) for line in done.stdout.splitlines())
     expected = decode_image(saved(colours(), "PNG"), "a").mean()
+    assert float(lines.pop("plain_first.mpo")) == pytest.approx(np.asarray(pages()[0]).mean(), abs=1)
     assert {name for name in lines if name.startswith("plain")} == {f"plain.{suffix}" for suffix in plain}
     assert all(float(value) == pytest.approx(expected, abs=1) for name, value in lines.items() if name[0] == "p")
     refused = {name: value for name, value in lines.items() if name[0] == "x"}
@@ -320,4 +322,11 @@ def test_the_header_sends_plain_images_to_opencv():
         assert opencv_problem(saved(colours(), name), name) == ""
     assert opencv_problem(saved(colours("CMYK"), "JPEG"), "JPEG") == "it has 4 colour components (CMYK)"
     assert opencv_problem(several("TIFF"), "TIFF") == "it has several pages"
-    assert opencv_problem(prefixed_webp(6), "WebP") == "it may hold an orientation"
+    for orientation, problem in ((1, ""), (6, "it holds an orientation")):
+        assert opencv_problem(prefixed_webp(orientation), "WebP") == problem
+        assert opencv_problem(saved(colours(), "PNG", exif=turned_exif(orientation)), "PNG") == problem
+    assert opencv_problem(xmp_jpeg(1), "JPEG") == ""
+    assert opencv_problem(xmp_jpeg(6), "JPEG") == "its XMP holds an orientation"
+    both = saved(colours(), "JPEG", exif=turned_exif(6), xmp=b'<r tiff:Orientation="6"/>')
+    assert opencv_problem(both, "JPEG") == ""  # OpenCV reads EXIF
+    assert_equal(decode_image(both, "a"), as_pillow(both))

@@ -82,14 +82,12 @@ def read_input(graph: Graph, size: tuple[int, int] | None) -> NetworkInput:
     batch, channels, height, width = (dimensions[layout.index(axis)] for axis in "nchw")
     if size is not None and (width not in (None, size[0]) or height not in (None, size[1])):
         raise UsageError(
-            f"size {size[0]}x{size[1]} differs from that of input {value.name!r}, {shape}; leave --size (size=...) out"
+            f"size {size[0]}x{size[1]} differs from that of input {value.name!r}, {shape}; leave --size out"
         )
     if size is not None:
         width, height = size
     if width is None or height is None:
-        raise UsageError(
-            f"input {value.name!r} is {shape}, of any size; choose one with --size WIDTHxHEIGHT (size=...)"
-        )
+        raise UsageError(f"input {value.name!r} is {shape}, of any size; choose one with --size WIDTHxHEIGHT")
     return NetworkInput(
         name=value.name,
         elem_type=elem_type,

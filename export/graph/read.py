@@ -8,7 +8,7 @@ import onnx
 from google.protobuf.message import DecodeError, Message
 from onnx import ModelProto, TensorProto, checker, external_data_helper, inliner, numpy_helper
 
-from camrt.errors import ExportError
+from camrt.errors import ExportError, MissingInput
 from camrt.export.error_text import first_line
 from camrt.export.graph.graph import opset_of
 from camrt.file_kind import PROTOBUF_LIMIT, describe_foreign_file
@@ -45,6 +45,8 @@ def read_onnx(path: Path) -> ModelProto:
         if size > PROTOBUF_LIMIT:
             raise ExportError(_too_large(path, size))
         model = onnx.load_model_from_string(path.read_bytes())
+    except FileNotFoundError as error:
+        raise MissingInput(f"{path} cannot be read: {error.strerror}") from error
     except OSError as error:
         raise ExportError(f"{path} cannot be read: {error.strerror}") from error
     except DecodeError as error:

@@ -141,7 +141,7 @@ def quantize(
     if method is not None and method not in METHODS:
         raise UsageError(f"method is {method!r}; it must be one of {', '.join(METHODS)}")
     if fp16 and method is not None:
-        raise UsageError("16-bit floats need no calibration: leave --method (method=...) out")
+        raise UsageError("16-bit floats need no calibration: leave --method out")
     check_target(target, source, overwrite=overwrite)
     model, info = read_model_file(source)
     assert info.geometry is not None  # read_model_file refuses a file without

@@ -40,15 +40,15 @@ class OverlayStyle:
         if self.colormap not in COLORMAPS:
             raise UsageError(f"no colour map {self.colormap!r}; known: {', '.join(COLORMAPS)}")
         if not 0.0 <= self.alpha <= 1.0:
-            raise UsageError(f"alpha={self.alpha} must be within [0, 1]")
+            raise UsageError(f"alpha {self.alpha} must be within [0, 1]")
         if not 0.0 <= self.threshold <= 1.0:
-            raise UsageError(f"threshold={self.threshold} must be within [0, 1]")
+            raise UsageError(f"threshold {self.threshold} must be within [0, 1]")
         if self.normalization not in get_args(Normalization):
             raise UsageError(f"no normalization {self.normalization!r}; known: {', '.join(get_args(Normalization))}")
         if (self.normalization == "range") != (self.value_range is not None):
             raise UsageError("normalization 'range' and value_range go together")
         if self.value_range is not None and not -np.inf < self.value_range[0] < self.value_range[1] < np.inf:
-            raise UsageError(f"value_range={self.value_range} must rise, from one finite number to another")
+            raise UsageError(f"value_range {self.value_range} must rise, from one finite number to another")
 
 
 def colors(colormap: str) -> NDArray[np.uint8]:

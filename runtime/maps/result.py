@@ -156,7 +156,7 @@ class Result:
         region, in [0, 1]. A constant map has no box.
         """
         if not 0.0 <= threshold < 1.0:
-            raise UsageError(f"threshold={threshold} must be within [0, 1)")
+            raise UsageError(f"threshold {threshold} must be within [0, 1)")
         small = kernels.normalize(self.visible_cam(class_id), "minmax")
         return kernels.boxes(small, [threshold], self.placement.frame_rect, self._map_rect(small))[0]
 

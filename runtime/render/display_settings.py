@@ -76,9 +76,9 @@ class DisplaySettings:
             raise UsageError(f"no colour map {self.colormap!r}; known: {', '.join(COLORMAPS)}")
         for name in ("alpha", "threshold"):
             if not 0.0 <= getattr(self, name) <= 1.0:
-                raise UsageError(f"{name}={getattr(self, name)} must be within [0, 1]")
+                raise UsageError(f"{name} {getattr(self, name)} must be within [0, 1]")
         if not 0.0 <= self.smooth < math.inf:
-            raise UsageError(f"smooth={self.smooth:g} must be a half-life in seconds, 0 or more")
+            raise UsageError(f"smooth {self.smooth:g} must be a half-life in seconds, 0 or more")
         self.fixed_range()
 
     @classmethod
@@ -98,11 +98,11 @@ class DisplaySettings:
             low, high = (float(number) for number in self.normalize.split(","))
         except ValueError:
             raise UsageError(
-                f"normalize={self.normalize!r}: write {', '.join(NORMALIZATIONS)}, or two numbers, as in "
+                f"normalize {self.normalize!r}: write {', '.join(NORMALIZATIONS)}, or two numbers, as in "
                 "--normalize=-2,10"
             ) from None
         if not -math.inf < low < high < math.inf:
-            raise UsageError(f"normalize={self.normalize!r} must be two finite numbers, the first less than the second")
+            raise UsageError(f"normalize {self.normalize!r} must be two finite numbers, the first less than the second")
         return low, high
 
     def check(self, classes: int, *, probabilities: bool) -> None:

@@ -1,9 +1,10 @@
 """Write H.264 videos with PyAV: browsers and phones play them, and they survive a crash."""
 
+from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import av
 import av.error
@@ -12,7 +13,9 @@ import numpy as np
 
 from camrt.errors import SinkError
 from camrt.images import Image
+from camrt.runtime.frames import Sound
 from camrt.runtime.sinks.crash_safe_file import CrashSafeFile
+from camrt.runtime.sinks.sound_track import SoundTrack
 
 FRAGMENT_S: Final = 0.5
 """Seconds of video in one fragment; the fragment that is not complete is only in memory."""
@@ -24,6 +27,10 @@ _FRAGMENTS: Final = {
     "movflags": "hybrid_fragmented+default_base_moof",
     "frag_duration": str(round(FRAGMENT_S * 1_000_000)),
 }
+# Picture and sound wait for each other only that long; without a limit, a silent part would be kept in memory.
+_INTERLEAVE: Final = {"max_interleave_delta": str(round(FRAGMENT_S * 1_000_000))}
+# With sound the head is written with the first fragment, because it states which of the two begins later.
+_OFFSETS: Final = {"movflags": _FRAGMENTS["movflags"] + "+delay_moov", "use_editlist": "1"}
 CONTAINERS: Final = {
     ".mp4": ("mp4", _FRAGMENTS),
     ".m4v": ("mp4", _FRAGMENTS),
@@ -38,7 +45,7 @@ _LIMITED: Final = 1  # AVCOL_RANGE_MPEG
 class H264Video:
     """One video file. It can be played at every moment, except for the last `FRAGMENT_S` and the frame after it."""
 
-    def __init__(self, path: Path, name: Path, width: int, height: int, fps: float) -> None:
+    def __init__(self, path: Path, name: Path, width: int, height: int, fps: float, sound: Sound | None = None) -> None:
         """Start a video.
 
         Args:
@@ -47,17 +54,23 @@ class H264Video:
             width: width of the frames, in pixels, even.
             height: height of the frames, in pixels, even.
             fps: nominal frame rate; each frame has a time of its own.
+            sound: sound to keep beside the frames.
 
         Raises:
             DiskFull, SinkError: the file cannot be written, or the encoder cannot write such a video.
         """
         self._name = name
         self._last = -1
-        self._head = 0  # bytes before the first fragment
+        self._step = round(_TICKS / fps)
+        self._end_s = 0.0  # of the newest frame
+        self._head = 0  # bytes before the first fragment, if it is written alone
         self._ended = False  # nothing more is muxed
         self._file = CrashSafeFile(path)
         self._target = _Target(self._file)
         container, options = CONTAINERS[path.suffix.lower()]
+        if sound is not None:
+            options = options | _INTERLEAVE | (_OFFSETS if container != "matroska" else {})
+        self._head_is_alone = "delay_moov" not in options.get("movflags", "")
         self._container = av.open(self._target, "w", format=container, options=options)
         try:
             self._stream = self._container.add_stream(
@@ -71,6 +84,8 @@ class H264Video:
             context.time_base = Fraction(1, _TICKS)
             context.gop_size = max(1, round(2 * fps))
             context.colorspace, context.color_range = _BT601, _LIMITED
+            self._sound = None if sound is None else SoundTrack(sound, self._container)
+            self._lead = 0 if self._sound is None else round(self._sound.lead_s * _TICKS)
             self._container.start_encoding()
         except BaseException as error:
             self._abandon()
@@ -80,17 +95,23 @@ class H264Video:
             raise
 
     @property
+    def problems(self) -> list[str]:
+        """One line for each part of the sound that was left out."""
+        return [] if self._sound is None else self._sound.problems
+
+    @property
     def size(self) -> int:
         """Size of the file so far, in bytes."""
         return self._file.whole
 
-    def write(self, image: Image, time_s: float) -> None:
+    def write(self, image: Image, time_s: float, lasts_s: float = 0.0) -> None:
         """Append a frame.
 
         Args:
             image: uint8 (H, W, 3) BGR.
             time_s: presentation time, in seconds after the first frame. A time that does not grow becomes one tick
                 after the frame before.
+            lasts_s: seconds that the frame is shown if it is the last one; 0: one frame time.
 
         Raises:
             DiskFull: the frame does not fit on the disk; the video so far can be played after `close`.
@@ -98,9 +119,13 @@ class H264Video:
         """
         planes = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), np.uint8)
         frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
-        self._last = max(self._last + 1, round(time_s * _TICKS))
+        self._last = max(self._last + 1, round(time_s * _TICKS) + self._lead)
         frame.pts, frame.time_base = self._last, Fraction(1, _TICKS)
-        self._mux(frame)
+        frame.duration = round(lasts_s * _TICKS) or self._step
+        self._end_s = (self._last + frame.duration) / _TICKS
+        self._mux(self._encode(frame))
+        if self._sound is not None:
+            self._mux(self._sound.until(self._last / _TICKS))
 
     def close(self) -> bool:
         """Finish the video. If its index does not fit on the disk, or after an interrupt, it stays in fragments.
@@ -122,14 +147,27 @@ class H264Video:
         return self._file.whole > self._head
 
     def _end(self) -> None:
-        self._mux(None)
+        self._flush()
         self._container.close()
         self._file.keep()
         self._ended = True
 
-    def _mux(self, frame: av.VideoFrame | None) -> None:
+    def _flush(self) -> None:
+        """Write all that is left except the index."""
+        self._mux(self._encode(None))
+        if self._sound is not None:
+            self._mux(self._sound.end(self._end_s))
+
+    def _encode(self, frame: av.VideoFrame | None) -> "Iterator[av.Packet[Any]]":
+        for packet in self._stream.encode(frame):
+            if frame is not None:  # the encoder keeps no frame back, so it is the packet of this frame
+                packet.duration = round(Fraction(frame.duration, _TICKS) / packet.time_base)
+            yield packet
+
+    def _mux(self, packets: "Iterator[av.Packet[Any]]") -> None:
         try:
-            self._container.mux(self._stream.encode(frame))
+            for packet in packets:
+                self._container.mux(packet)
         except SinkError:
             self._abandon()
             raise
@@ -137,7 +175,8 @@ class H264Video:
             self._abandon()
             raise SinkError(f"{self._name}: a frame cannot be encoded: {error}") from error
         self._file.keep()
-        self._head = self._head or self._file.whole  # a frame alone makes no fragment
+        if self._head_is_alone:
+            self._head = self._head or self._file.whole  # a frame alone makes no fragment
 
     def _abandon(self) -> None:
         """Stop writing: cut the file at the last complete fragment, and let FFmpeg free its memory."""

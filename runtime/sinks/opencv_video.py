@@ -13,6 +13,9 @@ from camrt.runtime.sources.capture import frame_count_of
 CODECS: Final = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 """Codec of each suffix that every OpenCV wheel can write; no wheel has H.264."""
 
+_MOST_UNEVEN: Final = 1.5
+"""Frame times by which a frame may be early or late; the rate in a header is rounded."""
+
 
 def is_whole(path: Path) -> bool:
     """Return whether a video was closed; only then its header states a number of frames."""
@@ -44,6 +47,8 @@ class OpenCvVideo:
         """
         self._path = path
         self._name = name
+        self._fps = fps
+        self._uneven = False
         self._frames = 0
         self._removed = False
         codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix.lower()])
@@ -51,8 +56,14 @@ class OpenCvVideo:
         if not self._writer.isOpened():
             raise SinkError(f"{name}: OpenCV cannot write a video of {width}x{height} at {fps:g} fps")
 
-    def write(self, image: Image, time_s: float) -> None:
-        """Append a frame, uint8 (H, W, 3) BGR; the frame rate is constant, and ``time_s`` is ignored."""
+    @property
+    def problems(self) -> list[str]:
+        """One line if the times of the frames were lost."""
+        return [f"{self._name}: its frames are spread evenly, not at their times"] if self._uneven else []
+
+    def write(self, image: Image, time_s: float, lasts_s: float = 0.0) -> None:
+        """Append a frame, uint8 (H, W, 3) BGR; the frame rate is constant, and the times are ignored."""
+        self._uneven = self._uneven or abs(time_s - self._frames / self._fps) > _MOST_UNEVEN / self._fps
         self._writer.write(image)
         self._frames += 1
 

@@ -94,13 +94,19 @@ def _images(path: Path, options: OutputOptions) -> Sink[Rendered]:
 
 def _video(path: Path, options: OutputOptions) -> Sink[Rendered]:
     from camrt.runtime.sinks.video import VideoSink, h264_problem
+    from camrt.runtime.sources.transform import TransformedSource
+    from camrt.runtime.sources.video import VideoSource
 
+    source = options.source
     sink = VideoSink(
         path,
-        fps=options.source.fps,
+        fps=source.fps,
         overwrite=options.overwrite,
-        live=options.source.live,
+        live=source.live,
+        timed=source.fps is not None,
+        sound=source.sound if isinstance(source, (VideoSource, TransformedSource)) else None,
         rotation=options.rotation,
+        tell=options.tell,
     )
     if problem := h264_problem(path):
         options.tell(f"{path}: {problem}")

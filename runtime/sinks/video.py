@@ -1,13 +1,15 @@
 """Write overlays to a video, in one file or, over hours, in several."""
 
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
 
 from camrt.errors import DiskFull, SinkError, UsageError
 from camrt.files import file_name, hidden_beside, left_beside, refuse_existing
 from camrt.images import Image
-from camrt.runtime.frames import Frame, Rendered
+from camrt.runtime.frames import Frame, Rendered, Sound
 from camrt.runtime.render.letterbox import letterbox
 from camrt.runtime.sinks.opencv_video import CODECS, OpenCvVideo, is_whole
 from camrt.runtime.sinks.rotation import Rotation, Series
@@ -27,7 +29,9 @@ class _Video(Protocol):
 
     @property
     def size(self) -> int: ...
-    def write(self, image: Image, time_s: float) -> None: ...
+    @property
+    def problems(self) -> list[str]: ...
+    def write(self, image: Image, time_s: float, lasts_s: float) -> None: ...
     def close(self) -> bool: ...
 
 
@@ -57,8 +61,8 @@ class VideoSink:
     ``.avi``, OpenCV writes the video under a hidden name. It is complete and checked after `close`, or removed.
 
     The first frame sets the size. Codecs need even sides, so the last row or column of an odd side is repeated. Later
-    frames of another size are letterboxed. With PyAV, each frame of a live source is shown for as long as it was live;
-    all other videos have a constant frame rate.
+    frames of another size are letterboxed. With PyAV, each frame of a video or live source keeps its time, and a video
+    keeps its sound. With OpenCV the frame rate is constant and there is no sound; ``tell`` gets a line.
 
     A live video continues in a new file each hour (`LONGEST_S`). Finished files are ``seen.000001.mp4`` and so on.
     """
@@ -70,7 +74,10 @@ class VideoSink:
         fps: float | None,
         overwrite: bool = False,
         live: bool = False,
+        timed: bool = False,
+        sound: Sound | None = None,
         rotation: Rotation | None = None,
+        tell: Callable[[str], None] = lambda line: None,
     ) -> None:
         """Create the file; its content starts with the first frame.
 
@@ -79,7 +86,10 @@ class VideoSink:
             fps: frame rate; None: 25.
             overwrite: allow an existing file to be replaced.
             live: the frames have times of their own, and the video may have no end.
+            timed: the frames have the times of a file.
+            sound: sound of the file that the frames come from.
             rotation: at which size the video continues in a new file; files of an earlier run get a number.
+            tell: takes a line for each part of the input that is not in the video, such as its sound.
 
         Raises:
             UsageError: the suffix is unknown, or the file exists.
@@ -90,9 +100,15 @@ class VideoSink:
         self._path = path.absolute()  # FFmpeg takes the text before a colon for a protocol
         self._fps = DEFAULT_FPS if fps is None else fps
         self._live = live
+        self._timed = timed
+        self._sound = sound
+        self._tell = tell
         self._rotation = rotation
         self._older = Series(self._path, None if rotation is None else rotation.keep)
         self._h264 = not h264_problem(path)
+        if sound is not None and not self._h264:
+            way_out = "" if path.suffix.lower() == ".avi" else "; pip install 'camrt[video]' keeps it"
+            tell(f"{path}: the sound of {sound.path}{'' if sound.certain else ', if it has any,'} is left out{way_out}")
         self._part = path.absolute().with_name(file_name(path.stem, f".part{path.suffix}"))
         if not self._h264:
             self._part = hidden_beside(self._path)
@@ -102,6 +118,8 @@ class VideoSink:
         self._frames = 0
         self._time_s = 0.0  # of the newest frame, after the first
         self._stamp_s: float | None = None
+        self._first_s: float | None = None  # time of the first frame of this file
+        self._older_parts = 0
         self._full = False  # the next frame begins a new file
         self._closed = False
         quiet_decoders()
@@ -139,7 +157,7 @@ class VideoSink:
                 height, width = rendered.image.shape[:2]
                 self._size = (width + width % 2, height + height % 2)
                 self._video = self._open(*self._size)
-            self._video.write(letterbox(rendered.image, *self._size), time_s)
+            self._video.write(letterbox(rendered.image, *self._size), time_s, rendered.frame.lasts_s)
         except DiskFull:
             self._full = self._video is not None
             raise
@@ -178,7 +196,10 @@ class VideoSink:
             return OpenCvVideo(self._part, self._path, width, height, self._fps)
         from camrt.runtime.sinks.h264_video import H264Video
 
-        return H264Video(self._part, self._path, width, height, self._fps)
+        sound = self._sound
+        if sound is not None:
+            sound = replace(sound, start_s=sound.start_s + (self._first_s or 0.0), first=self._older_parts == 0)
+        return H264Video(self._part, self._path, width, height, self._fps, sound)
 
     def _is_long(self) -> bool:
         if self._video is None:
@@ -193,15 +214,22 @@ class VideoSink:
             self._older.add(self._part)
             self._nameless = False
         self._full, self._frames, self._time_s, self._stamp_s = False, 0, 0.0, None
+        self._first_s = None
+        self._older_parts += 1
 
     def _finish(self) -> None:
         """Close the video file. The reference is dropped last, so an error cannot make a full file look empty."""
         if self._video is not None:
             self._nameless = self._video.close()
+            for problem in self._video.problems:
+                self._tell(problem)
             self._video = None
 
     def _next_time_s(self, frame: Frame) -> float:
         """Return the presentation time of the next frame, in seconds after the first."""
+        if self._timed and not self._live:
+            self._first_s = frame.time_s if self._first_s is None else self._first_s
+            return frame.time_s - self._first_s
         if not self._live:
             return self._frames / self._fps
         if self._stamp_s is not None:

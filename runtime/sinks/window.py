@@ -92,7 +92,9 @@ class Window:
             SinkError: no window can be opened.
         """
         if reason := window_available():
-            raise SinkError(f"no window can be opened: {reason}. Write to files instead: --output, --events")
+            raise SinkError(
+                f"no window can be opened: {reason}. Use a browser or files instead: --serve, --output, --events"
+            )
         self.closed = False
         self._title = title
         self._on_key = on_key

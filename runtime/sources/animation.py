@@ -61,8 +61,9 @@ class AnimationSource:
         """Return the next frame, or None at the end or after `close`."""
         if self._frames == self.frame_count or (picture := next(self._pictures, None)) is None:
             return None
-        frame = Frame(picture.image, self._frames, self._time_s, self.name)
-        self._time_s += self._seconds[self._frames]
+        seconds = self._seconds[self._frames]
+        frame = Frame(picture.image, self._frames, self._time_s, self.name, lasts_s=seconds)
+        self._time_s += seconds
         self._frames += 1
         return frame
 

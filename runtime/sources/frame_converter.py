@@ -36,6 +36,14 @@ class _Form(NamedTuple):
     interlaced: bool
 
 
+class ShownImage(NamedTuple):
+    """A converted frame."""
+
+    time_s: float
+    lasts_s: float
+    image: Image
+
+
 class FrameConverter:
     """A chain of FFmpeg's filters, which is built again when the size or the format of the frames changes.
 
@@ -50,18 +58,21 @@ class FrameConverter:
         self._interlaced = False
         self._turn: tuple[int, str] | None = None  # rotation in degrees, and the filters for it
         self._count = 0  # frames that were put into the chain
-        self._times: deque[float] = deque()  # of the frames that are still in the chain
+        self._times: deque[tuple[float, float]] = deque()  # of the frames that are still in the chain
 
-    def convert(self, frame: av.VideoFrame, time_s: float, aspect: Fraction | None) -> Iterator[tuple[float, Image]]:
+    def convert(
+        self, frame: av.VideoFrame, time_s: float, lasts_s: float, aspect: Fraction | None
+    ) -> Iterator[ShownImage]:
         """Put a frame into the chain, and yield the frames that are ready.
 
         Args:
             frame: a decoded frame; its times and colour tags are changed.
             time_s: presentation time, in seconds.
+            lasts_s: duration, in seconds; 0: unknown.
             aspect: width of a pixel divided by its height; None: square.
 
         Yields:
-            time in seconds, and image, uint8 (H, W, 3) BGR.
+            times in seconds, and image, uint8 (H, W, 3) BGR.
 
         Raises:
             av.error.FFmpegError: FFmpeg cannot convert such a frame.
@@ -86,12 +97,12 @@ class FrameConverter:
             self._form = form
         frame.pts, frame.time_base = self._count, Fraction(1, 1)
         self._count += 1
-        self._times.append(time_s)
+        self._times.append((time_s, lasts_s))
         assert self._graph is not None
         self._graph.vpush(frame)
         yield from self._ready(self._graph)
 
-    def flush(self) -> Iterator[tuple[float, Image]]:
+    def flush(self) -> Iterator[ShownImage]:
         """Yield the frames that are still in the chain; the next frame begins a new chain."""
         graph, self._graph, self._form = self._graph, None, None
         if graph is not None:
@@ -105,14 +116,14 @@ class FrameConverter:
             self._turn = frame.rotation, _turn(frame)
         return self._turn[1]
 
-    def _ready(self, graph: av.filter.Graph) -> Iterator[tuple[float, Image]]:
+    def _ready(self, graph: av.filter.Graph) -> Iterator[ShownImage]:
         while True:
             try:
                 frame = graph.vpull()
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
             # The rows are padded for a few widths only; then this copies.
-            yield self._times.popleft(), np.ascontiguousarray(frame.to_ndarray())
+            yield ShownImage(*self._times.popleft(), np.ascontiguousarray(frame.to_ndarray()))
 
 
 def _build(form: _Form) -> av.filter.Graph:

@@ -1,5 +1,6 @@
 """Read a video file with OpenCV, where PyAV is not installed."""
 
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -8,15 +9,21 @@ import cv2
 import numpy as np
 
 from camrt.errors import SourceError
+from camrt.file_kind import kind_of_bytes
 from camrt.images import Image
 from camrt.runtime.sources.capture import DEFAULT_FPS, MOST_DAMAGED, codec_of, fps_of
-from camrt.runtime.sources.edit_list import shown_s
+from camrt.runtime.sources.mp4_header import mp4_header
 from camrt.runtime.sources.poisoned_memory import poisoned_memory
 from camrt.runtime.sources.square_pixels import square_size
 
 _POISONS: Final = (0xA5, 0x3C)
 _FREE_FRAMES: Final = 200  # may be decoded twice to prove the first repeated frames
+_LONGEST_S: Final = 1e9  # a greater time is a calculation with a missing one
 _CODECS: Final = {"AV01": "AV1", "VP90": "VP9", "VP80": "VP8", "HVC1": "HEVC", "HEV1": "HEVC", "AVC1": "H.264"}
+_HEAD_BYTES: Final = 1_000_000
+_SOUNDS: Final = {"AVI": rb"auds", "Matroska or WebM": rb"A_(AAC|E?AC3|ALAC|DTS|FLAC|MPEG|MS|OPUS|PCM|TRUEHD|VORBIS)"}
+"""Bytes in the first part of a file that has sound."""
+_SILENT: Final = ("GIF", "H.264 or H.265", "Y4M", "IVF", "MPEG-4", "series of JPEGs", "JPEG")
 _TURNS: Final = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
@@ -39,6 +46,10 @@ class OpencvFile:
         """Damaged frames since the newest one that `read` returned, or since the start."""
         self.failure = ""
         """Reason why `read` returned False; empty at the regular end."""
+        self.lasts_s = 0.0
+        """Seconds that the newest frame is shown; OpenCV does not state it."""
+        self.reached_end = False
+        """Not known with OpenCV."""
         self._path = path
         self._capture = self._open()
         if not self._capture.isOpened():
@@ -74,9 +85,27 @@ class OpencvFile:
         if propId == cv2.CAP_PROP_POS_MSEC:
             return self._time_s * 1000
         value: float = self._capture.get(propId)
-        if propId == cv2.CAP_PROP_FRAME_COUNT and (duration_s := shown_s(self._path)) is not None:
-            return min(value, duration_s * (fps_of(self._capture) or value))
+        header = mp4_header(self._path) if propId == cv2.CAP_PROP_FRAME_COUNT else None
+        if header is not None and header.shown_s is not None:
+            return min(value, header.shown_s * (fps_of(self._capture) or value))
         return value
+
+    @property
+    def start_s(self) -> float | None:
+        """Not known with OpenCV."""
+        return None
+
+    @property
+    def has_sound(self) -> bool | None:
+        """The file has sound, as far as its first bytes tell; None: unknown."""
+        if (header := mp4_header(self._path)) is not None:
+            return header.has_sound
+        with self._path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+        kind = kind_of_bytes(head).name
+        if kind in _SOUNDS:
+            return re.search(_SOUNDS[kind], head) is not None
+        return False if kind in _SILENT else None
 
     def release(self) -> None:
         """Close the file."""
@@ -111,9 +140,12 @@ class OpencvFile:
     def _set_time(self) -> None:
         """Take the time of the newest frame; OpenCV has none for raw H.264 and for the last frames of MPEG."""
         time_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
-        if self._index > 0 and time_s <= self._time_s:
-            time_s = self._time_s + 1.0 / (fps_of(self._capture) or DEFAULT_FPS)
-        self._time_s = time_s
+        if self._index == 0:
+            self._time_s = time_s if 0.0 <= time_s < _LONGEST_S else 0.0
+        elif self._time_s < time_s < _LONGEST_S:
+            self._time_s = time_s
+        else:
+            self._time_s += 1.0 / (fps_of(self._capture) or DEFAULT_FPS)
 
     def _may_decode_twice(self) -> bool:
         """Return whether all frames up to the newest may be decoded again, so that the sum stays below twice all."""

@@ -1,8 +1,9 @@
 """Decode a video file or a network stream with PyAV (extra ``video``)."""
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from fractions import Fraction
-from typing import Final
+from typing import Final, cast
 
 import av
 import av.error
@@ -12,10 +13,11 @@ from av.stream import Disposition
 from camrt.errors import SourceError
 from camrt.images import Image
 from camrt.runtime.sources.capture import DEFAULT_FPS, MOST_DAMAGED
-from camrt.runtime.sources.frame_converter import FrameConverter
+from camrt.runtime.sources.frame_converter import FrameConverter, ShownImage
 
 # FFmpeg's own programs take a longer step forward in a joined file for a new clock.
 _LONGEST_GAP_S: Final = 10.0
+_NEARLY_ALL: Final = 0.98
 _SMALLEST_JUMP_S: Final = 1.0  # back; a shorter one is a frame in the wrong order
 _TS_DISCONT: Final = 0x0200  # AVFMT_TS_DISCONT
 _FOURCC: Final = {"mjpeg": "MJPG"}
@@ -65,7 +67,14 @@ class PyavCapture:
         self._stream.thread_type = "SLICE" if live else "AUTO"
         self._aspect = self._stream.sample_aspect_ratio
         self._header_aspect = self._stream.codec_context.sample_aspect_ratio
+        self.lasts_s = 0.0
+        """Seconds that the newest frame is shown; 0: the video does not state it."""
         self._time_s = 0.0
+        # The average, because the most frequent step of a video with a varying rate says little about it.
+        self._fps = float(self._stream.average_rate or self._stream.guessed_rate or 0)
+        self._reached_s = float("-inf")
+        # AVI has no presentation times, only the order of the packets; frames come out in the order of presentation.
+        self._stamps: deque[int] | None = deque() if self._container.format.name == "avi" else None
         self._frames = self._read_all()
 
     @property
@@ -73,6 +82,11 @@ class PyavCapture:
         """Time at which the video starts, on the clock that all streams of the file share, in seconds."""
         start = self._stream.start_time
         return None if start is None else float(start * _time_base(self._stream))
+
+    @property
+    def has_sound(self) -> bool:
+        """The file has a sound track."""
+        return bool(self._container.streams.audio)
 
     @property
     def duration_s(self) -> float | None:
@@ -85,15 +99,17 @@ class PyavCapture:
     def read(self) -> tuple[bool, Image | None]:
         """Wait for the next frame, uint8 (H, W, 3) BGR; False at the end, after an error or a time-out."""
         self.damaged = 0
-        self._time_s, image = next(self._frames, (self._time_s, None))
-        return image is not None, image
+        if (shown := next(self._frames, None)) is None:
+            return False, None
+        self._time_s, self.lasts_s = shown.time_s, shown.lasts_s
+        return True, shown.image
 
     def get(self, propId: int, /) -> float:  # noqa: N803 - OpenCV's name
         """Return the property with this OpenCV number: times, rate, count, size and codec; 0 if it is not known."""
         context = self._stream.codec_context
         values: dict[int, Callable[[], float]] = {
             cv2.CAP_PROP_POS_MSEC: lambda: self._time_s * 1000,
-            cv2.CAP_PROP_FPS: lambda: float(self._stream.guessed_rate or 0),
+            cv2.CAP_PROP_FPS: lambda: self._fps,
             cv2.CAP_PROP_FRAME_COUNT: self._count,
             cv2.CAP_PROP_FRAME_WIDTH: lambda: float(context.width),
             cv2.CAP_PROP_FRAME_HEIGHT: lambda: float(context.height),
@@ -106,22 +122,31 @@ class PyavCapture:
         self._frames.close()
         self._container.close()
 
+    @property
+    def reached_end(self) -> bool:
+        """The end that the header states was read, of the video or of the sound, whichever is longer."""
+        start, duration = self._container.start_time, self._container.duration
+        if start is None or duration is None:
+            return False
+        return self._reached_s >= (start + duration * _NEARLY_ALL) / av.time_base
+
     def _count(self) -> float:
         """Return the number of frames in the header, without those that an edit list hides; 0 if it states none."""
-        rate, duration_s = self._stream.average_rate, self.duration_s
-        by_time = 0.0 if rate is None or duration_s is None else float(rate) * duration_s
+        by_time = self._fps * (self.duration_s or 0.0)
         counted = float(self._stream.frames)
         return min(counted, by_time) if counted and by_time else counted or by_time
 
-    def _read_all(self) -> Generator[tuple[float, Image], None, None]:
+    def _read_all(self) -> Generator[ShownImage, None, None]:
         converter, time_base = FrameConverter(), _time_base(self._stream)
         joined = bool(self._container.format.flags & _TS_DISCONT)
-        clock = _Clock(self.start_s, 1 / float(self._stream.guessed_rate or DEFAULT_FPS), joined=joined)
+        clock = _Clock(self.start_s, 1 / (self._fps or DEFAULT_FPS), joined=joined)
         try:
             for frame in self._decode():
-                pts = frame.dts if frame.pts is None else frame.pts
-                time_s = clock.next_s(None if pts is None else float(pts * time_base))
-                yield from converter.convert(frame, time_s, self._pixel_aspect())
+                stamp = frame.dts if frame.pts is None else frame.pts
+                if self._stamps is not None:
+                    stamp = self._stamps.popleft() if self._stamps else None
+                time_s = clock.next_s(None if stamp is None else float(stamp * time_base))
+                yield from converter.convert(frame, time_s, float(frame.duration * time_base), self._pixel_aspect())
             yield from converter.flush()
         except av.error.FFmpegError as error:
             self.failure = f"a frame cannot be converted: {_reason(error)}"
@@ -138,7 +163,11 @@ class PyavCapture:
             except av.error.InvalidDataError:
                 frames, damaged = [], True
             whole = [frame for frame in frames if not frame.is_corrupt]
-            self.damaged += damaged + len(frames) - len(whole)
+            left_out = damaged + len(frames) - len(whole)
+            self.damaged += left_out
+            if self._stamps is not None:
+                for _ in range(min(left_out, len(self._stamps))):
+                    self._stamps.popleft()
             failures = failures + 1 if damaged else failures * (not whole)
             if failures >= MOST_DAMAGED:
                 return
@@ -148,7 +177,14 @@ class PyavCapture:
         """Yield the packets of the video; None: one that cannot be read."""
         while True:
             try:
-                yield from self._container.demux(self._stream)
+                for packet in self._container.demux():
+                    if packet.pts is not None and packet.time_base:
+                        end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                        self._reached_s = max(self._reached_s, end_s)
+                    if packet.stream.index == self._stream.index:  # the last packet has no stream_index
+                        if self._stamps is not None and packet.dts is not None:
+                            self._stamps.append(packet.dts)
+                        yield cast("av.Packet[av.VideoStream]", packet)
             except av.error.InvalidDataError:
                 yield None
                 continue

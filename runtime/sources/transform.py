@@ -8,7 +8,8 @@ import numpy as np
 
 from camrt.errors import SourceError, UsageError
 from camrt.images import Image
-from camrt.runtime.frames import Frame, Source
+from camrt.runtime.frames import Frame, Sound, Source
+from camrt.runtime.sources.video import VideoSource
 
 ROTATIONS: Final = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 """OpenCV's code of each rotation, in degrees clockwise."""
@@ -84,6 +85,11 @@ class TransformedSource:
             self.problems.remove(str(reason))
             raise reason
         return None
+
+    @property
+    def sound(self) -> Sound | None:
+        """Sound of a video file."""
+        return self._source.sound if isinstance(self._source, VideoSource) else None
 
     def close(self) -> None:
         """Close the source."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from camrt.errors import SourceError
 from camrt.file_kind import kind_of
-from camrt.runtime.frames import Frame
+from camrt.runtime.frames import Frame, Sound
 from camrt.runtime.sources.capture import Capture, fps_of, frame_count_of, shortfall
 
 
@@ -18,8 +18,22 @@ class FileCapture(Capture, Protocol):
 
     damaged: int
     """Damaged frames since the newest one that `read` returned, or since the start."""
+    lasts_s: float
+    """Seconds that the newest frame is shown; 0: unknown."""
     failure: str
     """Reason why `read` returned False, half a sentence; empty at the regular end."""
+
+    @property
+    def reached_end(self) -> bool:
+        """The end that the header states was read; False if that is not known."""
+
+    @property
+    def start_s(self) -> float | None:
+        """Time at which the video starts, on the clock that it shares with its sound, in seconds."""
+
+    @property
+    def has_sound(self) -> bool | None:
+        """The file has sound; None: unknown."""
 
 
 class VideoSource:
@@ -46,6 +60,13 @@ class VideoSource:
         self.fps = fps_of(self._capture)
         self.frame_count = frame_count_of(self._capture)
         self.problems: list[str] = []
+        self._ended = False
+        has_sound = self._capture.has_sound
+        self.sound: Sound | None = None
+        """The sound of the file; None: it has none."""
+        if has_sound is not False:
+            start_s = self._capture.start_s or 0.0
+            self.sound = Sound(path, start_s, lambda: self._ended, certain=has_sound is not None)
         self._frames = 0
         self._time_s = 0.0
         self._closed = False
@@ -70,11 +91,13 @@ class VideoSource:
                     f"{self.name}: {self._capture.damaged} damaged frames after {self._time_s:.2f} s were skipped"
                 )
             if not more:
+                self._ended = True
                 self._end()
                 return None
             self._time_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
             self._frames += 1
-            return Frame(np.asarray(image, np.uint8), self._frames - 1, self._time_s, self.name)
+            image = np.asarray(image, np.uint8)
+            return Frame(image, self._frames - 1, self._time_s, self.name, lasts_s=self._capture.lasts_s)
 
     def close(self) -> None:
         """Release the file as soon as the current read is done."""
@@ -82,13 +105,13 @@ class VideoSource:
             self._release()
 
     def _end(self) -> None:
-        failure = self._capture.failure
+        failure, whole = self._capture.failure, self._capture.reached_end
         self._release()
         if self._frames == 0:
             raise SourceError(f"{self.name}: {failure or 'no frame can be decoded: the file is damaged or truncated'}")
         if failure:
             self.problems.append(f"{self.name} ends after frame {self._frames}: {failure}")
-        missing = shortfall(self.name, self._frames, self._time_s, self.frame_count, self.fps)
+        missing = None if whole else shortfall(self.name, self._frames, self._time_s, self.frame_count, self.fps)
         self.problems += [] if missing is None else [missing]
 
     def _release(self) -> None:

@@ -1,6 +1,7 @@
 """Annotation of images, videos and folders: every frame once, in order."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from camrt.errors import SinkError, SourceError
@@ -15,6 +16,7 @@ from camrt.runtime.sinks.video import VideoSink
 from camrt.runtime.sources.animation import open_video
 from camrt.runtime.sources.images import ImageSource
 from camrt.runtime.sources.transform import FrameTransform, TransformedSource
+from camrt.runtime.sources.video import VideoSource
 from camrt.runtime.stream.annotation_plan import Job
 from camrt.runtime.stream.pipeline import Pipeline
 from camrt.runtime.stream.progress import Progress
@@ -64,7 +66,7 @@ class Annotator:
         self.kept = 0
         """Number of jobs whose outputs were whole already."""
         self.remarks: list[str] = []
-        """One line about each thing that was assumed about the values of images, or left out of a file."""
+        """One line about each thing that was assumed about the values of images, or that an output lacks."""
 
     def stop(self) -> None:
         """End soon; the current file is finished as far as it got. May be called from a signal handler."""
@@ -124,11 +126,19 @@ class Annotator:
         return self._write_video(open_video(path), target)
 
     def _write_video(self, source: Source, target: Path) -> list[str]:
+        sound = source.sound if isinstance(source, VideoSource) else None
         if self._every > 1:
             source = EveryNth(source, self._every)
         try:
             _make_folder(target.parent)
-            sink = VideoSink(target, fps=source.fps, overwrite=self._replace)
+            sink = VideoSink(
+                target,
+                fps=source.fps,
+                overwrite=self._replace,
+                timed=True,
+                sound=sound,
+                tell=self.remarks.append,
+            )
         except BaseException:
             source.close()
             raise
@@ -164,7 +174,7 @@ class Annotator:
 
 
 class EveryNth:
-    """A video of which only the first frame and each n-th after it are read. Frames keep their numbers and times."""
+    """A video of which only the first frame and each n-th after it are read. Frames keep their times."""
 
     live = False
 
@@ -180,7 +190,7 @@ class EveryNth:
         """Return the next frame, or None at the end. Raises: SourceError."""
         while (frame := self._source.read()) is not None:
             if frame.index % self._every == 0:
-                return frame
+                return replace(frame, lasts_s=0.0)  # that of the frames between is not known
         return None
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
     CamrtError              the work failed (exit status 1)
     ├── UsageError          an argument or option is invalid (exit status 2)
-    │   └── MissingInput    a file or folder that the user named does not exist; also a ModelFileError and a SourceError
+    │   └── MissingInput    a file or folder that the user named does not exist; also the error of what it is
     ├── MissingExtra        an optional dependency is not installed
     ├── ModelFileError      a model file cannot be opened or explained
     │   └── NoModelFile     the file is an ONNX model that camrt did not make
@@ -53,7 +53,7 @@ class SourceError(CamrtError):
     """Frames or images cannot be read: a missing camera, a truncated image, a file that is no video."""
 
 
-class MissingInput(UsageError, ModelFileError, SourceError):  # noqa: N818 - the name says what is missing
+class MissingInput(UsageError, ModelFileError, ExportError, SourceError):  # noqa: N818 - the name says what is missing
     """A file or folder that the user named does not exist."""
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from camrt.errors import SourceError
 from camrt.file_kind import UNKNOWN, FileKind, kind_of_bytes
-from camrt.image_header import opencv_problem, png_chunks
+from camrt.image_header import SEVERAL, opencv_problem, png_chunks
 from camrt.image_levels import to_bytes
 
 Image = NDArray[np.uint8]
@@ -83,6 +83,9 @@ def decode_pictures(data: bytes, name: str) -> Iterator[Picture]:
             raise SourceError(f"{name} cannot be decoded ({len(data)} bytes): it is no image that OpenCV reads")
         if not problem:
             raise _damaged(data, name, kind, "OpenCV does not read it")
+        if problem == SEVERAL and (image := _opencv(data)) is not None:
+            yield Picture(image, remark=f"only its first picture was read; {INSTALL} reads all")
+            return
         package = "pillow-heif" if kind.name == "HEIF" else "Pillow"
         raise SourceError(f"{name} needs {package}, because {problem}: {INSTALL}")
     yield from _with_pillow(pillow, data, name, kind)

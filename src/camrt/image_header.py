@@ -4,13 +4,17 @@ OpenCV decodes plain 8-bit files as Pillow does, and faster. Of others it drops 
 blends with black, and it reports nothing.
 """
 
+import re
 import struct
 from collections.abc import Iterator
 from typing import Final
 
 _START_OF_FRAME: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _NO_LENGTH: Final = frozenset((0x01, *range(0xD0, 0xD9)))
-_XMP_ORIENTATION: Final = b"tiff:Orientation"
+_XMP_ORIENTATION: Final = re.compile(rb"tiff:Orientation(?:=\"|>)([0-9])")
+_ORIENTATION: Final = 274  # of EXIF, which is a small TIFF
+SEVERAL: Final = "it holds several pictures (MPO)"
+"""Reason that concerns only the pictures behind the first."""
 _PLAIN_TIFF_COMPRESSIONS: Final = (1, 5, 8, 32773, 32946)  # none, LZW, Deflate, PackBits, old Deflate
 
 
@@ -74,19 +78,22 @@ def opencv_problem(data: bytes, kind: str) -> str:
 
 
 def _jpeg(data: bytes) -> str:
+    several, by_exif, by_xmp = False, False, False
     for marker, content in jpeg_segments(data):
         if marker in _START_OF_FRAME and len(content) >= 6:
             if content[0] != 8:
                 return f"it has {content[0]} bits"
             if content[5] not in (1, 3):
-                return (
-                    f"it has {content[5]} colour components (CMYK)" if content[5] == 4 else "it has unusual components"
-                )
+                return f"it has {content[5]} colour components{' (CMYK)' if content[5] == 4 else ''}"
         elif marker == 0xE2 and content.startswith(b"MPF\0"):
-            return "it holds several pictures (MPO)"
-        elif marker == 0xE1 and _XMP_ORIENTATION in content:
-            return "its XMP holds an orientation"
-    return ""
+            several = True
+        elif marker == 0xE1 and content.startswith(b"Exif\0\0"):
+            by_exif = by_exif or _ORIENTATION in tiff_fields(content[6:])[0]  # OpenCV reads it
+        elif marker == 0xE1:
+            by_xmp = by_xmp or _turns_by_xmp(content)
+    if by_xmp and not by_exif:
+        return "its XMP holds an orientation"
+    return SEVERAL if several else ""
 
 
 def _png(data: bytes) -> str:
@@ -95,9 +102,21 @@ def _png(data: bytes) -> str:
             return "it has 16 bits"
         if kind == b"acTL":
             return "it is animated"
-        if kind == b"eXIf" or _XMP_ORIENTATION in content or content.startswith(b"Raw profile type"):
+        if kind == b"eXIf" and _turns(content):
+            return "it holds an orientation"
+        if kind in (b"tEXt", b"zTXt", b"iTXt") and (_turns_by_xmp(content) or content.startswith(b"Raw profile type")):
             return "it may hold an orientation"
     return ""
+
+
+def _turns(exif: bytes) -> bool:
+    """Tell whether an EXIF block states an orientation that changes the image."""
+    return tiff_fields(exif.removeprefix(b"Exif\0\0"))[0].get(_ORIENTATION, (1,))[0] != 1
+
+
+def _turns_by_xmp(content: bytes) -> bool:
+    found = _XMP_ORIENTATION.search(content)
+    return found is not None and found[1] != b"1"
 
 
 def _bmp(data: bytes) -> str:
@@ -110,13 +129,17 @@ def _bmp(data: bytes) -> str:
 
 
 def _webp(data: bytes) -> str:
-    if data[12:16] == b"VP8X" and len(data) > 20:
-        flags = data[20]
-        for flag, reason in ((2, "is animated"), (16, "has an alpha channel"), (12, "may hold an orientation")):
-            if flags & flag:
-                return f"it {reason}"
-    if data[12:16] == b"VP8L" and len(data) > 24 and data[24] & 16:
-        return "it has an alpha channel"
+    at = 12
+    while at + 8 <= len(data):
+        kind, size = struct.unpack_from("<4sI", data, at)
+        content = data[at + 8 : at + 8 + size] if kind in (b"VP8X", b"EXIF", b"XMP ") else data[at + 8 : at + 13]
+        if kind == b"VP8X" and content and content[0] & 2:
+            return "it is animated"
+        if (kind == b"VP8X" and content and content[0] & 16) or (kind == b"VP8L" and content[4:] and content[4] & 16):
+            return "it has an alpha channel"
+        if (kind == b"EXIF" and _turns(content)) or (kind == b"XMP " and _turns_by_xmp(content)):
+            return "it holds an orientation"
+        at += 8 + size + size % 2
     return ""
 
 

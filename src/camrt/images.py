@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from camrt.errors import SourceError, UsageError
+from camrt.errors import MissingInput, SourceError, UsageError
 from camrt.image_decoding import Image, Picture, decode_pictures
 from camrt.media_files import list_folder
 
@@ -31,6 +31,8 @@ def read_pictures(path: Path) -> Iterator[Picture]:
     """
     try:
         data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise MissingInput(f"{path} cannot be read: {error.strerror}") from error
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
     if not data:

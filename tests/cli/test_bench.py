@@ -133,5 +133,5 @@ def test_chart_and_session_errors_are_raised_before_anything_is_measured(mobilen
         assert "cannot be written" in refusal("bench", mobilenet, *forever, "--chart", chart, status=1)
     assert "threads=0" in refusal("bench", mobilenet, *forever, "--threads", "1", "0", status=2)
     assert "no provider 'gpu'" in refusal("bench", mobilenet, *forever, "--provider", "cpu", "gpu", status=2)
-    assert "no model file" in refusal("bench", mobilenet, tmp_path / "gone.onnx", *forever, status=1)
+    assert "no model file" in refusal("bench", mobilenet, tmp_path / "gone.onnx", *forever, status=2)
     assert [path.name for path in tmp_path.iterdir()] == ["existing.png"]

@@ -35,28 +35,28 @@ def test_an_onnx_classifier_is_refused_with_the_command_that_converts_it(shared_
 
 
 def test_a_missing_model_is_refused(tmp_path):
-    assert refusal("inspect", "none.onnx", status=1, cwd=tmp_path) == "no model file at none.onnx"
-    assert refusal("bench", tmp_path, status=1) == f"no model file at {tmp_path}: it is a folder"
+    assert refusal("inspect", "none.onnx", status=2, cwd=tmp_path) == "no model file at none.onnx"
+    assert refusal("bench", tmp_path, status=2) == f"no model file at {tmp_path}: it is a folder"
 
 
 @pytest.mark.parametrize(
-    ("source", "reason"),
+    ("source", "reason", "status"),
     [
-        ("zero.mp4", "zero.mp4 is empty (0 bytes)"),
-        ("headless.mp4", "headless.mp4 cannot be opened as a video (300000 bytes): it is truncated"),
-        ("none.mp4", "there is no none.mp4"),
-        ("97", "no camera 97 (/dev/video97)"),
-        ("broken.jpg", "broken.jpg cannot be decoded (5000 bytes): it is truncated"),
-        ("no*.jpg", "no*.jpg matches no files"),
+        ("zero.mp4", "zero.mp4 is empty (0 bytes)", 1),
+        ("headless.mp4", "headless.mp4 cannot be opened as a video (300000 bytes): it is truncated", 1),
+        ("none.mp4", "there is no none.mp4", 2),
+        ("97", "no camera 97 (/dev/video97)", 1),
+        ("broken.jpg", "broken.jpg cannot be decoded (5000 bytes): the JPEG file is truncated or damaged", 1),
+        ("no*.jpg", "no*.jpg matches no files", 2),
     ],
 )
-def test_a_source_that_cannot_be_read_is_refused(mobilenet, shared_data, photo, tmp_path, source, reason):
+def test_a_source_that_cannot_be_read_is_refused(mobilenet, shared_data, photo, tmp_path, source, reason, status):
     (tmp_path / "zero.mp4").touch()
     (tmp_path / "headless.mp4").write_bytes((shared_data / "videos" / "cockatoo.mp4").read_bytes()[:300_000])
     (tmp_path / "broken.jpg").write_bytes(photo.read_bytes()[:5000])
     before = set(tmp_path.iterdir())
     outputs = ["-o", "out.mp4", "-o", "pictures", "--events", "e.jsonl"]
-    error = refusal("live", mobilenet, "--source", source, *outputs, status=1, cwd=tmp_path)
+    error = refusal("live", mobilenet, "--source", source, *outputs, status=status, cwd=tmp_path)
     assert error.startswith(reason)
     assert set(tmp_path.iterdir()) == before
 
@@ -78,14 +78,14 @@ def test_a_truncated_video_gives_its_readable_frames(mobilenet, dog_video, tmp_p
         (["--classes", ""], "an empty class name"),
         (["--classes", "tench,"], "an empty class name"),
         (["--colormap", "rainbow"], "no colour map 'rainbow'; known: turbo, jet"),
-        (["--normalize", "range"], "normalize='range': write shared, minmax, relu_max, running, or two numbers"),
-        (["--normalize", "1,2,3"], "normalize='1,2,3': write"),
-        (["--normalize", "3,1"], "normalize='3,1' must be two finite numbers, the first less than the second"),
+        (["--normalize", "range"], "normalize 'range': write shared, minmax, relu_max, running, or two numbers"),
+        (["--normalize", "1,2,3"], "normalize '1,2,3': write"),
+        (["--normalize", "3,1"], "normalize '3,1' must be two finite numbers, the first less than the second"),
         (["--normalize", "0,inf"], "must be two finite numbers"),
-        (["--alpha", "1.5"], "alpha=1.5 must be within [0, 1]"),
-        (["--alpha", "nan"], "alpha=nan must be within [0, 1]"),
+        (["--alpha", "1.5"], "alpha 1.5 must be within [0, 1]"),
+        (["--alpha", "nan"], "alpha nan must be within [0, 1]"),
         (["--frames", "0"], "--frames 0: at least one"),
-        (["--threads", "0"], "threads=0 must be at least 1"),
+        (["--threads", "0"], "threads 0 must be at least 1"),
         (["--provider", "gpu"], "no provider 'gpu'; known: auto, tensorrt, cuda"),
         (["-o", "out.txt"], "out.txt: a video ends in .mp4"),
         (["-o", "./out.mp4"], "out.mp4 is named twice"),
@@ -176,9 +176,8 @@ def test_annotate_on_a_full_disk_keeps_complete_files(mobilenet, shared_data, tm
 
 def test_live_without_a_display_suggests_output_files(mobilenet, photo):
     error = refusal("live", mobilenet, "--source", photo, status=1)
-    assert (
-        error == "no window can be opened: no display (DISPLAY is not set). Write to files instead: --output, --events"
-    )
+    advice = "Use a browser or files instead: --serve, --output, --events"
+    assert error == f"no window can be opened: no display (DISPLAY is not set). {advice}"
 
 
 def test_a_closed_pipe_ends_the_command_silently(mobilenet, squeezenet):
@@ -222,4 +221,4 @@ def test_debug_shows_the_traceback(tmp_path):
     done = camrt("inspect", "none.onnx", "--debug", cwd=tmp_path)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
-    assert "camrt.errors.ModelFileError: no model file at none.onnx" in done.stderr
+    assert "camrt.errors.MissingInput: no model file at none.onnx" in done.stderr

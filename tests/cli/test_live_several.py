@@ -192,7 +192,7 @@ def test_smoothing_and_a_running_range_reduce_the_changes_between_frames(dog_vid
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
-        (["--smooth", "-1"], "smooth=-1 must be a half-life in seconds, 0 or more"),
+        (["--smooth", "-1"], "smooth -1 must be a half-life in seconds, 0 or more"),
         (
             ["--normalize", "sideways"],
             "write shared, minmax, relu_max, running, or two numbers, as in --normalize=-2,10",

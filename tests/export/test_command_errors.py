@@ -94,7 +94,7 @@ def test_missing_factory_or_checkpoint_is_named(tmp_path, capsys, monkeypatch):
     assert error_of(capsys, "export", "no_such_package:make", *rest)[0] == 2
     assert error_of(capsys, "export", "nets_of_this_test:no_such_factory", *rest)[0] == 2
     status, error = error_of(capsys, "export", "nets_of_this_test:make", "--checkpoint", "none.pt", *rest)
-    assert (status, "none.pt" in error) == (1, True)
+    assert (status, "none.pt" in error) == (2, True)
     assert "out.onnx" not in file_names(tmp_path)
 
 

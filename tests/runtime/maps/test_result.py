@@ -170,7 +170,7 @@ def test_invalid_arguments_raise_usage_error(models):
         result.cam(-1)
     with pytest.raises(UsageError, match="the frame is 40x31"):
         result.draw(noise(31, 40))
-    with pytest.raises(UsageError, match="threshold=1"):
+    with pytest.raises(UsageError, match="threshold 1"):
         result.boxes(threshold=1.0)
     for wrong in (
         {"colormap": "rainbow-dash"},

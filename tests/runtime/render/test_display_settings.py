@@ -108,8 +108,8 @@ def test_the_settings_cannot_be_changed_in_place():
     ("wrong", "message"),
     [
         ({"colormap": "rainbow"}, "no colour map 'rainbow'; known: turbo"),
-        ({"alpha": 1.5}, r"alpha=1.5 must be within \[0, 1\]"),
-        ({"threshold": -0.1}, r"threshold=-0.1 must be within \[0, 1\]"),
+        ({"alpha": 1.5}, r"alpha 1.5 must be within \[0, 1\]"),
+        ({"threshold": -0.1}, r"threshold -0.1 must be within \[0, 1\]"),
         ({"smooth": -1.0}, "half-life in seconds"),
         ({"smooth": float("inf")}, "half-life in seconds"),
         ({"smooth": float("nan")}, "half-life in seconds"),

@@ -70,7 +70,7 @@ def test_a_video_can_be_played_while_it_is_being_finished(tmp_path):
     sink = VideoSink(tmp_path / "a.mp4", fps=10)
     for index in range(30):
         sink.write(rendered(index))
-    sink._video._mux(None)
+    sink._video._flush()
     sink._video._container.close()  # the index is written, and the head not changed yet
     shutil.copy(tmp_path / "a.part.mp4", tmp_path / "so_far.mp4")
     assert len(read_video(tmp_path / "so_far.mp4")[0]) == 30

@@ -7,7 +7,6 @@ import threading
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
 
 from camrt.errors import SourceError
 from camrt.runtime.sources import open_source
@@ -33,6 +32,7 @@ def read_all(source):
 
 
 @pytest.mark.parametrize(("name", "count", "fps"), [("cockatoo.mp4", 280, 20.0), ("bottle-detection.mp4", 1189, 29.83)])
+@pytest.mark.usefixtures("decoder")
 def test_every_frame_of_a_real_video_is_read_in_order(shared_data, name, count, fps):
     source = open_source(str(shared_data / "videos" / name))
     assert (source.live, source.frame_count) == (False, count)
@@ -48,6 +48,7 @@ def test_every_frame_of_a_real_video_is_read_in_order(shared_data, name, count, 
     source.close()
 
 
+@pytest.mark.usefixtures("decoder")
 def test_frames_come_in_the_order_they_were_written(tmp_path):
     path = write_video(tmp_path / "a.mp4", [gradient_image(shade=shade) for shade in range(0, 250, 10)])
     shades = [frame.image[..., 1].mean() for frame in read_all(open_source(str(path)))]
@@ -55,6 +56,7 @@ def test_frames_come_in_the_order_they_were_written(tmp_path):
 
 
 @pytest.mark.parametrize("kept", [0.2, 0.5, 0.95])
+@pytest.mark.usefixtures("decoder")
 def test_a_truncated_video_gives_its_frames_and_reports_the_missing_ones(shared_data, tmp_path, kept):
     data = (shared_data / "videos" / "oc_dog.mp4").read_bytes()  # its index is at the start
     (tmp_path / "cut.mp4").write_bytes(data[: int(len(data) * kept)])
@@ -67,6 +69,7 @@ def test_a_truncated_video_gives_its_frames_and_reports_the_missing_ones(shared_
 @pytest.mark.parametrize(
     ("data", "message"), [(b"", "is empty"), (b"hello\n" * 500, "cannot be opened as a video"), (None, "truncated")]
 )
+@pytest.mark.usefixtures("decoder")
 def test_a_file_without_a_readable_index_is_an_error(shared_data, tmp_path, data, message):
     if data is None:
         whole = (shared_data / "videos" / "cockatoo.mp4").read_bytes()  # its index is at the end
@@ -76,6 +79,7 @@ def test_a_file_without_a_readable_index_is_an_error(shared_data, tmp_path, data
         open_source(str(tmp_path / "bad.mp4"))
 
 
+@pytest.mark.usefixtures("decoder")
 def test_a_damaged_place_is_skipped_and_reported(shared_data, tmp_path):
     data = bytearray((shared_data / "videos" / "oc_dog.mp4").read_bytes())
     middle = len(data) // 2
@@ -89,6 +93,7 @@ def test_a_damaged_place_is_skipped_and_reported(shared_data, tmp_path):
     assert f"{336 - len(frames)} damaged frames after 5.4" in source.problems[0]
 
 
+@pytest.mark.usefixtures("decoder")
 def test_a_video_with_a_rotation_is_turned_upright(tmp_path):
     path = write_video(tmp_path / "a.mp4", [gradient_image(48, 96)] * 5)
     data = bytearray(path.read_bytes())
@@ -102,7 +107,8 @@ def test_a_video_with_a_rotation_is_turned_upright(tmp_path):
     np.testing.assert_allclose(turned.astype(int), expected.astype(int), atol=25)
 
 
-def test_frames_of_another_size_are_scaled_to_the_first(tmp_path):
+def test_without_pyav_frames_of_another_size_are_scaled_to_the_first(tmp_path, without_pyav):
+    without_pyav()
     sizes = [(48, 64)] * 3 + [(96, 64)] * 3
     jpegs = [cv2.imencode(".jpg", gradient_image(*size))[1].tobytes() for size in sizes]
     (tmp_path / "a.mjpeg").write_bytes(b"".join(jpegs))
@@ -112,18 +118,14 @@ def test_frames_of_another_size_are_scaled_to_the_first(tmp_path):
     assert source.problems == []
 
 
-def test_an_animated_gif_is_a_video(tmp_path):
-    frames = [Image.fromarray(gradient_image(shade=shade)) for shade in (0, 120, 240)]
-    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=100)
-    assert len(read_all(open_source(str(tmp_path / "a.gif")))) == 3
-
-
+@pytest.mark.usefixtures("decoder")
 def test_a_file_name_may_have_colons_and_percent_signs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_video(tmp_path / "a.mp4", [gradient_image()] * 3).rename("concat:猫 %03d.mp4")
     assert len(read_all(open_source("concat:猫 %03d.mp4"))) == 3
 
 
+@pytest.mark.usefixtures("decoder")
 def test_close_from_another_thread_during_a_read_is_safe(shared_data):
     for delay_s in (0.0, 0.003, 0.01, 0.03):
         source = open_source(str(shared_data / "videos" / "cockatoo.mp4"))

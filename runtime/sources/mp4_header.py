@@ -1,38 +1,49 @@
-"""Read how much of an MP4 or QuickTime file is shown, because an edit list may hide frames. Needs only Python."""
+"""Read the header of an MP4 or QuickTime file. Needs only Python."""
 
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 _CONTAINERS: Final = frozenset((b"moov", b"trak", b"edts", b"mdia"))
 _LARGEST_LIST: Final = 1_000_000  # bytes
 _EMPTY: Final = -1  # media time of an edit that shows nothing
 
 
-def shown_s(path: Path) -> float | None:
-    """Return the duration of the video that the edit list of its first video track shows, in seconds.
+class Mp4Header(NamedTuple):
+    """Facts that OpenCV does not report."""
 
-    None: the file has no edit list, or is of another format. A trimmed video keeps the frames before its start, from
-    the last key frame on, and its header counts them; its edit list hides them.
+    shown_s: float | None
+    """Duration that the edit list of the first video track shows, in seconds; None: there is no edit list.
+
+    A trimmed video keeps the frames before its start, from the last key frame on, and its header counts them; its edit
+    list hides them.
     """
-    timescale, entries, media_type = 0, 0, b""
+    has_sound: bool
+
+
+def mp4_header(path: Path) -> Mp4Header | None:
+    """Read the header of an MP4 or QuickTime file; None: it is of another format, or damaged."""
+    timescale, shown, shown_of_video = 0, 0, 0
+    media_types: list[bytes] = []
     try:
         with path.open("rb") as file:
             for kind, content in _boxes(file, 0, path.stat().st_size):
                 if kind == b"mvhd":
                     timescale = struct.unpack_from(">I", content, 20 if content[0] else 12)[0]
                 elif kind == b"trak":
-                    entries = 0
+                    shown = 0
                 elif kind == b"elst":
-                    entries = _shown(content)
+                    shown = _shown(content)
                 elif kind == b"hdlr":
-                    media_type = content[8:12]
-                    if media_type == b"vide":
-                        break
+                    if content[8:12] == b"vide" and b"vide" not in media_types:
+                        shown_of_video = shown
+                    media_types.append(content[8:12])
     except (OSError, struct.error, IndexError):
         return None
-    return entries / timescale if media_type == b"vide" and timescale and entries else None
+    if not timescale:
+        return None
+    return Mp4Header(shown_of_video / timescale if shown_of_video else None, b"soun" in media_types)
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, bytes]]:
