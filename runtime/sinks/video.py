@@ -13,7 +13,7 @@ from camrt.runtime.frames import Frame, Rendered, Sound
 from camrt.runtime.render.letterbox import letterbox
 from camrt.runtime.sinks.opencv_video import CODECS, OpenCvVideo, is_whole
 from camrt.runtime.sinks.rotation import Rotation, Series
-from camrt.runtime.sources.capture import quiet_decoders
+from camrt.runtime.sources.capture import has_pyav, quiet_decoders
 
 DEFAULT_FPS: Final = 25.0
 RESERVE: Final = 8 * 2**20
@@ -43,9 +43,7 @@ def h264_problem(path: Path) -> str:
     """
     if path.suffix.lower() == ".avi":
         return "videos in .avi are MJPEG, which browsers do not play; name it .mp4"
-    try:
-        import av  # noqa: F401
-    except ImportError:
+    if not has_pyav():
         return (
             "written as MPEG-4 part 2, which browsers do not play, and which is lost if the process is killed; "
             "for H.264: pip install 'camrt[video]'"

@@ -5,6 +5,7 @@ from typing import Any, Final, Protocol
 
 import cv2
 
+_OLDEST_PYAV: Final = 18
 _SILENT: Final = 0  # LOG_LEVEL_SILENT
 FASTEST_FPS: Final = 1000.0
 """A higher rate in a header is the rate of a clock (90000 is common), not a frame rate."""
@@ -25,6 +26,15 @@ class Capture(Protocol):
 
     def release(self) -> None:
         """Release the device or connection."""
+
+
+def has_pyav() -> bool:
+    """Return whether PyAV is installed, in a version that the decoder and the encoder need (extra ``video``)."""
+    try:
+        import av
+    except ImportError:
+        return False
+    return int(av.__version__.partition(".")[0]) >= _OLDEST_PYAV
 
 
 def quiet_decoders() -> None:

@@ -8,7 +8,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from camrt.errors import SourceError
 from camrt.file_kind import kind_of_bytes
-from camrt.runtime.sources.capture import Capture, frame_count_of
+from camrt.runtime.sources.capture import Capture, frame_count_of, has_pyav
 from camrt.runtime.sources.http_client import HttpAnswer, HttpClient, NoHttp
 from camrt.runtime.sources.http_pictures import PictureCapture, Pictures, StillPictures, read_rest
 from camrt.runtime.sources.opencv_stream import OpencvStream
@@ -152,12 +152,12 @@ def _head_of(answer: HttpAnswer, timeout_s: float) -> bytes:
 
 def _open_decoder(url: str, open_timeout_s: float, read_timeout_s: float) -> Capture:
     """Open an address with PyAV if it is installed. Raises: SourceError: half a sentence; empty: unknown reason."""
-    try:
-        import av.error
-    except ImportError:
+    if not has_pyav():
         if url.startswith("rtmp") and listens(url):
-            raise SourceError("only PyAV listens for RTMP: pip install 'camrt[video]'") from None
+            raise SourceError("only PyAV listens for RTMP: pip install 'camrt[video]'")
         return OpencvStream(url, open_timeout_s, read_timeout_s)
+    import av.error
+
     from camrt.runtime.sources.pyav_capture import PyavCapture
 
     # TCP if the camera can, as in OpenCV: a lost packet of UDP damages frames up to the next key frame.

@@ -58,6 +58,7 @@ class OpencvFile:
         self._previous: Image | None = None
         self._time_s = 0.0
         self._decoded_twice = 0
+        self._converts = False  # a frame differed from the one before
         aspect = [int(self._capture.get(side)) for side in (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN)]
         self._aspect = Fraction(*aspect) if min(aspect) > 0 else None
         self._turn = _TURNS.get(round(self._capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360)
@@ -121,21 +122,18 @@ class OpencvFile:
     def _retrieve(self) -> Image | None:
         """Return the newest frame as it was decoded, after it was proven to be one. Raises: SourceError."""
         if self._previous is None:
-            with poisoned_memory(_POISONS[0]) as poisoned:
-                more, image = self._capture.retrieve()
-            suspicious = poisoned and more and _is_filled(image, _POISONS[0])
+            image, written = retrieve_first(self._capture, _POISONS[0])
+            suspicious = written is False
         else:
-            more, image = self._capture.retrieve()
-            suspicious = more and _are_equal(image, self._previous) and self._may_decode_twice()
-        if not more:
-            return None
-        if suspicious and not self._is_written():
-            raise SourceError(
-                f"OpenCV {cv2.__version__} cannot convert frame {self._index} of this {codec_of(self._capture)} video, "
-                "probably because it is interlaced; pip install 'camrt[video]' reads it"
-            )
-        self._previous = np.asarray(image, np.uint8)
-        return self._previous
+            more, raw = self._capture.retrieve()
+            image = np.asarray(raw, np.uint8) if more else None
+            equal = image is not None and _are_equal(image, self._previous)
+            self._converts = self._converts or not equal
+            suspicious = equal and self._may_decode_twice()
+        if image is not None and suspicious and not self._is_written():
+            raise not_converted(self._capture, self._index)
+        self._previous = self._previous if image is None else image
+        return image
 
     def _set_time(self) -> None:
         """Take the time of the newest frame; OpenCV has none for raw H.264 and for the last frames of MPEG."""
@@ -155,17 +153,19 @@ class OpencvFile:
         return True
 
     def _is_written(self) -> bool:
-        """Return whether OpenCV writes the newest frame into a new buffer, whatever was in it before."""
+        """Return whether OpenCV writes the newest frame into a new buffer, whatever was in it before.
+
+        Where memory cannot be filled, return whether any frame differed from the one before.
+        """
         for poison in _POISONS:
             capture = self._open()
             missing, failures = self._index + 1, 0
             while missing and failures < MOST_DAMAGED:
                 missing, failures = (missing - 1, 0) if capture.grab() else (missing, failures + 1)
-            with poisoned_memory(poison) as poisoned:
-                more, image = capture.retrieve()
+            image, written = retrieve_first(capture, poison)
             capture.release()
-            if poisoned and more and not _is_filled(image, poison):
-                return True
+            if image is not None and written is not False:
+                return written or self._converts
         return False
 
     def _upright(self, image: Image) -> Image:
@@ -184,10 +184,28 @@ class OpencvFile:
         )
 
 
+def retrieve_first(capture: cv2.VideoCapture, poison: int = _POISONS[0]) -> tuple[Image | None, bool | None]:
+    """Convert the first frame that was grabbed, in a buffer that is filled with a known value.
+
+    Returns: the frame, uint8 (H, W, 3) BGR, None if there is none; and whether OpenCV wrote it, None if memory cannot
+        be filled. A frame of one colour, the known value, counts as not written.
+    """
+    with poisoned_memory(poison) as poisoned:
+        more, image = capture.retrieve()
+    if not more:
+        return None, None
+    frame = np.asarray(image, np.uint8)
+    return frame, not bool((frame == poison).all()) if poisoned else None
+
+
+def not_converted(capture: cv2.VideoCapture, index: int) -> SourceError:
+    """Return the error for a frame that OpenCV decoded and did not convert; half a sentence, without a name."""
+    return SourceError(
+        f"OpenCV {cv2.__version__} cannot convert frame {index} of this {codec_of(capture)} video, "
+        "probably because it is interlaced; pip install 'camrt[video]' reads it"
+    )
+
+
 def _are_equal(image: Any, other: Image) -> bool:
     """Compare two frames; a few of their pixels tell most frames apart, in a hundredth of the time."""
     return np.array_equal(image[::16, ::16], other[::16, ::16]) and np.array_equal(image, other)
-
-
-def _is_filled(image: Any, value: int) -> bool:
-    return bool((np.asarray(image) == value).all())

@@ -10,7 +10,7 @@ import numpy as np
 from camrt.errors import SourceError
 from camrt.file_kind import kind_of
 from camrt.runtime.frames import Frame, Sound
-from camrt.runtime.sources.capture import Capture, fps_of, frame_count_of, shortfall
+from camrt.runtime.sources.capture import Capture, fps_of, frame_count_of, has_pyav, shortfall
 
 
 class FileCapture(Capture, Protocol):
@@ -144,12 +144,12 @@ def open_video(path: Path) -> FileCapture:
 
 
 def _open_decoder(path: Path) -> FileCapture:
-    try:
-        import av.error
-    except ImportError:
+    if not has_pyav():
         from camrt.runtime.sources.opencv_file import OpencvFile
 
         return OpencvFile(path)
+    import av.error
+
     from camrt.runtime.sources.pyav_capture import PyavCapture
 
     try:

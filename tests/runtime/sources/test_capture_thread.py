@@ -222,7 +222,7 @@ def test_an_rtsp_camera_is_live(rtsp, decoder):
 def test_an_interlaced_rtsp_camera_is_seen_or_refused(rtsp, decoder):
     _, address = rtsp
     if decoder == "OpenCV" and tuple(map(int, cv2.__version__.split(".")[:2])) >= (4, 13):
-        reason = "cannot convert its H264 frames, .*; pip install 'camrt\\[video\\]' reads them"
+        reason = r"cannot convert frame 0 of this H264 video, .*; pip install 'camrt\[video\]' reads it"
         with pytest.raises(SourceError, match=reason):
             open_source(f"{address}/interlaced")
         return
