@@ -23,6 +23,7 @@ DOCUMENTS = (
     "docs/providers.md",
     "docs/cameras.md",
     "docs/running.md",
+    "docs/inputs.md",
     "docs/python.md",
     "docs/edge.md",
     "docs/performance.md",

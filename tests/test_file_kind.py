@@ -6,9 +6,11 @@ import av
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from camrt.file_kind import describe_foreign_file, kind_of, kind_of_bytes
+from camrt.file_kind import _IMAGES, _VIDEOS, describe_foreign_file, kind_of, kind_of_bytes
 from support.overlays import gradient_image
 
 
@@ -91,6 +93,12 @@ def test_a_series_of_jpegs_is_a_video_by_its_suffix(tmp_path):
 def test_other_files_are_named(data, name):
     kind = kind_of_bytes(data[:4096])
     assert (kind.kind, kind.name) == ("other", name)
+
+
+@given(st.binary(max_size=40), st.sampled_from([magic for _, magic, _ in (*_IMAGES, *_VIDEOS)]))
+def test_a_short_or_random_file_has_a_kind(data, magic):
+    for head in (data, magic + data, magic[: len(data)], b"\0\0\x01" + data, b"\0\0\0\x20ftyp" + data):
+        assert kind_of_bytes(head).kind in ("image", "video", "other")
 
 
 def test_camera_raw_files_are_told_from_tiff():

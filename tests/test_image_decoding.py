@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pillow_heif
 import pytest
+import tifffile
 from PIL import Image, ImageCms, ImageOps
 
 from camrt.errors import SourceError
@@ -63,6 +64,11 @@ def kind(name, *arguments, what=None):
     return pytest.param(*arguments, id=name, marks=mark)
 
 
+def deep(name, *arguments):
+    mark = pytest.mark.input_kind("image", name, "the same image in 8 bits", EQUAL)
+    return pytest.param(*arguments, id=name, marks=mark)
+
+
 KINDS = [
     kind("JPEG", lambda: saved(colours(), "JPEG")),
     kind("grey JPEG", lambda: saved(colours("L"), "JPEG")),
@@ -87,7 +93,7 @@ KINDS = [
     kind("palette TIFF", lambda: saved(colours("P"), "TIFF")),
     kind("TIFF of 1 bit", lambda: saved(colours("1"), "TIFF", compression="group4")),
     kind("CMYK TIFF", lambda: saved(colours("CMYK"), "TIFF")),
-    kind("YCbCr TIFF", lambda: saved(colours("YCbCr"), "TIFF")),
+    kind("YCbCr TIFF", lambda: saved(colours("YCbCr"), "TIFF", compression="jpeg")),
     kind("JPEG 2000", lambda: saved(colours(), "JPEG2000")),
     kind("PBM", lambda: saved(colours("1"), "PPM"), what="PBM, PGM, PPM"),
     kind("PGM", lambda: saved(colours("L"), "PPM"), what="PBM, PGM, PPM"),
@@ -166,7 +172,7 @@ def deep_png(channels, bits, significant=None):
     """Return a PNG of 16 bits whose values are `SHADES` in the lower ``bits`` bits."""
     values = np.repeat((SHADES * 2 ** (bits - 8)).astype(">u2")[..., None], channels, 2)
     rows = b"".join(b"\0" + row.tobytes() for row in values)
-    header = struct.pack(">IIBBBBB", 32, 24, 16, {1: 0, 3: 2, 4: 6}[channels], 0, 0, 0)
+    header = struct.pack(">IIBBBBB", 32, 24, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     if significant is not None:
         chunks.insert(1, (b"sBIT", bytes([significant] * channels)))
@@ -174,8 +180,18 @@ def deep_png(channels, bits, significant=None):
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
+def colour_tiff(values):
+    return cv2.imencode(".tif", np.repeat(values[..., None], 3, 2))[1].tobytes()
+
+
+def by_tifffile(values):
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, values, photometric="rgb" if values.ndim == 3 else "minisblack")
+    return buffer.getvalue()
+
+
 def deep_tiff(bits):
-    return cv2.imencode(".tif", np.repeat((SHADES * 2 ** (bits - 8)).astype(np.uint16)[..., None], 3, 2))[1].tobytes()
+    return colour_tiff((SHADES * 2 ** (bits - 8)).astype(np.uint16))
 
 
 def in_bits(bits):
@@ -185,23 +201,27 @@ def in_bits(bits):
 @pytest.mark.parametrize(
     ("make", "remark"),
     [
-        kind("16-bit PNG", lambda: grey(in_bits(16), "PNG"), ""),
-        kind("12 bits in 16-bit PNG", lambda: grey(in_bits(12), "PNG"), "read as 12 bits in 16"),
-        kind("14 bits in 16-bit TIFF", lambda: grey(in_bits(14), "TIFF"), "read as 14 bits in 16"),
-        kind("10 bits in 16-bit PNG", lambda: grey(in_bits(10), "PNG"), "read as 10 bits in 16"),
-        kind("12-bit PNG with sBIT", lambda: deep_png(1, 12, significant=12), ""),
-        kind("16-bit colour PNG", lambda: deep_png(3, 16), ""),
-        kind("12 bits in 16-bit colour PNG", lambda: deep_png(3, 12), "read as 12 bits in 16"),
-        kind("12 bits in 16-bit colour PNG with alpha", lambda: deep_png(4, 12), "read as 12 bits in 16"),
-        kind("12 bits in 16-bit colour TIFF", lambda: deep_tiff(12), "read as 12 bits in 16"),
-        kind("16-bit PGM", lambda: b"P5 32 24 65535\n" + in_bits(16).byteswap().tobytes(), ""),
+        deep("16-bit PNG", lambda: grey(in_bits(16), "PNG"), ""),
+        deep("12 bits in 16-bit PNG", lambda: grey(in_bits(12), "PNG"), "read as 12 bits in 16"),
+        deep("14 bits in 16-bit TIFF", lambda: grey(in_bits(14), "TIFF"), "read as 14 bits in 16"),
+        deep("10 bits in 16-bit PNG", lambda: grey(in_bits(10), "PNG"), "read as 10 bits in 16"),
+        deep("12-bit PNG with sBIT", lambda: deep_png(1, 12, significant=12), ""),
+        deep("16-bit colour PNG", lambda: deep_png(3, 16), ""),
+        deep("12 bits in 16-bit colour PNG", lambda: deep_png(3, 12), "read as 12 bits in 16"),
+        deep("12 bits in 16-bit grey PNG with alpha", lambda: deep_png(2, 12), "read as 12 bits in 16"),
+        deep("12 bits in 16-bit colour PNG with alpha", lambda: deep_png(4, 12), "read as 12 bits in 16"),
+        deep("12 bits in 16-bit colour TIFF", lambda: deep_tiff(12), "read as 12 bits in 16"),
+        deep("16-bit PGM", lambda: b"P5 32 24 65535\n" + in_bits(16).byteswap().tobytes(), ""),
         kind(
             "float TIFF from 0 to 255", lambda: grey(SHADES.astype(np.float32), "TIFF"), "its values were read as 0 to"
         ),
-        kind("float TIFF from 0 to 1", lambda: grey((SHADES / 255).astype(np.float32), "TIFF"), "read as 0 to 1"),
-        kind("float TIFF of any range", lambda: grey((SHADES - 40).astype(np.float32), "TIFF"), "-40 to 215, were"),
-        kind("int32 TIFF", lambda: grey((SHADES * 1000).astype(np.int32), "TIFF"), "0 to 255000, were stretched"),
-        kind("int16 TIFF with a sign", lambda: grey((SHADES - 128).astype(np.int32), "TIFF"), "-128 to 127, were"),
+        deep("float TIFF from 0 to 1", lambda: grey((SHADES / 255).astype(np.float32), "TIFF"), "read as 0 to 1"),
+        deep("float TIFF of any range", lambda: grey((SHADES - 40).astype(np.float32), "TIFF"), "-40 to 215, were"),
+        deep("float colour TIFF", lambda: by_tifffile(np.dstack([SHADES / 255] * 3).astype("f")), "read as 0 to 1"),
+        deep("double TIFF", lambda: by_tifffile(SHADES - 40), "-40 to 215, were"),
+        deep("uint32 TIFF", lambda: by_tifffile((SHADES * 16843009).astype(np.uint32)), "0 to 4294967295, were"),
+        deep("int32 TIFF", lambda: grey((SHADES * 1000).astype(np.int32), "TIFF"), "0 to 255000, were stretched"),
+        deep("int16 TIFF with a sign", lambda: grey((SHADES - 128).astype(np.int32), "TIFF"), "-128 to 127, were"),
     ],
 )
 def test_the_range_of_deep_values_is_kept(make, remark):
@@ -275,6 +295,21 @@ def test_previews_inside_a_file_are_left_out_with_a_remark():
 def test_what_is_no_image_is_named_for_what_it_is(data, reason):
     with pytest.raises(SourceError, match=reason):
         decode_image(data, "a")
+
+
+@pytest.mark.parametrize("make", [pytest.param(*case.values, id=case.id) for case in KINDS])
+def test_damaged_images_give_an_image_or_one_error(make):
+    data, random = make(), np.random.default_rng(0)
+    for _ in range(12):
+        damaged = bytearray(data[: random.integers(1, len(data))] if random.random() < 0.5 else data)
+        for at in random.integers(0, len(damaged), 3):
+            damaged[at] = random.integers(256)
+        try:
+            read = [picture.image.shape for picture in decode_pictures(bytes(damaged), "a")]
+        except SourceError as error:
+            read = str(error)
+        assert read
+        assert "object at" not in read
 
 
 WITHOUT_PILLOW = """

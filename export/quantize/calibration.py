@@ -12,7 +12,7 @@ from camrt.errors import UsageError
 from camrt.export.graph.synthetic_images import Images
 from camrt.geometry import fit
 from camrt.images import Image, find_images, read_pictures
-from camrt.media_files import media_kind
+from camrt.media_files import kind_of_input
 from camrt.model_file import InputGeometry
 
 MAX_IMAGES: Final = 384
@@ -47,7 +47,7 @@ def read_calibration(
 
     Raises:
         UsageError: there are no images, or a file is neither an image nor a video.
-        SourceError: an image cannot be read.
+        SourceError: an image cannot be read, or a file with the name of one is none.
     """
     sources = [Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
     for path in sources:
@@ -55,7 +55,7 @@ def read_calibration(
             raise UsageError(
                 f"there is no {path}; calibrate on a folder of images, or a video, of what the network will see"
             )
-    videos = [path for path in sources if path.is_file() and media_kind(path).kind != "image"]
+    videos = [path for path in sources if path.is_file() and kind_of_input(path).kind != "image"]
     others = [path for path in sources if path not in videos]
     files = find_images(others) if others or not videos else []
     limit = MAX_IMAGES // (len(videos) + bool(files))

@@ -16,9 +16,11 @@ from camrt.images import Image
 from camrt.runtime.sources.square_pixels import square_size
 
 _RGB: Final = 0  # of AVColorSpace
+_RESERVED: Final = 3  # of AVColorSpace
 _UNSPECIFIED: Final = 2  # of AVColorSpace, AVColorPrimaries and AVColorTransferCharacteristic
-_MATRICES: Final = frozenset({1, 4, 5, 6, 7, 9, 10})
-"""Values of AVColorSpace that swscale converts to RGB: BT.709, FCC, BT.601 (two), SMPTE 240M, BT.2020 (two)."""
+_KNOWN_MATRICES: Final = range(
+    1, 18
+)  # of AVColorSpace; swscale has an error for those it does not convert, such as YCgCo
 
 
 class _Form(NamedTuple):
@@ -143,10 +145,11 @@ def _build(form: _Form) -> av.filter.Graph:
 
 
 def _matrix(frame: av.VideoFrame) -> int:
-    """Return the AVColorSpace to convert with; a value that cannot be right is unspecified, which means BT.601."""
+    """Return the AVColorSpace to convert with; a value without a meaning is unspecified, which means BT.601."""
     if frame.format.is_rgb:
         return _RGB
-    return int(frame.colorspace) if int(frame.colorspace) in _MATRICES else _UNSPECIFIED
+    value = int(frame.colorspace)
+    return value if value in _KNOWN_MATRICES and value != _RESERVED else _UNSPECIFIED
 
 
 def _turn(frame: av.VideoFrame) -> str:

@@ -202,7 +202,7 @@ def not_converted(capture: cv2.VideoCapture, index: int) -> SourceError:
     """Return the error for a frame that OpenCV decoded and did not convert; half a sentence, without a name."""
     return SourceError(
         f"OpenCV {cv2.__version__} cannot convert frame {index} of this {codec_of(capture)} video, "
-        "probably because it is interlaced; pip install 'camrt[video]' reads it"
+        "because it is interlaced or states unusual colours; pip install 'camrt[video]' reads it"
     )
 
 

@@ -73,6 +73,7 @@ class PyavCapture:
         # The average, because the most frequent step of a video with a varying rate says little about it.
         self._fps = float(self._stream.average_rate or self._stream.guessed_rate or 0)
         self._reached_s = float("-inf")
+        self._cut: av.Packet[av.VideoStream] | None = None
         # AVI has no presentation times, only the order of the packets; frames come out in the order of presentation.
         self._stamps: deque[int] | None = deque() if self._container.format.name == "avi" else None
         self._frames = self._read_all()
@@ -149,26 +150,34 @@ class PyavCapture:
                 yield from converter.convert(frame, time_s, float(frame.duration * time_base), self._pixel_aspect())
             yield from converter.flush()
         except av.error.FFmpegError as error:
-            self.failure = f"a frame cannot be converted: {_reason(error)}"
+            context = self._stream.codec_context
+            colours = f"pixel format {context.pix_fmt}, colour matrix {int(context.colorspace)}"
+            self.failure = f"FFmpeg cannot convert its colours ({colours}): {_reason(error)}"
 
     def _decode(self) -> Iterator[av.VideoFrame]:
         """Yield the frames that are whole."""
-        failures = 0
+        failures, unread = 0, 0
         for packet in self._packets():
+            if packet is None:
+                failures, unread = failures + 1, unread + 1
+                if failures >= MOST_DAMAGED:
+                    return
+                continue
             try:
-                frames = [] if packet is None else packet.decode()
-                damaged = packet is None
+                frames, damaged = packet.decode(), False
             except av.error.EOFError:  # the decoder was emptied already
                 return
             except av.error.InvalidDataError:
                 frames, damaged = [], True
             whole = [frame for frame in frames if not frame.is_corrupt]
             left_out = damaged + len(frames) - len(whole)
-            self.damaged += left_out
             if self._stamps is not None:
                 for _ in range(min(left_out, len(self._stamps))):
                     self._stamps.popleft()
-            failures = failures + 1 if damaged else failures * (not whole)
+            if whole:  # otherwise it may be the end of a truncated file
+                left_out, failures, unread = left_out + unread, 0, 0
+            self.damaged += left_out
+            failures += damaged
             if failures >= MOST_DAMAGED:
                 return
             yield from whole
@@ -182,9 +191,7 @@ class PyavCapture:
                         end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
                         self._reached_s = max(self._reached_s, end_s)
                     if packet.stream.index == self._stream.index:  # the last packet has no stream_index
-                        if self._stamps is not None and packet.dts is not None:
-                            self._stamps.append(packet.dts)
-                        yield cast("av.Packet[av.VideoStream]", packet)
+                        yield from self._held(cast("av.Packet[av.VideoStream]", packet))
             except av.error.InvalidDataError:
                 yield None
                 continue
@@ -193,6 +200,21 @@ class PyavCapture:
             except av.error.FFmpegError as error:  # its text holds the address
                 self.failure = _reason(error)
             return
+
+    def _held(self, packet: "av.Packet[av.VideoStream]") -> Iterator["av.Packet[av.VideoStream] | None"]:
+        """Yield a packet, but one that is cut only if another follows: the last of a truncated file is no frame.
+
+        Its error would come when the decoder is emptied, and the frames behind it would be lost.
+        """
+        cut, self._cut = self._cut, None
+        if cut is not None:
+            yield cut if packet.size else None
+        if packet.is_corrupt and packet.size:
+            self._cut = packet
+            return
+        if self._stamps is not None and packet.dts is not None:
+            self._stamps.append(packet.dts)
+        yield packet
 
     def _pixel_aspect(self) -> Fraction | None:
         """Return the aspect of a pixel: the container's, until the video itself states another than at its start."""

@@ -245,18 +245,12 @@ def _folder(path: Path, text: str) -> PreparedSource:
 
 
 def _file(path: Path) -> PreparedSource:
-    from camrt.file_kind import UNKNOWN
-    from camrt.media_files import MEDIA_SUFFIXES, MediaFiles, describe_other, media_kind
+    from camrt.media_files import MediaFiles, kind_of_input
 
     if not path.is_file():
         raise SourceError(f"{path} is neither a file nor a folder; a source can be {KINDS}")
-    kind = media_kind(path)
-    if kind.kind == "image":
-        return _images(str(path), MediaFiles(kinds={path: kind}))
-    if kind.kind == "video" or kind is UNKNOWN:  # FFmpeg knows more kinds of videos than their first bytes tell
-        return _video(path)
-    error = SourceError if path.suffix.lower() in MEDIA_SUFFIXES else UsageError
-    raise error(describe_other(path, kind))
+    kind = kind_of_input(path)
+    return _images(str(path), MediaFiles(kinds={path: kind})) if kind.kind == "image" else _video(path)
 
 
 def _glob(pattern: str) -> PreparedSource:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from camrt.errors import MissingInput, SourceError, UsageError
-from camrt.file_kind import UNKNOWN, FileKind
+from camrt.file_kind import FileKind
 from camrt.files import file_name
-from camrt.media_files import MEDIA_SUFFIXES, MediaFiles, describe_other, list_folder, media_kind
+from camrt.media_files import MEDIA_SUFFIXES, MediaFiles, kind_of_input, list_folder
 from camrt.runtime.sinks.images import KEPT_SUFFIXES
 from camrt.runtime.sinks.opencv_video import CODECS
 
@@ -122,11 +122,7 @@ def _writable(name: Path, is_video: bool) -> Path:
 def _expand(given: Path, output: Path, made: Plan) -> list[tuple[Path, Path, FileKind]]:
     """Return each image and video of an input, its name below the output folder, and its kind."""
     if given.is_file():
-        kind = media_kind(given)
-        if kind.kind == "other" and kind is not UNKNOWN:  # FFmpeg knows more kinds of videos
-            error = SourceError if given.suffix.lower() in MEDIA_SUFFIXES else UsageError
-            raise error(describe_other(given, kind))
-        return [(given, Path(given.name), kind)]
+        return [(given, Path(given.name), kind_of_input(given))]
     if not given.is_dir():
         raise MissingInput(f"there is no {given} (looked for {given.absolute()})")
     inside = output.resolve() != given.resolve()

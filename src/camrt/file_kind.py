@@ -137,7 +137,7 @@ def kind_of_bytes(head: bytes) -> FileKind:
     """Return the kind of a file from its first bytes, 4096 where it has as many."""
     if not head:
         return FileKind("other", "empty (0 bytes)", "copy or record it again")
-    return _media(head) or _foreign(head) or UNKNOWN
+    return _media(head.ljust(32, b"\0")) or _foreign(head) or UNKNOWN
 
 
 def _media(head: bytes) -> FileKind | None:

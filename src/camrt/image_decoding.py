@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from camrt.errors import SourceError
 from camrt.file_kind import UNKNOWN, FileKind, kind_of_bytes
-from camrt.image_header import SEVERAL, opencv_problem, png_chunks
+from camrt.image_header import SEVERAL, opencv_problem, png_chunks, tiff_fields
 from camrt.image_levels import to_bytes
 
 Image = NDArray[np.uint8]
@@ -38,6 +38,7 @@ _NEVER: Final = {
     "Radiance HDR": "it is Radiance HDR; convert it to TIFF or PNG",
 }
 _ORIENTATION: Final = 0x0112
+_LOG_LUV: Final = (34676, 34677)  # compression of floats, which OpenCV 4 writes
 _TIFF_REDUCED_OR_MASK: Final = 5  # bits of the tag NewSubfileType
 
 
@@ -180,6 +181,11 @@ def _with_pillow(pillow: ModuleType, data: bytes, name: str, kind: FileKind) -> 
                 remark = ""
     except pillow.DecompressionBombError as error:
         raise SourceError(f"{name} is too large: {error}") from error
+    except pillow.UnidentifiedImageError as error:
+        pictures = _rare_tiff(data) if kind.name == "TIFF" else []
+        if not pictures:
+            raise _damaged(data, name, kind, "Pillow does not recognise it") from error
+        yield from pictures
     except SourceError:
         raise
     except Exception as error:  # for damaged files the readers of Pillow raise errors of many kinds
@@ -223,9 +229,11 @@ def _upright(file: Any, data: bytes, number: int) -> tuple[Image, str]:
         image, remark = _deep_colour(file, data, number)
         if image is not None and file.format == "TIFF":  # Pillow turns its own pixels when it loads them
             orientation = int(file.tag_v2.get(_ORIENTATION, 1))
-    if image is None:
+    if image is None and file.format == "TIFF" and file.mode == "I" and file.tag_v2.get(339, (1,))[0] == 1:
+        values, remark = to_bytes(np.asarray(file).view(np.uint32), _stated_bits(file, data))  # Pillow adds a sign
+        image = _colour(values)
+    elif image is None:
         image, remark = bytes_of(file, _stated_bits(file, data))
-        orientation = 1
     if file.format != "TIFF":
         try:
             orientation = int(file.getexif().get(_ORIENTATION, 1))
@@ -246,7 +254,7 @@ def _deep_colour(file: Any, data: bytes, number: int) -> tuple[Image | None, str
     """Return the pixels of a colour image of 16 bits or floats, of which Pillow keeps 8 bits; None: it is no such."""
     if file.format == "PNG":
         header = dict(png_chunks(data)).get(b"IHDR", b"")
-        deep = header[8:9] == b"\x10" and header[9:10] in (b"\x02", b"\x06")
+        deep = header[8:9] == b"\x10" and header[9:10] in (b"\x02", b"\x04", b"\x06")  # RGB, grey or RGB with alpha
     else:
         # OpenCV reads separate planes and premultiplied colours wrongly.
         plain = file.tag_v2.get(284, 1) == 1 and 1 not in file.tag_v2.get(338, ())
@@ -259,6 +267,27 @@ def _deep_colour(file: Any, data: bytes, number: int) -> tuple[Image | None, str
         return None, ""
     values, remark = to_bytes(images[0][..., :3], _stated_bits(file, data))
     return np.ascontiguousarray(values), remark
+
+
+def _rare_tiff(data: bytes) -> list[Picture]:
+    """Return the pages of a TIFF of several float channels, which OpenCV alone reads; empty: it does not, either."""
+    fields, _ = tiff_fields(data)
+    floats = fields.get(339, (1,))[0] == 3 or fields.get(259, (1,))[0] in _LOG_LUV
+    if fields.get(284, (1,))[0] != 1 or not floats:  # separate planes, or whole numbers
+        return []
+    try:
+        read, pages = cv2.imdecodemulti(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return []
+    if not read or any(page.ndim == 3 and page.shape[2] not in (3, 4) for page in pages):
+        return []
+    pictures = []
+    for number, page in enumerate(pages, start=1):
+        values, remark = to_bytes(page[..., :3] if page.ndim == 3 else page)
+        image = np.ascontiguousarray(values) if page.ndim == 3 else _colour(values)
+        image = turned(image, fields.get(_ORIENTATION, (1,))[0])
+        pictures.append(Picture(image, number, len(pages), remark=remark))
+    return pictures
 
 
 def _stated_bits(file: Any, data: bytes) -> int | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from camrt.errors import SourceError
+from camrt.errors import SourceError, UsageError
 from camrt.file_kind import UNKNOWN, FileKind, kind_of
 from camrt.image_decoding import identify
 
@@ -77,6 +77,20 @@ def media_kind(path: Path) -> FileKind:
     return identify(path) or kind if kind is UNKNOWN else kind
 
 
+def kind_of_input(path: Path) -> FileKind:
+    """Return the kind of a file that the user named: an image, a video, or unknown, which only FFmpeg can tell.
+
+    Raises:
+        SourceError: the file cannot be read, or its name promises an image or a video, but it is none.
+        UsageError: the file is neither an image nor a video.
+    """
+    kind = media_kind(path)
+    if kind.kind == "other" and kind is not UNKNOWN:
+        error = SourceError if path.suffix.lower() in MEDIA_SUFFIXES else UsageError
+        raise error(_describe(path, kind))
+    return kind
+
+
 def list_folder(folder: Path, *, subfolders: bool = False, without: Path | None = None) -> MediaFiles:
     """List the images and videos of a folder. Hidden files are left out.
 
@@ -123,12 +137,12 @@ def _add(found: MediaFiles, paths: Iterable[Path], folder: Path | None) -> None:
         if kind.kind != "other":
             found.kinds[path] = kind
         elif path.suffix.lower() in MEDIA_SUFFIXES:
-            found.problems.append(describe_other(path, kind))
+            found.problems.append(_describe(path, kind))
         else:
             found.left_out.append((name, kind.name))
 
 
-def describe_other(path: Path, kind: FileKind) -> str:
+def _describe(path: Path, kind: FileKind) -> str:
     """Return a line about a file that is neither an image nor a video."""
     return f"{path} is {kind.name}, neither an image nor a video{f': {kind.advice}' if kind.advice else ''}"
 

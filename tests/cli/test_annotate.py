@@ -16,6 +16,7 @@ from support.command import camrt as run
 from support.command import command, refusal, succeeds
 from support.needs import environment
 from support.overlays import gradient_image
+from support.video_files import beep_starts, beeps, encode_with_sound, frame_times, scene
 from support.videos import read_video
 
 pytestmark = pytest.mark.process
@@ -111,6 +112,21 @@ def test_a_video_keeps_its_frames_rate_and_size(mobilenet, shared_data, tmp_path
     model = camrt.load(mobilenet)
     for frame, overlay in zip(source, overlays, strict=True):
         assert np.abs(overlay.astype(int) - model(frame).draw(frame)).mean() < 5  # the loss of MPEG-4
+
+
+def test_a_video_keeps_its_sound_and_the_times_of_its_frames(mobilenet, tmp_path):
+    times_ms = [0, 40, 80, 1000, 1040, 2000, 2500]
+    original = encode_with_sound(tmp_path / "a.mkv", [scene(n) for n in range(7)], beeps(3.0), times_ms=times_ms)
+    done = run("annotate", mobilenet, original, "-o", "out.mp4", "--no-hud", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "wrote 1 of 1 files (7 frames) to out.mp4\n")
+    assert frame_times(tmp_path / "out.mp4") == pytest.approx([time / 1000 for time in times_ms], abs=0.001)
+    assert beep_starts(tmp_path / "out.mp4")[1:] == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.5], abs=0.012)
+    done = run("annotate", mobilenet, original, "-o", "out.avi", "--no-hud", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[1:] == [
+        f"camrt: out.avi: the sound of {original} is left out",
+        f"camrt: {tmp_path / 'out.avi'}: its frames are spread evenly, not at their times",
+    ]
 
 
 def test_photos_folders_and_videos_are_drawn_in_one_run(mobilenet, image_kinds, photo, shared_data, tmp_path):

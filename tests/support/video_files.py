@@ -5,6 +5,8 @@ from fractions import Fraction
 import av
 import numpy as np
 
+from camrt.errors import SourceError
+
 MOVES = 4
 """Pixels that the square of `scene` moves from one picture to the next."""
 
@@ -42,6 +44,7 @@ def encode(
     full_range=False,
     container=None,
     turn=None,
+    marks=None,
 ):
     """Write a video.
 
@@ -59,6 +62,7 @@ def encode(
         full_range: use all values of luma.
         container: FFmpeg's name of the container; None: by the suffix.
         turn: degrees by which a player turns the picture.
+        marks: further attributes of the encoder.
     """
     weave = av.filter.Graph()
     height, width = images[0].shape[:2]
@@ -77,6 +81,8 @@ def encode(
             context.colorspace = matrix
         if full_range:
             context.color_range = 2
+        for name, value in (marks or {}).items():
+            setattr(context, name, value)
         if turn is not None:
             stream.set_display_rotation(turn)
         for number, image in enumerate(images):
@@ -90,6 +96,17 @@ def encode(
             video.mux(stream.encode(frame))
         video.mux(stream.encode(None))
     return path
+
+
+def read_until_error(source):
+    """Return the images of a source, and the error that ended it; None if it was read to the end."""
+    images = []
+    try:
+        while (frame := source.read()) is not None:
+            images.append(frame.image)
+    except SourceError as error:
+        return images, str(error)
+    return images, None
 
 
 def trim(source, target, first):

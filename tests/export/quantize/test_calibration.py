@@ -51,8 +51,8 @@ def test_long_video_is_sampled_evenly(tmp_path):
     [
         (["nowhere"], UsageError, "there is no nowhere"),
         (["empty"], UsageError, "no images in empty"),
-        (["notes.txt"], UsageError, "notes.txt is neither an image nor a video"),
-        (["broken.png"], SourceError, "broken.png cannot be decoded"),
+        (["notes.txt"], UsageError, "notes.txt is a text file, neither an image nor a video"),
+        (["broken.png"], SourceError, "broken.png is a text file, neither an image nor a video"),
         ([], UsageError, "no images in an empty list"),
     ],
 )

@@ -11,7 +11,7 @@ from PIL import Image
 
 from camrt.errors import SourceError
 from camrt.runtime.sources.video import VideoSource
-from support.video_files import encode, scene, trim
+from support.video_files import encode, read_until_error, scene, trim
 
 SCENES = [scene(number) for number in range(60)]
 
@@ -36,6 +36,30 @@ def test_colours_are_those_of_matrix_and_range(tmp_path, matrix, full_range, dec
         matrix = 5  # before 4.13 it converts everything with BT.601
     path = encode(tmp_path / "a.mp4", SCENES[:5], pixels="yuv444p", matrix=matrix, full_range=full_range)
     assert [difference(frame.image, SCENES[frame.index]) < 4 for frame in read_frames(path)] == [True] * 5
+
+
+@pytest.mark.input_kind("video", "reserved or unknown colour marks", "source pictures", "read; refused without PyAV")
+@pytest.mark.parametrize("mark", ["color_trc", "color_primaries", "colorspace"])
+@pytest.mark.parametrize("value", [0, 3, 22, 255])
+def test_colour_marks_without_a_meaning_are_ignored_or_refused(tmp_path, mark, value, decoder):
+    path = encode(tmp_path / "a.ts", SCENES[:5], "mpeg2video", options={"b": "4M"}, marks={mark: value})
+    images, error = read_until_error(VideoSource(path))
+    assert all(difference(image, SCENES[number]) < 6 for number, image in enumerate(images))
+    if len(images) < 5:  # OpenCV 4.13 and later returns True and converts nothing
+        assert decoder == "OpenCV"
+        assert "states unusual colours; pip install 'camrt[video]'" in error
+
+
+@pytest.mark.input_kind("video", "colour matrices that FFmpeg does not convert (YCgCo, ICtCp)", "FFmpeg", "refused")
+@pytest.mark.parametrize("matrix", ["YCgCo", "ictcp"])
+def test_a_colour_matrix_that_cannot_be_converted_is_refused(tmp_path, matrix):
+    codec, library = ("libx264", "x264-params") if matrix == "YCgCo" else ("libx265", "x265-params")
+    options = {library: f"log-level=none:colormatrix={matrix}" if codec == "libx265" else f"colormatrix={matrix}"}
+    source = VideoSource(encode(tmp_path / "a.mkv", SCENES[:5], codec, pixels="yuv444p", options=options))
+    with pytest.raises(
+        SourceError, match=r"a\.mkv: FFmpeg cannot convert its colours \(pixel format .*, colour matrix"
+    ):
+        source.read()
 
 
 @pytest.mark.input_kind(
