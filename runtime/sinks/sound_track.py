@@ -12,6 +12,7 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 
 from camrt.runtime.frames import Sound
+from camrt.runtime.sources.stream_clock import StreamClock
 
 COPIED: Final[Mapping[str, frozenset[str]]] = {
     "mp4": frozenset(("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")),
@@ -64,11 +65,11 @@ class SoundTrack:
     def until(self, time_s: float) -> "Iterator[av.Packet[Any]]":
         """Yield the packets up to a time of the new video, in seconds. Raises: av.error.FFmpegError: encoding fails."""
         while self._next is not None and self._next[0] + self.lead_s <= time_s:
-            _, packet = self._next
+            packet_s, packet = self._next
             track = self._tracks[packet.stream.index]
             assert track is not None
             try:
-                yield from track.convert(packet, self.lead_s - self._sound.start_s)
+                yield from track.convert(packet, packet_s + self.lead_s - _stamp_s(packet))
             except av.error.InvalidDataError:
                 self._damaged += 1
             self._next = next(self._packets, None)
@@ -89,11 +90,15 @@ class SoundTrack:
         streams = [stream for stream in self._input.streams.audio if stream.index in self._tracks]
         if not streams:
             return
+        clocks = {stream.index: StreamClock(self._sound.start_s, self._input) for stream in streams}
+        lasts_s = dict.fromkeys(clocks, 0.0)  # durations of the newest packets
         try:
             for packet in self._input.demux(*streams):
-                stamp = packet.dts if packet.pts is None else packet.pts
-                if stamp is not None and packet.size:
-                    yield float(stamp * packet.time_base) - self._sound.start_s, cast("av.Packet[AudioStream]", packet)
+                if packet.size and (packet.pts is not None or packet.dts is not None):
+                    index = packet.stream.index
+                    time_s = clocks[index].next_s(_stamp_s(packet), lasts_s[index])
+                    lasts_s[index] = float((packet.duration or 0) * packet.time_base)
+                    yield time_s, cast("av.Packet[AudioStream]", packet)
         except av.error.FFmpegError:  # the picture has the same end
             self._damaged += 1
 
@@ -106,9 +111,7 @@ class _Copy:
         self._last: int | None = None
 
     def convert(self, packet: "av.Packet[AudioStream]", shift_s: float) -> "Iterator[av.Packet[Any]]":
-        shift = round(shift_s / packet.time_base)
-        stamp = packet.dts if packet.pts is None else packet.pts
-        start = (stamp or 0) + shift
+        start = round((_stamp_s(packet) + shift_s) / packet.time_base)
         if start < 0 and 2 * start + (packet.duration or 0) <= 0:  # most of it is before the picture
             return
         packet.pts = max(0, start)
@@ -172,6 +175,12 @@ class _Encode:
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
             yield from self._stream.encode(frame)
+
+
+def _stamp_s(packet: "av.Packet[Any]") -> float:
+    """Return the time of a packet in its file, in seconds."""
+    stamp = packet.dts if packet.pts is None else packet.pts
+    return float((stamp or 0) * packet.time_base)
 
 
 def _track(stream: AudioStream, container: OutputContainer) -> _Copy | _Encode | None:

@@ -14,12 +14,9 @@ from camrt.errors import SourceError
 from camrt.images import Image
 from camrt.runtime.sources.capture import DEFAULT_FPS, MOST_DAMAGED
 from camrt.runtime.sources.frame_converter import FrameConverter, ShownImage
+from camrt.runtime.sources.stream_clock import StreamClock
 
-# FFmpeg's own programs take a longer step forward in a joined file for a new clock.
-_LONGEST_GAP_S: Final = 10.0
 _NEARLY_ALL: Final = 0.98
-_SMALLEST_JUMP_S: Final = 1.0  # back; a shorter one is a frame in the wrong order
-_TS_DISCONT: Final = 0x0200  # AVFMT_TS_DISCONT
 _FOURCC: Final = {"mjpeg": "MJPG"}
 
 
@@ -139,14 +136,13 @@ class PyavCapture:
 
     def _read_all(self) -> Generator[ShownImage, None, None]:
         converter, time_base = FrameConverter(), _time_base(self._stream)
-        joined = bool(self._container.format.flags & _TS_DISCONT)
-        clock = _Clock(self.start_s, 1 / (self._fps or DEFAULT_FPS), joined=joined)
+        clock, step_s = StreamClock(self.start_s, self._container), 1 / (self._fps or DEFAULT_FPS)
         try:
             for frame in self._decode():
                 stamp = frame.dts if frame.pts is None else frame.pts
                 if self._stamps is not None:
                     stamp = self._stamps.popleft() if self._stamps else None
-                time_s = clock.next_s(None if stamp is None else float(stamp * time_base))
+                time_s = clock.next_s(None if stamp is None else float(stamp * time_base), step_s)
                 yield from converter.convert(frame, time_s, float(frame.duration * time_base), self._pixel_aspect())
             yield from converter.flush()
         except av.error.FFmpegError as error:
@@ -220,38 +216,6 @@ class PyavCapture:
         """Return the aspect of a pixel: the container's, until the video itself states another than at its start."""
         now = self._stream.codec_context.sample_aspect_ratio
         return self._aspect if now == self._header_aspect else now
-
-
-class _Clock:
-    """Times of frames, in seconds after the start: the video's own, without the jumps of a file that was joined."""
-
-    def __init__(self, start_s: float | None, step_s: float, *, joined: bool) -> None:
-        """Start a clock.
-
-        Args:
-            start_s: time of the start; None: the first frame's.
-            step_s: time between two frames, where the video has no times.
-            joined: the container allows a new clock within a file, as MPEG-TS does.
-        """
-        self._start_s = start_s
-        self._step_s = step_s
-        self._longest_s = _LONGEST_GAP_S if joined else float("inf")
-        self._last_s: float | None = None
-
-    def next_s(self, stamp_s: float | None) -> float:
-        """Return the time of the next frame; ``stamp_s`` is its time in the video, None if it has none."""
-        expected_s = 0.0 if self._last_s is None else self._last_s + self._step_s
-        if stamp_s is None:
-            self._last_s = expected_s
-            return expected_s
-        if self._start_s is None:
-            self._start_s = stamp_s
-        time_s = stamp_s - self._start_s
-        if self._last_s is not None and not -_SMALLEST_JUMP_S < time_s - self._last_s < self._longest_s:
-            self._start_s += time_s - expected_s
-            time_s = expected_s
-        self._last_s = time_s
-        return time_s
 
 
 def _choose(container: "av.container.InputContainer") -> av.VideoStream:

@@ -112,6 +112,19 @@ def test_the_last_picture_of_a_gif_is_shown_as_long_as_in_the_gif(tmp_path):
         assert video.duration / av.time_base == pytest.approx(2.3, abs=0.01)
 
 
+@pytest.mark.input_kind("video", "joined MPEG-TS recordings with sound", "the parts", "in sync in each part")
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_sound_stays_in_sync_in_a_joined_recording(tmp_path, suffix):
+    part = encode_with_sound(tmp_path / "part.ts", SCENES, beeps(3.0), container="mpegts")
+    (tmp_path / "joined.ts").write_bytes(part.read_bytes() * 2)
+    assert copy_video(tmp_path / "joined.ts", tmp_path / f"out{suffix}") == []
+    times, starts = frame_times(tmp_path / f"out{suffix}"), beep_starts(tmp_path / f"out{suffix}")
+    assert len(times) == 150
+    for first in (0, 75):
+        expected = np.subtract(beep_starts(part), frame_times(part)[0])[1:] + times[first]
+        assert all(min(abs(start - found) for found in starts) < 0.05 for start in expected)
+
+
 def test_every_sound_track_is_kept(tmp_path):
     original = encode_with_sound(tmp_path / "a.mp4", SCENES, beeps(3.0), tracks=2)
     assert copy_video(original, tmp_path / "out.mp4") == []
