@@ -186,7 +186,7 @@ def colour_tiff(values):
 
 def by_tifffile(values):
     buffer = io.BytesIO()
-    tifffile.imwrite(buffer, values)
+    tifffile.imwrite(buffer, values, photometric="rgb" if values.ndim == 3 else "minisblack")
     return buffer.getvalue()
 
 
@@ -217,7 +217,7 @@ def in_bits(bits):
         ),
         deep("float TIFF from 0 to 1", lambda: grey((SHADES / 255).astype(np.float32), "TIFF"), "read as 0 to 1"),
         deep("float TIFF of any range", lambda: grey((SHADES - 40).astype(np.float32), "TIFF"), "-40 to 215, were"),
-        deep("float colour TIFF", lambda: colour_tiff((SHADES / 255).astype(np.float32)), "read as 0 to 1"),
+        deep("float colour TIFF", lambda: by_tifffile(np.dstack([SHADES / 255] * 3).astype("f")), "read as 0 to 1"),
         deep("double TIFF", lambda: by_tifffile(SHADES - 40), "-40 to 215, were"),
         deep("uint32 TIFF", lambda: by_tifffile((SHADES * 16843009).astype(np.uint32)), "0 to 4294967295, were"),
         deep("int32 TIFF", lambda: grey((SHADES * 1000).astype(np.int32), "TIFF"), "0 to 255000, were stretched"),

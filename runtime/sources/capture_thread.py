@@ -186,6 +186,7 @@ class CaptureThread:
             missing = shortfall(self.name, frames, time_s, self.frame_count, self.fps)
             self.problems += [] if missing is None else [f"{missing} {failure}".strip()]
         elif waited_s >= 0.9 * self._read_timeout_s + self._pause_s:
-            raise SourceError(f"{self.name} was lost: no frame for {waited_s:.0f} s after {frames} frames")
+            silence_s = self._read_timeout_s + self._pause_s
+            raise SourceError(f"{self.name} was lost: no frame for {silence_s:g} s after {frames} frames")
         else:  # the server closed the connection, or the device was pulled out
             raise SourceError(f"{self.name} was lost: {failure or f'it ended after {frames} frames'}")

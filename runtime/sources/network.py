@@ -8,13 +8,13 @@ from urllib.request import getproxies, proxy_bypass
 
 from camrt.errors import SourceError
 from camrt.file_kind import kind_of_bytes
-from camrt.runtime.sources.capture import Capture, frame_count_of
+from camrt.runtime.sources.capture import Capture, frame_count_of, has_pyav
 from camrt.runtime.sources.http_client import HttpAnswer, HttpClient, NoHttp
 from camrt.runtime.sources.http_pictures import PictureCapture, Pictures, StillPictures, read_rest
 from camrt.runtime.sources.opencv_stream import OpencvStream
 from camrt.runtime.sources.picture_stream import JPEG, PictureStream
 from camrt.runtime.sources.segments import SegmentCapture, ShownFrames
-from camrt.runtime.sources.url import diagnose, encode_credentials, redact
+from camrt.runtime.sources.url import diagnose, encode_credentials, listens, redact
 
 _HEAD: Final = 512  # bytes: enough for a kind, and few enough for the first part of an MJPEG stream
 _HLS: Final = ("application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "audio/x-mpegurl")
@@ -43,6 +43,8 @@ class NetworkAddress:
         self._segments_timeout_s = segments_timeout_s
         self._client = HttpClient(url)
         self._shown = ShownFrames()
+        self.is_still = False
+        """The address gave one picture when it was opened last."""
 
     def open(self) -> Capture:
         """Open the stream.
@@ -51,6 +53,7 @@ class NetworkAddress:
             SourceError: the address does not answer or gives no video. Neither the message nor its cause holds
                 credentials.
         """
+        self.is_still = False
         if not _is_asked_directly(self._url):
             return self._decode(self._read_timeout_s)
         try:
@@ -108,6 +111,7 @@ class NetworkAddress:
 
     def _still(self, answer: HttpAnswer, first: bytes) -> StillPictures:
         answer.close()
+        self.is_still = True
         return StillPictures(self._client, first, self._every_s, self._read_timeout_s)
 
     def _decode(self, read_timeout_s: float, note: str = "") -> Capture:
@@ -148,10 +152,12 @@ def _head_of(answer: HttpAnswer, timeout_s: float) -> bytes:
 
 def _open_decoder(url: str, open_timeout_s: float, read_timeout_s: float) -> Capture:
     """Open an address with PyAV if it is installed. Raises: SourceError: half a sentence; empty: unknown reason."""
-    try:
-        from av.error import FFmpegError, ProtocolNotFoundError
-    except ImportError:
+    if not has_pyav():
+        if url.startswith("rtmp") and listens(url):
+            raise SourceError("only PyAV listens for RTMP: pip install 'camrt[video]'")
         return OpencvStream(url, open_timeout_s, read_timeout_s)
+    import av.error
+
     from camrt.runtime.sources.pyav_capture import PyavCapture
 
     # TCP if the camera can, as in OpenCV: a lost packet of UDP damages frames up to the next key frame.
@@ -159,13 +165,15 @@ def _open_decoder(url: str, open_timeout_s: float, read_timeout_s: float) -> Cap
     # The name is OpenCV's, so that one setting serves both.
     pairs = (pair.partition(";") for pair in os.environ.get("OPENCV_FFMPEG_CAPTURE_OPTIONS", "").split("|"))
     options |= {key: value for key, _, value in pairs if key}
+    if url.startswith("rtmp") and listens(url):  # an option of this protocol, and no part of its address
+        url, options["listen"] = url.partition("?")[0], "1"
     timeouts = {"open_timeout_s": open_timeout_s, "read_timeout_s": read_timeout_s}
     try:
         return PyavCapture(url, live=True, options=options, **timeouts)
-    except ProtocolNotFoundError:
+    except av.error.ProtocolNotFoundError:
         scheme = url.partition(":")[0]
-        advice = "send it as udp:// or rtsp://" if scheme == "srt" else "use another address of the camera"
+        advice = "use udp:// or rtsp://" if scheme == "srt" else "use another address of the camera"
         reason = f"this decoder (PyAV) has no {scheme}; {advice}"
-    except FFmpegError:  # its message has the address with the credentials
+    except av.error.FFmpegError:  # its message has the address with the credentials
         reason = ""
     raise SourceError(reason)

@@ -9,10 +9,9 @@ import numpy as np
 from camrt.errors import SourceError
 from camrt.images import Image
 from camrt.runtime.sources.capture import codec_of, frame_count_of
-from camrt.runtime.sources.poisoned_memory import poisoned_memory
+from camrt.runtime.sources.opencv_file import not_converted, retrieve_first
 
-_POISON: Final = 0xA5
-_SUSPICIOUS: Final = 3  # frames; no camera gives so many that are filled with the poison
+_SUSPICIOUS: Final = 3  # frames; no camera gives so many of the one colour that counts as not written
 
 
 class OpencvStream:
@@ -67,16 +66,11 @@ class OpencvStream:
 
     def _read_proven(self) -> tuple[bool, Image | None]:
         for _ in range(_SUSPICIOUS):
-            more = self._capture.grab()
-            with poisoned_memory(_POISON):
-                more, image = self._capture.retrieve() if more else (False, None)
-            if not more or (np.asarray(image) != _POISON).any():
-                self._proven = more
-                return more, np.asarray(image, np.uint8) if more else None
-        raise SourceError(
-            f"OpenCV {cv2.__version__} cannot convert its {codec_of(self._capture)} frames, probably because they are "
-            "interlaced; pip install 'camrt[video]' reads them"
-        )
+            image, written = retrieve_first(self._capture) if self._capture.grab() else (None, None)
+            if image is None or written is not False:
+                self._proven = image is not None
+                return self._proven, image
+        raise not_converted(self._capture, 0)
 
     def _read_jpeg(self) -> tuple[bool, Image | None]:
         until_s = time.monotonic() + self._read_timeout_s

@@ -19,6 +19,9 @@ JITTER: Final = 0.2
 """Random share by which a wait is longer or shorter, so that a dozen cameras do not reconnect at the same moment."""
 # After this time with frames, the next loss starts with the shortest wait again.
 _STABLE_S = 10.0
+# The last frame before a loss has so much time to be classified: a frame without a signal would displace it, and some
+# cameras end the connection after each picture.
+_LAST_FRAME_S = 0.3
 # A frame without a signal comes this often, because the wait counts down on the image.
 _TICK_S = 1.0
 _BLACK = (360, 640)
@@ -33,7 +36,7 @@ def back_off_s(failures: int) -> float:
 class ReconnectingSource:
     """A camera or network stream that is opened again whenever it is lost, until `close`.
 
-    While the source is lost, `read` returns a frame at once and then one each second. It has the reason in
+    While the source is lost, `read` returns a frame soon and then one each second. It has the reason in
     ``Frame.lost`` and the last image that arrived. The thread that calls `read` does all of this. Each connection is a
     `CaptureThread` with a thread of its own. A new connection starts only when the thread of the old one has ended, so
     connections never pile up, and a device is free before it is opened again.
@@ -72,6 +75,7 @@ class ReconnectingSource:
         self._expected = 0  # number of the connection's next frame
         now_s = time.monotonic()
         self._since_s = now_s  # time of the last change between flowing and lost
+        self._frame_s = now_s  # time of the last frame
         self._retry_s = now_s  # time of the next attempt
         self._tick_s = now_s  # time of the next frame without a signal
 
@@ -131,6 +135,7 @@ class ReconnectingSource:
         self._next += frame.index - self._expected  # frames that were never read count too
         self._expected = frame.index + 1
         self._image = frame.image
+        self._frame_s = time.monotonic()
         return self._numbered(frame.image, frame.time_s)
 
     def _give_up(self, reason: str) -> None:
@@ -149,7 +154,8 @@ class ReconnectingSource:
         self._reason = reason
         self._flowing = False
         self.losses += 1
-        self._since_s = self._tick_s = time.monotonic()  # a frame without a signal follows at once
+        self._since_s = time.monotonic()
+        self._tick_s = max(self._since_s, self._frame_s + _LAST_FRAME_S)  # a frame without a signal follows then
         self._tell(f"{self.name} {reason}; reconnecting until it is back")
 
     def _without_signal(self) -> Frame:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from camrt.errors import MissingInput, SourceError, UsageError
 from camrt.runtime.sources.options import SourceOptions
-from camrt.runtime.sources.url import SCHEMES, redact, redact_text
+from camrt.runtime.sources.url import SCHEMES, check_port, redact, redact_text
 
 if TYPE_CHECKING:
     from camrt.media_files import MediaFiles
@@ -30,8 +30,10 @@ KINDS: Final = (
     "an address (rtsp, rtmp, http, udp, ...), 'picamera2', 'gst:' and a GStreamer pipeline, or 'synthetic'"
 )
 
-_OPEN_S = 10.0
-_READ_S = 5.0
+OPEN_S = 10.0
+"""Seconds after which opening a stream fails."""
+READ_S = 5.0
+"""Seconds without a frame after which a stream is lost, by default."""
 # OpenCV's own time-out for V4L2, OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT, is 10 s.
 _READ_CAMERA_S = 10.0
 # A segment often has 6 to 10 s, and a server may be late with it.
@@ -146,7 +148,7 @@ def _picamera2(text: str, options: SourceOptions) -> PreparedSource:
 
     picamera2 = devices.import_picamera2()
     mode = devices.CameraMode.requested(options)
-    read_timeout_s = options.silence_s or _READ_S
+    read_timeout_s = options.silence_s or READ_S
     return _live(
         text,
         lambda: devices.Picamera(picamera2, mode, read_timeout_s),
@@ -161,10 +163,10 @@ def _gstreamer(text: str, options: SourceOptions) -> PreparedSource:
     pipeline = text.removeprefix("gst:").strip()
     devices.check_gstreamer(pipeline)
     name = redact_text(f"gst:{pipeline.split()[0]}")  # the rest may hold a password
-    read_timeout_s = options.silence_s or _READ_S
+    read_timeout_s = options.silence_s or READ_S
     return _live(
         name,
-        lambda: devices.open_gstreamer(name, pipeline, _OPEN_S, read_timeout_s),
+        lambda: devices.open_gstreamer(name, pipeline, OPEN_S, read_timeout_s),
         read_timeout_s=read_timeout_s,
     )
 
@@ -172,10 +174,11 @@ def _gstreamer(text: str, options: SourceOptions) -> PreparedSource:
 def _stream(text: str, options: SourceOptions) -> PreparedSource:
     from camrt.runtime.sources.network import NetworkAddress
 
-    read_timeout_s = options.silence_s or _READ_S
+    check_port(text)
+    read_timeout_s = options.silence_s or READ_S
     address = NetworkAddress(
         text,
-        open_timeout_s=_OPEN_S,
+        open_timeout_s=OPEN_S,
         read_timeout_s=read_timeout_s,
         segments_timeout_s=options.silence_s or _READ_SEGMENTS_S,
         every_s=options.every_s,
@@ -204,7 +207,7 @@ def _live(
             CaptureThread,
             name,
             open_capture,
-            open_timeout_s=_OPEN_S,
+            open_timeout_s=OPEN_S,
             read_timeout_s=read_timeout_s,
             requested_mode=requested_mode,
         )

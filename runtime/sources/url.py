@@ -5,6 +5,8 @@ import socket
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
+from camrt.errors import UsageError
+
 SCHEMES: Final = {
     "rtsp": 554,
     "rtsps": 322,
@@ -98,6 +100,19 @@ def split_credentials(url: str) -> tuple[str, str | None, str]:
     return f"{scheme}://{rest[end + 1 :]}", unquote(user), unquote(password)
 
 
+def listens(url: str) -> bool:
+    """Return whether an address waits for a sender (``?listen``), as FFmpeg's TCP and RTMP do."""
+    return re.search(r"[?&]listen\b(?!=0)", url) is not None
+
+
+def check_port(url: str) -> None:
+    """Check that an address has a port where its scheme has no usual one. Raises: UsageError."""
+    scheme, _, rest = url.partition("://")
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+    if SCHEMES[scheme.lower()] is None and not re.search(r":[0-9]+$", host):
+        raise UsageError(f"{redact(url)} has no port; write {scheme.lower()}://HOST:PORT")
+
+
 def diagnose(url: str, timeout_s: float = 2.0) -> str:
     """Return the reason why an address could not be opened; OpenCV does not report it.
 
@@ -113,10 +128,9 @@ def diagnose(url: str, timeout_s: float = 2.0) -> str:
     except ValueError:
         return f"the address is malformed; {ENCODE_HINT}"
     port = port or SCHEMES[scheme]
-    if port is None:
-        return f"the address has no port; write {scheme}://HOST:PORT"
-    if scheme in _CONNECTIONLESS or "listen" in parts.query:
-        return "nothing that can be decoded arrived; check the port and the sender"
+    if scheme in _CONNECTIONLESS or port is None or listens(url):
+        advice = {"rtp": "send MPEG-TS, or use rtsp://", "srt": "few decoders have SRT; use udp:// or rtsp://"}
+        return f"nothing that can be decoded arrived; {advice.get(scheme, 'check the port and the sender')}"
     try:
         socket.create_connection((host, port), timeout=timeout_s).close()
     except (OSError, UnicodeError) as error:

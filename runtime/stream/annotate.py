@@ -109,8 +109,23 @@ class Annotator:
         self.kept += done
         return done
 
+    def run_addresses(self, jobs: Sequence[tuple[Source, Path]]) -> list[str]:
+        """Annotate sources of `camrt.runtime.sources.single.open_finite`, each into its file; returns as `run` does."""
+        problems: list[str] = []
+        for source, target in jobs:
+            if self.stopped:
+                source.close()
+            elif source.fps is None and source.frame_count == 1:
+                sink = _PlannedImages({Path(source.name): target}, self.written, problems, replace=self._replace)
+                problems += self._draw(source, sink, "images")
+            else:
+                problems += self._write_video(source, target)
+        return problems
+
     def _annotate_video(self, path: Path, target: Path) -> list[str]:
-        source: Source = open_video(path)
+        return self._write_video(open_video(path), target)
+
+    def _write_video(self, source: Source, target: Path) -> list[str]:
         sound = source.sound if isinstance(source, VideoSource) else None
         if self._every > 1:
             source = EveryNth(source, self._every)
@@ -128,7 +143,7 @@ class Annotator:
             source.close()
             raise
         before = self.frames
-        problems = self._draw(source, sink, f"frames of {path.name}")
+        problems = self._draw(source, sink, f"frames of {Path(source.name).name}")
         drawn = self.frames - before
         if drawn:
             self.written.append(target)

@@ -205,7 +205,8 @@ class Pipeline:
                 else:
                     seen = self._to_show.get(_POLL_S)
                     if seen is not None and not seen.frame.lost:
-                        newest = self._newest(newest)
+                        stale = newest is not None and newest.seen.frame.index < lost_at
+                        newest = self._newest(None if stale else newest)
             except Closed:
                 break
             if seen is None:
@@ -253,7 +254,7 @@ class Pipeline:
             on_item(item)
 
     def _newest(self, held: _Inferred | None) -> _Inferred | None:
-        """Return the newest result; waits only for the very first one."""
+        """Return the newest result; waits only for the very first one, and for the first one after a loss."""
         try:
             newest = self._to_emit.get(0.0) or held
             while newest is None and not self._stop.is_set():

@@ -38,6 +38,7 @@ _NEVER: Final = {
     "Radiance HDR": "it is Radiance HDR; convert it to TIFF or PNG",
 }
 _ORIENTATION: Final = 0x0112
+_LOG_LUV: Final = (34676, 34677)  # compression of floats, which OpenCV 4 writes
 _TIFF_REDUCED_OR_MASK: Final = 5  # bits of the tag NewSubfileType
 
 
@@ -271,7 +272,8 @@ def _deep_colour(file: Any, data: bytes, number: int) -> tuple[Image | None, str
 def _rare_tiff(data: bytes) -> list[Picture]:
     """Return the pages of a TIFF of several float channels, which OpenCV alone reads; empty: it does not, either."""
     fields, _ = tiff_fields(data)
-    if fields.get(284, (1,))[0] != 1 or fields.get(339, (1,))[0] != 3:  # separate planes, whole numbers
+    floats = fields.get(339, (1,))[0] == 3 or fields.get(259, (1,))[0] in _LOG_LUV
+    if fields.get(284, (1,))[0] != 1 or not floats:  # separate planes, or whole numbers
         return []
     try:
         read, pages = cv2.imdecodemulti(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)

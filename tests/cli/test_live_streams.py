@@ -105,5 +105,5 @@ def test_a_run_without_a_signal_stops_and_finishes_the_video(mobilenet, http, tm
 
 def test_an_address_without_a_camera_is_an_error_that_names_it(mobilenet, http, tmp_path):
     errors = refusal("live", mobilenet, "--source", f"{http}/nowhere", "-o", "out.mp4", status=1, cwd=tmp_path)
-    assert "/nowhere cannot be opened: the server answered, but gave no video" in errors
+    assert "/nowhere cannot be opened: the server answered 404 Not Found; check the path" in errors
     assert not any(tmp_path.iterdir())

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -30,9 +30,10 @@ def frame_with(number):
 
 class _Handler(SimpleHTTPRequestHandler):
     def do_GET(self):
-        if self.server.held.is_set():
-            self.server.stopping.wait(60)
-        super().do_GET()
+        while self.server.held.is_set() and not self.server.stopping.wait(0.05):
+            pass
+        with suppress(ConnectionError):  # the client closed the connection
+            super().do_GET()
 
     def log_message(self, *_):
         pass

@@ -21,8 +21,10 @@ def serve(port=0, size=(320, 240)):
     except OSError as error:
         skip_or_fail(f"no system Python for GStreamer: {error}")
     with server:
-        bound = server.stdout.readline().strip()
-        if not bound:
-            skip_or_fail(f"no RTSP server; install GStreamer's: {server.stderr.read().strip()[-200:]}")
-        yield server, f"rtsp://127.0.0.1:{bound}"
-        server.kill()
+        try:
+            bound = server.stdout.readline().strip()
+            if not bound:
+                skip_or_fail(f"no RTSP server; install GStreamer's: {server.stderr.read().strip()[-200:]}")
+            yield server, f"rtsp://127.0.0.1:{bound}"
+        finally:
+            server.kill()

@@ -20,7 +20,9 @@ def add(commands: Any) -> None:
         epilog="example: camrt annotate model.onnx photos holiday.mp4 -o annotated",
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="file made by camrt attach or export")
-    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="image, video or folder")
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="image, video, folder, or address of a picture or a video"
+    )
     parser.add_argument(
         "--output",
         "-o",
@@ -42,15 +44,21 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Annotate all inputs; returns 1 if a file could not be read, or nothing was written."""
+    from camrt.runtime.sources.registry import is_address
     from camrt.runtime.stream.annotate import Annotator
-    from camrt.runtime.stream.annotation_plan import plan
+    from camrt.runtime.stream.annotation_addresses import open_addresses
+    from camrt.runtime.stream.annotation_plan import Plan, plan
 
     if args.every < 1:
         raise UsageError(f"--every {args.every}: at least 1")
     if args.resume and args.overwrite:
         raise UsageError("--resume keeps files that --overwrite replaces; name one of them")
     transform = transform_of(args)
-    planned = plan(args.inputs, args.output, overwrite=args.overwrite, resume=args.resume)
+    urls = [text for text in args.inputs if is_address(text)]
+    paths = [Path(text) for text in args.inputs if not is_address(text)]
+    if urls and args.resume:
+        raise UsageError("--resume keeps files, and an address may have changed; leave one of them out")
+    planned = plan(paths, args.output, overwrite=args.overwrite, resume=args.resume) if paths else Plan([])
     model = open_model(args.model, args.provider, args.threads, args.provider_option)
     annotator = Annotator(
         model,
@@ -62,9 +70,10 @@ def run(args: argparse.Namespace) -> int:
         every=args.every,
         enlarge=args.scale_output,
     )
+    addresses = open_addresses(urls, args.output, [job.target for job in planned.jobs], overwrite=args.overwrite)
     stop_on_signals(annotator.stop)
-    problems = planned.problems + annotator.run(planned.jobs)
-    done, total = len(annotator.written), len(planned.jobs) + len(planned.problems)
+    problems = planned.problems + annotator.run_addresses(addresses) + annotator.run(planned.jobs)
+    done, total = len(annotator.written), len(planned.jobs) + len(planned.problems) + len(urls)
     frames = f" ({annotator.frames} frames)" if annotator.frames != done else ""
     kept = f", {annotator.kept} were whole already" if annotator.kept else ""
     left_out = f", {planned.left_out_count} left out" if planned.left_out_count else ""

@@ -1,12 +1,16 @@
 """One connection to a network camera: newest frame, loss, end, and bounded waits."""
 
+import io
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
+from fractions import Fraction
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -14,7 +18,7 @@ import pytest
 from camrt.errors import SourceError
 from camrt.runtime.sources import open_source
 from camrt.runtime.sources.capture_thread import CaptureThread
-from support import http_camera, rtsp_camera
+from support import hls_camera, http_camera, rtsp_camera
 from support.connections import connect
 from support.needs import environment
 
@@ -170,10 +174,11 @@ def test_a_malformed_host_name_is_reported_at_once():
 
 
 @pytest.mark.process
-def test_ctrl_c_ends_the_wait_for_an_address_that_does_not_answer():
+@pytest.mark.parametrize("scheme", ["http", "rtsp"])
+def test_ctrl_c_ends_the_wait_for_an_address_that_does_not_answer(scheme):
     with socket.create_server(("127.0.0.1", 0)) as server:
-        url = f"http://127.0.0.1:{server.getsockname()[1]}/live"
-        script = f"from camrt.runtime.sources import registry\nregistry._OPEN_S = 600.0\nregistry.open_source({url!r})"
+        url = f"{scheme}://127.0.0.1:{server.getsockname()[1]}/live"
+        script = f"from camrt.runtime.sources import registry\nregistry.OPEN_S = 600.0\nregistry.open_source({url!r})"
         with subprocess.Popen(
             [sys.executable, "-c", script], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as waiting:
@@ -186,8 +191,51 @@ def test_ctrl_c_ends_the_wait_for_an_address_that_does_not_answer():
     assert "KeyboardInterrupt" in errors
 
 
+HIDE_PYAV = "import sys; sys.modules['av'] = None"
+
+
 @pytest.mark.process
-def test_a_process_exits_cleanly_while_opencv_still_waits(http):
+@pytest.mark.parametrize("hide", ["", HIDE_PYAV], ids=["PyAV", "OpenCV"])
+def test_a_process_exits_cleanly_while_a_decoder_still_waits(hide):
+    def stall(server):
+        connection, _ = server.accept()
+        with connection, suppress(OSError):
+            connection.sendall(encoded_video())
+            connection.recv(1)  # until the process has ended
+
+    script = f"""{hide}
+from camrt.runtime.sources import open_source
+source = open_source({{!r}})
+for _ in range(3): source.read()
+source.close()
+print("closed")
+"""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=stall, args=(server,))
+        thread.start()
+        url = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        command = [sys.executable, "-c", script.format(url)]
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120, check=False)
+        thread.join()
+    assert (done.returncode, done.stdout, done.stderr) == (0, "closed\n", "")
+
+
+def encoded_video():
+    """Return a few seconds of MPEG-TS."""
+    file = io.BytesIO()
+    with av.open(file, "w", "mpegts") as output:
+        stream = output.add_stream("libx264", 30, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = 128, 64, "yuv420p", 15
+        for number in range(240):
+            frame = hls_camera.frame_with(number % 256)
+            frame.pts, frame.time_base = number, Fraction(1, 30)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+    return file.getvalue()
+
+
+@pytest.mark.process
+def test_a_process_exits_cleanly_while_a_picture_is_awaited(http):
     script = f"""
 from camrt.runtime.sources import open_source
 source = open_source("{http}/stalls")
@@ -222,7 +270,7 @@ def test_an_rtsp_camera_is_live(rtsp, decoder):
 def test_an_interlaced_rtsp_camera_is_seen_or_refused(rtsp, decoder):
     _, address = rtsp
     if decoder == "OpenCV" and tuple(map(int, cv2.__version__.split(".")[:2])) >= (4, 13):
-        reason = "cannot convert its H264 frames, .*; pip install 'camrt\\[video\\]' reads them"
+        reason = r"cannot convert frame 0 of this H264 video, .*; pip install 'camrt\[video\]' reads it"
         with pytest.raises(SourceError, match=reason):
             open_source(f"{address}/interlaced")
         return

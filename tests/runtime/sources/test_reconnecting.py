@@ -18,6 +18,7 @@ from camrt.runtime.sources.reconnecting import ReconnectingSource, back_off_s
 from camrt.runtime.stream.pipeline import Pipeline
 from support import http_camera, rtsp_camera
 from support.connections import connect, free_port
+from support.picture_server import picture, serving
 from support.stalling import network
 
 WITHIN_S = 60
@@ -245,6 +246,25 @@ def test_a_loss_just_after_the_wait_is_a_loss(http):
     source = ReconnectingSource(begin, begin(), lambda line: None)
     assert source.read().lost.startswith("was lost; trying again")
     source.close()
+
+
+def test_a_camera_that_ends_each_connection_after_one_picture_is_classified(model):
+    def handle(server, request):
+        yield b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=b\r\n\r\n--b\r\n"
+        yield b"Content-Type: image/jpeg\r\n\r\n" + picture()
+
+    items = []
+    with serving(handle) as server:
+        source = open_source(f"http://{server.address}/")
+        pipeline = Pipeline(model, source, SettingsStore(DisplaySettings()))
+
+        def on_item(item):
+            items.append(item)
+            if sum(item.result is not None for item in items) == 2:
+                pipeline.stop()
+
+        pipeline.run(on_item)
+    assert any(item.frame.lost for item in items)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """A live stream of segments plays evenly, and a new connection shows no frame twice."""
 
+import threading
 from contextlib import contextmanager
 from functools import partial
 
@@ -118,3 +119,17 @@ def test_a_stream_that_has_ended_is_a_file(tmp_path):
             frames.append(number_of(frame.image))
     assert not source.live
     assert set(np.diff(frames)) == {1}
+
+
+@pytest.mark.slow
+def test_a_gap_between_two_segments_is_no_loss(tmp_path):
+    with hls_camera.serving(tmp_path) as camera:
+        source = open_source(camera.address)
+        read_numbers(source, FPS)
+        camera.held.set()
+        releasing = threading.Timer(9.0, camera.held.clear)  # the segments that are known last for three seconds
+        releasing.start()
+        read_numbers(source, 4 * FPS)
+        source.close()
+        releasing.join()
+    assert source.losses == 0

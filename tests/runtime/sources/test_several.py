@@ -107,13 +107,13 @@ def test_a_single_silent_source_is_an_error():
 
 def test_a_source_that_fails_closes_those_that_opened(http, tmp_path):
     (tmp_path / "film.mp4").write_text("not a video")
-    with pytest.raises(SourceError, match=r"film\.mp4 cannot be opened as a video"):
+    with pytest.raises(SourceError, match=r"film\.mp4 is a text file, neither an image nor a video"):
         open_sources([f"{http}/endless", str(tmp_path / "film.mp4"), f"{http}/endless"])
     assert eventually(lambda: not readers(http))
 
 
 def test_a_text_that_is_no_source_opens_none(silent):
-    with pytest.raises(UsageError, match="is neither an image's nor a video's"):
+    with pytest.raises(UsageError, match="is a text file, neither an image nor a video"):
         open_sources([silent, __file__])
     assert not readers(silent)
 
@@ -124,7 +124,7 @@ def test_ctrl_c_while_sources_open_ends_the_process_at_once():
         url = f"http://127.0.0.1:{server.getsockname()[1]}/live"
         script = (
             "from camrt.runtime.sources import open_sources, registry\n"
-            f"registry._OPEN_S = 600.0\nopen_sources([{url!r}])"
+            f"registry.OPEN_S = 600.0\nopen_sources([{url!r}])"
         )
         with subprocess.Popen(
             [sys.executable, "-c", script], env=environment(), stderr=subprocess.PIPE, text=True

@@ -97,4 +97,4 @@ def test_diagnose_tells_refusal_from_an_unknown_host_and_a_server_without_video(
     assert diagnose(f"rtsp://127.0.0.1:{port}/live") == "connection refused"
     assert diagnose("rtsp://no-such-host.invalid/live") == "the host name is unknown"
     assert "; percent-encode @ / ? # : and %" in diagnose("rtsp://no-such-host.invalid:12/34@cam/live")
-    assert diagnose("udp://127.0.0.1/live") == "the address has no port; write udp://HOST:PORT"
+    assert diagnose("rtp://127.0.0.1:9") == "nothing that can be decoded arrived; send MPEG-TS, or use rtsp://"

@@ -42,6 +42,14 @@ while True:
     if frame.index == 5 or frame.lost:
         print(frame.lost or json.dumps([frame.image.shape, frame.image.mean(axis=(0, 1)).tolist()]), flush=True)
 """
+ASK = """
+import sys
+from camrt.runtime.sources import SourceOptions, open_source
+path, width, height, fps = sys.argv[1:]
+options = SourceOptions(size=(int(width), int(height)), fps=float(fps))
+source = open_source(path, tell=lambda line: print(line, flush=True), options=options)
+print(source.read().image.shape, flush=True)
+"""
 
 
 def test_requests_are_those_of_the_kernels_header(tmp_path):
@@ -112,4 +120,21 @@ def test_a_usb_camera_is_set_to_mjpg_and_comes_back_after_it_was_pulled_out(tmp_
         while not (line := process.stdout.readline()).startswith(f"{camera.path} is back after "):
             pass
         assert line.strip().endswith(f" and gives {mode}")
+        process.kill()
+
+
+@pytest.mark.input_kind("camera or stream", "USB camera with a size and a rate", "a simulated driver", "what it gives")
+@pytest.mark.parametrize(
+    ("wanted", "mode", "shape"),
+    [
+        ((640, 480, 15), "MJPG 640x480 at 15 fps", (480, 640, 3)),
+        ((1920, 1080, 60), "MJPG 1280x720 at 30 fps (requested: MJPG 1920x1080 at 60 fps)", (720, 1280, 3)),
+    ],
+)
+def test_a_usb_camera_is_set_to_a_size_and_a_rate(tmp_path, wanted, mode, shape):
+    camera = UsbCamera(tmp_path, "webcam")
+    command = [sys.executable, "-c", ASK, camera.path, *map(str, wanted)]
+    with subprocess.Popen(command, env=camera.environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline().strip() == f"{camera.path} gives {mode}"
+        assert process.stdout.readline().strip() == str(shape)
         process.kill()
