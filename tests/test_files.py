@@ -3,11 +3,21 @@
 import os
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
 from camrt.errors import DiskFull, SinkError, UsageError
-from camrt.files import atomic_write, check_target, file_name, hidden_beside, left_beside, refuse_existing, write_file
+from camrt.files import (
+    atomic_write,
+    check_target,
+    file_name,
+    hidden_beside,
+    left_beside,
+    refuse_existing,
+    temporary_folder,
+    write_file,
+)
 from support.limits import largest_file
 
 
@@ -97,3 +107,25 @@ def test_a_file_with_a_name_of_the_greatest_length_is_written(tmp_path, name):
     assert (tmp_path / name).read_bytes() == b"new"
     hidden_beside(tmp_path / name).touch()
     assert left_beside(tmp_path / name) == [hidden_beside(tmp_path / name)]
+
+
+def test_a_signal_while_a_temporary_folder_is_created_leaves_none(tmp_path, monkeypatch):
+    create = os.mkdir
+
+    def create_and_interrupt(*args, **kwargs):
+        create(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "mkdir", create_and_interrupt)
+    with pytest.raises(KeyboardInterrupt), temporary_folder():
+        pass
+    assert names(tmp_path) == []
+
+
+def test_a_temporary_folder_is_removed_with_its_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with temporary_folder() as folder:
+        (folder / "a").write_text("")
+        assert folder.parent == tmp_path
+    assert names(tmp_path) == []

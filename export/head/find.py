@@ -124,8 +124,7 @@ def _choose_head(results: Sequence[ClassifierHead | HeadNotFound]) -> Classifier
     if not heads:
         if len(errors) == 1:
             raise errors[0]
-        reasons = "".join(f"\n  {error}" for error in errors)
-        raise HeadNotFound(f"none of the {len(errors)} outputs has a head whose maps can be shown:{reasons}")
+        raise HeadNotFound(f"none of the {len(errors)} outputs has a head whose maps can be shown:", *errors)
     if len({head.output.logits for head in heads}) == 1:  # logits and scores of one head: prefer the scores
         return next((head for head in heads if head.output.activation), heads[0])
     names = ", ".join(head.output.name for head in heads)

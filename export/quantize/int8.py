@@ -4,7 +4,6 @@ import contextlib
 import io
 import logging
 import platform
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from camrt.export.head.pooling import find_pooled_maps
 from camrt.export.quantize.backbone import SplitModel, preprocessing_nodes
 from camrt.export.quantize.fold_preprocessing import fold_preprocessing, read_pixels
 from camrt.export.quantize.weight_scales import channel_means, convolution_scales, correct_biases
+from camrt.files import temporary_folder
 from camrt.model_file import HEAD_INPUT, IMAGE
 
 Method = Literal["minmax", "percentile", "entropy"]
@@ -105,13 +105,13 @@ class Int8Quantizer:
             from onnxruntime.quantization import CalibrationMethod, create_calibrator
 
             batch = _CALIBRATION_BATCH[method]
-            with tempfile.TemporaryDirectory(prefix="camrt-") as folder:
-                file = Path(folder) / "backbone.onnx"
+            with temporary_folder() as folder:
+                file = folder / "backbone.onnx"
                 file.write_bytes(self._backbone.SerializeToString())
                 calibrator = create_calibrator(
                     file,
                     _op_types(),
-                    augmented_model_path=str(Path(folder) / "augmented.onnx"),
+                    augmented_model_path=str(folder / "augmented.onnx"),
                     calibrate_method=CalibrationMethod[METHODS[method]],
                     extra_options={"symmetric": False},
                 )
@@ -264,10 +264,10 @@ def _prepare_backbone(split: SplitModel) -> ModelProto:
     backbone.graph.node.append(helper.make_node("GlobalAveragePool", [split.maps], [_PROBE], name=_PROBE))
     del backbone.graph.output[:]
     backbone.graph.output.append(helper.make_tensor_value_info(_PROBE, TensorProto.FLOAT, ["N", None, 1, 1]))
-    with _quiet_tools("prepare the network for quantization"), tempfile.TemporaryDirectory(prefix="camrt-") as folder:
+    with _quiet_tools("prepare the network for quantization"), temporary_folder() as folder:
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
-        source, target = Path(folder) / "backbone.onnx", Path(folder) / "prepared.onnx"
+        source, target = folder / "backbone.onnx", folder / "prepared.onnx"
         source.write_bytes(backbone.SerializeToString())
         quant_pre_process(str(source), str(target), skip_symbolic_shape=True)
         prepared = onnx.load(target)

@@ -2,11 +2,12 @@
 
 import importlib.metadata
 import importlib.util
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from camrt.runtime.doctor.finding import OK, PROBLEM, Finding, pip, swap
+from camrt.runtime.doctor.finding import OK, PROBLEM, WARNING, Finding, pip, swap
 from camrt.runtime.inference.providers import onnxruntime
 from camrt.runtime.inference.shared_libraries import wheels_of
 
@@ -20,6 +21,7 @@ def findings() -> Iterator[Finding]:
     yield _check("numpy", "numpy", "numpy", lambda: importlib.import_module("numpy"))
     yield _check("numba", "numba", "numba", lambda: importlib.import_module("numba"))
     yield _check("onnxruntime", "onnxruntime", "onnxruntime", onnxruntime)
+    yield _telemetry()
     yield _check("opencv", "cv2", "opencv-python", lambda: importlib.import_module("cv2"))
     yield _export()
 
@@ -67,6 +69,15 @@ def _missing_files(wheel: str) -> list[str]:
 def _reinstall(wheel: str) -> str:
     name, version = wheel.split()
     return pip(f"install --force-reinstall --no-deps {name}=={version}")
+
+
+def _telemetry() -> Finding:
+    """Check that ONNX Runtime sends no usage data; ``camrt`` sets the variable on import unless the user has set it."""
+    value = os.environ.get("ORT_DISABLE_TELEMETRY", "")
+    if value == "1":
+        return Finding("telemetry", OK, "ONNX Runtime sends no usage data (ORT_DISABLE_TELEMETRY=1)")
+    text = f"ONNX Runtime 1.32 and newer may send usage data to its maker (ORT_DISABLE_TELEMETRY={value!r})"
+    return Finding("telemetry", WARNING, text, "export ORT_DISABLE_TELEMETRY=1")
 
 
 def _export() -> Finding:

@@ -10,6 +10,8 @@ from camrt.errors import UsageError
 from camrt.runtime.maps.colormaps import COLORMAPS
 
 NORMALIZATIONS: Final = ("shared", "minmax", "relu_max", "running")
+_LARGEST: Final = 1e30
+"""Largest logit of a fixed range; the difference of two fits in float32."""
 SMOOTH_LIVE_S: Final = 0.2
 """Half-life of the smoothing of live streams by default, in seconds."""
 
@@ -101,8 +103,11 @@ class DisplaySettings:
                 f"normalize {self.normalize!r}: write {', '.join(NORMALIZATIONS)}, or two numbers, as in "
                 "--normalize=-2,10"
             ) from None
-        if not -math.inf < low < high < math.inf:
-            raise UsageError(f"normalize {self.normalize!r} must be two finite numbers, the first less than the second")
+        if not (low < high and max(-low, high) <= _LARGEST):
+            raise UsageError(
+                f"normalize {self.normalize!r} must be two numbers from -{_LARGEST:g} to {_LARGEST:g}, the first less "
+                "than the second"
+            )
         return low, high
 
     def check(self, classes: int, *, probabilities: bool) -> None:

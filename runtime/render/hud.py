@@ -6,6 +6,7 @@ import cv2
 
 from camrt.images import Image
 from camrt.kernels import Box
+from camrt.text import one_line
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _WHITE = (255, 255, 255)
@@ -21,7 +22,8 @@ _LARGEST_SHARE = 1 / 8
 class Hud:
     """Writes on images of one size; text and margins grow with the image.
 
-    On a small image the map matters more: the text takes at most an eighth of it, and is left out below a size.
+    Control characters and invalid ones are escaped, because OpenCV crashes when it draws the latter. On a small image
+    the map matters more: the text takes at most an eighth of it, and is left out below a size.
     """
 
     def __init__(self, width: int, height: int) -> None:
@@ -67,6 +69,7 @@ class Hud:
 
     def status(self, image: Image, text: str) -> None:
         """Write speed and provider in the upper right."""
+        text = one_line(text)
         (wide, _), _ = cv2.getTextSize(text, _FONT, self._scale, self._stroke)
         width = wide + 2 * self._pad
         height = self._line + self._pad
@@ -77,6 +80,7 @@ class Hud:
 
     def name(self, image: Image, text: str) -> None:
         """Write the name of a camera along the upper edge, in the middle."""
+        text = one_line(text)
         (wide, _), _ = cv2.getTextSize(text, _FONT, self._scale, self._stroke)
         width = wide + 2 * self._pad
         if width <= image.shape[1]:
@@ -95,7 +99,10 @@ class Hud:
         """Fill ``image`` with the darkened ``last`` and write NO SIGNAL and the reason across its middle."""
         cv2.convertScaleAbs(last, dst=image, alpha=_DIM)
         middle = image.shape[0] // 2
-        for text, scale, y in (("NO SIGNAL", 2 * self._scale, middle), (reason, self._scale, middle + 2 * self._line)):
+        for text, scale, y in (
+            ("NO SIGNAL", 2 * self._scale, middle),
+            (one_line(reason), self._scale, middle + 2 * self._line),
+        ):
             (wide, _), _ = cv2.getTextSize(text, _FONT, scale, self._stroke)
             fit = min(1.0, (image.shape[1] - 2 * self._pad) / max(1, wide))
             x = round(image.shape[1] - wide * fit) // 2
@@ -110,4 +117,4 @@ class Hud:
 
     def _write(self, panel: Image, text: str, x: int, y: int) -> None:
         if panel.size:
-            cv2.putText(panel, text, (x, y), _FONT, self._scale, _WHITE, self._stroke, cv2.LINE_AA)
+            cv2.putText(panel, one_line(text), (x, y), _FONT, self._scale, _WHITE, self._stroke, cv2.LINE_AA)

@@ -4,7 +4,6 @@ import asyncio
 import hmac
 import ipaddress
 from collections.abc import Awaitable, Callable, MutableMapping
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -20,13 +19,15 @@ _BODY_S: Final = 10.0
 """Longest time for the body of a request."""
 _SAFE: Final = ("GET", "HEAD")
 """Methods that change nothing."""
+_LOGIN: Final = "/login"
+"""Path to which the form sends the token."""
 _PUBLIC: Final = "/healthz"
 """Path that needs no token: process managers read it. Its response names no source and no class."""
 
 _HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -39,6 +40,12 @@ _HEADERS: Final = {
 _ENCODED: Final = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
 
 _NO_TOKEN: Final = "A token is missing. Open the address that camrt printed when it started.\n"
+_FORM: Final = (
+    '<!doctype html><html lang="en"><meta name="viewport" content="width=device-width"><title>camrt</title>'
+    '<form method="post" action="/login"><p>{}</p><p><label>Token that camrt printed when it started '
+    '<input name="token" type="password" autocomplete="current-password" required autofocus></label> '
+    "<button>Open</button></p></form>\n"
+)
 _REDIRECT: Final = (
     '<!doctype html><meta http-equiv="refresh" content="0;url={}"><title>camrt</title><a href="{}">Continue</a>\n'
 )
@@ -83,9 +90,15 @@ class AccessControl:
         if refusal := self._check_site(scope["method"], headers):
             await _respond(send_with_headers, *refusal)
             return
-        if self._token is not None and scope["path"] != _PUBLIC and not self._has_token(headers):
-            await self._exchange_token(scope, headers, send_with_headers)
-            return
+        if self._token is not None and scope["path"] != _PUBLIC:
+            if scope["path"] == _LOGIN and scope["method"] == "POST":
+                await self._log_in(receive, send_with_headers)
+                return
+            has_token = self._has_token(headers)
+            # Also with the cookie, so that the token never stays in the address bar.
+            if not has_token or (scope["method"] in _SAFE and any(key == "token" for key, _ in _query(scope))):
+                await self._exchange_token(scope, headers, send_with_headers, has_token=has_token)
+                return
         if scope["method"] not in _SAFE:
             body = await _read_body(receive)
             if isinstance(body, tuple):
@@ -125,28 +138,48 @@ class AccessControl:
         scheme, _, credentials = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self._is_token(credentials.strip()):
             return True
-        try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(self._cookie)
-        except CookieError:
-            return False
-        return cookie is not None and self._is_token(cookie.value)
+        # Other programs on this host set cookies, too, of any form. `http.cookies` drops all if one is malformed.
+        pairs = (pair.partition("=") for pair in headers.get("cookie", "").split(";"))
+        return any(name.strip() == self._cookie and self._is_token(value.strip()) for name, _, value in pairs)
 
     def _is_token(self, text: str) -> bool:
         assert self._token is not None
         return hmac.compare_digest(text.encode(), self._token.encode())
 
-    async def _exchange_token(self, scope: Scope, headers: dict[str, str], send: Send) -> None:
-        """Replace a token in the address by a cookie and redirect to the address without it; refuse a wrong token."""
-        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    async def _log_in(self, receive: Receive, send: Send) -> None:
+        """Take the token from the form and redirect to the page with a cookie; refuse a wrong token."""
+        body = await _read_body(receive)
+        if isinstance(body, tuple):
+            await _respond(send, *body)
+            return
+        fields = dict(parse_qsl(body.decode("latin-1")))
+        token = fields.get("token", "").strip()
+        if self._is_token(token):
+            await _respond(send, 303, "", [self._set_cookie(token), (b"location", b"/")])
+        else:
+            await _respond(send, 401, _FORM.format("This is another token."), kind="text/html")
+
+    def _set_cookie(self, token: str) -> tuple[bytes, bytes]:
+        cookie = f"{self._cookie}={token}; Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if self._secure else "")
+        return b"set-cookie", cookie.encode()
+
+    async def _exchange_token(self, scope: Scope, headers: dict[str, str], send: Send, *, has_token: bool) -> None:
+        """Replace a token in the address by a cookie and redirect to the address without it.
+
+        A wrong token is refused, unless the request has the right one in another place (``has_token``).
+        """
+        query = _query(scope)
         token = next((value for key, value in query if key == "token"), "")
-        if scope["method"] not in _SAFE or not self._is_token(token):
-            await _respond(send, 401, _NO_TOKEN, [(b"www-authenticate", b"Bearer")])
+        if not (has_token or (scope["method"] in _SAFE and self._is_token(token))):
+            if "text/html" in headers.get("accept", ""):
+                await _respond(send, 401, _FORM.format(""), kind="text/html")
+            else:
+                await _respond(send, 401, _NO_TOKEN, [(b"www-authenticate", b"Bearer")])
             return
         rest = urlencode([(key, value) for key, value in query if key != "token"])
         # Two slashes at the beginning, or a backslash, would redirect to another host.
         target = "/" + quote(scope["path"].lstrip("/")) + (f"?{rest}" if rest else "")
-        cookie = f"{self._cookie}={token}; Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if self._secure else "")
-        set_cookie = [(b"set-cookie", cookie.encode())]
+        set_cookie = [self._set_cookie(token)] if self._is_token(token) else []
         if headers.get("sec-fetch-site", "none") in ("none", "same-origin"):
             await _respond(send, 303, "", [*set_cookie, (b"location", target.encode())])
             return
@@ -154,6 +187,10 @@ class AccessControl:
         # a request that a page of this site makes.
         safe = target.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
         await _respond(send, 200, _REDIRECT.format(safe, safe), set_cookie, kind="text/html")
+
+
+def _query(scope: Scope) -> list[tuple[str, str]]:
+    return parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
 
 
 async def _read_body(receive: Receive) -> bytes | tuple[int, str]:

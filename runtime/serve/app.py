@@ -16,11 +16,11 @@ from camrt import __version__
 from camrt.errors import UsageError
 from camrt.runtime.frames import StreamItem
 from camrt.runtime.record import TOP
-from camrt.runtime.render.renderer import Renderer
 from camrt.runtime.serve import schemas, streaming
 from camrt.runtime.serve.prometheus import CONTENT_TYPE, metrics
-from camrt.runtime.serve.publisher import Publisher, jpeg, newest_shown
+from camrt.runtime.serve.publisher import Publisher, newest_shown
 from camrt.runtime.serve.settings import Change, Settings, change, settings_of
+from camrt.runtime.serve.snapshots import Snapshots
 from camrt.runtime.stream.hub import Hub
 
 _PAGE: Final = Path(__file__).parent / "page"
@@ -96,19 +96,23 @@ def _add_streams(app: FastAPI, hub: Hub, publisher: Publisher) -> None:
         """Return counters in the text format of Prometheus."""
         return Response(metrics(hub, publisher.viewers), media_type=CONTENT_TYPE)
 
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", tags=["monitoring"])
-    def health() -> Response:
-        """Return 200, or 503 with the numbers of the cameras that have stalled. Needs no token.
+    async def health() -> Response:
+        """Return 200, or 503 with the numbers of the cameras that have stalled, or if the view has. Needs no token.
 
         A camera without a signal counts as healthy, because camrt reconnects it; see the metric ``camrt_up``.
         """
         # Numbers, not names: the address of a camera is not for clients without a token.
         stalled = [number for number, stream in enumerate(hub.streams) if stream.status().state == "stalled"]
-        status = {"status": "stalled", "cameras": stalled} if stalled else {"status": "ok"}
-        return JSONResponse(status, 503 if stalled else 200)
+        if stalled or not publisher.alive:
+            return JSONResponse({"status": "stalled", "cameras": stalled, "view": not publisher.alive}, 503)
+        return JSONResponse({"status": "ok"})
 
 
 def _add_api(app: FastAPI, hub: Hub, publisher: Publisher) -> None:
+    snapshots = Snapshots(len(hub.streams))
+
     @app.get("/api/state", tags=["api"])
     def state() -> schemas.State:
         """Return model, settings and the state of each camera."""
@@ -128,9 +132,7 @@ def _add_api(app: FastAPI, hub: Hub, publisher: Publisher) -> None:
     def snapshot(camera: Number = 0) -> Response:
         """Return the image as it is shown now, in full size."""
         item, _ = _newest(hub, camera)
-        renderer = Renderer(hud=False, provider=None, threads=1)
-        image = jpeg(renderer.render(item, hub.settings.current).image, item.frame.index)
-        renderer.close()
+        image = snapshots.jpeg_of(camera, item, hub.settings.current)
         name = f"camrt-{camera}-{item.frame.index}.jpg"
         return Response(image, media_type="image/jpeg", headers=_download(name))
 

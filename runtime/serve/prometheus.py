@@ -58,7 +58,11 @@ def metrics(hub: Hub, viewers: int) -> str:
             "camrt_class_frames_total",
             "counter",
             "Classified frames by their best class.",
-            ((c | {"class": labels[k]}, count) for c, n in cameras for k, count in sorted(n.classes.items())),
+            (
+                (c | {"class": labels[k], "class_id": str(k)}, count)
+                for c, n in cameras
+                for k, count in sorted(n.classes.items())
+            ),
         ),
         *_family("camrt_viewers", "gauge", "Viewers of images.", [({}, viewers)]),
     ]

@@ -2,6 +2,8 @@
 
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import cv2
@@ -24,22 +26,27 @@ VIEWERS: Final = 32
 
 _QUALITY: Final = 80
 _WIDEST: Final = 1920
-"""Pixels: wider images are shrunk for the stream, since few screens show more; a snapshot keeps its size."""
+_TALLEST: Final = 2560
+"""Pixels: larger images are shrunk for the stream, since few screens show more; a snapshot keeps its size."""
 _TILE_WIDTH: Final = 640
 _SHORTEST_S: Final = 1 / 60
 """Seconds between two images, at least: a file that is read faster is not shown faster."""
 _MOSAIC_S: Final = 1 / 31
 """Seconds between two mosaics, at least; a little less than the period of 30 fps."""
 _POLL_S: Final = 0.5
+_MOST_REPORTS: Final = 100
+_LONGEST: Final = 65_500
+"""Pixels: JPEG's limit for a side."""
 
 
 def jpeg(image: Image, frame: int | None = None) -> bytes:
-    """Encode an image as JPEG.
+    """Encode an image as JPEG; one that is too long for the format is shrunk.
 
     Args:
         image: uint8 (H, W, 3) BGR.
         frame: number to write into it, as the comment ``frame N``.
     """
+    image = _shrink(image, _LONGEST, _LONGEST)
     data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
     if frame is None:
         return data
@@ -48,10 +55,21 @@ def jpeg(image: Image, frame: int | None = None) -> bytes:
 
 
 class Publisher:
-    """A thread that publishes images and events. It draws and encodes once for all viewers, while there are any."""
+    """A thread that publishes images and events. It draws and encodes once for all viewers, while there are any.
 
-    def __init__(self, hub: Hub) -> None:
+    An image that cannot be drawn or encoded is left out; the other cameras and the next images go on.
+    """
+
+    def __init__(self, hub: Hub, tell: Callable[[str], None]) -> None:
+        """Start the thread.
+
+        Args:
+            hub: gives items and settings.
+            tell: takes a line when an image cannot be published, once for each camera and reason.
+        """
         self._hub = hub
+        self._tell = tell
+        self._told: set[tuple[str, str]] = set()
         self.images = [Broadcast(VIEWERS, hub.notify) for _ in hub.streams]
         """One broadcast for each camera."""
         self.mosaic = Broadcast(VIEWERS, hub.notify) if len(hub.streams) > 1 else self.images[0]
@@ -67,6 +85,11 @@ class Publisher:
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="camrt-publisher", daemon=True)
         self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """False: the thread has ended, and no viewer gets anything."""
+        return self._thread.is_alive()
 
     @property
     def viewers(self) -> int:
@@ -89,7 +112,7 @@ class Publisher:
             version = self._hub.wait(version, _POLL_S)
             if self.viewers or self.events.subscribers:
                 start = time.monotonic()
-                self._publish()
+                self._guard("the view", self._publish)
                 time.sleep(max(0.0, _SHORTEST_S - (time.monotonic() - start)))
 
     def _publish(self) -> None:
@@ -99,13 +122,26 @@ class Publisher:
                 self._stale.add(number)
             if broadcast.subscribers and (changed or broadcast.has_newcomer):
                 broadcast.has_newcomer = False
-                if (rendered := self._draw(number)) is not None:
-                    broadcast.publish(_encode(rendered))
+                self._guard(self._hub.streams[number].name, partial(self._publish_image, number))
         if self.mosaic is not self.images[0] and self.mosaic.subscribers and (self._stale or self.mosaic.has_newcomer):
             self._publish_mosaic()
         if self.events.subscribers:
             self.events.has_newcomer = False
             self.events.publish(b"data: " + event(self._hub, self._shown_items(), self.viewers) + b"\n\n")
+
+    def _publish_image(self, number: int) -> None:
+        if (rendered := self._draw(number)) is not None:
+            self.images[number].publish(_encode(rendered))
+
+    def _guard(self, name: str, publish: Callable[[], None]) -> None:
+        """Publish something; an error is reported once."""
+        try:
+            publish()
+        except Exception as error:  # noqa: BLE001 - one image must not end the view of all cameras
+            reason = f"{type(error).__name__}: {error}"
+            if (name, reason) not in self._told and len(self._told) < _MOST_REPORTS:
+                self._told.add((name, reason))
+                self._tell(f"{name}: an image cannot be shown in the browser: {reason}")
 
     def _publish_mosaic(self) -> None:
         now_s = time.monotonic()
@@ -115,10 +151,13 @@ class Publisher:
         self._mosaic_s = now_s
         self.mosaic.has_newcomer = False
         for number in self._stale:
-            if (rendered := self._draw(number)) is not None:
-                self._mosaic.put(number, rendered.image)
+            self._guard(self._hub.streams[number].name, partial(self._put_into_mosaic, number))
         self._stale.clear()
         self.mosaic.publish(jpeg(self._mosaic.image) + NEXT_PART)
+
+    def _put_into_mosaic(self, number: int) -> None:
+        if (rendered := self._draw(number)) is not None:
+            self._mosaic.put(number, rendered.image)
 
     def _draw(self, number: int) -> Rendered | None:
         self._drawn[number] = self._viewer.draw(number)
@@ -143,8 +182,14 @@ def newest_shown(hub: Hub, number: int) -> tuple[StreamItem, tuple[int, ...]] | 
 
 
 def _encode(rendered: Rendered) -> bytes:
-    image = rendered.image
-    if image.shape[1] > _WIDEST:
-        size = (_WIDEST, max(1, round(image.shape[0] * _WIDEST / image.shape[1])))
-        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return jpeg(image, rendered.frame.index) + NEXT_PART
+    return jpeg(_shrink(rendered.image, _WIDEST, _TALLEST), rendered.frame.index) + NEXT_PART
+
+
+def _shrink(image: Image, widest: int, tallest: int) -> Image:
+    """Return an image that fits into a size in pixels, with its aspect ratio; a smaller one stays as it is."""
+    height, width = image.shape[:2]
+    scale = min(widest / width, tallest / height)
+    if scale >= 1.0:
+        return image
+    size = (min(widest, max(1, round(width * scale))), min(tallest, max(1, round(height * scale))))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

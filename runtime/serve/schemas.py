@@ -11,6 +11,7 @@ from camrt.runtime.maps.colormaps import COLORMAPS
 from camrt.runtime.record import TOP, record
 from camrt.runtime.serve.settings import MOST_CLASSES, Control, Settings, controls, settings_of
 from camrt.runtime.stream.hub import Hub, HubStream
+from camrt.text import one_line
 
 
 class Response(BaseModel):
@@ -119,7 +120,7 @@ def state(hub: Hub, viewers: int) -> State:
     model = hub.model
     return State(
         version=__version__,
-        model=model.path.name,
+        model=one_line(model.path.name),
         provider=model.provider,
         threads=model.threads,
         classes=model.classes,

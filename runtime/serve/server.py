@@ -6,6 +6,8 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +18,7 @@ from camrt.errors import SinkError, UsageError
 from camrt.runtime.serve.access import AccessControl
 from camrt.runtime.serve.app import make_app
 from camrt.runtime.serve.publisher import Publisher
+from camrt.runtime.serve.rate_limit import RateLimit
 from camrt.runtime.serve.timeouts import Connection
 from camrt.runtime.stream.hub import Hub
 
@@ -58,6 +61,7 @@ class Server:
     Args:
         hub: gives items and settings.
         address: address to listen on. Requests need a token unless it is the loopback interface.
+        tell: takes a line when an image cannot be shown.
         open_to_all: never require a token.
         certfile: certificate, PEM; None: no encryption.
         keyfile: key of the certificate, PEM; None: the key is in ``certfile``.
@@ -68,6 +72,7 @@ class Server:
         hub: Hub,
         address: Address,
         *,
+        tell: Callable[[str], None] = lambda line: None,
         open_to_all: bool = False,
         certfile: Path | None = None,
         keyfile: Path | None = None,
@@ -90,7 +95,7 @@ class Server:
         path = "/" if self.token is None else f"/?token={self.token}"
         self.url = f"http{'s' if context else ''}://{host}:{bound[1]}{path}"
         """Address for a browser, with the token."""
-        self._publisher = Publisher(hub)
+        self._publisher = Publisher(hub, tell)
         app = AccessControl(
             make_app(hub, self._publisher),
             names=frozenset({"localhost", address.host.lower(), hostname, f"{hostname}.local"}),
@@ -98,11 +103,16 @@ class Server:
             cookie=f"camrt-{bound[1]}",  # a browser shares cookies between all ports of a host
             secure=context is not None,
         )
-        self._uvicorn = uvicorn.Server(_config(app, context))
+        self._uvicorn = uvicorn.Server(_config(RateLimit(app), context))
         self._thread = threading.Thread(target=self._run, name="camrt-serve", daemon=True)
         self._thread.start()
         while not self._uvicorn.started and self._thread.is_alive():
             time.sleep(0.005)
+
+    @property
+    def alive(self) -> bool:
+        """False: a thread of the view has ended by itself, so viewers get nothing."""
+        return self._thread.is_alive() and self._publisher.alive
 
     def stop(self) -> None:
         """Disconnect all viewers and end the server; harmless when called twice."""
@@ -113,6 +123,7 @@ class Server:
             for connection in list(self._uvicorn.server_state.connections):
                 transport: Any = connection.transport
                 connection.loop.call_soon_threadsafe(transport.abort)
+            self._socket.abort()
             self._thread.join()
         self._socket.close()
 
@@ -141,6 +152,12 @@ class _Listener(socket.socket):
         self._accepted.append(connection)
         return connection, address
 
+    def abort(self) -> None:
+        """End all connections, also those in a TLS handshake, which the server does not know yet."""
+        for connection in self._accepted:
+            with suppress(OSError):  # it is closed
+                connection.shutdown(socket.SHUT_RDWR)
+
 
 def _config(app: Any, context: ssl.SSLContext | None) -> uvicorn.Config:
     config = uvicorn.Config(
@@ -164,7 +181,7 @@ def _config(app: Any, context: ssl.SSLContext | None) -> uvicorn.Config:
     return config
 
 
-def _listen(address: Address) -> socket.socket:
+def _listen(address: Address) -> _Listener:
     try:
         family, kind, protocol, _, socket_address = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -4,6 +4,7 @@
 makes one. Names load on first use, so ``import camrt`` costs nothing and needs no ONNX Runtime.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from camrt.runtime.inference.model import Model, load
     from camrt.runtime.maps.result import Result
     from camrt.runtime.stream.live_session import LiveSession
+
+# ONNX Runtime 1.32 sends usage data to its maker unless this is set before its library is loaded; later,
+# `onnxruntime.disable_telemetry_events` is not enough. A value that the user has set stays.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 __all__ = ["CamrtError", "LiveSession", "Model", "Result", "__version__", "load"]

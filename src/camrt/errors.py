@@ -16,9 +16,18 @@
 A message says what is wrong, where, and what to do next.
 """
 
+from camrt.text import one_line
+
 
 class CamrtError(Exception):
-    """Root of all errors that camrt raises on purpose. The text can be shown to a user as it is."""
+    """Root of all errors that camrt raises on purpose. The text can be shown to a user as it is.
+
+    It is one line, and one more for each further argument. Control characters in them, for example of a file's name,
+    are escaped.
+    """
+
+    def __str__(self) -> str:
+        return "\n  ".join(one_line(str(argument)) for argument in self.args)
 
 
 class UsageError(CamrtError, ValueError):

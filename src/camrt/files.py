@@ -4,6 +4,9 @@ import errno
 import hashlib
 import os
 import re
+import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -105,6 +108,20 @@ def write_file(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Give a new folder in the system's folder for temporary files; it is removed at the end of the block.
+
+    `tempfile.TemporaryDirectory` leaves its folder behind if a signal arrives while it creates it.
+    """
+    folder = Path(tempfile.gettempdir()) / f"camrt-{secrets.token_hex(8)}"
+    try:
+        folder.mkdir(mode=0o700)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_error(path: Path, error: OSError) -> SinkError:

@@ -31,6 +31,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, get_args
 
 from camrt.errors import ModelFileError
+from camrt.text import one_line
 
 FORMAT: Final = 1
 _CREATE_AGAIN: Final = "Create the file again."
@@ -115,7 +116,7 @@ class ModelInfo:
     """The metadata of a model file. None or an empty mapping: the file has no such entry."""
 
     labels: tuple[str, ...] | None = None
-    """Name of each class, in the order of the scores."""
+    """Name of each class, in the order of the scores; control characters in a file are read as escape sequences."""
     geometry: InputGeometry | None = None
     activation: Activation | None = None
     """Activation between ``logits`` and ``scores``; with ``none`` they are equal."""
@@ -193,7 +194,7 @@ class ModelInfo:
             labels = entries.get("labels")
             geometry = entries.get("input")
             return cls(
-                labels=None if labels is None else tuple(str(label) for label in labels),
+                labels=None if labels is None else tuple(one_line(str(label)) for label in labels),
                 geometry=None if geometry is None else InputGeometry(**geometry),
                 activation=entries.get("activation"),
                 head=entries.get("head"),

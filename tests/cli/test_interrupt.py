@@ -3,7 +3,8 @@
 import shutil
 import signal
 import socket
-from contextlib import suppress
+import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,31 @@ def test_live_ends_while_its_camera_is_silent(mobilenet, shared_data, tmp_path):
             status, errors = interrupt(process)
     assert status == 0, errors
     assert len(read_video(tmp_path / "out.mp4")[0]) == len(read_events(tmp_path / "e.jsonl"))
+
+
+def test_live_ends_in_order_at_any_moment_of_a_silence(mobilenet, shared_data, tmp_path):
+    """OpenCV gives up a silent camera after five seconds; the process must not abort when both happen at once."""
+    delays_s = (3.6, 4.0, 4.4, 4.8, 5.2)
+    with ExitStack() as running:
+        address = running.enter_context(http_camera.serve(shared_data / "videos" / "oc_dog.mp4"))
+        processes = []
+        for delay_s in delays_s:
+            log = tmp_path / f"{delay_s}.jsonl"
+            flags = ["--source", f"{address}/stalls", "-o", f"{delay_s}.mkv", "--events", log]
+            processes.append(running.enter_context(started("live", mobilenet, *flags, cwd=tmp_path)))
+            assert eventually(lambda log=log: log.exists() and log.stat().st_size > 0, within_s=WITHIN_S)
+        silent = {}
+        while len(silent) < len(delays_s):
+            for delay_s, process in zip(delays_s, processes, strict=True):
+                log = tmp_path / f"{delay_s}.jsonl"
+                if delay_s not in silent and time.time() - log.stat().st_mtime >= delay_s:
+                    process.send_signal(signal.SIGTERM)
+                    silent[delay_s] = process
+            time.sleep(0.02)
+        for delay_s, process in silent.items():
+            _, errors = process.communicate(timeout=WITHIN_S)
+            assert (process.returncode, "Traceback" in errors) == (0, False), errors
+            assert len(read_video(tmp_path / f"{delay_s}.mkv")[0]) == len(read_events(tmp_path / f"{delay_s}.jsonl"))
 
 
 def test_live_ends_while_it_connects_to_an_address_that_does_not_answer(mobilenet, tmp_path):

@@ -447,8 +447,22 @@ def test_the_token_opens_the_page_and_leaves_the_address(browser):
             assert page.evaluate("document.cookie") == ""
             page.reload()
             assert eventually(lambda: shown_image(page).shape == (480, 640, 3))
+            page.goto(f"{url}?token={served.token}")  # a second visit, with the cookie
+            assert page.url == url
+            assert page.evaluate("performance.getEntriesByType('navigation')[0].name") == url
+
+
+def test_the_form_takes_the_token(browser):
+    with serving(bind="0.0.0.0:0") as served:
+        url = f"http://127.0.0.1:{served.port}/"
         with open_page(browser, url, expected_errors=("401",)) as page:
-            assert "A token is missing" in page.locator("body").inner_text()
+            page.get_by_label("Token").fill("a guess")
+            page.get_by_role("button", name="Open").click()
+            assert "another token" in page.locator("body").inner_text()
+            page.get_by_label("Token").fill(f" {served.token} ")
+            page.get_by_role("button", name="Open").click()
+            assert eventually(lambda: shown_image(page).shape == (480, 640, 3))
+            assert page.url == url
 
 
 def test_the_api_page_describes_every_path_and_field(browser, live):

@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -121,6 +121,44 @@ def test_the_token_becomes_a_cookie_and_leaves_the_address(everywhere):
     assert everywhere.request("/api/state", Authorization=f"Bearer {everywhere.token}")[0].status == 200
 
 
+@pytest.mark.parametrize(
+    "others",
+    ['theme={"dark": true, "font": [1, 2]}', "novalue", "=", "a b=c d; ;;", 'q="unclosed', "ü=ö", "a=b=c; $Version=1"],
+)
+def test_cookies_of_other_programs_do_not_matter(everywhere, others):
+    cookie = f"camrt-{everywhere.port}={everywhere.token}"
+    for header in (f"{others}; {cookie}", f"{cookie}; {others}", f"{others};{cookie}"):
+        assert everywhere.request("/api/state", Cookie=header.encode("latin-1"))[0].status == 200
+    assert everywhere.request("/api/state", Cookie=others.encode("latin-1"))[0].status == 401
+
+
+def test_a_token_in_the_address_is_removed_on_every_visit(everywhere):
+    cookie = f"camrt-{everywhere.port}={everywhere.token}"
+    for token in (everywhere.token, "an older one"):
+        response, _ = everywhere.request(f"/?camera=1&token={quote(token)}&x=token", Cookie=cookie)
+        assert (response.status, response.headers["Location"]) == (303, "/?camera=1&x=token")
+    assert everywhere.request("/?xtoken=1", Cookie=cookie)[0].status == 200  # not that key, so no redirect without end
+
+
+def test_a_browser_without_the_token_gets_a_form(everywhere):
+    html = {"Accept": "text/html,*/*;q=0.8"}
+    response, body = everywhere.request("/api", **html)
+    assert (response.status, response.headers["Content-Type"]) == (401, "text/html; charset=utf-8")
+    assert b'<form method="post" action="/login">' in body
+    form = {"Content_Type": "application/x-www-form-urlencoded"}
+    for wrong in (b"", b"token=", b"token=guess", b"\xff\x00", b"token=%ff"):
+        response, body = everywhere.request("/login", "POST", wrong, **form)
+        assert (response.status, b"another token" in body) == (401, True)
+    response, _ = everywhere.request("/login", "POST", f"token={everywhere.token}".encode(), **form)
+    assert (response.status, response.headers["Location"]) == (303, "/")
+    cookie = response.headers["Set-Cookie"].partition(";")[0]
+    assert everywhere.request("/api/state", Cookie=cookie)[0].status == 200
+    response, _ = everywhere.request(
+        "/login", "POST", f"token={everywhere.token}".encode(), Origin="http://evil", **form
+    )
+    assert response.status == 403
+
+
 def test_the_redirect_after_the_token_stays_on_this_host(everywhere):
     for path in ("//elsewhere.example/", "/%2f%2felsewhere.example/", "/\\elsewhere.example"):
         response, _ = open_with_token(everywhere, path)
@@ -148,6 +186,8 @@ def test_a_token_in_the_address_is_accepted_for_safe_methods_only(everywhere):
 def test_the_health_check_needs_no_token(everywhere):
     response, body = everywhere.request("/healthz")
     assert (response.status, body) == (200, b'{"status":"ok"}')
+    response, body = everywhere.request("/healthz", "HEAD")
+    assert (response.status, body) == (200, b"")
 
 
 def test_no_auth_requires_no_token_and_warns():

@@ -8,22 +8,42 @@ import argparse
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from typing import NoReturn
 
 from camrt import __version__
 from camrt.cli import annotate, attach, bench, cameras, demo, doctor, export, inspect, live, quantize
 from camrt.cli.config import ConfigurableParser
+from camrt.cli.messages import say, tell
+from camrt.cli.reload import reload_on_sighup
 from camrt.errors import CamrtError, UsageError
 
 _COMMANDS = (demo, live, annotate, attach, export, quantize, inspect, bench, cameras, doctor)
+
+
+def run() -> NoReturn:
+    """Run the command of this process's arguments and end the process with its exit status."""
+    _open_standard_streams()
+    status = main()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    if threading.active_count() > 1:
+        # A thread is still inside OpenCV, waiting for a camera. The destructors that run at the end of a process would
+        # abort it ("terminate called without an active exception"). All files are closed by now.
+        os._exit(status)
+    sys.exit(status)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that unfinished work is cleaned up
     words = list(sys.argv[1:] if argv is None else argv)
+    if any(word.partition("=")[0] == "--config" for word in words):
+        reload_on_sighup()  # before the start is complete, too
     debug = "--debug" in words
     try:
         args = parse(words)
@@ -33,10 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CamrtError as error:
         if debug:
             raise
-        print(f"camrt: {error}", file=sys.stderr)
+        first, *others = str(error).split("\n")
+        tell(first)
+        for line in others:
+            say(line)
         return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
-        print("camrt: interrupted", file=sys.stderr)
+        tell("interrupted")
         return 1
     except BrokenPipeError:
         # The reader of the output has ended (`camrt inspect ... | head`), so no message can reach it.
@@ -46,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             raise
         _forget_output()
-        print(f"camrt: {error}", file=sys.stderr)
+        tell(str(error))
         return 1
     return status
 
@@ -60,6 +83,17 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     args = _parser().parse_args(words)
     args.parse_again = partial(parse, words)
     return args
+
+
+def _open_standard_streams() -> None:
+    """Open the null device in place of a closed standard stream. A file that is opened later would take its number."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - it stays open
 
 
 def _forget_output() -> None:

@@ -1,14 +1,13 @@
 """``camrt annotate``: draw the maps over images, videos and folders, every frame once."""
 
 import argparse
-import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from camrt.cli.common_flags import add_session_flags, open_model, stop_on_signals
 from camrt.cli.display_flags import add_display_flags, settings_of
 from camrt.cli.frame_flags import add_frame_flags, transform_of
+from camrt.cli.messages import say, tell
 from camrt.errors import UsageError
 
 
@@ -69,13 +68,9 @@ def run(args: argparse.Namespace) -> int:
     frames = f" ({annotator.frames} frames)" if annotator.frames != done else ""
     kept = f", {annotator.kept} were whole already" if annotator.kept else ""
     left_out = f", {planned.left_out_count} left out" if planned.left_out_count else ""
-    print(f"wrote {done} of {total} files{frames} to {args.output}{kept}{left_out}", file=sys.stderr)
-    _tell([*planned.left_out, *annotator.remarks, *problems])
+    say(f"wrote {done} of {total} files{frames} to {args.output}{kept}{left_out}")
+    for line in (*planned.left_out, *annotator.remarks, *problems):
+        tell(line)
     if annotator.stopped:
-        print("camrt: stopped before the end; --resume goes on", file=sys.stderr)
+        tell("stopped before the end; --resume goes on")
     return 1 if problems or annotator.stopped or not (done or annotator.kept) else 0
-
-
-def _tell(lines: Iterable[str]) -> None:
-    for line in lines:
-        print(f"camrt: {line}", file=sys.stderr)

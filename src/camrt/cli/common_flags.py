@@ -2,11 +2,11 @@
 
 import argparse
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from camrt.cli.messages import tell
 from camrt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def open_model(path: Path, provider: str, threads: int | None, options: Sequence
     quiet_decoders()
     model = load(path, provider=provider, threads=threads, provider_options=provider_options(options))
     for remark in model.remarks:
-        print(f"camrt: {remark}", file=sys.stderr)
+        tell(remark)
     cv2.setNumThreads(model.threads)
     return model
 

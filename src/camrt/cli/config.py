@@ -88,7 +88,7 @@ def read_config(path: Path, actions: Sequence[argparse.Action]) -> dict[str, Any
         settings = tomllib.loads(text)
     except OSError as error:
         raise UsageError(f"the settings in {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:  # invalid UTF-8 or invalid TOML
+    except (ValueError, RecursionError) as error:  # invalid UTF-8, invalid TOML, or arrays nested thousands deep
         raise UsageError(f"{path} is not TOML: {error}") from error
     by_key = {_key(action): action for action in actions if action.dest not in _FLAGS_ONLY}
     values = {}

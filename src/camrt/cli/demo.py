@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from camrt.cli.common_flags import add_session_flags, open_model, stop_on_signals
 from camrt.cli.display_flags import add_display_flags, settings_of
+from camrt.cli.messages import say, tell
 from camrt.errors import SinkError, UsageError
 
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ def run(args: argparse.Namespace) -> int:
         if reason is None:
             _show(args, model)
             return _evaluate(args, model)
-        print(f"no window: {reason}", file=sys.stderr)
+        say(f"no window: {reason}")
         args.output = _OUTPUT
     if not _write(args, model):
-        print("camrt: stopped before the model was evaluated", file=sys.stderr)
+        tell("stopped before the model was evaluated")
         return 1
     return _evaluate(args, model)
 
@@ -86,7 +86,7 @@ def _show(args: argparse.Namespace, model: "Model") -> None:
     settings = settings_of(args, model, live=True)
     source = SyntheticSource(Scene(seed=0))
     session = LiveSession(model, [source], settings=settings, watched=True, frames=args.frames)
-    window = WindowViewer(session.hub, hud=not args.no_hud, tell=lambda line: print(line, file=sys.stderr))
+    window = WindowViewer(session.hub, hud=not args.no_hud, tell=say)
 
     def meanwhile() -> None:
         window.update()
@@ -149,11 +149,11 @@ def _write(args: argparse.Namespace, model: "Model") -> bool:
     )
     stop_on_signals(pipeline.stop)
     summary = pipeline.run()
-    print(f"{summary.frames} frames in {summary.seconds:.1f} s on {model.provider}", file=sys.stderr)
-    print(f"wrote {video}", file=sys.stderr)
+    say(f"{summary.frames} frames in {summary.seconds:.1f} s on {model.provider}")
+    say(f"wrote {video}")
     if tiles.images:
         write_image(sheet, contact_sheet(tiles.images, 4, _TILE))
-        print(f"wrote {sheet}", file=sys.stderr)
+        say(f"wrote {sheet}")
     return not summary.stopped
 
 

@@ -10,6 +10,7 @@ from camrt.cli.export_flags import size
 from camrt.cli.inspect_classifier import show_classifier
 from camrt.errors import MissingExtra, NoModelFile, UsageError
 from camrt.model_file import EXACT
+from camrt.text import one_line
 
 HEADS = {
     "linear": "features, pool, one linear layer: the maps add up to the logits, and cost nothing until shown",
@@ -158,10 +159,10 @@ def _print(report: dict[str, Any], *, every_label: bool) -> None:
         ms, without = (verification[key] for key in COST)
         rows["cost"] = f"the maps took {ms - without:.2f} of {ms:.2f} ms an image on the machine that made the file"
     for key, value in rows.items():
-        print(f"{key:<14}{value}")
+        print(f"{key:<14}{one_line(value)}")
     if every_label:
         for number, label in enumerate(report["labels"]):
-            print(f"{number:>6}  {label}")
+            print(f"{number:>6}  {one_line(label)}")
 
 
 def _pairs(values: dict[str, Any]) -> str:

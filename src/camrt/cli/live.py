@@ -1,16 +1,16 @@
 """``camrt live``: draw the maps over one stream or several, live."""
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from camrt.cli.common_flags import add_session_flags, open_model, stop_on_signals
 from camrt.cli.display_flags import add_display_flags, settings_of
 from camrt.cli.frame_flags import add_frame_flags, transform_of
+from camrt.cli.messages import say, tell
 from camrt.cli.recording import check_files, files_of, open_listeners, open_recorders
 from camrt.cli.reload import Reloader
 from camrt.cli.rotation_flags import add_rotation_flags
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     shows_window = args.window or not (args.output or args.events or args.serve is not None)
     notifier = Notifier()
     with ExitStack() as opened:  # closes everything if the session does not start; closing twice does no harm
-        sources = open_sources(texts, tell=_say)
+        sources = open_sources(texts, tell=say)
         for source in sources:
             opened.callback(source.close)
         if transform is not None:
@@ -103,11 +103,10 @@ def run(args: argparse.Namespace) -> int:
             enlarge=args.scale_output,
         )
         reloader = Reloader(args, args.parse_again, model, session.settings, tell, live=live)
-        if args.serve is not None:
-            serve(args, session.hub, opened)
+        server = None if args.serve is None else serve(args, session.hub, opened)
         window = None
         if shows_window:
-            window = WindowViewer(session.hub, hud=not args.no_hud, tell=_say)
+            window = WindowViewer(session.hub, hud=not args.no_hud, tell=say)
             opened.callback(window.close)
 
         def meanwhile() -> None:
@@ -120,7 +119,8 @@ def run(args: argparse.Namespace) -> int:
             reloader.apply()
 
         def on_item(number: int, item: "StreamItem") -> None:
-            notifier.drawn()
+            if server is None or server.alive:  # else the watchdog restarts the service
+                notifier.drawn()
 
         def on_failure(number: int, error: BaseException) -> None:
             if len(sources) > 1:
@@ -132,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
 
         stop_on_signals(stop)
         names = ", ".join(source.name for source in sources)
-        _say(f"{names}: {model.path.name} on {model.provider}, {model.threads} threads; Ctrl-C stops")
+        say(f"{names}: {model.path.name} on {model.provider}, {model.threads} threads; Ctrl-C stops")
         outcomes = session.run(on_item, meanwhile=meanwhile, on_failure=on_failure)
         notifier.stopping()
     summaries = [_summary_of(outcome, alone=len(sources) == 1) for outcome in outcomes]
@@ -155,21 +155,11 @@ def _conclude(sources: "Sequence[Source]", summaries: "Sequence[Summary | None]"
             rate = summary.frames / summary.seconds
             dropped = f", {summary.dropped} dropped to stay live" if summary.dropped else ""
             name = f"{source.name}: " if len(sources) > 1 else ""
-            _say(f"{name}{summary.frames} frames in {summary.seconds:.1f} s ({rate:.1f} fps){dropped}")
+            say(f"{name}{summary.frames} frames in {summary.seconds:.1f} s ({rate:.1f} fps){dropped}")
     if any(summary is None or summary.frames for summary in summaries):
         for path in filter(Path.exists, files):  # on a full disk there may be none
-            _say(f"wrote {path}")
+            say(f"wrote {path}")
     problems = [problem for source in sources for problem in source.problems]
     for problem in problems:
         tell(problem)
     return 1 if problems or None in summaries else 0
-
-
-def tell(line: str) -> None:
-    """Print a line for the user."""
-    _say(f"camrt: {line}")
-
-
-def _say(line: str) -> None:
-    with suppress(OSError):  # standard error may be a file on a full disk, and the stream goes on
-        print(line, file=sys.stderr, flush=True)

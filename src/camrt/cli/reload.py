@@ -2,8 +2,9 @@
 
 import argparse
 import signal
+import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from camrt.cli.display_flags import names, settings_of
 from camrt.errors import UsageError
@@ -11,6 +12,14 @@ from camrt.errors import UsageError
 if TYPE_CHECKING:
     from camrt.runtime.inference.model import Model
     from camrt.runtime.render.display_settings import SettingsStore
+
+
+_requested: Final = threading.Event()
+
+
+def reload_on_sighup() -> None:
+    """Let SIGHUP request a reload, from now on, which `Reloader.apply` carries out."""
+    signal.signal(signal.SIGHUP, lambda number, frame: _requested.set())
 
 
 class Reloader:
@@ -41,19 +50,18 @@ class Reloader:
         self._settings = settings
         self._tell = tell
         self._live = live
-        self._requested = False
         if args.config is not None:  # without a file SIGHUP keeps its meaning: the terminal was closed
-            signal.signal(signal.SIGHUP, self._request)
-
-    def _request(self, *_: object) -> None:
-        self._requested = True
+            reload_on_sighup()
 
     def apply(self) -> None:
         """Reload the file if SIGHUP has come."""
-        if not self._requested:
+        if not _requested.is_set():
             return
-        self._requested = False
+        _requested.clear()
         path = self._args.config
+        if not path.is_file():  # a pipe would be waited for
+            self._tell(f"no setting was changed: {path} is not a file")
+            return
         try:
             fresh = self._parse()
             wanted = settings_of(fresh, self._model, live=self._live)
@@ -62,6 +70,9 @@ class Reloader:
             return
         except SystemExit:  # argparse has printed the missing argument
             self._tell(f"no setting was changed: {path} lacks an argument that a start needs")
+            return
+        except Exception as error:  # noqa: BLE001 - a reload must never end the service
+            self._tell(f"no setting was changed: {path} cannot be read: {type(error).__name__}: {error}")
             return
         values = {name: value for name, value in vars(fresh).items() if not callable(value)}
         changed = [name for name, value in values.items() if value != getattr(self._args, name)]

@@ -1,15 +1,16 @@
 """Flags of the browser view."""
 
 import argparse
-import sys
 from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from camrt.cli.messages import say, tell
 from camrt.errors import UsageError
 
 if TYPE_CHECKING:
+    from camrt.runtime.serve import Server
     from camrt.runtime.stream.hub import Hub
 
 
@@ -49,24 +50,24 @@ def check_serve_flags(args: argparse.Namespace) -> None:
     import_module("camrt.runtime.serve")
 
 
-def serve(args: argparse.Namespace, hub: "Hub", opened: ExitStack) -> None:
-    """Start the server and print its address; ``opened`` stops it."""
+def serve(args: argparse.Namespace, hub: "Hub", opened: ExitStack) -> "Server":
+    """Start the server, print its address and return it; ``opened`` stops it."""
     from camrt.runtime.serve import Server
     from camrt.runtime.serve.server import Address
 
     server = Server(
-        hub, Address.parse(args.serve), open_to_all=args.no_auth, certfile=args.certfile, keyfile=args.keyfile
+        hub,
+        Address.parse(args.serve),
+        tell=tell,
+        open_to_all=args.no_auth,
+        certfile=args.certfile,
+        keyfile=args.keyfile,
     )
     opened.callback(server.stop)
     if not server.loopback:
         if server.token is None:
-            print(
-                "camrt: warning: no authentication. Anyone who can reach this address can watch and change settings",
-                file=sys.stderr,
-            )
+            tell("warning: no authentication. Anyone who can reach this address can watch and change settings")
         if args.certfile is None:
-            print(
-                "camrt: warning: traffic, including the token, is not encrypted; use --certfile and --keyfile",
-                file=sys.stderr,
-            )
-    print(f"watch at {server.url}", file=sys.stderr)
+            tell("warning: traffic, including the token, is not encrypted; use --certfile and --keyfile")
+    say(f"watch at {server.url}")
+    return server

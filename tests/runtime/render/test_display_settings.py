@@ -116,7 +116,8 @@ def test_the_settings_cannot_be_changed_in_place():
         ({"normalize": "log"}, "write shared, minmax, relu_max, running, or two numbers"),
         ({"normalize": "1,2,3"}, "or two numbers"),
         ({"normalize": "3,1"}, "the first less than the second"),
-        ({"normalize": "nan,1"}, "two finite numbers"),
+        ({"normalize": "nan,1"}, "two numbers from -1e\\+30 to 1e\\+30"),
+        ({"normalize": "-1e308,1e308"}, "two numbers from -1e\\+30 to 1e\\+30"),
     ],
 )
 def test_invalid_values_raise_usage_error(wrong, message):

@@ -2,6 +2,9 @@
 
 import json
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -9,17 +12,20 @@ import cv2
 import numpy as np
 import pytest
 
+import camrt
 from camrt.errors import SinkError, UsageError
 from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
 from camrt.runtime.render.renderer import Renderer
-from camrt.runtime.serve import Server, publisher
+from camrt.runtime.serve import Server, publisher, rate_limit
+from camrt.runtime.serve.prometheus import metrics
 from camrt.runtime.serve.server import Address
 from camrt.runtime.stream import hub as hub_module
 from camrt.runtime.stream.hub import Hub
 from support.desktop import eventually
-from support.serving import events, jpegs
+from support.serving import Served, events, jpegs
 from support.sources import StillSource
 from support.stream_items import classified, without_signal
+from support.tiny_models import model_info, write_linear
 
 NAMES = ('the "door"', "yard\\left\nhere")
 
@@ -40,7 +46,7 @@ def test_each_camera_has_its_own_result_and_snapshot(model, hub, served):
         image = decoded(served.request(f"/api/snapshot.jpg?camera={number}")[1])
         assert image.shape == (height, 64, 3)
         assert abs(image.mean() - level) < 2
-    assert [camera["name"] for camera in served.get("/api/state")["cameras"]] == list(NAMES)
+    assert [camera["name"] for camera in served.get("/api/state")["cameras"]] == [NAMES[0], r"yard\left\nhere"]
 
 
 @pytest.mark.parametrize(
@@ -106,11 +112,107 @@ def test_a_live_source_without_frames_has_stalled_and_the_health_check_fails(mod
     monkeypatch.setattr(hub_module, "STALLED_S", 0.0)
     response, body = served.request("/healthz")
     assert response.status == 503
-    assert json.loads(body) == {"status": "stalled", "cameras": [0]}
+    assert json.loads(body) == {"status": "stalled", "cameras": [0], "view": False}
     assert [camera["state"] for camera in served.get("/api/state")["cameras"]] == ["stalled", "lost"]
     assert served.metric("camrt_up") == 0
     hub.streams[0].close()
     assert served.request("/healthz")[0].status == 200  # the source has ended
+
+
+def test_an_image_that_is_too_tall_for_jpeg_is_shrunk(model, hub, served):
+    hub.streams[0].write(classified(model, 200, 0, size=(70_000, 20)))
+    hub.streams[1].write(classified(model, 50, 0))
+    height, width = decoded(served.request("/api/snapshot.jpg")[1]).shape[:2]
+    assert (height, width) == (65_500, 19)
+    connection = served.connect()
+    connection.request("GET", "/stream?camera=0")
+    image = decoded(next(jpegs(connection.getresponse()))[1])
+    connection.close()
+    assert image.shape == (2560, 1, 3)
+
+
+def test_a_failure_of_one_image_is_reported_once_and_the_view_goes_on(model, hub):
+    told = []
+    server = Server(hub, Address("127.0.0.1", 0), tell=told.append)
+    served = Served(None, server.url)
+    streams = [served.connect() for _ in range(2)]
+    for number, connection in enumerate(streams):
+        connection.request("GET", f"/stream?camera={number}")
+    item = classified(model, 200, 0)
+    broken = replace(item, frame=replace(item.frame, image=np.zeros((0, 64, 3), np.uint8)))
+    for _ in range(3):
+        hub.streams[0].write(broken)
+        hub.streams[1].write(classified(model, 50, 1))
+    assert abs(decoded(next(jpegs(streams[1].getresponse()))[1]).mean() - 50) < 2
+    assert eventually(lambda: told)
+    hub.streams[0].write(item)
+    assert abs(decoded(next(jpegs(streams[0].getresponse()))[1]).mean() - 200) < 2
+    assert (server.alive, served.request("/healthz")[0].status) == (True, 200)
+    for connection in streams:
+        connection.close()
+    server.stop()
+    assert len(told) == 1
+    assert told[0].startswith(f"{hub.streams[0].name}: an image cannot be shown in the browser: ")
+
+
+@pytest.mark.parametrize("hub", [("caf\udce9", "a\x1b[2Jb\u202e")], indirect=True)
+def test_names_that_cannot_be_drawn_or_encoded_are_escaped(model, hub, served):
+    for stream in hub.streams:
+        stream.write(classified(model, 50, 0))
+    names = [camera["name"] for camera in served.get("/api/state")["cameras"]]
+    assert names == [r"caf\udce9", r"a\x1b[2Jb\u202e"]
+    connection = served.connect()
+    connection.request("GET", "/stream?camera=all")
+    assert decoded(next(jpegs(connection.getresponse()))[1]).max() > 200  # the names are drawn
+    connection.close()
+    connection = served.connect()
+    connection.request("GET", "/events")
+    event = next(events(connection.getresponse()))
+    connection.close()
+    assert [camera["name"] for camera in event["cameras"]] == names
+    assert r'name="caf\\udce9"' in served.request("/metrics")[1].decode()
+
+
+def test_many_requests_for_a_snapshot_draw_it_once(model, hub, served, monkeypatch):
+    drawn = []
+    render = Renderer.render
+    monkeypatch.setattr(Renderer, "render", lambda *args: drawn.append(args) or render(*args))
+    hub.streams[0].write(classified(model, 50, 0))
+    first = served.request("/api/snapshot.jpg")[1]
+    assert all(served.request("/api/snapshot.jpg")[1] == first for _ in range(5))
+    assert len(drawn) == 1
+    hub.settings.update(alpha=1.0, alpha_by_value=False)
+    assert served.request("/api/snapshot.jpg")[1] != first
+    assert len(drawn) == 2
+
+
+def test_requests_beyond_the_rate_wait_and_then_are_refused(hub, monkeypatch):
+    monkeypatch.setattr(rate_limit, "_BURST", 5)
+    monkeypatch.setattr(rate_limit, "REQUESTS_PER_S", 10.0)
+    monkeypatch.setattr(rate_limit, "_LONGEST_S", 0.5)
+    server = Server(hub, Address("127.0.0.1", 0))
+    served = Served(None, server.url)
+    with ThreadPoolExecutor(40) as pool:
+        started = time.monotonic()
+        answers = list(pool.map(lambda _: served.request("/healthz")[0].status, range(40)))
+        seconds = time.monotonic() - started
+    server.stop()
+    assert set(answers) == {200, 429}
+    # 5 at once, and as many as may wait; the test itself takes some time, in which more are due.
+    assert 8 <= answers.count(200) <= 12 + 10 * seconds
+    assert seconds >= 0.3  # some waited
+
+
+def test_two_classes_with_one_label_are_two_metrics(tmp_path):
+    labels = ("crane", "crane", "crane", "other")
+    model = camrt.load(write_linear(tmp_path / "model.onnx", info=model_info(labels=labels)))
+    hub = Hub(model, SettingsStore(DisplaySettings()), [StillSource("cam")])
+    for index, class_id in enumerate((0, 1, 1)):
+        item = classified(model, 50, index)
+        item.result.scores[:] = np.arange(4) == class_id
+        hub.streams[0].write(item)
+    lines = [line for line in metrics(hub, 0).splitlines() if line.startswith("camrt_class_frames_total{")]
+    assert [(line.partition("class_id=")[2], line[-1]) for line in lines] == [('"0"} 1', "1"), ('"1"} 2', "2")]
 
 
 def test_a_file_without_new_frames_has_not_stalled(model, monkeypatch):
@@ -126,7 +228,7 @@ def test_metrics_escape_any_name(model, hub, served):
             hub.streams[camera].write(classified(model, level, level))
     text = served.request("/metrics")[1].decode()
     assert 'camrt_frames_total{camera="0",name="the \\"door\\""} 2' in text
-    assert 'camrt_frames_total{camera="1",name="yard\\\\left\\nhere"} 2' in text
+    assert 'camrt_frames_total{camera="1",name="yard\\\\left\\\\nhere"} 2' in text
     assert len(text.splitlines()) == text.count("\n")
     assert served.metric("camrt_class_frames_total") == served.metric("camrt_classified_total") == 4
 

@@ -1,0 +1,79 @@
+"""No hidden network access: commands run in a network of their own, in which every name leads to the test."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import onnxruntime
+import pytest
+
+from support import REPOSITORY
+from support.command import command
+from support.needs import environment, skip_or_fail
+from support.serving import DEMO
+from support.tiny_models import write_linear
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
+_TRAP = REPOSITORY / "tests" / "support" / "lonely_network.py"
+
+
+def in_lonely_network(*words, seconds, cwd, **changes):
+    """Run ``camrt`` for so many seconds at most, and return the report of `lonely_network`."""
+    if shutil.which("unshare") is None:
+        skip_or_fail("unshare is not installed")
+    prefix = ["unshare", "--net", "--mount", "--map-root-user", sys.executable, str(_TRAP), str(seconds)]
+    settings = environment(**changes)
+    settings.pop("DISPLAY", None)
+    done = subprocess.run(
+        [*prefix, *command(*words)], cwd=cwd, env=settings, capture_output=True, text=True, check=False
+    )
+    if "unshare failed" in done.stderr:
+        skip_or_fail(f"no network of its own: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_half_a_minute_of_live_asks_for_nothing(tmp_path):
+    words = ("live", DEMO, "--source", "synthetic", "--output", "none", "--serve", 0)
+    report = in_lonely_network(*words, seconds=30, cwd=tmp_path)
+    assert "frames in" in report["errors"]
+    assert (report["names"], report["ports"]) == ([], [])
+
+
+def test_the_trap_catches_the_usage_data_of_onnx_runtime(tmp_path):
+    if tuple(map(int, onnxruntime.__version__.split(".")[:2])) != (1, 32):
+        pytest.skip(f"ONNX Runtime {onnxruntime.__version__} may send no usage data")
+    words = ("live", DEMO, "--source", "synthetic", "--output", "none")
+    report = in_lonely_network(*words, seconds=30, cwd=tmp_path, ORT_DISABLE_TELEMETRY="0")
+    assert report["names"] != []
+    assert report["ports"] == [443]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("attach", "in.onnx", "-o", "out.onnx"),
+        ("quantize", "in.onnx", "-o", "out.onnx", "--calibrate", "photos"),
+        ("inspect", DEMO, "--verify"),
+        ("annotate", DEMO, "photos", "-o", "annotated"),
+        ("bench", DEMO, "--rounds", 1),
+        ("export", "torchvision.models:squeezenet1_1", "--size", "64", "-o", "out.onnx"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_command_asks_for_nothing(tmp_path, shared_data, words):
+    write_linear(tmp_path / "in.onnx")
+    shutil.copytree(shared_data / "images_cls", tmp_path / "photos", ignore=shutil.ignore_patterns("*.json"))
+    report = in_lonely_network(*words, seconds=300, cwd=tmp_path)
+    assert report["status"] == 0, report["errors"]
+    assert (report["names"], report["ports"]) == ([], [])
+
+
+def test_a_value_that_the_user_has_set_stays():
+    code = "import os, camrt; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    for changes, expected in (({}, "1"), ({"ORT_DISABLE_TELEMETRY": "0"}, "0")):
+        settings = environment(**changes)
+        done = subprocess.run([sys.executable, "-c", code], env=settings, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == expected
