@@ -11,10 +11,10 @@ from support import REPOSITORY
 
 FOLDERS = ("export", "runtime", "kernels", "benchmarks")
 
-SHARED = (
+SHARED = {
     *("errors", "file_kind", "files", "frame_input", "geometry", "image_decoding", "image_header", "image_levels"),
     *("images", "interleaved_timing", "loading", "media_files", "model_file", "text"),
-)
+}
 
 # The folders and shared modules that the code of a folder may import.
 ALLOWED = {
