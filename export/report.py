@@ -71,7 +71,7 @@ def list_assumptions(
         sentences.append("The graph ends in logits; scores are assumed to be their softmax (--activation).")
     if not has_labels:
         sentences.append("Classes have no names, only numbers (--labels).")
-    if head.kind == "pooled_class_maps":
+    if head.kind == "pooled_class_maps" and head.output.activation is None:
         sentences.append("Each channel of the last convolution is assumed to be one class.")
     return tuple(sentences)
 
