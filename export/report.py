@@ -57,7 +57,7 @@ def list_assumptions(
             "The network is assumed to be trained on images resized with antialiasing, as by Pillow and torchvision "
             "(--interpolation)."
         )
-    if head.kind == "pooled_class_maps":
+    if head.kind == "pooled_class_maps" and head.output.activation is None:
         sentences.append("Each channel of the last convolution is assumed to be one class.")
     return tuple(sentences)
 

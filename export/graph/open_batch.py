@@ -1,6 +1,6 @@
 """Let a graph take any number of images, also where the exporter wrote a batch size into it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -29,7 +29,7 @@ def open_batch(graph: Graph, network_input: NetworkInput) -> NetworkInput:
     """
     fixed = network_input.batch
     _set_batch(graph, network_input, None)
-    if fixed is None and (not _may_hold_batch(graph) or _runs(graph, network_input)):
+    if not _may_hold_batch(graph, [fixed] if fixed else _TRACED) or (fixed is None and _runs(graph, network_input)):
         return network_input
     attempts = [(batch, level) for batch in ([fixed] if fixed else _TRACED)
                 for level in (_STRICTLY_BATCH, _CONSTANTS, _ANY_RESHAPE)]  # fmt: skip
@@ -53,9 +53,19 @@ def _set_batch(graph: Graph, network_input: NetworkInput, batch: int | None) -> 
         output.type.tensor_type.ClearField("shape")
 
 
-def _may_hold_batch(graph: Graph) -> bool:
-    """Tell whether a graph has an operator that could hold a batch size."""
-    return any(node.op_type in ("Reshape", "Concat", "Expand", *_ELEMENTWISE) for node in graph.proto.node)
+def _may_hold_batch(graph: Graph, batches: Sequence[int]) -> bool:
+    """Tell whether a graph has a constant that could hold one of these batch sizes."""
+    for node in graph.proto.node:
+        if node.op_type == "Reshape" and graph.constant(node.input[0]) is None:
+            shape = graph.constant(node.input[1])
+            if shape is not None and shape.size > 1 and shape[0] > 0:
+                return True
+        repeated = batches if node.op_type == "Concat" else [batch for batch in batches if batch > 1]
+        if node.op_type in ("Concat", *_ELEMENTWISE) and any(
+            any(_batched_constants(graph, node, batch)) for batch in repeated
+        ):
+            return True
+    return False
 
 
 def _runs(graph: Graph, network_input: NetworkInput) -> bool:

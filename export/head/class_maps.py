@@ -86,7 +86,7 @@ def _weights_of_cells(graph: Graph, head: CellWeights) -> str:
     # Order of the axes in a matrix [K, numbers] or [numbers, K], for maps with channels first or last.
     orders = ("kchw", "khwc", "chwk", "hwck")
     lengths = dict(zip("kchw", head.weights.shape, strict=True))
-    for name in {name for node in head.nodes for name in node.input if name in graph.initializers}:
+    for name in dict.fromkeys(name for node in head.nodes for name in node.input if name in graph.initializers):
         matrix = graph.constant(name)
         if matrix is None or matrix.size != head.weights.size or matrix.ndim != 2 or matrix.dtype != np.float32:
             continue

@@ -44,6 +44,31 @@ def not_scores_of_an_image(output: str, shape: str, rank: int) -> HeadNotFound:
     )
 
 
+def is_unit_vector(graph: Graph, node: NodeProto | None) -> bool:
+    """Tell whether a node divides numbers by their Euclidean length, as networks that give embeddings end."""
+    if node is None or node.op_type != "Div":
+        return node is not None and node.op_type == "LpNormalization"
+    pending, operators, reached = [node.input[1]], set(), set()
+    for tensor in pending:  # grows during the loop
+        producer = graph.producer(tensor)
+        if tensor == node.input[0] or producer is None:
+            reached.add(tensor)
+            continue
+        operators.add(producer.op_type)
+        pending.extend(name for name in producer.input if name and name not in pending)
+    squares = operators & {"ReduceSum", "ReduceSumSquare"} and operators & {"Sqrt", "Pow"}
+    return node.input[0] in reached and bool("ReduceL2" in operators or squares)
+
+
+def embedding(output: str, node: NodeProto) -> HeadNotFound:
+    """Return the error for an output that is a vector of length 1."""
+    return HeadNotFound(
+        f"output {output!r}: {describe_node(node)} gives a vector of length 1, an embedding, as for faces. Its numbers "
+        "are no scores of classes. camrt needs an output [N, K] with one score a class; export the network with its "
+        "classifier"
+    )
+
+
 def no_pool_before_layer(graph: Graph, output: str, logits: str, layer_input: str) -> HeadNotFound:
     """Return the error for a linear layer whose input is no pooled map.
 

@@ -27,6 +27,8 @@ from camrt.export.head.class_maps import probe_linear
 from camrt.export.head.diagnose import (
     OPS_WITHOUT_SCORES,
     describe_node,
+    embedding,
+    is_unit_vector,
     no_convolution_before_pool,
     no_layer_or_pool,
     no_pool_before_layer,
@@ -145,6 +147,8 @@ def _read_output(graph: Graph, network_input: NetworkInput, name: str) -> Classi
     qdq_pairs: list[QdqPair] = []
     tensor = skip_data_movement(graph, name, qdq_pairs)
     node = graph.producer(tensor)
+    if node is not None and is_unit_vector(graph, node):
+        raise embedding(name, node)
     activation = None if node is None else ACTIVATIONS.get(node.op_type)
     is_log = False
     if node is not None and activation is not None:

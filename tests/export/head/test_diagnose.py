@@ -115,6 +115,39 @@ def test_network_that_gives_no_scores_of_images_is_refused(network, stated, tmp_
         attach(source, tmp_path / "out.onnx")
 
 
+def by_l2(net, vector):
+    """torch.nn.functional.normalize."""
+    norm = net.op("Clip", net.op("ReduceL2", vector, axes=[1], keepdims=1), net.const(np.float32(1e-12)))
+    return net.op("Div", vector, net.op("Expand", norm, net.op("Shape", vector)))
+
+
+def by_squares(net, vector):
+    total = net.op("ReduceSum", net.op("Mul", vector, vector), net.const(np.array([1])), keepdims=1)
+    return net.op("Div", vector, net.op("Sqrt", total))
+
+
+def by_lp_normalization(net, vector):
+    return net.op("LpNormalization", vector, axis=1, p=2)
+
+
+@pytest.mark.parametrize("normalize", [by_l2, by_squares, by_lp_normalization], ids=lambda step: step.__name__)
+@pytest.mark.input_kind("model", "embedding of length 1 (faces, retrieval)", "-", "refused: what camrt needs")
+def test_embedding_is_refused(normalize, tmp_path):
+    net = Net()
+    source = net.save(tmp_path / "in.onnx", normalize(net, net.gemm(net.pooled())))
+    with pytest.raises(HeadNotFound, match=r"vector of length 1, an embedding.*export the network with its classifier"):
+        attach(source, tmp_path / "out.onnx")
+
+
+def test_scores_that_are_divided_by_their_sum_are_no_embedding(tmp_path):
+    net = Net()
+    scores = net.op("Relu", net.gemm(net.pooled()))
+    total = net.op("ReduceSum", scores, net.const(np.array([1])), keepdims=1)
+    share = net.op("Div", scores, net.op("Add", total, net.const(np.float32(1))))
+    source = net.save(tmp_path / "in.onnx", share)
+    assert attach(source, tmp_path / "out.onnx", activation="none").head == "per_position"
+
+
 @pytest.mark.input_kind("model", "attention-pooling head", "-", "refused: what camrt would need")
 def test_attention_pooling_is_refused_with_what_would_be_needed(tmp_path):
     """Each token has a weight that the softmax over all tokens gives it."""

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 
 import camrt
 from camrt.errors import ModelFileError
-from camrt.runtime.inference.onnx_header import check_before_opening, output_names, with_outputs
+from camrt.runtime.inference.onnx_header import check_before_opening, custom_operators, output_names, with_outputs
 from support.tiny_models import write_linear
 
 
@@ -160,3 +160,25 @@ def test_graph_with_fewer_outputs_equals_the_one_that_onnx_writes(tmp_path):
     assert onnx.load_from_string(cut) == model
     session = onnxruntime.InferenceSession(cut, providers=["CPUExecutionProvider"])
     assert [node.name for node in session.get_outputs()] == ["scores", "features"]
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_model_with_a_custom_operator_is_refused_with_its_name_and_domain(declared, tmp_path):
+    """A function of the model itself is no custom operator."""
+    model = onnx.load(write_linear(tmp_path / "model.onnx"))
+    for index, name in enumerate(model.graph.node[3].input):
+        if name == "pixels":
+            model.graph.node[3].input[index] = "quantized"
+    model.graph.node.insert(3, helper.make_node("Quant", ["pixels"], ["quantized"], domain="qonnx.custom_op.general"))
+    if declared:
+        model.opset_import.append(helper.make_opsetid("qonnx.custom_op.general", 1))
+    (tmp_path / "custom.onnx").write_bytes(model.SerializeToString())
+    assert custom_operators(tmp_path / "custom.onnx") == [("qonnx.custom_op.general", "Quant")]
+    with pytest.raises(ModelFileError, match=r"custom\.onnx has operators .*: Quant \(domain 'qonnx.*QDQ form"):
+        camrt.load(tmp_path / "custom.onnx", provider="cpu")
+    body = [helper.make_node("Identity", ["x"], ["y"])]
+    opsets = [helper.make_opsetid("", 17)]
+    function = helper.make_function("qonnx.custom_op.general", "Quant", ["x"], ["y"], body, opsets)
+    model.functions.append(function)
+    (tmp_path / "function.onnx").write_bytes(model.SerializeToString())
+    assert custom_operators(tmp_path / "function.onnx") == []
