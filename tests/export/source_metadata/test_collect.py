@@ -112,6 +112,20 @@ def test_range_alone_leaves_the_order_assumed(tmp_path):
     assert "The network's input is assumed to be RGB (--bgr)." in report.assumptions
 
 
+def test_network_that_takes_bytes_is_assumed_to_scale_them_itself(tmp_path):
+    model = model_with({"Image.NominalPixelRange": "Normalized_0_1"}, first=lambda net: net.cast(net.input))
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    onnx.save(model, tmp_path / "in.onnx")
+    report = attach(tmp_path / "in.onnx", tmp_path / "out.onnx")
+    assert info_of(tmp_path / "out.onnx").preprocessing == {
+        "channels": "rgb",
+        "scale": 1.0,
+        "mean": [0] * 3,
+        "std": [1] * 3,
+    }
+    assert any("takes bytes, so it is assumed to compute 'pixels / 255' itself" in text for text in report.assumptions)
+
+
 def test_linear_brightness_is_a_remark(tmp_path):
     report = attach(save(tmp_path, IMAGE | {"Image.ColorSpaceGamma": "Linear"}), tmp_path / "out.onnx")
     assert any("linear brightness" in sentence for sentence in report.assumptions)
