@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from camrt.cli import main
 from camrt.errors import ExportError, UsageError
-from camrt.export import attach
+from camrt.export import attach, survey
 from camrt.export.source_metadata.collect import collect
 from camrt.model_file import ModelInfo
 from support.export_graphs import CHANNELS, CLASSES, Net, random_images, run, session
@@ -178,6 +179,20 @@ def test_places_that_agree_are_read_once(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"id2label": dict(enumerate(NAMES))}))
     report = attach(source, tmp_path / "out.onnx")
     assert (len(report.read), report.labels) == (1, NAMES)
+
+
+def test_inspect_shows_what_is_read_and_refuses_contradictions(tmp_path, capsys):
+    source = save(tmp_path, IMAGE)
+    assert survey(source).read == ("From the file's ONNX image metadata: channel order BGR, pixels 0 to 255.",)
+    assert main(["inspect", str(source)]) == 0
+    assert "\nread          From the file's ONNX image metadata: channel order BGR" in capsys.readouterr().out
+    assert main(["inspect", str(save(tmp_path))]) == 0
+    assert "\nassumed       The network's input is assumed to be pixels / 255" in capsys.readouterr().out
+    surveyed = survey(save(tmp_path, ULTRALYTICS | IMAGE))
+    assert surveyed.head is None
+    assert "channel order RGB; but the file's ONNX image metadata" in surveyed.refusal
+    one_logit = save(tmp_path, classes=1)
+    assert survey(one_logit).head == "linear"
 
 
 def test_labels_of_the_file_win_over_a_label_file_beside_it(tmp_path):
