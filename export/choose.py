@@ -67,6 +67,11 @@ def choose_preprocessing(
     assumed = []
     if not network_input.takes_bytes and facts.numbers is None:
         assumed += _assumed_numbers(flags, value, own)
+    if network_input.takes_bytes and numbers is not None and not numbers.agrees_with(PIXELS):
+        assumed.append(
+            f"The network takes bytes, so it is assumed to compute {numbers.describe()!r} itself "
+            f"({facts.places['numbers']})."
+        )
     if value.has_alpha:
         assumed.append("The network's fourth channel is assumed to be alpha; it is 255 everywhere.")
     if value.channels in ("rgb", "rgba") and flags.channels is None and facts.channels is None:

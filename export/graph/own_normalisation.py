@@ -117,7 +117,7 @@ def _join_channels(graph: Graph, network_input: NetworkInput, tensor: str, chain
             break
     else:
         return None
-    joined = node.output[0]
+    joined = str(node.output[0])
     prefix = graph.copy()
     prefix.prune([helper.make_empty_tensor_value_info(joined)])
     session = open_session(prefix.model, "the first steps of the classifier")

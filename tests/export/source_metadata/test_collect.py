@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from camrt.cli import main
 from camrt.errors import ExportError, UsageError
-from camrt.export import attach
+from camrt.export import attach, survey
 from camrt.export.source_metadata.collect import collect
 from camrt.model_file import ModelInfo
 from support.export_graphs import CHANNELS, CLASSES, Net, random_images, run, session
@@ -112,6 +113,20 @@ def test_range_alone_leaves_the_order_assumed(tmp_path):
     assert "The network's input is assumed to be RGB (--bgr)." in report.assumptions
 
 
+def test_network_that_takes_bytes_is_assumed_to_scale_them_itself(tmp_path):
+    model = model_with({"Image.NominalPixelRange": "Normalized_0_1"}, first=lambda net: net.cast(net.input))
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    onnx.save(model, tmp_path / "in.onnx")
+    report = attach(tmp_path / "in.onnx", tmp_path / "out.onnx")
+    assert info_of(tmp_path / "out.onnx").preprocessing == {
+        "channels": "rgb",
+        "scale": 1.0,
+        "mean": [0] * 3,
+        "std": [1] * 3,
+    }
+    assert any("takes bytes, so it is assumed to compute 'pixels / 255' itself" in text for text in report.assumptions)
+
+
 def test_linear_brightness_is_a_remark(tmp_path):
     report = attach(save(tmp_path, IMAGE | {"Image.ColorSpaceGamma": "Linear"}), tmp_path / "out.onnx")
     assert any("linear brightness" in sentence for sentence in report.assumptions)
@@ -164,6 +179,20 @@ def test_places_that_agree_are_read_once(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"id2label": dict(enumerate(NAMES))}))
     report = attach(source, tmp_path / "out.onnx")
     assert (len(report.read), report.labels) == (1, NAMES)
+
+
+def test_inspect_shows_what_is_read_and_refuses_contradictions(tmp_path, capsys):
+    source = save(tmp_path, IMAGE)
+    assert survey(source).read == ("From the file's ONNX image metadata: channel order BGR, pixels 0 to 255.",)
+    assert main(["inspect", str(source)]) == 0
+    assert "\nread          From the file's ONNX image metadata: channel order BGR" in capsys.readouterr().out
+    assert main(["inspect", str(save(tmp_path))]) == 0
+    assert "\nassumed       The network's input is assumed to be pixels / 255" in capsys.readouterr().out
+    surveyed = survey(save(tmp_path, ULTRALYTICS | IMAGE))
+    assert surveyed.head is None
+    assert "channel order RGB; but the file's ONNX image metadata" in surveyed.refusal
+    one_logit = save(tmp_path, classes=1)
+    assert survey(one_logit).head == "linear"
 
 
 def test_labels_of_the_file_win_over_a_label_file_beside_it(tmp_path):
