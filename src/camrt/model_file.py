@@ -90,8 +90,8 @@ class InputGeometry:
     """``crop`` only: length in pixels to which the shorter side is scaled before the crop. None: the crop covers the
     whole shorter side."""
     interpolation: Interpolation = "antialias"
-    """``antialias`` is bilinear with antialiasing, as in Pillow and torchvision. ``linear`` is OpenCV's INTER_LINEAR (no
-    antialiasing), ``area`` its INTER_AREA."""
+    """``antialias`` is bilinear with antialiasing, as in Pillow and torchvision. ``linear`` is OpenCV's INTER_LINEAR,
+    without antialiasing, ``area`` its INTER_AREA."""
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
