@@ -49,8 +49,8 @@ def photos(shared_data):
 
 @pytest.mark.input_kind(
     "preprocessing",
-    "photos up to 3000 pixels with pixel noise",
-    "torchvision's pipeline, Pillow",
+    "photos up to 3000 pixels, with noise",
+    "torchvision, Resize and CenterCrop",
     "top-1 equal on 99 %",
 )
 @pytest.mark.parametrize(
