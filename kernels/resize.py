@@ -74,11 +74,23 @@ def resize(image: U8, width: int, height: int, window: Rect | None = None, out: 
         raise ValueError(f"out must be writeable uint8 {(height, width, 3)}, not {out.dtype} {out.shape}")
     if not out.size:
         return out
+    reach = max(1.0, (x1 - x0) / width) + 1.0
+    left, right = max(0, int(x0 - reach)), min(columns, int(x1 + reach) + 1)
+    image, x0, x1 = image[:, left:right], x0 - left, x1 - left
     if image.strides[1:] != (3, 1):
         image = np.ascontiguousarray(image)
     packed = out if out.strides[1:] == (3, 1) else np.empty(out.shape, np.uint8)
     _resize(
-        *(image.ctypes.data, image.strides[0], rows, columns, packed.ctypes.data, packed.strides[0], height, width),
+        *(
+            image.ctypes.data,
+            image.strides[0],
+            rows,
+            right - left,
+            packed.ctypes.data,
+            packed.strides[0],
+            height,
+            width,
+        ),
         *(x0, (x1 - x0) / width, y0, (y1 - y0) / height),
     )
     if packed is not out:

@@ -45,7 +45,8 @@ def model_info_entries(info: ModelInfo) -> dict[str, str]:
     """Return the metadata with which the Model API runs a model file; empty where it would run the file differently.
 
     The preprocessing is in the graph, so the entries have none. The Model API applies softmax to scores that do not
-    sum to 1, and sigmoid to all others: only logits and softmax scores survive this.
+    sum to 1, and sigmoid to all others: only logits and softmax scores survive this. It resizes large images without
+    antialiasing, and has no entry for the interpolation.
     """
     geometry = info.geometry
     if geometry is None or info.activation == "sigmoid" or geometry.shorter_side is not None:

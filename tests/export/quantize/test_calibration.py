@@ -24,7 +24,7 @@ def test_one_image_in_three_is_for_calibration(photos):
 
 def test_images_are_cropped_as_the_runtime_crops_frames(tmp_path):
     frame = np.zeros((30, 60, 3), np.uint8)
-    frame[:, 20:40] = 200  # the centre crop of 60x30 for an input of 10x15
+    frame[:, 19:41] = 200  # the centre crop of 60x30 for an input of 10x15, and the pixels that the filter reaches
     cv2.imwrite(str(tmp_path / "wide.png"), frame)
     images = read_calibration(tmp_path / "wide.png", InputGeometry(width=10, height=15, resize="crop"))
     assert (images.evaluation == 200).all()

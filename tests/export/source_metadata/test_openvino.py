@@ -127,7 +127,7 @@ def test_model_api_gives_the_same_answer(shared_data, tmp_path):
     labels = shared_data / "labels" / "imagenet1000.txt"
     source = shared_data / "models" / "squeezenet11_caffe.onnx"
     caffe = {"channels": "bgr", "scale": 1, "mean": (104, 117, 123), "std": (1, 1, 1)}
-    attach(source, tmp_path / "out.onnx", labels=labels, **caffe)
+    attach(source, tmp_path / "out.onnx", labels=labels, interpolation="linear", **caffe)
     image = shared_data / "images_cls" / "n02098286_West_Highland_white_terrier.JPEG"
     command = [sys.executable, "-c", RUN_MODEL_API, tmp_path / "out.onnx", image]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=300, check=True)

@@ -56,16 +56,16 @@ def test_a_stretched_map_is_the_opencv_resize_of_the_normalised_cam(models):
 
 
 def test_outside_a_crop_the_heatmap_is_zero_and_the_overlay_is_the_frame(models):
-    frame = noise(60, 100)
+    frame = noise(60, 120)
     result = with_map(models["crop"](frame), corner(0, 0))
     heat = result.heatmap(0)
-    assert not heat[:, :20].any()
-    assert not heat[:, 80:].any()
-    assert np.unravel_index(heat.argmax(), heat.shape)[1] == 20
+    assert not heat[:, :30].any()
+    assert not heat[:, 90:].any()
+    assert np.unravel_index(heat.argmax(), heat.shape)[1] == 30
     overlay = result.draw(frame, 0)
-    np.testing.assert_array_equal(overlay[:, :20], frame[:, :20])
-    np.testing.assert_array_equal(overlay[:, 80:], frame[:, 80:])
-    assert (overlay[:, 20:80] != frame[:, 20:80]).any()
+    np.testing.assert_array_equal(overlay[:, :30], frame[:, :30])
+    np.testing.assert_array_equal(overlay[:, 90:], frame[:, 90:])
+    assert (overlay[:, 30:90] != frame[:, 30:90]).any()
 
 
 def test_a_letterboxed_map_is_cropped_to_the_frame(models):
@@ -96,10 +96,10 @@ def test_boxes_surround_the_warm_regions_largest_first(models):
 
 
 def test_boxes_stay_in_the_frame_and_in_the_crop(models):
-    frame = noise(60, 100)
+    frame = noise(60, 120)
     result = with_map(models["crop"](frame), np.ones((8, 8), np.float32) - corner(4, 4))
     (x0, y0, x1, y1, _), *_ = result.boxes(0)
-    assert (x0, y0, x1, y1) == (20, 0, 80, 60)
+    assert (x0, y0, x1, y1) == (30, 0, 90, 60)
 
 
 def test_a_constant_map_is_cold_has_no_box_and_draws_without_nan(models):
