@@ -107,13 +107,13 @@ def test_a_single_silent_source_is_an_error():
 
 def test_a_source_that_fails_closes_those_that_opened(http, tmp_path):
     (tmp_path / "film.mp4").write_text("not a video")
-    with pytest.raises(SourceError, match=r"film\.mp4 cannot be opened as a video"):
+    with pytest.raises(SourceError, match=r"film\.mp4 is a text file, neither an image nor a video"):
         open_sources([f"{http}/endless", str(tmp_path / "film.mp4"), f"{http}/endless"])
     assert eventually(lambda: not readers(http))
 
 
 def test_a_text_that_is_no_source_opens_none(silent):
-    with pytest.raises(UsageError, match="is neither an image's nor a video's"):
+    with pytest.raises(UsageError, match="is a text file, neither an image nor a video"):
         open_sources([silent, __file__])
     assert not readers(silent)
 
