@@ -67,7 +67,7 @@ def test_a_truncated_video_gives_its_frames_and_reports_the_missing_ones(shared_
 
 
 @pytest.mark.parametrize(
-    ("data", "message"), [(b"", "is empty"), (b"hello\n" * 500, "cannot be opened as a video"), (None, "truncated")]
+    ("data", "message"), [(b"", "is empty"), (b"hello\n" * 500, "is a text file"), (None, "truncated")]
 )
 @pytest.mark.usefixtures("decoder")
 def test_a_file_without_a_readable_index_is_an_error(shared_data, tmp_path, data, message):
