@@ -10,6 +10,7 @@ from pathlib import Path
 from camrt.errors import MissingInput, SourceError, UsageError
 from camrt.image_decoding import Image, Picture, decode_pictures
 from camrt.media_files import list_folder
+from camrt.text import one_line
 
 __all__ = ["Image", "Picture", "decode_image", "find_images", "list_images", "read_image", "read_pictures"]
 
@@ -65,7 +66,7 @@ def list_images(folder: Path) -> list[Path]:
     """
     found = list_folder(folder)
     for line in [*found.problems, *found.lines(videos=False)]:
-        logging.getLogger("camrt").warning("%s: %s", folder, line)
+        logging.getLogger("camrt").warning("%s", one_line(f"{folder}: {line}"))
     return found.images
 
 

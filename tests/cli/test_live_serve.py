@@ -134,7 +134,7 @@ def test_a_changed_setting_redraws_a_standing_image(still):
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
-        ({"alpha": 1.5}, "alpha=1.5 must be within"),
+        ({"alpha": 1.5}, "alpha 1.5 must be within"),
         ({"threshold": -1}, "threshold -1"),
         ({"colormap": "mauve"}, "no colour map 'mauve'; known: turbo"),
         ({"classes": [0, 6]}, "no class 6; the model has 0 to 5"),
