@@ -38,7 +38,8 @@ def test_a_stream_is_read(source, target, container, decoder):
             if not frame.lost:
                 numbers.append(number_of(frame.image))
         stream.close()
-    assert set(np.diff(numbers) % 256) <= {1, 2, 3}  # the newest frame only, on a busy machine
+    steps = np.diff(numbers) % 256
+    assert ((steps > 0) & (steps < 128)).all()  # in order; on a busy machine some are left out
     assert stream.mode.startswith("H264 128x64") or container == "flv"
 
 
