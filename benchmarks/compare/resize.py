@@ -28,8 +28,9 @@ from camrt.benchmarks.machine import describe_machine, format_machine
 from camrt.benchmarks.report import tables
 from camrt.export import attach
 from camrt.geometry import fit
-from camrt.images import Image, is_image, read_image
+from camrt.images import Image, read_image
 from camrt.interleaved_timing import compare, interleave
+from camrt.media_files import list_folder
 from camrt.model_file import InputGeometry, Interpolation
 from camrt.runtime.inference.model import Model, load
 
@@ -131,7 +132,7 @@ def _load(data: Path, name: str, folder: Path) -> Model:
 def read_photos(data: Path) -> Iterator[tuple[str, Image]]:
     """Yield the photos of a folder, as they are and enlarged with noise, and the name of their size."""
     random = np.random.default_rng(0)
-    files = sorted(file for name in FOLDERS for file in (data / name).rglob("*") if is_image(file))
+    files = sorted(file for name in FOLDERS for file in list_folder(data / name, subfolders=True).images)
     for number, file in enumerate(files):
         photo = read_image(file)
         yield "as they are", photo
