@@ -15,7 +15,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from camrt.errors import SourceError
 from camrt.image_decoding import Picture, decode_pictures, turned
-from camrt.image_header import opencv_problem
+from camrt.image_decoding.header import opencv_problem
 from camrt.images import decode_image
 from support.needs import environment
 from support.overlays import gradient_image

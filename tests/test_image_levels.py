@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from camrt.image_levels import to_bytes
+from camrt.image_decoding.levels import to_bytes
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])

@@ -12,8 +12,8 @@ from support import REPOSITORY
 FOLDERS = ("export", "runtime", "kernels", "benchmarks")
 
 SHARED = {
-    *("errors", "file_kind", "files", "frame_input", "geometry", "image_decoding", "image_header", "image_levels"),
-    *("images", "interleaved_timing", "loading", "media_files", "model_file", "text"),
+    *("errors", "file_kind", "files", "frame_input", "geometry", "image_decoding", "images"),
+    *("interleaved_timing", "loading", "media_files", "model_file", "text"),
 }
 
 # The folders and shared modules that the code of a folder may import.
@@ -74,7 +74,7 @@ def test_sub_folders_do_not_import_each_other_in_a_circle(folder):
 def graph():
     """Return the modules of camrt that each module imports: ``{"camrt.runtime.frames": {"camrt.images", ...}}``."""
     roots = {f"camrt.{folder}": REPOSITORY / folder for folder in FOLDERS}
-    roots["camrt.cli"] = REPOSITORY / "src" / "camrt" / "cli"
+    roots |= {f"camrt.{name}": REPOSITORY / "src" / "camrt" / name for name in ("cli", "image_decoding")}
     paths = {f"camrt.{path.stem}": path for path in (REPOSITORY / "src" / "camrt").glob("[!_]*.py")}
     for name, root in roots.items():
         for path in root.rglob("*.py"):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from camrt.runtime.doctor.finding import OK, WARNING, Finding
-from camrt.runtime.sources import v4l2
+from camrt.runtime.sources.cameras import v4l2
 
 
 def findings() -> Iterator[Finding]:

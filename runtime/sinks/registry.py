@@ -94,8 +94,8 @@ def _images(path: Path, options: OutputOptions) -> Sink[Rendered]:
 
 def _video(path: Path, options: OutputOptions) -> Sink[Rendered]:
     from camrt.runtime.sinks.video import VideoSink, h264_problem
+    from camrt.runtime.sources.files.video import VideoSource
     from camrt.runtime.sources.transform import TransformedSource
-    from camrt.runtime.sources.video import VideoSource
 
     source = options.source
     sink = VideoSink(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Final
 
-from camrt.runtime.sources.url import redact
+from camrt.runtime.sources.network.url import redact
 
 LONGEST_NAME: Final = 32
 """Characters of the longest short name."""

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from camrt.errors import MissingInput, SourceError, UsageError
+from camrt.runtime.sources.network.url import SCHEMES, check_port, redact, redact_text
 from camrt.runtime.sources.options import SourceOptions
-from camrt.runtime.sources.url import SCHEMES, check_port, redact, redact_text
 
 if TYPE_CHECKING:
     from camrt.media_files import MediaFiles
     from camrt.runtime.frames import Source
-    from camrt.runtime.sources.capture import Capture
+    from camrt.runtime.sources.decoding.capture import Capture
 
 Tell = Callable[[str], None]
 """Takes a line for the user."""
@@ -86,7 +86,7 @@ def open_source(
 
 def prepare_source(text: str, options: SourceOptions) -> PreparedSource:
     """Find the kind of a source and check everything that needs no opening. Raises: as `open_source` does."""
-    from camrt.runtime.sources.capture import quiet_decoders
+    from camrt.runtime.sources.decoding.capture import quiet_decoders
 
     quiet_decoders()
     if not text:
@@ -131,7 +131,7 @@ def _synthetic(text: str, options: SourceOptions) -> PreparedSource:
 
 
 def _camera(text: str, options: SourceOptions) -> PreparedSource:
-    from camrt.runtime.sources import devices
+    from camrt.runtime.sources.cameras import devices
 
     device = int(text) if text.isdecimal() else text
     mode = devices.CameraMode.requested(options)
@@ -144,7 +144,7 @@ def _camera(text: str, options: SourceOptions) -> PreparedSource:
 
 
 def _picamera2(text: str, options: SourceOptions) -> PreparedSource:
-    from camrt.runtime.sources import devices
+    from camrt.runtime.sources.cameras import devices
 
     picamera2 = devices.import_picamera2()
     mode = devices.CameraMode.requested(options)
@@ -158,7 +158,7 @@ def _picamera2(text: str, options: SourceOptions) -> PreparedSource:
 
 
 def _gstreamer(text: str, options: SourceOptions) -> PreparedSource:
-    from camrt.runtime.sources import devices
+    from camrt.runtime.sources.cameras import devices
 
     pipeline = text.removeprefix("gst:").strip()
     devices.check_gstreamer(pipeline)
@@ -172,7 +172,7 @@ def _gstreamer(text: str, options: SourceOptions) -> PreparedSource:
 
 
 def _stream(text: str, options: SourceOptions) -> PreparedSource:
-    from camrt.runtime.sources.network import NetworkAddress
+    from camrt.runtime.sources.network.address import NetworkAddress
 
     check_port(text)
     read_timeout_s = options.silence_s or READ_S
@@ -199,8 +199,8 @@ def _live(
     name: str, open_capture: "Callable[[], Capture]", *, read_timeout_s: float, requested_mode: str = ""
 ) -> PreparedSource:
     """Return a camera or stream that reconnects; the arguments are those of `CaptureThread`."""
-    from camrt.runtime.sources.capture_thread import CaptureThread
-    from camrt.runtime.sources.reconnecting import ReconnectingSource
+    from camrt.runtime.sources.live.capture_thread import CaptureThread
+    from camrt.runtime.sources.live.reconnecting import ReconnectingSource
 
     def open_live(name: str, patient: bool, tell: Tell) -> "Source":
         connect = partial(
@@ -239,7 +239,7 @@ def _path(text: str) -> PreparedSource:
 
 
 def _folder(path: Path, text: str) -> PreparedSource:
-    from camrt.runtime.sources.paths import files_in_folder
+    from camrt.runtime.sources.files.paths import files_in_folder
 
     return _images(text, files_in_folder(path))
 
@@ -254,7 +254,7 @@ def _file(path: Path) -> PreparedSource:
 
 
 def _glob(pattern: str) -> PreparedSource:
-    from camrt.runtime.sources.paths import files_of_glob
+    from camrt.runtime.sources.files.paths import files_of_glob
 
     found = files_of_glob(pattern)
     if found.images:
@@ -267,7 +267,7 @@ def _glob(pattern: str) -> PreparedSource:
 
 
 def _images(name: str, found: "MediaFiles") -> PreparedSource:
-    from camrt.runtime.sources.images import ImageSource
+    from camrt.runtime.sources.files.images import ImageSource
 
     def open_images(name: str, patient: bool, tell: Tell) -> "Source":
         for line in found.lines(videos=False):
@@ -278,6 +278,6 @@ def _images(name: str, found: "MediaFiles") -> PreparedSource:
 
 
 def _video(path: Path) -> PreparedSource:
-    from camrt.runtime.sources.animation import open_video
+    from camrt.runtime.sources.files.animation import open_video
 
     return PreparedSource(str(path), lambda name, patient, tell: open_video(path, name))

@@ -5,10 +5,10 @@ from typing import Final
 
 from camrt.errors import UsageError
 from camrt.runtime.frames import Frame, Source
-from camrt.runtime.sources.capture_thread import CaptureThread
-from camrt.runtime.sources.network import NetworkAddress
+from camrt.runtime.sources.live.capture_thread import CaptureThread
+from camrt.runtime.sources.network.address import NetworkAddress
+from camrt.runtime.sources.network.url import check_port, redact
 from camrt.runtime.sources.registry import OPEN_S, READ_S
-from camrt.runtime.sources.url import check_port, redact
 
 _NEVER_S: Final = 3600.0  # the connection is closed long before a second picture is due
 
@@ -43,7 +43,7 @@ def open_finite(url: str) -> Source:
         UsageError: the address is a live stream.
         SourceError: it does not answer, or gives neither a picture nor a video.
     """
-    from camrt.runtime.sources.capture import quiet_decoders
+    from camrt.runtime.sources.decoding.capture import quiet_decoders
 
     quiet_decoders()
     check_port(url)

@@ -9,7 +9,7 @@ import numpy as np
 from camrt.errors import SourceError, UsageError
 from camrt.images import Image
 from camrt.runtime.frames import Frame, Sound, Source
-from camrt.runtime.sources.video import VideoSource
+from camrt.runtime.sources.files.video import VideoSource
 
 ROTATIONS: Final = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 """OpenCV's code of each rotation, in degrees clockwise."""

@@ -13,10 +13,10 @@ from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
 from camrt.runtime.render.renderer import Enlargement, Renderer
 from camrt.runtime.sinks.images import write_image
 from camrt.runtime.sinks.video import VideoSink
-from camrt.runtime.sources.animation import open_video
-from camrt.runtime.sources.images import ImageSource
+from camrt.runtime.sources.files.animation import open_video
+from camrt.runtime.sources.files.images import ImageSource
+from camrt.runtime.sources.files.video import VideoSource
 from camrt.runtime.sources.transform import FrameTransform, TransformedSource
-from camrt.runtime.sources.video import VideoSource
 from camrt.runtime.stream.annotation_plan import Job
 from camrt.runtime.stream.pipeline import Pipeline
 from camrt.runtime.stream.progress import Progress

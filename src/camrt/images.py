@@ -24,7 +24,7 @@ def read_pictures(path: Path) -> Iterator[Picture]:
     """Read every page or frame of an image file, one after the other, as the training of a classifier reads it.
 
     The reference is Pillow's ``convert("RGB")`` after `PIL.ImageOps.exif_transpose`: upright, grey and palettes as
-    colour, alpha dropped. Values of more than 8 bits are reduced as `camrt.image_levels.to_bytes` says.
+    colour, alpha dropped. Values of more than 8 bits are reduced as `camrt.image_decoding.levels.to_bytes` says.
 
     Raises:
         SourceError: the file is missing, empty, truncated, no image, or needs Pillow (extra ``images``), which is not

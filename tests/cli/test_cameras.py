@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from camrt.cli.cameras import _describe
-from camrt.runtime.sources.v4l2 import Mode, V4l2Device
+from camrt.runtime.sources.cameras.v4l2 import Mode, V4l2Device
 from support.command import succeeds
 
 

@@ -2,9 +2,9 @@
 
 import socket
 
-from camrt.runtime.sources.capture_thread import CaptureThread
-from camrt.runtime.sources.network import NetworkAddress
-from camrt.runtime.sources.url import redact
+from camrt.runtime.sources.live.capture_thread import CaptureThread
+from camrt.runtime.sources.network.address import NetworkAddress
+from camrt.runtime.sources.network.url import redact
 
 
 def connect(url, *, open_timeout_s=5.0, read_timeout_s=5.0, every_s=0.1):

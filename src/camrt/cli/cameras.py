@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from camrt.errors import SourceError
 
 if TYPE_CHECKING:
-    from camrt.runtime.sources.v4l2 import Mode, V4l2Device
+    from camrt.runtime.sources.cameras.v4l2 import Mode, V4l2Device
 
 _NONE = (
     "no camera was found (/dev/video*). Plug one in. If the system shows a camera that is missing here, run camrt "
@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the list. Raises: SourceError: this system is not Linux."""
-    from camrt.runtime.sources import v4l2
+    from camrt.runtime.sources.cameras import v4l2
 
     if sys.platform != "linux":
         raise SourceError("cameras are listed on Linux only; try camrt live --source 0, then 1, ...")

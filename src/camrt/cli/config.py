@@ -37,7 +37,7 @@ class ConfigurableParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the error without credentials of addresses, and exit with status 2."""
-        from camrt.runtime.sources.url import redact_text
+        from camrt.runtime.sources.network.url import redact_text
 
         super().error(redact_text(message))
 

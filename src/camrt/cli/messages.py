@@ -8,7 +8,7 @@ from camrt.text import one_line
 
 def tell(line: str) -> None:
     """Print a line for the user, with the name of the program and without credentials of addresses."""
-    from camrt.runtime.sources.url import redact_text
+    from camrt.runtime.sources.network.url import redact_text
 
     say(f"camrt: {redact_text(line)}")
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from camrt.runtime.frames import Rendered, StreamItem
 from camrt.runtime.sinks import Rotation, VideoSink
-from camrt.runtime.sources.video import VideoSource
+from camrt.runtime.sources.files.video import VideoSource
 from support.video_files import beep_starts, beeps, decode_sound, encode, encode_with_sound, frame_times, scene
 
 SCENES = [scene(number) for number in range(75)]

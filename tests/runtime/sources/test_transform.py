@@ -7,7 +7,7 @@ from PIL import Image
 import camrt
 from camrt.errors import SourceError, UsageError
 from camrt.runtime.sources import open_source
-from camrt.runtime.sources.images import ImageSource
+from camrt.runtime.sources.files.images import ImageSource
 from camrt.runtime.sources.transform import FrameTransform, TransformedSource
 from support.overlays import gradient_image
 from support.tiny_models import write_linear

@@ -1,0 +1,1 @@
+"""Decoders of videos, for files and network streams."""

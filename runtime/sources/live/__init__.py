@@ -1,0 +1,1 @@
+"""Connections to cameras and streams that may be lost."""

@@ -1,0 +1,1 @@
+"""Cameras and videos at a network address."""
