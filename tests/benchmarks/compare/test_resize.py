@@ -30,6 +30,6 @@ def test_script_reports_every_size_and_counts_photos(as_json, capsys, monkeypatc
     for row in report["agreement"]:
         assert row["count"] >= 5
         assert row["count"] >= row["equal"]["antialias"]
-        if row["model"] == "squeezenet11_caffe":  # in float32: one grey level does not change the class
+        if row["model"] == "squeezenet11_caffe":  # in float32: one grey level seldom changes the class
             assert row["equal"]["antialias"] >= row["count"] - 1
         assert set(row["equal"]) == {"antialias", "linear", "area"}
