@@ -54,17 +54,22 @@ def test_the_trap_catches_the_usage_data_of_onnx_runtime(tmp_path):
 @pytest.mark.parametrize(
     "words",
     [
-        ("attach", "in.onnx", "-o", "out.onnx"),
+        ("attach", "squeezenet.onnx", "-o", "out.onnx"),
         ("quantize", "in.onnx", "-o", "out.onnx", "--calibrate", "photos"),
         ("inspect", DEMO, "--verify"),
         ("annotate", DEMO, "photos", "-o", "annotated"),
         ("bench", DEMO, "--rounds", 1),
-        ("export", "torchvision.models:squeezenet1_1", "--size", "64", "-o", "out.onnx"),
+        ("export", "nets:net", "--size", "32", "-o", "out.onnx"),
     ],
     ids=lambda words: words[0],
 )
 def test_a_command_asks_for_nothing(tmp_path, shared_data, words):
     write_linear(tmp_path / "in.onnx")
+    shutil.copy(shared_data / "models" / "squeezenet11_caffe.onnx", tmp_path / "squeezenet.onnx")
+    (tmp_path / "nets.py").write_text(
+        "from torch import nn\n"
+        "net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))\n"
+    )
     shutil.copytree(shared_data / "images_cls", tmp_path / "photos", ignore=shutil.ignore_patterns("*.json"))
     report = in_lonely_network(*words, seconds=300, cwd=tmp_path)
     assert report["status"] == 0, report["errors"]
