@@ -37,7 +37,7 @@ def in_lonely_network(*words, seconds, cwd, **changes):
 
 def test_half_a_minute_of_live_asks_for_nothing(tmp_path):
     words = ("live", DEMO, "--source", "synthetic", "--output", "none", "--serve", 0)
-    report = in_lonely_network(*words, seconds=30, cwd=tmp_path)
+    report = in_lonely_network(*words, seconds=45, cwd=tmp_path)
     assert "frames in" in report["errors"]
     assert (report["names"], report["ports"]) == ([], [])
 
