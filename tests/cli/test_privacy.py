@@ -37,7 +37,7 @@ def in_lonely_network(*words, seconds, cwd, **changes):
 
 def test_half_a_minute_of_live_asks_for_nothing(tmp_path):
     words = ("live", DEMO, "--source", "synthetic", "--output", "none", "--serve", 0)
-    report = in_lonely_network(*words, seconds=30, cwd=tmp_path)
+    report = in_lonely_network(*words, seconds=45, cwd=tmp_path)
     assert "frames in" in report["errors"]
     assert (report["names"], report["ports"]) == ([], [])
 
@@ -46,25 +46,29 @@ def test_the_trap_catches_the_usage_data_of_onnx_runtime(tmp_path):
     if tuple(map(int, onnxruntime.__version__.split(".")[:2])) != (1, 32):
         pytest.skip(f"ONNX Runtime {onnxruntime.__version__} may send no usage data")
     words = ("live", DEMO, "--source", "synthetic", "--output", "none")
-    report = in_lonely_network(*words, seconds=30, cwd=tmp_path, ORT_DISABLE_TELEMETRY="0")
+    report = in_lonely_network(*words, seconds=60, cwd=tmp_path, ORT_DISABLE_TELEMETRY="0")
     assert report["names"] != []
-    assert report["ports"] == [443]
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        ("attach", "in.onnx", "-o", "out.onnx"),
+        ("attach", "squeezenet.onnx", "-o", "out.onnx"),
         ("quantize", "in.onnx", "-o", "out.onnx", "--calibrate", "photos"),
         ("inspect", DEMO, "--verify"),
         ("annotate", DEMO, "photos", "-o", "annotated"),
         ("bench", DEMO, "--rounds", 1),
-        ("export", "torchvision.models:squeezenet1_1", "--size", "64", "-o", "out.onnx"),
+        ("export", "nets:net", "--size", "32", "-o", "out.onnx"),
     ],
     ids=lambda words: words[0],
 )
 def test_a_command_asks_for_nothing(tmp_path, shared_data, words):
     write_linear(tmp_path / "in.onnx")
+    shutil.copy(shared_data / "models" / "squeezenet11_caffe.onnx", tmp_path / "squeezenet.onnx")
+    (tmp_path / "nets.py").write_text(
+        "from torch import nn\n"
+        "net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))\n"
+    )
     shutil.copytree(shared_data / "images_cls", tmp_path / "photos", ignore=shutil.ignore_patterns("*.json"))
     report = in_lonely_network(*words, seconds=300, cwd=tmp_path)
     assert report["status"] == 0, report["errors"]
