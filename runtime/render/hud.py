@@ -69,9 +69,7 @@ class Hud:
 
     def status(self, image: Image, text: str) -> None:
         """Write speed and provider in the upper right."""
-        text = one_line(text)
-        (wide, _), _ = cv2.getTextSize(text, _FONT, self._scale, self._stroke)
-        width = wide + 2 * self._pad
+        width = self._width(text, self._scale) + 2 * self._pad
         height = self._line + self._pad
         if width > image.shape[1] // 2 or height > image.shape[0] * _LARGEST_SHARE:
             return
@@ -80,9 +78,7 @@ class Hud:
 
     def name(self, image: Image, text: str) -> None:
         """Write the name of a camera along the upper edge, in the middle."""
-        text = one_line(text)
-        (wide, _), _ = cv2.getTextSize(text, _FONT, self._scale, self._stroke)
-        width = wide + 2 * self._pad
+        width = self._width(text, self._scale) + 2 * self._pad
         if width <= image.shape[1]:
             panel = self._shade(image, (image.shape[1] - width) // 2, 0, width, self._line + self._pad)
             self._write(panel, text, self._pad, self._line)
@@ -99,14 +95,11 @@ class Hud:
         """Fill ``image`` with the darkened ``last`` and write NO SIGNAL and the reason across its middle."""
         cv2.convertScaleAbs(last, dst=image, alpha=_DIM)
         middle = image.shape[0] // 2
-        for text, scale, y in (
-            ("NO SIGNAL", 2 * self._scale, middle),
-            (one_line(reason), self._scale, middle + 2 * self._line),
-        ):
-            (wide, _), _ = cv2.getTextSize(text, _FONT, scale, self._stroke)
+        for text, scale, y in (("NO SIGNAL", 2 * self._scale, middle), (reason, self._scale, middle + 2 * self._line)):
+            wide = self._width(text, scale)
             fit = min(1.0, (image.shape[1] - 2 * self._pad) / max(1, wide))
             x = round(image.shape[1] - wide * fit) // 2
-            cv2.putText(image, text, (x, y), _FONT, scale * max(0.1, fit), _WHITE, self._stroke, cv2.LINE_AA)
+            self._put(image, text, x, y, scale * max(0.1, fit))
 
     def _shade(self, image: Image, x: int, y: int, width: int, height: int) -> Image:
         """Darken a part of the image so that white text is readable; returns that part."""
@@ -117,4 +110,10 @@ class Hud:
 
     def _write(self, panel: Image, text: str, x: int, y: int) -> None:
         if panel.size:
-            cv2.putText(panel, one_line(text), (x, y), _FONT, self._scale, _WHITE, self._stroke, cv2.LINE_AA)
+            self._put(panel, text, x, y, self._scale)
+
+    def _width(self, text: str, scale: float) -> int:
+        return int(cv2.getTextSize(one_line(text), _FONT, scale, self._stroke)[0][0])
+
+    def _put(self, image: Image, text: str, x: int, y: int, scale: float) -> None:
+        cv2.putText(image, one_line(text), (x, y), _FONT, scale, _WHITE, self._stroke, cv2.LINE_AA)

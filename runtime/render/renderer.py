@@ -88,11 +88,13 @@ class Renderer:
                 panel[...] = item.frame.image
             return item
         start = time.perf_counter()
-        cams = result.visible_cams(tuple(dict.fromkeys((*classes, result.class_id))))
+        compared = compared_classes(result, settings)
+        cams = result.visible_cams(compared)
         style = style_of(settings, cams, item.value_range)
         summed = time.perf_counter()
         hud = Hud(panels[0].shape[1], panels[0].shape[0])
-        for class_id, cam, panel in zip(classes, cams[: len(classes)], panels, strict=True):
+        for class_id, panel in zip(classes, panels, strict=True):
+            cam = cams[compared.index(class_id)]
             faded = _faded(style, float(result.scores[class_id])) if settings.fade else style
             paint(item.frame.image, cam, result.placement, faded, out=panel, pool=self._pool)
             if settings.boxes:
@@ -134,6 +136,11 @@ def _enlarged(item: StreamItem, factor: int) -> StreamItem:
 def shown_classes(result: Result, settings: DisplaySettings) -> tuple[int, ...]:
     """Return the numbers of the classes whose maps are drawn, from left to right."""
     return settings.classes or (result.class_id,)
+
+
+def compared_classes(result: Result, settings: DisplaySettings) -> tuple[int, ...]:
+    """Return the numbers of the classes whose maps share one range: the drawn ones and the best, each once."""
+    return tuple(dict.fromkeys((*shown_classes(result, settings), result.class_id)))
 
 
 def style_of(settings: DisplaySettings, cams: Map, running_range: tuple[float, float] | None) -> OverlayStyle:

@@ -88,21 +88,22 @@ class AccessControl:
 
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if refusal := self._check_site(scope["method"], headers):
-            await _respond(send_with_headers, *refusal)
+            await respond(send_with_headers, *refusal)
             return
         if self._token is not None and scope["path"] != _PUBLIC:
             if scope["path"] == _LOGIN and scope["method"] == "POST":
                 await self._log_in(receive, send_with_headers)
                 return
+            query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
             has_token = self._has_token(headers)
             # Also with the cookie, so that the token never stays in the address bar.
-            if not has_token or (scope["method"] in _SAFE and any(key == "token" for key, _ in _query(scope))):
-                await self._exchange_token(scope, headers, send_with_headers, has_token=has_token)
+            if not has_token or (scope["method"] in _SAFE and any(key == "token" for key, _ in query)):
+                await self._exchange_token(scope, query, headers, send_with_headers, has_token=has_token)
                 return
         if scope["method"] not in _SAFE:
             body = await _read_body(receive)
             if isinstance(body, tuple):
-                await _respond(send_with_headers, *body)
+                await respond(send_with_headers, *body)
                 return
             receive = _replay(body, receive)
         await self._app(scope, receive, send_with_headers)
@@ -150,47 +151,44 @@ class AccessControl:
         """Take the token from the form and redirect to the page with a cookie; refuse a wrong token."""
         body = await _read_body(receive)
         if isinstance(body, tuple):
-            await _respond(send, *body)
+            await respond(send, *body)
             return
         fields = dict(parse_qsl(body.decode("latin-1")))
         token = fields.get("token", "").strip()
         if self._is_token(token):
-            await _respond(send, 303, "", [self._set_cookie(token), (b"location", b"/")])
+            await respond(send, 303, "", [self._set_cookie(token), (b"location", b"/")])
         else:
-            await _respond(send, 401, _FORM.format("This is another token."), kind="text/html")
+            await respond(send, 401, _FORM.format("This is another token."), kind="text/html")
 
     def _set_cookie(self, token: str) -> tuple[bytes, bytes]:
         cookie = f"{self._cookie}={token}; Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if self._secure else "")
         return b"set-cookie", cookie.encode()
 
-    async def _exchange_token(self, scope: Scope, headers: dict[str, str], send: Send, *, has_token: bool) -> None:
+    async def _exchange_token(
+        self, scope: Scope, query: list[tuple[str, str]], headers: dict[str, str], send: Send, *, has_token: bool
+    ) -> None:
         """Replace a token in the address by a cookie and redirect to the address without it.
 
         A wrong token is refused, unless the request has the right one in another place (``has_token``).
         """
-        query = _query(scope)
         token = next((value for key, value in query if key == "token"), "")
         if not (has_token or (scope["method"] in _SAFE and self._is_token(token))):
             if "text/html" in headers.get("accept", ""):
-                await _respond(send, 401, _FORM.format(""), kind="text/html")
+                await respond(send, 401, _FORM.format(""), kind="text/html")
             else:
-                await _respond(send, 401, _NO_TOKEN, [(b"www-authenticate", b"Bearer")])
+                await respond(send, 401, _NO_TOKEN, [(b"www-authenticate", b"Bearer")])
             return
         rest = urlencode([(key, value) for key, value in query if key != "token"])
         # Two slashes at the beginning, or a backslash, would redirect to another host.
         target = "/" + quote(scope["path"].lstrip("/")) + (f"?{rest}" if rest else "")
         set_cookie = [self._set_cookie(token)] if self._is_token(token) else []
         if headers.get("sec-fetch-site", "none") in ("none", "same-origin"):
-            await _respond(send, 303, "", [*set_cookie, (b"location", target.encode())])
+            await respond(send, 303, "", [*set_cookie, (b"location", target.encode())])
             return
         # After a link on another site, a browser withholds a strict cookie from all redirects. It sends the cookie with
         # a request that a page of this site makes.
         safe = target.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-        await _respond(send, 200, _REDIRECT.format(safe, safe), set_cookie, kind="text/html")
-
-
-def _query(scope: Scope) -> list[tuple[str, str]]:
-    return parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        await respond(send, 200, _REDIRECT.format(safe, safe), set_cookie, kind="text/html")
 
 
 async def _read_body(receive: Receive) -> bytes | tuple[int, str]:
@@ -226,12 +224,13 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return receive_body
 
 
-async def _respond(
+async def respond(
     send: Send, status: int, text: str, headers: list[tuple[bytes, bytes]] | None = None, *, kind: str = "text/plain"
 ) -> None:
+    """Send a whole response with a text; after some errors the connection is closed."""
     body = text.encode()
     basic = [(b"content-type", f"{kind}; charset=utf-8".encode()), (b"content-length", str(len(body)).encode())]
-    if status in (400, 408, 413):  # the rest of the request is not read
+    if status in (400, 408, 413, 429):  # the rest of the request is not read
         basic.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": [*basic, *(headers or [])]})
     await send({"type": "http.response.body", "body": body})

@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Final
 
-from camrt.runtime.serve.access import App, Receive, Scope, Send
+from camrt.runtime.serve.access import App, Receive, Scope, Send, respond
 
 REQUESTS_PER_S: Final = 50.0
 """Requests of one client (IP address) in the long run. The page needs about one a minute: its streams stay open."""
@@ -28,7 +28,7 @@ class RateLimit:
         if scope["type"] == "http":
             delay_s = self._delay_s((scope.get("client") or ("",))[0], time.monotonic())
             if delay_s > _LONGEST_S:
-                await _refuse(send)
+                await respond(send, 429, "Too many requests.\n", [(b"retry-after", b"10")])
                 return
             if delay_s > 0.0:
                 await asyncio.sleep(delay_s)
@@ -43,15 +43,3 @@ class RateLimit:
         if delay_s <= _LONGEST_S:
             self._due_s[client] = due_s
         return delay_s
-
-
-async def _refuse(send: Send) -> None:
-    text = b"Too many requests.\n"
-    headers = [
-        (b"content-type", b"text/plain; charset=utf-8"),
-        (b"content-length", str(len(text)).encode()),
-        (b"retry-after", b"10"),
-        (b"connection", b"close"),
-    ]
-    await send({"type": "http.response.start", "status": 429, "headers": headers})
-    await send({"type": "http.response.body", "body": text})

@@ -15,7 +15,7 @@ from camrt.runtime.frames import Frame, Rendered, Sink, Source, StreamItem
 from camrt.runtime.maps.result import Result
 from camrt.runtime.maps.temporal_filter import SceneDetector, TemporalFilter
 from camrt.runtime.render.display_settings import SettingsStore
-from camrt.runtime.render.renderer import Renderer, shown_classes
+from camrt.runtime.render.renderer import Renderer, compared_classes, shown_classes
 from camrt.runtime.stream.bounded_queue import BoundedQueue, Closed
 from camrt.runtime.stream.rate import RateMeter
 
@@ -187,7 +187,7 @@ class Pipeline:
         result = self._filter.smooth(self._model(seen.frame.image), seen.scene, time_s, settings.smooth)
         if settings.normalize != "running" and settings.smooth == 0.0:
             return _Inferred(seen, result)
-        cams = result.visible_cams(tuple(dict.fromkeys((*shown_classes(result, settings), result.class_id))))
+        cams = result.visible_cams(compared_classes(result, settings))
         return _Inferred(seen, result, self._filter.update_range(cams, time_s))
 
     def _emit_all(self, on_item: Callable[[StreamItem], None] | None) -> int:

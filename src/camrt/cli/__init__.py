@@ -47,12 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that unfinished work is cleaned up
     words = list(sys.argv[1:] if argv is None else argv)
-    if any(word.partition("=")[0] == "--config" for word in words):
-        reload_on_sighup()  # before the start is complete, too
     debug = "--debug" in words
     try:
         args = parse(words)
         debug = args.debug
+        if (
+            getattr(args, "config", None) is not None
+        ):  # without a file SIGHUP keeps its meaning: the terminal was closed
+            reload_on_sighup()  # during the start, too
         status = int(args.run(args))
         sys.stdout.flush()  # here, where an error can still be reported
     except CamrtError as error:

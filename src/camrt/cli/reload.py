@@ -50,8 +50,6 @@ class Reloader:
         self._settings = settings
         self._tell = tell
         self._live = live
-        if args.config is not None:  # without a file SIGHUP keeps its meaning: the terminal was closed
-            reload_on_sighup()
 
     def apply(self) -> None:
         """Reload the file if SIGHUP has come."""

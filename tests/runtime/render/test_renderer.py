@@ -114,3 +114,10 @@ def test_fade_scales_the_opacity_by_the_score(model):
     alpha = round(0.8 * float(item.result.scores[item.result.class_id]) * 64) / 64
     expected = item.result.draw(item.frame.image, style=OverlayStyle(alpha=alpha))
     np.testing.assert_array_equal(draw(item, alpha=0.8, fade=True), expected)
+
+
+def test_a_class_that_is_named_twice_is_drawn_twice(model):
+    item = item_of(model, noise())
+    once, twice = (draw(item, classes=classes) for classes in ((1, 2), (1, 1, 2)))
+    width = once.shape[1] // 2
+    np.testing.assert_array_equal(twice, np.hstack([once[:, :width], once]))
