@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 
-import onnxruntime
 import pytest
 
 from support import REPOSITORY
@@ -19,15 +18,15 @@ pytestmark = [pytest.mark.process, pytest.mark.slow]
 _TRAP = REPOSITORY / "tests" / "support" / "lonely_network.py"
 
 
-def in_lonely_network(*words, seconds, cwd, **changes):
-    """Run ``camrt`` for so many seconds at most, and return the report of `lonely_network`."""
+def in_lonely_network(*words, seconds, cwd):
+    """Run a command for so many seconds at most, and return the report of `lonely_network`."""
     if shutil.which("unshare") is None:
         skip_or_fail("unshare is not installed")
     prefix = ["unshare", "--net", "--mount", "--map-root-user", sys.executable, str(_TRAP), str(seconds)]
-    settings = environment(**changes)
+    settings = environment()
     settings.pop("DISPLAY", None)
     done = subprocess.run(
-        [*prefix, *command(*words)], cwd=cwd, env=settings, capture_output=True, text=True, check=False
+        [*prefix, *map(str, words)], cwd=cwd, env=settings, capture_output=True, text=True, check=False
     )
     if "unshare failed" in done.stderr:
         skip_or_fail(f"no network of its own: {done.stderr.strip()}")
@@ -37,17 +36,16 @@ def in_lonely_network(*words, seconds, cwd, **changes):
 
 def test_half_a_minute_of_live_asks_for_nothing(tmp_path):
     words = ("live", DEMO, "--source", "synthetic", "--output", "none", "--serve", 0)
-    report = in_lonely_network(*words, seconds=45, cwd=tmp_path)
+    report = in_lonely_network(*command(*words), seconds=45, cwd=tmp_path)
     assert "frames in" in report["errors"]
     assert (report["names"], report["ports"]) == ([], [])
 
 
-def test_the_trap_catches_the_usage_data_of_onnx_runtime(tmp_path):
-    if tuple(map(int, onnxruntime.__version__.split(".")[:2])) != (1, 32):
-        pytest.skip(f"ONNX Runtime {onnxruntime.__version__} may send no usage data")
-    words = ("live", DEMO, "--source", "synthetic", "--output", "none")
-    report = in_lonely_network(*words, seconds=60, cwd=tmp_path, ORT_DISABLE_TELEMETRY="0")
-    assert report["names"] != []
+def test_the_trap_catches_a_request(tmp_path):
+    code = "import socket; socket.create_connection(('usage.example.com', 443))"
+    report = in_lonely_network(sys.executable, "-c", code, seconds=60, cwd=tmp_path)
+    assert report["status"] == 0, report["errors"]
+    assert (report["names"], report["ports"]) == (["usage.example.com"], [443])
 
 
 @pytest.mark.parametrize(
@@ -70,7 +68,7 @@ def test_a_command_asks_for_nothing(tmp_path, shared_data, words):
         "net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))\n"
     )
     shutil.copytree(shared_data / "images_cls", tmp_path / "photos", ignore=shutil.ignore_patterns("*.json"))
-    report = in_lonely_network(*words, seconds=300, cwd=tmp_path)
+    report = in_lonely_network(*command(*words), seconds=300, cwd=tmp_path)
     assert report["status"] == 0, report["errors"]
     assert (report["names"], report["ports"]) == ([], [])
 

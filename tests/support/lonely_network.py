@@ -71,8 +71,9 @@ def _accept(port, ports):
 
     def accept():
         while True:
-            server.accept()[0].close()
+            connection = server.accept()[0]
             ports.add(port)
+            connection.close()
 
     threading.Thread(target=accept, daemon=True).start()
 

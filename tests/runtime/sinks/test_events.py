@@ -59,7 +59,7 @@ def test_each_frame_is_one_line(tmp_path, model):
     sink.close()
     events = [parse_strict(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert [event["frame"] for event in events] == [0, 1, 2, 3, 4]
-    assert events[0]["source"] == '猫 "\n'
+    assert events[0]["source"] == '猫 "\\n'
 
 
 def test_scores_that_are_not_finite_are_null(tmp_path, model):
