@@ -92,7 +92,8 @@ class ImageSink:
 
     def _target(self, frame: Frame) -> Path:
         if frame.file is None:
-            stem = re.sub(r"[^0-9A-Za-z_-]+", "_", Path(frame.name).stem)
+            host = frame.name.partition("://")[2]
+            stem = re.sub(r"[^0-9A-Za-z_-]+", "_", host or Path(frame.name).stem)
             if self._first is None:
                 self._first = _next_number(self._folder, stem)
             return self._folder / file_name(stem, f"_{self._first + frame.index:06d}.jpg")

@@ -9,6 +9,7 @@ from camrt.files import file_name
 from camrt.runtime.frames import Source
 from camrt.runtime.sinks.images import KEPT_SUFFIXES
 from camrt.runtime.sinks.opencv_video import CODECS
+from camrt.runtime.sources.network.url import split_credentials
 from camrt.runtime.sources.single import SinglePicture, open_finite
 
 
@@ -36,7 +37,7 @@ def open_addresses(
             source = open_finite(url)
             jobs.append((source, output))  # closed below, should the choice of a file fail
             alone = len(urls) == 1 and not taken
-            target = _target(source, output, targets, alone=alone)
+            target = _target(url, source, output, targets, alone=alone)
             _check_new(target, overwrite=overwrite)
             jobs[-1] = (source, target)
             targets.add(target)
@@ -52,7 +53,7 @@ def _check_new(target: Path, *, overwrite: bool) -> None:
         raise UsageError(f"{target} exists already; --overwrite replaces it, -o names another folder")
 
 
-def _target(source: Source, output: Path, taken: Collection[Path], *, alone: bool) -> Path:
+def _target(url: str, source: Source, output: Path, taken: Collection[Path], *, alone: bool) -> Path:
     kinds = KEPT_SUFFIXES if isinstance(source, SinglePicture) else CODECS
     if output.suffix and not output.is_dir():
         if alone and output.suffix.lower() in kinds:
@@ -62,10 +63,13 @@ def _target(source: Source, output: Path, taken: Collection[Path], *, alone: boo
             f"{output}: a single {kind} becomes a file that ends in {' '.join(kinds)}; name a folder, without a "
             "suffix, for anything else"
         )
-    host, *parts = re.split("/+", re.split(r"[?#]", source.name.partition("://")[2])[0].rstrip("/"))
-    last = Path(re.sub(r"[^\w.-]", "_", parts[-1] if parts else host))
-    kept = bool(parts) and last.suffix.lower() in kinds
-    stem, suffix = (last.stem, last.suffix) if kept else (last.name, ".png" if kinds is KEPT_SUFFIXES else ".mp4")
+    place = split_credentials(url)[0].partition("://")[2]
+    last = Path(re.sub(r"[^\w.-]", "_", re.split(r"[?#]", place)[0].rpartition("/")[2]))
+    suffix = ".png" if kinds is KEPT_SUFFIXES else ".mp4"
+    if last.suffix.lower() in kinds:
+        stem, suffix = last.stem, last.suffix
+    else:  # the last part may be a key: the name has a hash of it
+        stem = re.sub(r"[^\w.-]+", "_", source.name.partition("://")[2]).strip("_")
     target, count = output / file_name(stem, suffix), 1
     while target in taken:
         count += 1

@@ -3,6 +3,7 @@
 import cv2
 import pytest
 
+from camrt.runtime.sources.network.url import redact
 from support import http_camera, picture_server
 from support.command import refusal, succeeds
 from support.videos import read_video
@@ -35,10 +36,11 @@ def test_addresses_and_files_are_drawn_in_one_run(mobilenet, photo, http, snapsh
     succeeds("annotate", mobilenet, *inputs, "-o", "out", "--every", "16", cwd=tmp_path)
     host = snapshot.address.replace(":", "_")
     drawn = {path.name: path for path in (tmp_path / "out").iterdir()}
-    assert {"image.png", "video.mp4", "a.jpg", f"{host}.png"} < set(drawn)
+    hashed = redact(inputs[0]).partition("#")[2]
+    assert {f"{host}_{hashed}.png", "video.mp4", "a.jpg", f"{host}.png"} < set(drawn)
     assert len(drawn) == 5
     assert len(snapshot.requests) == 3  # one for each picture
-    for name in ("image.png", "a.jpg"):
+    for name in (f"{host}_{hashed}.png", "a.jpg"):
         assert cv2.imread(str(drawn[name])).shape == (240, 320, 3)
     frames, fps = read_video(drawn["video.mp4"])
     assert (len(frames), round(fps, 2)) == (21, round(29.97 / 16, 2))
@@ -66,13 +68,14 @@ def test_a_single_address_may_become_a_file(mobilenet, http, snapshot, tmp_path)
 def test_a_live_stream_is_refused_with_the_way_out(mobilenet, http, tmp_path):
     address = f"{http}/endless?token=secret"
     error = refusal("annotate", mobilenet, address, "-o", "out", status=2, cwd=tmp_path)
-    assert "/endless?token=*** is a live stream, which has no end; use camrt live with --source, --frames" in error
+    assert f"{redact(address)} is a live stream, which has no end; use camrt live with --source, --frames" in error
     error = refusal("annotate", mobilenet, address, "-o", "out", "--resume", status=2, cwd=tmp_path)
     assert "--resume keeps files" in error
     assert not any(tmp_path.iterdir())
 
 
 def test_an_address_that_cannot_be_read_is_an_error(mobilenet, http, tmp_path):
-    error = refusal("annotate", mobilenet, f"{http}/nowhere", "-o", "out", status=1, cwd=tmp_path)
-    assert "/nowhere cannot be opened: the server answered 404" in error
+    address = f"{http}/nowhere"
+    error = refusal("annotate", mobilenet, address, "-o", "out", status=1, cwd=tmp_path)
+    assert f"{redact(address)} cannot be opened: the server answered 404" in error
     assert not any(tmp_path.iterdir())

@@ -6,6 +6,7 @@ from camrt.cli import parse
 from camrt.cli.source_flags import source_options
 from camrt.errors import UsageError
 from camrt.runtime.sources import SourceOptions
+from camrt.runtime.sources.network.url import redact
 from support import picture_server
 from support.command import camrt, interrupt, refusal, started
 from support.desktop import eventually
@@ -74,7 +75,7 @@ def test_a_still_picture_is_classified_again_and_again(mobilenet, tmp_path):
     events = read_events(tmp_path / "e.jsonl")
     assert [bool(event["top"]) for event in events] == [True] * 3
     assert [event["lost"] for event in events] == [""] * 3
-    assert f"http://{server.address}/snapshot.jpg gives MJPG 320x240 at 10 fps" in done.stderr
+    assert f"{redact(source)} gives MJPG 320x240 at 10 fps" in done.stderr
     assert "secret" not in done.stderr + done.stdout + (tmp_path / "e.jsonl").read_text()
 
 

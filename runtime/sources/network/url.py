@@ -1,5 +1,6 @@
 """Network addresses: their credentials, and the reason why an address gives no video."""
 
+import hashlib
 import re
 import socket
 from typing import Final
@@ -23,37 +24,65 @@ SCHEMES: Final = {
 _CONNECTIONLESS = ("udp", "rtp", "srt")
 
 _SECRETS = re.compile(
-    r"\b(user(?:name|-id|-pw)?|usr|login|pass(?:word|wd|phrase)?|pwd|psw|(?:access_?|auth_?)?token|auth|api_?key|key|secret|"
-    r"sig(?:nature)?|streamid)=[^&/;#\s'\"]*",
+    r"([\w%.-]*(?:user|usr|uid|login|log|account|pass|pas|pwd|psw|pw|token|auth|jwt|bearer|key|secret|sig|sid|session|"
+    r"streamid|credential|cookie|code|ticket)[\w%.-]*)=[^&/;#\s'\"]*",
     re.IGNORECASE,
 )
 _USERS = re.compile(r"[^\s'\"/@:]+:[^\s'\"@]*@")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]@:/?#]+)(:[0-9]*)?")
+_SHOWN_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[^\[\]@:/?#\s'\"(),;]+)(?::[0-9]+)?")
+_PATH_IN_TEXT = re.compile(r"(?:[/?#]|:(?=\w))[^\s'\"]*?(?=[.,:;)]*(?:[\s'\"]|$))")
+_HASH = re.compile(r"/#[0-9a-f]{4}")
 ENCODE_HINT = "percent-encode @ / ? # : and % in the password, for example %40 for @"
 
 
 def redact(url: str) -> str:
-    """Return an address without credentials: user, password and parameters such as ``token=``.
+    """Return scheme and host of an address, and a hash of path and parameters: ``rtsp://cam:554/#1f2e``.
 
-    A password with ``@``, ``/`` or ``?`` should be percent-encoded. If it is not, everything up to the last ``@`` is
-    removed, and the result may lack the host.
+    Any part of an address may be a secret: user, password, parameters under any name, a path that is a stream key.
+    The hash tells two streams of one host apart. An address that is redacted already stays as it is.
+
+    A password with ``@``, ``/`` or ``?`` should be percent-encoded. If it is not, the host begins behind the last
+    ``@``.
     """
     scheme, _, rest = url.partition("://")
-    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    if ":" in authority or "@" in authority:
-        rest = rest.rpartition("@")[2]
-    return scheme + "://" + _SECRETS.sub(r"\1=***", rest)
+    rest = _without_credentials(rest)
+    host = _SHOWN_HOST.match(rest)
+    end = host.end() if host else 0
+    return f"{scheme}://{rest[:end]}{_hashed(rest[end:])}"
 
 
 def redact_text(text: str) -> str:
-    """Return a text without the credentials of addresses, for messages that quote a user's word or a library.
+    """Return a text whose addresses are redacted, for messages that quote a user's word or a library.
 
     An address with one slash, or without its scheme (``user:password@host/path``), counts too.
     """
-    start, *addresses = re.split(r"([A-Za-z][A-Za-z0-9+.-]*):/{1,2}", text)
-    parts = [_SECRETS.sub(r"\1=***", start)]
-    parts += [redact(f"{scheme}://{rest}") for scheme, rest in zip(addresses[::2], addresses[1::2], strict=True)]
-    return _USERS.sub("***@", "".join(parts))
+    start, *addresses = re.split(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,2}", text)
+    parts = [_without_secrets(start)]
+    for scheme, address in zip(addresses[::2], addresses[1::2], strict=True):
+        rest = _without_credentials(address)
+        host = _SHOWN_HOST.match(rest)
+        end = host.end() if host else 0
+        path = _PATH_IN_TEXT.match(rest, end)
+        after = path.end() if path else end
+        parts.append(f"{scheme}://{rest[:end]}{_hashed(rest[end:after])}{_without_secrets(rest[after:])}")
+    return "".join(parts)
+
+
+def _without_credentials(rest: str) -> str:
+    """Return what follows the scheme, without user and password."""
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    return rest.rpartition("@")[2] if ":" in authority or "@" in authority else rest
+
+
+def _hashed(path: str) -> str:
+    if not path.strip("/") or _HASH.fullmatch(path):
+        return path
+    return f"/#{hashlib.sha256(path.encode('utf-8', 'surrogateescape')).hexdigest()[:4]}"
+
+
+def _without_secrets(text: str) -> str:
+    return _USERS.sub("***@", _SECRETS.sub(r"\1=***", text))
 
 
 def encode_credentials(url: str) -> str:

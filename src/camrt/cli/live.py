@@ -90,6 +90,10 @@ def run(args: argparse.Namespace) -> int:
         sources = open_sources(texts, tell=say, options=options)
         for source in sources:
             opened.callback(source.close)
+        if args.debug:
+            for text, source in zip(texts, sources, strict=True):
+                if source.name != text:
+                    say(f"{source.name} is {text}")
         if transform is not None:
             sources = [TransformedSource(source, transform) for source in sources]
         live = all(source.live for source in sources)

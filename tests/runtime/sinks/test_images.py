@@ -51,7 +51,7 @@ def test_an_image_is_named_after_its_file(tmp_path, file, page, output):
     [
         ("clips/day 1.mp4", "day_1_000007.jpg"),
         ("camera 0", "camera_0_000007.jpg"),
-        ("rtsp://cam:554/live?token=***", "live_token__000007.jpg"),
+        ("rtsp://cam:554/#1f2e", "cam_554_1f2e_000007.jpg"),
     ],
 )
 def test_a_frame_is_named_after_its_source_and_number(tmp_path, name, output):
@@ -98,8 +98,8 @@ def test_images_of_the_same_name_are_numbered(tmp_path):
 def test_frames_of_a_live_source_are_numbered_whatever_its_name(tmp_path):
     sink = ImageSink(tmp_path, live=True)
     for index in range(3):
-        sink.write(rendered(index, name="http://192.168.1.20/live.png"))
-    assert listing(tmp_path) == [f"live_00000{index}.jpg" for index in range(3)]
+        sink.write(rendered(index, name="http://192.168.1.20/#1f2e"))
+    assert listing(tmp_path) == [f"192_168_1_20_1f2e_00000{index}.jpg" for index in range(3)]
 
 
 def test_a_resumed_run_continues_the_numbers(tmp_path):
@@ -129,7 +129,7 @@ def test_a_folder_that_vanishes_is_an_error_that_names_it(tmp_path):
     sink.close()
 
 
-@pytest.mark.parametrize("name", ["camera 0", "http://192.168.1.20/live.jpg"])
+@pytest.mark.parametrize("name", ["camera 0", "http://192.168.1.20/#1f2e"])
 def test_memory_does_not_grow_with_the_frames_of_a_live_source(tmp_path, name):
     sink = ImageSink(tmp_path, live=True, overwrite=True)
     image = np.zeros((1, 1, 3), np.uint8)

@@ -51,7 +51,7 @@ def test_an_address_that_needs_a_port_says_so(address):
 
 @pytest.mark.input_kind("camera or stream", "SRT", "FFmpeg's wheels", "refused: the decoder has no SRT")
 def test_a_scheme_that_the_decoder_lacks_is_refused(decoder):
-    with pytest.raises(SourceError, match=r"^srt://127.0.0.1:9\?passphrase=\*\*\* cannot be opened: ") as raised:
+    with pytest.raises(SourceError, match=r"^srt://127.0.0.1:9/#[0-9a-f]{4} cannot be opened: ") as raised:
         open_source("srt://127.0.0.1:9?passphrase=secret")
     assert "use udp:// or rtsp://" in str(raised.value)
 
