@@ -287,7 +287,7 @@ def test_an_interlaced_rtsp_camera_is_seen_or_refused(rtsp, decoder):
 @pytest.mark.rtsp
 def test_an_unknown_rtsp_path_is_an_error(rtsp):
     _, address = rtsp
-    with pytest.raises(SourceError, match="/#[0-9a-f]{4} cannot be opened: the server answered"):
+    with pytest.raises(SourceError, match=r"/#[0-9a-f]{4} cannot be opened: the server answered"):
         open_source(f"{address}/nowhere")
 
 
