@@ -1,19 +1,17 @@
 """A file is written whole or not at all, and never over another one by accident."""
 
 import os
-import subprocess
-import sys
 import tempfile
 
 import pytest
 
 from camrt.errors import DiskFull, SinkError, UsageError
 from camrt.files import (
+    all_beside,
     atomic_write,
     check_target,
     file_name,
     hidden_beside,
-    left_beside,
     refuse_existing,
     temporary_folder,
     write_file,
@@ -79,17 +77,14 @@ def test_a_target_in_a_missing_folder_or_equal_to_the_input_is_refused(tmp_path)
         check_target(tmp_path / "none" / "out", None, overwrite=False)
 
 
-@pytest.mark.process
-def test_parts_of_dead_processes_and_of_this_one_are_left_over(tmp_path):
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    target = tmp_path / "seen.mp4"
-    for process in (ended.pid, os.getpid(), os.getppid()):
-        (tmp_path / f".seen.{process}.mp4").touch()
-    (tmp_path / ".other.1.mp4").touch()
-    left = left_beside(target)
-    assert {path.name for path in left} == {f".seen.{process}.mp4" for process in (ended.pid, os.getpid())}
-    assert hidden_beside(target) in left
+def test_all_hidden_parts_of_a_file_are_found_in_order(tmp_path):
+    for name in (".seen.20.mp4", ".seen.3.mp4", ".other.1.mp4", ".seen.x.mp4", ".seen.1.avi"):
+        (tmp_path / name).touch()
+    (tmp_path / ".seen.4.mp4").mkdir()
+    hidden_beside(tmp_path / "seen.mp4").touch()
+    own = f".seen.{os.getpid()}.mp4"
+    found = [path.name for path in all_beside(tmp_path / "seen.mp4")]
+    assert found == sorted((".seen.3.mp4", ".seen.20.mp4", own), key=lambda name: int(name.split(".")[2]))
 
 
 def test_a_name_that_is_too_long_is_cut_and_stays_unique():
@@ -106,7 +101,7 @@ def test_a_file_with_a_name_of_the_greatest_length_is_written(tmp_path, name):
     write_file(tmp_path / name, b"new")
     assert (tmp_path / name).read_bytes() == b"new"
     hidden_beside(tmp_path / name).touch()
-    assert left_beside(tmp_path / name) == [hidden_beside(tmp_path / name)]
+    assert all_beside(tmp_path / name) == [hidden_beside(tmp_path / name)]
 
 
 def test_a_signal_while_a_temporary_folder_is_created_leaves_none(tmp_path, monkeypatch):

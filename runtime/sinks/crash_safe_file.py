@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from camrt.errors import DiskFull
+from camrt.exclusive_file import open_exclusive
 from camrt.files import write_error
 
 SYNC_S: Final = 1.0
@@ -33,26 +34,25 @@ class CrashSafeFile:
     """
 
     def __init__(self, path: Path, *, append: bool = False) -> None:
-        """Open the file.
+        """Open the file for this process alone.
 
         Args:
             path: the file.
             append: keep its content, all of it below the watermark.
 
         Raises:
-            DiskFull, SinkError: the file cannot be written.
+            UsageError: another process writes the file.
+            DiskFull, SinkError: the file is a link, or cannot be written.
         """
-        self._path = path
-        try:
-            self._file = FileIO(path, "ab" if append else "wb")
-        except OSError as error:
-            raise write_error(path, error) from error
-        self.whole = self._file.tell() if append else 0
+        self.path = path
+        """The file."""
+        self._file = FileIO(open_exclusive(path, keep=append), "wb")
+        self._regular = path.is_file()  # a pipe can be neither synced nor cut
+        self.whole = self._end() if append and self._regular else 0
         """The watermark: number of bytes that were kept."""
         self._at = self.whole
         self._patches: list[tuple[int, bytes]] = []
         self._synced_s = time.monotonic()
-        self._regular = path.is_file()  # a pipe can be neither synced nor cut
 
     def write(self, data: bytes) -> int:
         """Write bytes at the current position, and return their number. Raises: DiskFull, SinkError."""
@@ -67,9 +67,9 @@ class CrashSafeFile:
                     self._file.seek(max(self._at, self.whole))
                 count = self._file.write(rest)
             except OSError as error:
-                raise write_error(self._path, error) from error
+                raise write_error(self.path, error) from error
             if count != len(rest):
-                raise DiskFull(f"{self._path} cannot be written: the disk is full")
+                raise DiskFull(f"{self.path} cannot be written: the disk is full")
         self._at += len(data)
         return len(data)
 
@@ -109,7 +109,7 @@ class CrashSafeFile:
                 for offset, data in self._patches:
                     os.pwrite(self._file.fileno(), data, offset)
         except OSError as error:
-            raise write_error(self._path, error) from error
+            raise write_error(self.path, error) from error
         finally:
             self._file.close()
 

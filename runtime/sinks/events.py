@@ -35,7 +35,7 @@ class EventSink:
             resume: continue an existing file; an incomplete last line, as after a power failure, is removed.
 
         Raises:
-            UsageError: the file exists, or is a folder.
+            UsageError: the file exists, is a folder, or another process writes it.
             SinkError: the file cannot be written.
         """
         self._path = Path(path)
@@ -47,9 +47,14 @@ class EventSink:
             return
         append = resume and not overwrite and self._path.is_file()
         refuse_existing(self._path, overwrite=overwrite or append)
-        if append:
-            _cut_torn_line(self._path)
         self._file = CrashSafeFile(self._path, append=append)
+        if append:
+            try:
+                self._file.whole = _end_of_lines(self._path)
+            except SinkError:
+                self._file.close()
+                raise
+            self._file.undo()
         if not self._path.is_file():  # a pipe has no size, and its reader needs it to stay
             self._rotation = None
 
@@ -75,9 +80,9 @@ class EventSink:
     def close(self) -> None:
         """Close the file, and remove it if it has no line. Raises: SinkError."""
         if self._file is not None:
-            self._file.close()
             if self._file.whole == 0 and self._path.is_file():
-                self._path.unlink()
+                self._path.unlink()  # while it is locked
+            self._file.close()
             self._file = None
 
     def _file_with_room(self, size: int) -> CrashSafeFile:
@@ -103,16 +108,16 @@ class EventSink:
             raise SinkError(f"the events cannot be written to the standard output: {error.strerror}") from error
 
 
-def _cut_torn_line(path: Path) -> None:
-    """Remove an incomplete last line. Raises: SinkError: the file is no event log, or cannot be changed."""
+def _end_of_lines(path: Path) -> int:
+    """Return the number of bytes of the complete lines. Raises: SinkError: the file is no event log."""
     try:
-        with path.open("r+b") as file:
+        with path.open("rb") as file:
             start = max(0, file.seek(0, os.SEEK_END) - _LONGEST_LINE)
             file.seek(start)
             tail = file.read()
             end = tail.rfind(b"\n") + 1
             if end == 0 and tail and (start or not tail.startswith(b'{"frame": ')):
                 raise SinkError(f"{path} is not an event log and cannot be continued; choose another name")
-            file.truncate(start + end)
+            return start + end
     except OSError as error:
         raise write_error(path, error) from error

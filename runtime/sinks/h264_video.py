@@ -45,12 +45,14 @@ _LIMITED: Final = 1  # AVCOL_RANGE_MPEG
 class H264Video:
     """One video file. It can be played at every moment, except for the last `FRAGMENT_S` and the frame after it."""
 
-    def __init__(self, path: Path, name: Path, width: int, height: int, fps: float, sound: Sound | None = None) -> None:
+    def __init__(
+        self, file: CrashSafeFile, name: Path, width: int, height: int, fps: float, sound: Sound | None = None
+    ) -> None:
         """Start a video.
 
         Args:
-            path: the file; its suffix, one of `CONTAINERS`, selects the container.
-            name: name of the video in errors.
+            file: an empty file; `close` closes it.
+            name: name of the video, also in errors; its suffix, one of `CONTAINERS`, selects the container.
             width: width of the frames, in pixels, even.
             height: height of the frames, in pixels, even.
             fps: nominal frame rate; each frame has a time of its own.
@@ -63,14 +65,12 @@ class H264Video:
         self._last = -1
         self._step = round(_TICKS / fps)
         self._end_s = 0.0  # of the newest frame
-        self._head = 0  # bytes before the first fragment, if it is written alone
         self._ended = False  # nothing more is muxed
-        self._file = CrashSafeFile(path)
+        self._file = file
         self._target = _Target(self._file)
-        container, options = CONTAINERS[path.suffix.lower()]
+        container, options = CONTAINERS[name.suffix.lower()]
         if sound is not None:
             options = options | _INTERLEAVE | (_OFFSETS if container != "matroska" else {})
-        self._head_is_alone = "delay_moov" not in options.get("movflags", "")
         self._container = av.open(self._target, "w", format=container, options=options)
         try:
             self._stream = self._container.add_stream(
@@ -144,7 +144,7 @@ class H264Video:
                 raise
         finally:
             self._file.close()
-        return self._file.whole > self._head
+        return _has_a_frame(self._file.path)
 
     def _end(self) -> None:
         self._flush()
@@ -175,8 +175,6 @@ class H264Video:
             self._abandon()
             raise SinkError(f"{self._name}: a frame cannot be encoded: {error}") from error
         self._file.keep()
-        if self._head_is_alone:
-            self._head = self._head or self._file.whole  # a frame alone makes no fragment
 
     def _abandon(self) -> None:
         """Stop writing: cut the file at the last complete fragment, and let FFmpeg free its memory."""
@@ -185,6 +183,15 @@ class H264Video:
         self._target.open = False
         with suppress(SinkError, av.error.FFmpegError):  # an earlier error was raised already
             self._container.close()
+
+
+def _has_a_frame(path: Path) -> bool:
+    """Return whether a video has a frame that can be played; a file may hold its head alone."""
+    try:
+        with av.open(str(path)) as container:
+            return any(packet.size for packet in container.demux(video=0))
+    except (av.error.FFmpegError, IndexError, OSError):  # IndexError: it has no video stream
+        return False
 
 
 class _Target:

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from camrt.errors import DiskFull, SinkError, UsageError
-from camrt.files import file_name, hidden_beside, left_beside, refuse_existing
+from camrt.exclusive_file import writer_of
+from camrt.files import all_beside, file_name, hidden_beside, refuse_existing
 from camrt.images import Image
 from camrt.runtime.frames import Frame, Rendered, Sound
 from camrt.runtime.render.letterbox import letterbox
+from camrt.runtime.sinks.crash_safe_file import CrashSafeFile
 from camrt.runtime.sinks.opencv_video import CODECS, OpenCvVideo, is_whole
 from camrt.runtime.sinks.rotation import Rotation, Series
 from camrt.runtime.sources.decoding.capture import has_pyav, quiet_decoders
@@ -90,7 +92,7 @@ class VideoSink:
             tell: takes a line for each part of the input that is not in the video, such as its sound.
 
         Raises:
-            UsageError: the suffix is unknown, or the file exists.
+            UsageError: the suffix is unknown, the file exists, or another process writes it.
             SinkError: the file cannot be written.
         """
         if path.suffix.lower() not in CODECS:
@@ -121,16 +123,14 @@ class VideoSink:
         self._full = False  # the next frame begins a new file
         self._closed = False
         quiet_decoders()
-        self._remove_leftovers(path)
+        self._check_parts(path)
         for old in (path, path.with_name(self._part.name)):
             empty = old != path and old.is_file() and old.stat().st_size == 0  # a run that ended before its first frame
             if rotation is not None and not (overwrite or empty) and old.is_file():
                 self._older.add(old)
             refuse_existing(old, overwrite=overwrite or empty)
-        try:
-            self._part.open("wb").close()
-        except OSError as error:
-            raise SinkError(f"{path} cannot be written: {error.strerror}") from error
+        self._file: CrashSafeFile | None = CrashSafeFile(self._part)
+        """The open part file, so that no other process writes it. `H264Video` fills it; OpenCV opens it by its name."""
 
     def write(self, rendered: Rendered, /) -> None:
         """Append one overlay.
@@ -180,24 +180,37 @@ class VideoSink:
         except OSError as error:
             raise SinkError(f"{self._path} cannot be written: {error.strerror}; see {self._part.name}") from error
 
-    def _remove_leftovers(self, path: Path) -> None:
-        """Remove the hidden files of killed processes; they cannot be played, and users would not find them."""
+    def _check_parts(self, path: Path) -> None:
+        """Remove the hidden files of killed processes; they cannot be played, and users would not find them.
+
+        Raises:
+            UsageError: another process writes this video.
+            SinkError: the folder cannot be read or changed.
+        """
         try:
-            for leftover in left_beside(path):
+            for part in (self._part, *all_beside(path)):
+                if writer := writer_of(part):
+                    raise UsageError(
+                        f"{path} is being written by {writer}; choose another name, or end that process first"
+                    )
+            for leftover in all_beside(path):
                 if not is_whole(leftover):  # a whole one is a finished video that could not get its name
                     leftover.unlink()
         except OSError as error:
             raise SinkError(f"{path} cannot be written: {error.strerror}") from error
 
     def _open(self, width: int, height: int) -> _Video:
+        file = self._file or CrashSafeFile(self._part)
         if not self._h264:
+            self._file = file
             return OpenCvVideo(self._part, self._path, width, height, self._fps)
         from camrt.runtime.sinks.h264_video import H264Video
 
         sound = self._sound
         if sound is not None:
             sound = replace(sound, start_s=sound.start_s + (self._first_s or 0.0), first=self._older_parts == 0)
-        return H264Video(self._part, self._path, width, height, self._fps, sound)
+        self._file = None
+        return H264Video(file, self._path, width, height, self._fps, sound)
 
     def _is_long(self) -> bool:
         if self._video is None:
@@ -222,6 +235,9 @@ class VideoSink:
             for problem in self._video.problems:
                 self._tell(problem)
             self._video = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def _next_time_s(self, frame: Frame) -> float:
         """Return the presentation time of the next frame, in seconds after the first."""

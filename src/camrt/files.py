@@ -70,16 +70,12 @@ def _hidden(path: Path, process: str) -> str:
     return longest.removesuffix(f"0000000{path.suffix}") + process + path.suffix
 
 
-def left_beside(path: Path) -> list[Path]:
-    """Return the files that killed processes left under the names of `hidden_beside`, in order of process number.
-
-    A file with the number of this process counts too: in a container each start has the same number.
-    """
+def all_beside(path: Path) -> list[Path]:
+    """Return the files with names of `hidden_beside`, of any process, in order of process number."""
     before, _, after = _hidden(path, "?").rpartition("?")
     name = re.compile(rf"{re.escape(before)}(\d{{1,7}}){re.escape(after)}")
-    matches = ((name.fullmatch(entry.name), entry) for entry in path.parent.iterdir())
-    files = sorted((int(match[1]), entry) for match, entry in matches if match and entry.is_file())
-    return [entry for process, entry in files if not _runs_elsewhere(process)]
+    matches = ((name.fullmatch(entry.name), entry) for entry in path.parent.iterdir() if entry.is_file())
+    return [entry for _, entry in sorted((int(match[1]), entry) for match, entry in matches if match)]
 
 
 @contextmanager
@@ -93,6 +89,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     part = hidden_beside(path)
     try:
+        with suppress(FileNotFoundError):  # of a killed process, or a link that another user has placed there
+            part.unlink()
+        part.touch(exist_ok=False)
         yield part
         part.replace(path)
     except OSError as error:
@@ -128,16 +127,3 @@ def write_error(path: Path, error: OSError) -> SinkError:
     """Return the error to raise if ``path`` cannot be written: DiskFull where space is missing."""
     kind = DiskFull if error.errno in _NO_ROOM else SinkError
     return kind(f"{path} cannot be written: {error.strerror}")
-
-
-def _runs_elsewhere(process: int) -> bool:
-    """Tell whether a process of that number is alive and not this one."""
-    if process in (0, os.getpid()):  # signal 0 to process 0 would go to our whole group
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # it belongs to another user
-    return True

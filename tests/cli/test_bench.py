@@ -131,7 +131,7 @@ def test_chart_and_session_errors_are_raised_before_anything_is_measured(mobilen
     for folder in ("gone", existing.name):
         chart = tmp_path / folder / "speed.png"
         assert "cannot be written" in refusal("bench", mobilenet, *forever, "--chart", chart, status=1)
-    assert "threads=0" in refusal("bench", mobilenet, *forever, "--threads", "1", "0", status=2)
+    assert "threads 0 must be at least 1" in refusal("bench", mobilenet, *forever, "--threads", "1", "0", status=2)
     assert "no provider 'gpu'" in refusal("bench", mobilenet, *forever, "--provider", "cpu", "gpu", status=2)
     assert "no model file" in refusal("bench", mobilenet, tmp_path / "gone.onnx", *forever, status=2)
     assert [path.name for path in tmp_path.iterdir()] == ["existing.png"]

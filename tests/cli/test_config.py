@@ -77,7 +77,10 @@ def test_every_flag_of_live_can_be_set_in_a_file(parse_config):
                 parse_config(f'{flag.removeprefix("--")} = "x"', "m.onnx")
             continue
         value = "true" if action.nargs == 0 else examples.get(action.type, '"5M"')
-        value = f'"{action.choices[0]}"' if action.choices else value
+        value = {"crop": '"0,0,8,8"', "mode": '"640"', "scale_output": '"2"'}.get(action.dest, value)
+        if action.choices:
+            first = next(iter(action.choices))
+            value = str(first) if isinstance(first, int) else f'"{first}"'
         args = parse_config(f"{flag.removeprefix('--')} = {value}", *([] if action.dest == "model" else ["m.onnx"]))
         assert getattr(args, action.dest) not in (action.default, None)
 

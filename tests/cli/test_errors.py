@@ -123,7 +123,7 @@ def test_a_provider_that_cannot_run_is_refused(mobilenet, photo, tmp_path):
         (["-o", "file/pictures"], "folder file/pictures cannot be created: Not a directory"),
         (["-o", "file"], "file is a file; images need a folder"),
         (["-o", "none/out.mp4"], "none/out.mp4 cannot be written: No such file or directory"),
-        (["-o", "/proc/out.mp4"], "/proc/out.mp4 cannot be written"),
+        (["-o", "/proc/out.mp4"], "/proc/out.part.mp4 cannot be written"),
         (["--events", "file/e.jsonl"], "file/e.jsonl cannot be written: Not a directory"),
     ],
 )

@@ -260,14 +260,14 @@ def test_sighup_applies_changed_settings_and_reports_the_rest(mobilenet, tmp_pat
     with started("live", "--config", settings, cwd=tmp_path) as process:
         messages = Messages(process)
         images = tmp_path / "seen"
-        assert eventually(lambda: images.exists() and len(list(images.iterdir())) > 3, within_s=WITHIN_S)
+        assert eventually(lambda: images.exists() and len(list(images.glob("synthetic_*.jpg"))) > 3, within_s=WITHIN_S)
         settings.write_text(settings.read_text().replace("alpha = 0", 'alpha = 1.0\ncolormap = "bone"\nsync = true'))
         process.send_signal(signal.SIGHUP)
         message = messages.line("was reloaded")
         assert "alpha is now 1.0" in message
         assert "colormap is now bone" in message
         assert message.endswith("restart to apply sync")
-        changed = max(int(path.stem.split("_")[1]) for path in images.iterdir())
+        changed = max(int(path.stem.split("_")[1]) for path in images.glob("synthetic_*.jpg"))
         settings.write_text(settings.read_text().replace("alpha = 1.0", "alpha = 7"))
         process.send_signal(signal.SIGHUP)
         assert "no setting was changed: alpha 7.0 must be within [0, 1]" in messages.line(
@@ -282,7 +282,7 @@ def test_sighup_applies_changed_settings_and_reports_the_rest(mobilenet, tmp_pat
         settings.write_text('source = "synthetic"\n')
         process.send_signal(signal.SIGHUP)
         messages.line("camrt.toml lacks an argument that a start needs")
-        late = max(int(path.stem.split("_")[1]) for path in images.iterdir())
+        late = max(int(path.stem.split("_")[1]) for path in images.glob("synthetic_*.jpg"))
         status, errors = interrupt(process, signal.SIGTERM)
     assert status == 0, errors
     assert _detail(images, 0) > 100  # the scene

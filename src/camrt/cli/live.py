@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from camrt.cli.common_flags import add_session_flags, open_model, stop_on_signals
 from camrt.cli.display_flags import add_display_flags, settings_of
+from camrt.cli.file_mode import add_mode_flag, set_file_mode
 from camrt.cli.frame_flags import add_frame_flags, transform_of
 from camrt.cli.messages import say, tell
 from camrt.cli.recording import check_files, files_of, open_listeners, open_recorders
@@ -58,6 +59,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--sync", action="store_true", help="show only classified frames, each with its own map")
     parser.add_argument("--frames", type=int, metavar="N", help="stop each source after N frames")
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    add_mode_flag(parser)
     add_source_flags(parser)
     add_serve_flags(parser)
     add_rotation_flags(parser)
@@ -86,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
     settings_of(args, model, live=True)  # report errors before a source is opened
     shows_window = args.window or not (args.output or args.events or args.serve is not None)
     notifier = Notifier()
+    set_file_mode(args.mode)  # after the model, whose caches may serve other users
     with ExitStack() as opened:  # closes everything if the session does not start; closing twice does no harm
         sources = open_sources(texts, tell=say, options=options)
         for source in sources:

@@ -90,7 +90,7 @@ def test_a_restarted_camera_comes_back_with_growing_frame_numbers():
         "gives H264 320x240 at 30 fps",
         "was lost",
     ]
-    assert lines[2].startswith(f"{address}/live is back after ")
+    assert lines[2].startswith(f"{redact(f'{address}/live')} is back after ")
     assert len(lines) == 3
     assert "secret" not in "".join(lines) + "".join(frame.lost + frame.name for frame in frames + waiting)
 
