@@ -1,13 +1,13 @@
 """Read an ONNX file, and check early that it can become a model file."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError, Message
-from onnx import ModelProto, TensorProto, checker, external_data_helper, inliner, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, checker, external_data_helper, inliner, numpy_helper
 
 from camrt.errors import ExportError, MissingInput
 from camrt.export.error_text import first_line
@@ -18,6 +18,8 @@ from camrt.file_kind import PROTOBUF_LIMIT, STANDARD_DOMAINS, describe_custom_op
 
 OLDEST_OPSET = 7
 """ONNX Runtime guarantees nothing for older opsets."""
+MOST_NODES = 50_000
+"""Nodes of the largest graph with functions, each call written out. Large networks have some thousands."""
 FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE}
 
 
@@ -91,6 +93,7 @@ def check_classifier(model: ModelProto, name: str) -> Classifier:
             f"{name} uses opset {opset}; camrt needs opset {OLDEST_OPSET} or newer: convert it with "
             "onnx.version_converter.convert_version"
         )
+    check_functions(model, name)
     if unknown := custom_operators(model):
         raise ExportError(f"{name} {describe_custom_operators(unknown)}")
     remarks = repair(model)
@@ -104,6 +107,34 @@ def check_classifier(model: ModelProto, name: str) -> Classifier:
         remarks = (*remarks, f"ONNX's checker objects to the file, ONNX Runtime runs it: {first_line(error)}")
     _refuse_broken_weights(model, name)
     return Classifier(inliner.inline_local_functions(model) if model.functions else model, remarks)
+
+
+def check_functions(model: ModelProto, name: str) -> None:
+    """Check that the functions of a model, written out, are not too many nodes: a small file can stand for 2**40.
+
+    Raises:
+        ExportError: there are more than `MOST_NODES`, or a function calls itself.
+    """
+    functions = {(function.domain, function.name): function for function in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def size_of(nodes: Iterable[NodeProto], depth: int) -> int:
+        if depth > len(functions):
+            raise ExportError(f"{name} holds a function that calls itself; ONNX has no recursion. Export it again")
+        total = 0
+        for node in nodes:
+            for inner in (graph for attribute in node.attribute for graph in (attribute.g, *attribute.graphs)):
+                total += size_of(inner.node, depth)
+            key = (node.domain, node.op_type)
+            if key in functions and key not in sizes:
+                sizes[key] = size_of(functions[key].node, depth + 1)
+            total += sizes.get(key, 1)
+        return total
+
+    if functions and (total := size_of(model.graph.node, 0)) > MOST_NODES:
+        raise ExportError(
+            f"{name} calls functions in functions, {total:.3g} nodes when written out; camrt takes {MOST_NODES}"
+        )
 
 
 def custom_operators(model: ModelProto) -> list[tuple[str, str]]:

@@ -9,11 +9,15 @@ from onnx import ModelProto
 from camrt.errors import ExportError, MissingExtra
 from camrt.export.error_text import first_line
 from camrt.loading import load_undisturbed
+from camrt.time_limit import cancelled_after
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 Array = NDArray[Any]
+
+LIMIT_S = 300.0
+"""Seconds after which opening or running a graph is cancelled: a file may hold a loop without an end."""
 
 
 def onnxruntime_version() -> str:
@@ -30,16 +34,19 @@ def open_session(model: ModelProto, name: str) -> "InferenceSession":
 
     Raises:
         MissingExtra: ONNX Runtime is not installed.
-        ExportError: ONNX Runtime cannot open the model.
+        ExportError: ONNX Runtime cannot open the model, or not within `LIMIT_S`.
     """
     onnxruntime = _onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # errors are raised; the log would repeat them on the terminal
-    try:
-        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except _error_types() as error:
-        version = onnxruntime_version()
-        raise ExportError(f"ONNX Runtime {version} cannot open {name}: {first_line(error)}") from error
+    version = onnxruntime_version()
+    with cancelled_after(LIMIT_S, lambda: options.set_load_cancellation_flag(True)) as is_late:
+        try:
+            return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        except _error_types() as error:
+            if is_late():
+                raise ExportError(f"ONNX Runtime {version} did not open {name} within {LIMIT_S:g} s") from error
+            raise ExportError(f"ONNX Runtime {version} cannot open {name}: {first_line(error)}") from error
 
 
 def run_session(session: "InferenceSession", outputs: list[str] | None, batch: Array, name: str) -> list[Array]:
@@ -52,12 +59,17 @@ def run_session(session: "InferenceSession", outputs: list[str] | None, batch: A
         name: the model's name in error messages.
 
     Raises:
-        ExportError: the run fails; the message has ONNX Runtime's name of the node.
+        ExportError: the run fails, and the message has ONNX Runtime's name of the node; or it takes longer than
+            `LIMIT_S`.
     """
-    try:
-        values: list[Array] = session.run(outputs, {session.get_inputs()[0].name: batch})
-    except _error_types() as error:
-        raise ExportError(f"{name} fails with a batch of {len(batch)}: {first_line(error)}") from error
+    options = _onnxruntime().RunOptions()
+    with cancelled_after(LIMIT_S, lambda: setattr(options, "terminate", True)) as is_late:
+        try:
+            values: list[Array] = session.run(outputs, {session.get_inputs()[0].name: batch}, options)
+        except _error_types() as error:
+            if is_late():
+                raise ExportError(f"{name} did not end within {LIMIT_S:g} s; does it hold an endless loop?") from error
+            raise ExportError(f"{name} fails with a batch of {len(batch)}: {first_line(error)}") from error
     return values
 
 
