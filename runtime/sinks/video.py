@@ -13,7 +13,7 @@ from camrt.runtime.frames import Frame, Rendered, Sound
 from camrt.runtime.render.letterbox import letterbox
 from camrt.runtime.sinks.opencv_video import CODECS, OpenCvVideo, is_whole
 from camrt.runtime.sinks.rotation import Rotation, Series
-from camrt.runtime.sources.decoding.capture import has_pyav, quiet_decoders
+from camrt.video_decoding.capture import has_pyav, quiet_decoders
 
 DEFAULT_FPS: Final = 25.0
 RESERVE: Final = 8 * 2**20

@@ -20,7 +20,7 @@ from camrt.runtime.sources.options import SourceOptions
 if TYPE_CHECKING:
     from camrt.media_files import MediaFiles
     from camrt.runtime.frames import Source
-    from camrt.runtime.sources.decoding.capture import Capture
+    from camrt.video_decoding.capture import Capture
 
 Tell = Callable[[str], None]
 """Takes a line for the user."""
@@ -86,7 +86,7 @@ def open_source(
 
 def prepare_source(text: str, options: SourceOptions) -> PreparedSource:
     """Find the kind of a source and check everything that needs no opening. Raises: as `open_source` does."""
-    from camrt.runtime.sources.decoding.capture import quiet_decoders
+    from camrt.video_decoding.capture import quiet_decoders
 
     quiet_decoders()
     if not text:

@@ -43,7 +43,7 @@ def open_finite(url: str) -> Source:
         UsageError: the address is a live stream.
         SourceError: it does not answer, or gives neither a picture nor a video.
     """
-    from camrt.runtime.sources.decoding.capture import quiet_decoders
+    from camrt.video_decoding.capture import quiet_decoders
 
     quiet_decoders()
     check_port(url)

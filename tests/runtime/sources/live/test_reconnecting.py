@@ -12,7 +12,8 @@ import pytest
 from camrt.errors import SourceError
 from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
 from camrt.runtime.render.renderer import Renderer
-from camrt.runtime.sources import open_source, reconnecting
+from camrt.runtime.sources import open_source
+from camrt.runtime.sources.live import reconnecting
 from camrt.runtime.sources.live.capture_thread import CaptureThread
 from camrt.runtime.sources.live.reconnecting import ReconnectingSource, back_off_s
 from camrt.runtime.stream.pipeline import Pipeline

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from camrt.errors import SourceError
-from camrt.runtime.sources import open_source, picture_stream
+from camrt.runtime.sources import open_source
+from camrt.runtime.sources.network import picture_stream
 from camrt.runtime.sources.options import SourceOptions
 from support.connections import connect
 from support.picture_server import answer, picture, serving

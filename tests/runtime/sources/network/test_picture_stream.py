@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from camrt.errors import SourceError
-from camrt.runtime.sources.network.address import picture_stream
+from camrt.runtime.sources.network import picture_stream
 from camrt.runtime.sources.network.picture_stream import PictureStream
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from camrt.errors import SourceError
 from camrt.images import Image
-from camrt.runtime.sources.decoding.capture import codec_of, frame_count_of
-from camrt.runtime.sources.decoding.opencv_file import not_converted, retrieve_first
+from camrt.video_decoding.capture import codec_of, frame_count_of
+from camrt.video_decoding.opencv_file import not_converted, retrieve_first
 
 _SUSPICIOUS: Final = 3  # frames; no camera gives so many of the one colour that counts as not written
 

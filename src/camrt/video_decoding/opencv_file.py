@@ -11,10 +11,10 @@ import numpy as np
 from camrt.errors import SourceError
 from camrt.file_kind import kind_of_bytes
 from camrt.images import Image
-from camrt.runtime.sources.decoding.capture import DEFAULT_FPS, MOST_DAMAGED, codec_of, fps_of
-from camrt.runtime.sources.decoding.mp4_header import mp4_header
-from camrt.runtime.sources.decoding.poisoned_memory import poisoned_memory
-from camrt.runtime.sources.decoding.square_pixels import square_size
+from camrt.video_decoding.capture import DEFAULT_FPS, MOST_DAMAGED, codec_of, fps_of
+from camrt.video_decoding.mp4_header import mp4_header
+from camrt.video_decoding.poisoned_memory import poisoned_memory
+from camrt.video_decoding.square_pixels import square_size
 
 _POISONS: Final = (0xA5, 0x3C)
 _FREE_FRAMES: Final = 200  # may be decoded twice to prove the first repeated frames
