@@ -4,9 +4,12 @@ import subprocess
 import sys
 from dataclasses import asdict
 
+import av
 import cv2
 import numpy as np
 import onnxruntime
+import PIL
+import pillow_heif
 import pytest
 
 from camrt.cores import usable_cores
@@ -37,6 +40,9 @@ def test_this_environment_has_no_problem(no_display):
     assert {name: asdict(finding) for name, finding in findings.items() if finding.status == PROBLEM} == {}
     assert findings["numpy"].text == f"numpy {np.__version__}"
     assert findings["onnxruntime"].text == f"onnxruntime {onnxruntime.__version__}"
+    assert findings["pyav"].text.startswith(f"av {av.__version__} reads interlaced video")
+    assert findings["pillow"].text.startswith(f"pillow {PIL.__version__} reads ")
+    assert findings["pillow-heif"].text.endswith(f"{pillow_heif.__version__} reads HEIC")
     assert findings["cores"].text.startswith(f"{usable_cores()}")
     assert findings["provider cpu"].text == "runs the demo model"
     assert findings["video"].text.startswith("MPEG-4 can be written and read (with FFMPEG")
