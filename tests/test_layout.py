@@ -13,7 +13,7 @@ FOLDERS = ("export", "runtime", "kernels", "benchmarks")
 
 SHARED = {
     *("errors", "file_kind", "files", "frame_input", "geometry", "image_decoding", "images"),
-    *("interleaved_timing", "loading", "media_files", "model_file", "text", "video_decoding"),
+    *("interleaved_timing", "loading", "media_files", "model_file", "progress", "text", "video_decoding"),
 }
 
 # The folders and shared modules that the code of a folder may import.
