@@ -12,7 +12,7 @@ on each cell of a map (`camrt.export.head.nonlinear`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from onnx import NodeProto
 
@@ -22,7 +22,7 @@ from camrt.export.graph.graph import Graph, attribute
 from camrt.export.graph.network_input import NetworkInput
 from camrt.export.head.affine import Affine, Dense, trace_affine
 from camrt.export.head.cell_weights import CellWeights, find_cell_weights
-from camrt.export.head.class_convolution import has_one_map_a_class, last_convolution, map_margin
+from camrt.export.head.class_convolution import has_one_map_a_class, last_convolution
 from camrt.export.head.class_maps import probe_linear
 from camrt.export.head.diagnose import (
     OPS_WITHOUT_SCORES,
@@ -34,6 +34,7 @@ from camrt.export.head.diagnose import (
     no_pool_before_layer,
     not_scores_of_an_image,
 )
+from camrt.export.head.map_margin import map_margin
 from camrt.export.head.nonlinear import NonlinearHead, find_nonlinear_head
 from camrt.export.head.pooling import PooledMaps, find_pooled_maps
 from camrt.export.head.split_points import SplitPoint, find_split_points, run_tensors
@@ -180,7 +181,11 @@ def _exact_head(graph: Graph, network_input: NetworkInput, output: ClassifierOut
     if affine.is_layer:
         if pooled is None:
             return no_pool_before_layer(graph, output.name, output.logits, affine.data)
-        return ClassifierHead(kind="linear", output=output, classes=len(affine.weights), pooled=pooled, affine=affine)
+        return _with_margin(
+            graph,
+            ClassifierHead(kind="linear", output=output, classes=len(affine.weights), pooled=pooled, affine=affine),
+            pooled.tensor,
+        )
     if pooled is None:
         return no_layer_or_pool(graph, output.name, output.logits)
     convolution = last_convolution(graph, pooled.tensor)
@@ -188,17 +193,20 @@ def _exact_head(graph: Graph, network_input: NetworkInput, output: ClassifierOut
         return no_convolution_before_pool(graph, output.name, pooled.tensor)
     shape = graph.shape(pooled.tensor)
     classes = None if shape is None else shape[pooled.layout.index("c")]
-    margin = map_margin(graph, output.name, convolution)
-    if isinstance(margin, HeadNotFound):
-        return margin
     if affine.scales_nothing and not affine.bias.any():
-        return ClassifierHead(
-            kind="pooled_class_maps", output=output, classes=classes, pooled=pooled, map_margin=margin
-        )
-    if classes is None:
+        head = ClassifierHead(kind="pooled_class_maps", output=output, classes=classes, pooled=pooled)
+    elif classes is None:
         return no_layer_or_pool(graph, output.name, output.logits)
-    layer = affine.as_layer(classes)
-    return ClassifierHead(kind="linear", output=output, classes=classes, pooled=pooled, affine=layer, map_margin=margin)
+    else:
+        layer = affine.as_layer(classes)
+        head = ClassifierHead(kind="linear", output=output, classes=classes, pooled=pooled, affine=layer)
+    return _with_margin(graph, head, pooled.tensor)
+
+
+def _with_margin(graph: Graph, head: ClassifierHead, tensor: str) -> ClassifierHead | HeadNotFound:
+    """Return a head with the margin of the map that it reads."""
+    margin = map_margin(graph, head.output.name, tensor)
+    return margin if isinstance(margin, HeadNotFound) else replace(head, map_margin=margin)
 
 
 def _saliency_map_head(graph: Graph, output: ClassifierOutput, saliency_map: str) -> ClassifierHead | HeadNotFound:
@@ -264,6 +272,15 @@ def find_head_at(
     graph: Graph, network_input: NetworkInput, output: ClassifierOutput, split_point: SplitPoint, logits: SplitPoint
 ) -> ClassifierHead | str:
     """Return the head that begins at a split point, an exact one if there is one, or the reason why there is none."""
+    head = _head_without_margin(graph, network_input, output, split_point, logits)
+    if isinstance(head, ClassifierHead):
+        head = _with_margin(graph, head, split_point.tensor)
+    return str(head) if isinstance(head, HeadNotFound) else head
+
+
+def _head_without_margin(
+    graph: Graph, network_input: NetworkInput, output: ClassifierOutput, split_point: SplitPoint, logits: SplitPoint
+) -> ClassifierHead | str:
     if split_point.is_feature_map:
         weights = find_cell_weights(graph, network_input, split_point, logits)
         if weights is not None and weights.is_global:

@@ -142,8 +142,3 @@ def test_a_missing_optional_package_is_a_warning_with_a_fix(broken):
         assert kind in report[subject]["text"]
         paste(broken, report[subject]["fix"])
     assert not optional.keys() & warnings(broken).keys()
-    pip_install(broken, "--no-deps", "av<17")
-    report = warnings(broken)
-    assert report["pyav"]["text"].endswith(" is too old and is not used")
-    paste(broken, report["pyav"]["fix"])
-    assert "pyav" not in warnings(broken)

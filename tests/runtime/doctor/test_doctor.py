@@ -15,7 +15,7 @@ import pytest
 from camrt.cores import usable_cores
 from camrt.kernels import cache_folder
 from camrt.runtime.doctor import SUBJECTS, examine
-from camrt.runtime.doctor.finding import OK, PROBLEM, pip
+from camrt.runtime.doctor.finding import OK, PROBLEM, WARNING, pip
 from support.desktop import desktop
 
 pytestmark = pytest.mark.process
@@ -79,6 +79,15 @@ def test_a_crash_or_a_hang_is_a_finding(tmp_path, monkeypatch):
     (tmp_path / "onnxruntime.py").write_text("import subprocess\nsubprocess.run(['sleep', '600'])\n")
     (providers,) = findings_of("providers", timeout_s=3.0).values()
     assert "did not end within 3 s" in providers.text
+
+
+def test_a_pyav_that_is_not_used_is_a_warning(tmp_path, monkeypatch):
+    (tmp_path / "av.py").write_text("__version__ = '17.0.1'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    pyav = findings_of("packages")["pyav"]
+    assert pyav.status == WARNING
+    assert pyav.text.endswith(" is too old and is not used")
+    assert "install 'av>=18.0'" in pyav.fix
 
 
 def test_output_of_libraries_is_no_finding(tmp_path, monkeypatch):
