@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from camrt.errors import MissingInput, SourceError, UsageError
 from camrt.runtime.sources.network.url import SCHEMES, check_port, redact, redact_text
 from camrt.runtime.sources.options import SourceOptions
+from camrt.text import one_line
 
 if TYPE_CHECKING:
     from camrt.media_files import MediaFiles
@@ -47,9 +48,12 @@ class PreparedSource:
     """A source that has a name and is not open yet."""
 
     name: str
-    """Its own name, without credentials; another source may have the same."""
+    """Its own name, without credentials, made printable (`one_line`); another source may have the same."""
     open: "Callable[[str, bool, Tell], Source]"
     """Open the source; the arguments are the name to give it, and ``patient`` and ``tell`` of `open_source`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", one_line(self.name))
 
 
 def open_source(

@@ -4,6 +4,7 @@ import threading
 from pathlib import Path
 
 from camrt.runtime.frames import Frame, Sound
+from camrt.text import one_line
 from camrt.video_decoding.file import VideoFile
 
 
@@ -22,7 +23,7 @@ class VideoSource:
         Raises:
             SourceError: the file does not exist, is empty or truncated, or is not a video.
         """
-        self.name = name or str(path)
+        self.name = name or one_line(str(path))
         self._video = VideoFile(path, self.name)
         self.fps = self._video.fps
         self.frame_count = self._video.frame_count

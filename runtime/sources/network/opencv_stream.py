@@ -8,6 +8,7 @@ import numpy as np
 
 from camrt.errors import SourceError
 from camrt.images import Image
+from camrt.text import is_utf8
 from camrt.video_decoding.capture import codec_of, frame_count_of
 from camrt.video_decoding.opencv_file import not_converted, retrieve_first
 
@@ -41,6 +42,8 @@ class OpencvStream:
             *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(read_timeout_s * 1000)),
             *(cv2.CAP_PROP_N_THREADS, 1),
         ]
+        if not is_utf8(url):  # OpenCV 4 and 5 end the process: a segmentation fault
+            raise SourceError("OpenCV opens no address that is not UTF-8")
         self._capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, parameters)
         if not self._capture.isOpened():
             raise SourceError
