@@ -273,9 +273,10 @@ def find_head_at(
 ) -> ClassifierHead | str:
     """Return the head that begins at a split point, an exact one if there is one, or the reason why there is none."""
     head = _head_without_margin(graph, network_input, output, split_point, logits)
-    if isinstance(head, ClassifierHead):
-        head = _with_margin(graph, head, split_point.tensor)
-    return str(head) if isinstance(head, HeadNotFound) else head
+    if isinstance(head, str):
+        return head
+    cropped = _with_margin(graph, head, split_point.tensor)
+    return str(cropped) if isinstance(cropped, HeadNotFound) else cropped
 
 
 def _head_without_margin(

@@ -27,7 +27,7 @@ def map_margin(graph: Graph, output: str, tensor: str) -> int | HeadNotFound:
     """
     convolutions = _last_convolutions(graph, tensor)
     borders = [_border(graph, node) for node in convolutions]
-    border = [min(widths) for widths in zip(*borders, strict=True)]
+    border: list[int] = [min(widths) for widths in zip(*borders, strict=True)]
     if not any(border):
         return 0
     node = convolutions[0]
