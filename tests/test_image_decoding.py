@@ -14,8 +14,10 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps
 
 from camrt.errors import SourceError
-from camrt.image_decoding import Picture, decode_pictures, turned
+from camrt.image_decoding import decode_pictures
 from camrt.image_decoding.header import opencv_problem
+from camrt.image_decoding.picture import Picture
+from camrt.image_decoding.pillow_pixels import turned
 from camrt.images import decode_image
 from support.needs import environment
 from support.overlays import gradient_image

@@ -14,52 +14,29 @@ on each cell of a map (`camrt.export.head.nonlinear`).
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from onnx import NodeProto
-
 from camrt.errors import HeadNotFound, UsageError
-from camrt.export.graph.data_movement import QdqPair, skip_data_movement
-from camrt.export.graph.graph import Graph, attribute
+from camrt.export.graph.graph import Graph
 from camrt.export.graph.network_input import NetworkInput
-from camrt.export.head.affine import Affine, Dense, trace_affine
+from camrt.export.head.affine import Affine, Dense
 from camrt.export.head.cell_weights import CellWeights, find_cell_weights
 from camrt.export.head.class_convolution import has_one_map_a_class, last_convolution
 from camrt.export.head.class_maps import probe_linear
+from camrt.export.head.classifier_output import ClassifierOutput, read_output, shape_text
 from camrt.export.head.diagnose import (
     OPS_WITHOUT_SCORES,
-    describe_node,
-    embedding,
-    is_unit_vector,
     no_convolution_before_pool,
     no_layer_or_pool,
     no_pool_before_layer,
-    not_scores_of_an_image,
 )
 from camrt.export.head.map_margin import map_margin
 from camrt.export.head.nonlinear import NonlinearHead, find_nonlinear_head
 from camrt.export.head.pooling import PooledMaps, find_pooled_maps
-from camrt.export.head.split_points import SplitPoint, find_split_points, run_tensors
-from camrt.model_file import SALIENCY_MAP, Activation, Head
-
-ACTIVATIONS: dict[str, Activation] = {"Softmax": "softmax", "LogSoftmax": "softmax", "Sigmoid": "sigmoid"}
+from camrt.export.head.split_points import SplitPoint, find_split_points
+from camrt.export.head.trace_affine import trace_affine
+from camrt.model_file import SALIENCY_MAP, Head
 
 _LAST_TOKENS = 3
 """Token sequences that are tried, from the end: a normalisation makes one more of the same tokens."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClassifierOutput:
-    """An output of the graph and the steps that end it."""
-
-    name: str
-    """The tensor, [N, K] or [N, K, 1, 1]."""
-    logits: str
-    """The tensor before the activation and before any rounding of the output, [N, K] or [N, K, 1, 1]."""
-    activation: Activation | None
-    """The graph's own activation; None: the graph ends in logits."""
-    is_log: bool
-    """The output is the logarithm of the scores (LogSoftmax)."""
-    is_quantized: bool
-    """The graph rounds the output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +83,7 @@ def find_head(
     outputs, errors = [], []
     for name in [output] if output is not None else names:
         try:
-            outputs.append(_read_output(graph, network_input, name))
+            outputs.append(read_output(graph, network_input, name))
         except HeadNotFound as error:
             errors.append(error)
     heads: list[ClassifierHead | HeadNotFound]
@@ -136,42 +113,6 @@ def _choose_head(results: Sequence[ClassifierHead | HeadNotFound]) -> Classifier
         return next((head for head in heads if head.output.activation), heads[0])
     names = ", ".join(head.output.name for head in heads)
     raise UsageError(f"several outputs have a head: choose one with --output: {names}")
-
-
-def _read_output(graph: Graph, network_input: NetworkInput, name: str) -> ClassifierOutput:
-    """Read the last steps of an output. Raises: HeadNotFound."""
-    shape = graph.shape(name)
-    if shape is None:  # only a run shows it
-        shape = run_tensors(graph, network_input, [name])[0].shape
-    if not (len(shape) == 2 or (len(shape) == 4 and shape[2:] == (1, 1))):
-        raise not_scores_of_an_image(name, _shape_text(shape), len(shape))
-    qdq_pairs: list[QdqPair] = []
-    tensor = skip_data_movement(graph, name, qdq_pairs)
-    node = graph.producer(tensor)
-    if node is not None and is_unit_vector(graph, node):
-        raise embedding(name, node)
-    activation = None if node is None else ACTIVATIONS.get(node.op_type)
-    is_log = False
-    if node is not None and activation is not None:
-        _check_class_axis(graph, name, tensor, node)
-        tensor = skip_data_movement(graph, node.input[0], qdq_pairs)
-        is_log = node.op_type == "LogSoftmax"
-    return ClassifierOutput(
-        name=name, logits=tensor, activation=activation, is_log=is_log, is_quantized=bool(qdq_pairs)
-    )
-
-
-def _check_class_axis(graph: Graph, output: str, tensor: str, node: NodeProto) -> None:
-    """Raise HeadNotFound if a softmax works along another axis than the classes."""
-    if node.op_type == "Sigmoid":
-        return
-    axis = attribute(node, "axis", -1 if graph.opset >= 13 else 1)
-    shape = graph.shape(tensor)
-    if axis not in (1, 1 - (2 if shape is None else len(shape))):
-        raise HeadNotFound(
-            f"output {output!r}: {describe_node(node)} works along axis {axis}, and the classes are axis 1; export the "
-            "classifier without it"
-        )
 
 
 def _exact_head(graph: Graph, network_input: NetworkInput, output: ClassifierOutput) -> ClassifierHead | HeadNotFound:
@@ -215,7 +156,7 @@ def _saliency_map_head(graph: Graph, output: ClassifierOutput, saliency_map: str
     classes = None if scores_shape is None else scores_shape[1]
     if shape is not None and (len(shape) != 4 or (classes is not None and shape[1] not in (None, classes))):
         return HeadNotFound(
-            f"output {saliency_map!r} has shape {_shape_text(shape)}; supported is [N, K, h, w], one map for each of "
+            f"output {saliency_map!r} has shape {shape_text(shape)}; supported is [N, K, h, w], one map for each of "
             f"the {classes} classes of {output.name!r}"
         )
     return ClassifierHead(kind="saliency_map", output=output, classes=classes, saliency_map=saliency_map)
@@ -322,7 +263,3 @@ def _head_at_layer(
     if isinstance(head, ClassifierHead):
         return head
     return HeadNotFound(f"the head cannot be evaluated on each cell of {layer!r}: {head}")
-
-
-def _shape_text(shape: Sequence[int | None]) -> str:
-    return f"[{', '.join('N' if index == 0 else str(length or '?') for index, length in enumerate(shape))}]"
