@@ -19,7 +19,8 @@ class OpencvStream:
     """A network stream that is read with `cv2.VideoCapture`.
 
     OpenCV 4.13 and 5.0 return True for frames that they could not convert, above all interlaced ones; such a frame is
-    memory that was never written. The first frame is tested for that.
+    memory that was never written. The first frame is tested for that. A later one equals the frame before, and OpenCV
+    gives no access to what was decoded, so it cannot be told from a still picture.
     """
 
     def __init__(self, url: str, open_timeout_s: float, read_timeout_s: float) -> None:
