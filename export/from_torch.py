@@ -92,7 +92,7 @@ def from_torch(
     target = Path(target)
     size = (input_size, input_size) if isinstance(input_size, int) else (input_size[0], input_size[1])
     if min(size) < 1:
-        raise UsageError(f"the input size {size[0]}x{size[1]} is empty; give width and height in pixels")
+        raise UsageError(f"input_size {size[0]}x{size[1]} is empty; give width and height in pixels")
     options = ConversionOptions(
         labels=labels,
         output=output,
