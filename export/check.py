@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -20,11 +21,13 @@ from camrt.export.source_metadata.statement import FROM_0_TO_1, FROM_MINUS_1_TO_
 from camrt.geometry import fit
 from camrt.images import list_images, read_image
 from camrt.model_file import InputGeometry, Resize
+from camrt.progress import Progress
 
 CHECK_IMAGES: Final = 200
 """More images take minutes and narrow the intervals little."""
 Z_95: Final = 1.959964
 """Quantile of the normal distribution for a two-sided interval of 95 %."""
+_PROGRESS_AFTER_S: Final = 2.0
 _IMAGENET: Final = Numbers(BYTE, IMAGENET_MEAN, IMAGENET_STD)
 _IMAGENET_MEAN_ONLY: Final = Numbers(1.0, tuple(255 * mean for mean in IMAGENET_MEAN))
 
@@ -104,7 +107,7 @@ def check_preprocessing(
         ExportError: the classifier cannot run.
     """
     files = _spread(labelled, CHECK_IMAGES)
-    images = [read_image(path) for path, _ in files]
+    images = _read_all([path for path, _ in files])
     truth = np.array([class_id for _, class_id in files])
     network = graph.copy()
     network.prune([helper.make_empty_tensor_value_info(output)])
@@ -119,6 +122,7 @@ def check_preprocessing(
         for image in fitted[candidate.geometry]:
             batch = candidate.preprocessing.apply(image[None]).astype(dtype)
             answers.append(int(run_session(session, None, batch, "the classifier")[0].reshape(-1).argmax()))
+            progress.step()
         correct = int((np.array(answers) == truth).sum())
         return Variant(
             name=_name(candidate),
@@ -131,18 +135,21 @@ def check_preprocessing(
         )
 
     first = _Candidate(chosen, geometry)
-    pairs = [(first, measure(first))]
-
-    def try_all(candidates: Sequence[_Candidate]) -> None:
-        for candidate in candidates:
-            if not any(candidate.equals(other) for other, _ in pairs):
-                pairs.append((candidate, measure(candidate)))
-
-    try_all([_Candidate(pixels, geometry) for pixels in _pixel_candidates(chosen, network_input)])
-    best, best_variant = max(pairs, key=lambda pair: pair[1].correct)
     resizes: tuple[Resize, ...] = ("stretch", "crop")
     geometries = [replace(geometry, resize=resize, shorter_side=None) for resize in resizes]
-    try_all([_Candidate(entry.preprocessing, other) for entry in (first, best) for other in geometries])
+    pixel_candidates = [_Candidate(pixels, geometry) for pixels in _pixel_candidates(chosen, network_input)]
+    pairs: list[tuple[_Candidate, Variant]] = []
+    later = 2 * sum(other != geometry for other in geometries)
+
+    def try_all(candidates: Sequence[_Candidate], later: int = 0) -> None:
+        new = _without_repeats(candidates, [other for other, _ in pairs])
+        progress.total = (len(pairs) + len(new) + later) * len(files)
+        pairs.extend((candidate, measure(candidate)) for candidate in new)
+
+    with closing(Progress(None, "images classified", after_s=_PROGRESS_AFTER_S)) as progress:
+        try_all([first, *pixel_candidates], later)
+        best, best_variant = max(pairs, key=lambda pair: pair[1].correct)
+        try_all([_Candidate(entry.preprocessing, other) for entry in (first, best) for other in geometries])
     top = max((variant for _, variant in pairs), key=lambda variant: variant.correct)
     if top.interval[0] <= best_variant.interval[1]:
         top = best_variant  # another geometry is no clear gain
@@ -223,6 +230,24 @@ def _spread(labelled: Sequence[tuple[Path, int]], count: int) -> list[tuple[Path
         ranks[class_id] = ranks.get(class_id, -1) + 1
         order.append((ranks[class_id], index))
     return [labelled[index] for _, index in sorted(sorted(order)[:count], key=lambda pair: pair[1])]
+
+
+def _without_repeats(candidates: Sequence[_Candidate], known: Sequence[_Candidate]) -> list[_Candidate]:
+    """Return the candidates that equal none before them and no known one."""
+    new: list[_Candidate] = []
+    for candidate in candidates:
+        if not any(candidate.equals(other) for other in (*known, *new)):
+            new.append(candidate)
+    return new
+
+
+def _read_all(paths: Sequence[Path]) -> list[NDArray[np.uint8]]:
+    images = []
+    with closing(Progress(len(paths), "images read", after_s=_PROGRESS_AFTER_S)) as progress:
+        for path in paths:
+            images.append(read_image(path))
+            progress.step()
+    return images
 
 
 def _fit_all(images: Sequence[NDArray[np.uint8]], geometry: InputGeometry) -> NDArray[np.uint8]:

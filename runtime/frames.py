@@ -21,7 +21,8 @@ class Frame:
     time_s: float
     """Seconds since the start of a file; for a live source seconds since the epoch at which the frame arrived."""
     name: str
-    """Path of the image file, with the number of its page, or name of the source without credentials."""
+    """Path of the image file, with the number of its page, or name of the source without credentials; printable on one
+    line (`camrt.text.one_line`)."""
     lost: str = ""
     """Reason why the source gives no image; then ``image`` is the last one, or black. Such a frame is shown with the
     reason and not classified."""
@@ -90,7 +91,7 @@ class Source(Protocol):
     """Gives frames until it ends. One thread reads; `close` may come from another and ends a blocked read."""
 
     name: str
-    """Name for users, without credentials."""
+    """Name for users, without credentials, printable on one line (`camrt.text.one_line`)."""
     live: bool
     """True: only the newest frame counts, older ones may be dropped. False: every frame, in order."""
     fps: float | None

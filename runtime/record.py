@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from camrt.runtime.frames import StreamItem
-from camrt.text import one_line
 
 TOP: Final = 5
 """Number of best classes in a record by default."""
@@ -39,8 +38,8 @@ def record(item: StreamItem, classes: Sequence[int] | None = None, top: int = TO
         "frame": frame.index,
         "result_frame": item.result_index,
         "time": _number(frame.time_s),
-        "source": one_line(frame.name),
-        "lost": one_line(frame.lost),
+        "source": frame.name,
+        "lost": frame.lost,
         "width": frame.image.shape[1],
         "height": frame.image.shape[0],
         "top": [],

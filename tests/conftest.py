@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -53,3 +54,17 @@ def shared_data() -> Path:
     if not (folder / "SOURCES.md").is_file():
         skip_or_fail(f"no real test data at {folder}; set CAMRT_TEST_DATA to a copy")
     return folder
+
+
+@pytest.fixture
+def without_pyav(monkeypatch):
+    """Return a function; after its call PyAV is not installed, as far as an import can tell."""
+    return lambda: monkeypatch.setitem(sys.modules, "av", None)
+
+
+@pytest.fixture(params=["PyAV", "OpenCV"])
+def decoder(request, without_pyav):
+    """Both ways to read a video: with PyAV, and as if PyAV was not installed."""
+    if request.param == "OpenCV":
+        without_pyav()
+    return request.param

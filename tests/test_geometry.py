@@ -141,7 +141,7 @@ def test_fit_accepts_frames_from_one_pixel_up(width, height, resize, interpolati
         ({"width": 8, "height": 8, "resize": "squash"}, "stretch, crop, letterbox"),
         ({"width": 8, "height": 8, "interpolation": "cubic"}, "antialias, linear, area"),
         ({"width": 8, "height": 8, "shorter_side": 9}, "needs resize 'crop'"),
-        ({"width": 8, "height": 8, "resize": "crop", "shorter_side": 7}, "at least the input's 8x8"),
+        ({"width": 8, "height": 8, "resize": "crop", "shorter_side": 7}, "7 pixels is too short to crop 8x8"),
     ],
 )
 def test_an_invalid_geometry_is_refused(wrong, message):

@@ -13,7 +13,7 @@ FOLDERS = ("export", "runtime", "kernels", "benchmarks")
 
 SHARED = {
     *("errors", "file_kind", "files", "frame_input", "geometry", "image_decoding", "images"),
-    *("interleaved_timing", "loading", "media_files", "model_file", "text"),
+    *("interleaved_timing", "loading", "media_files", "model_file", "progress", "text", "video_decoding"),
 }
 
 # The folders and shared modules that the code of a folder may import.
@@ -74,7 +74,9 @@ def test_sub_folders_do_not_import_each_other_in_a_circle(folder):
 def graph():
     """Return the modules of camrt that each module imports: ``{"camrt.runtime.frames": {"camrt.images", ...}}``."""
     roots = {f"camrt.{folder}": REPOSITORY / folder for folder in FOLDERS}
-    roots |= {f"camrt.{name}": REPOSITORY / "src" / "camrt" / name for name in ("cli", "image_decoding")}
+    roots |= {
+        f"camrt.{name}": REPOSITORY / "src" / "camrt" / name for name in ("cli", "image_decoding", "video_decoding")
+    }
     paths = {f"camrt.{path.stem}": path for path in (REPOSITORY / "src" / "camrt").glob("[!_]*.py")}
     for name, root in roots.items():
         for path in root.rglob("*.py"):

@@ -8,8 +8,8 @@ from camrt.export.head.attention import has_attention
 from camrt.export.head.pooling import reduced_axes
 
 TO_GAP_CNN = (
-    "camrt.export.to_gap_cnn(module, num_classes) replaces everything after the last convolution by a global average "
-    "pool and one linear layer, to be trained on your data"
+    "camrt.export.to_gap_cnn in Python replaces everything after the last convolution by a global average pool and one "
+    "linear layer, to be trained on your data"
 )
 OPS_WITHOUT_SCORES = ("ArgMax", "TopK", "NonMaxSuppression")
 """Operators that give class numbers or boxes."""

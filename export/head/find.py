@@ -12,53 +12,31 @@ on each cell of a map (`camrt.export.head.nonlinear`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-from onnx import NodeProto
+from dataclasses import dataclass, replace
 
 from camrt.errors import HeadNotFound, UsageError
-from camrt.export.graph.data_movement import QdqPair, skip_data_movement
-from camrt.export.graph.graph import Graph, attribute
+from camrt.export.graph.graph import Graph
 from camrt.export.graph.network_input import NetworkInput
-from camrt.export.head.affine import Affine, Dense, trace_affine
+from camrt.export.head.affine import Affine, Dense
 from camrt.export.head.cell_weights import CellWeights, find_cell_weights
-from camrt.export.head.class_convolution import has_one_map_a_class, last_convolution, map_margin
+from camrt.export.head.class_convolution import has_one_map_a_class, last_convolution
 from camrt.export.head.class_maps import probe_linear
+from camrt.export.head.classifier_output import ClassifierOutput, read_output, shape_text
 from camrt.export.head.diagnose import (
     OPS_WITHOUT_SCORES,
-    describe_node,
-    embedding,
-    is_unit_vector,
     no_convolution_before_pool,
     no_layer_or_pool,
     no_pool_before_layer,
-    not_scores_of_an_image,
 )
+from camrt.export.head.map_margin import map_margin
 from camrt.export.head.nonlinear import NonlinearHead, find_nonlinear_head
 from camrt.export.head.pooling import PooledMaps, find_pooled_maps
-from camrt.export.head.split_points import SplitPoint, find_split_points, run_tensors
-from camrt.model_file import SALIENCY_MAP, Activation, Head
-
-ACTIVATIONS: dict[str, Activation] = {"Softmax": "softmax", "LogSoftmax": "softmax", "Sigmoid": "sigmoid"}
+from camrt.export.head.split_points import SplitPoint, find_split_points
+from camrt.export.head.trace_affine import trace_affine
+from camrt.model_file import SALIENCY_MAP, Head
 
 _LAST_TOKENS = 3
 """Token sequences that are tried, from the end: a normalisation makes one more of the same tokens."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClassifierOutput:
-    """An output of the graph and the steps that end it."""
-
-    name: str
-    """The tensor, [N, K] or [N, K, 1, 1]."""
-    logits: str
-    """The tensor before the activation and before any rounding of the output, [N, K] or [N, K, 1, 1]."""
-    activation: Activation | None
-    """The graph's own activation; None: the graph ends in logits."""
-    is_log: bool
-    """The output is the logarithm of the scores (LogSoftmax)."""
-    is_quantized: bool
-    """The graph rounds the output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +83,7 @@ def find_head(
     outputs, errors = [], []
     for name in [output] if output is not None else names:
         try:
-            outputs.append(_read_output(graph, network_input, name))
+            outputs.append(read_output(graph, network_input, name))
         except HeadNotFound as error:
             errors.append(error)
     heads: list[ClassifierHead | HeadNotFound]
@@ -137,42 +115,6 @@ def _choose_head(results: Sequence[ClassifierHead | HeadNotFound]) -> Classifier
     raise UsageError(f"several outputs have a head: choose one with --output: {names}")
 
 
-def _read_output(graph: Graph, network_input: NetworkInput, name: str) -> ClassifierOutput:
-    """Read the last steps of an output. Raises: HeadNotFound."""
-    shape = graph.shape(name)
-    if shape is None:  # only a run shows it
-        shape = run_tensors(graph, network_input, [name])[0].shape
-    if not (len(shape) == 2 or (len(shape) == 4 and shape[2:] == (1, 1))):
-        raise not_scores_of_an_image(name, _shape_text(shape), len(shape))
-    qdq_pairs: list[QdqPair] = []
-    tensor = skip_data_movement(graph, name, qdq_pairs)
-    node = graph.producer(tensor)
-    if node is not None and is_unit_vector(graph, node):
-        raise embedding(name, node)
-    activation = None if node is None else ACTIVATIONS.get(node.op_type)
-    is_log = False
-    if node is not None and activation is not None:
-        _check_class_axis(graph, name, tensor, node)
-        tensor = skip_data_movement(graph, node.input[0], qdq_pairs)
-        is_log = node.op_type == "LogSoftmax"
-    return ClassifierOutput(
-        name=name, logits=tensor, activation=activation, is_log=is_log, is_quantized=bool(qdq_pairs)
-    )
-
-
-def _check_class_axis(graph: Graph, output: str, tensor: str, node: NodeProto) -> None:
-    """Raise HeadNotFound if a softmax works along another axis than the classes."""
-    if node.op_type == "Sigmoid":
-        return
-    axis = attribute(node, "axis", -1 if graph.opset >= 13 else 1)
-    shape = graph.shape(tensor)
-    if axis not in (1, 1 - (2 if shape is None else len(shape))):
-        raise HeadNotFound(
-            f"output {output!r}: {describe_node(node)} works along axis {axis}, and the classes are axis 1; export the "
-            "classifier without it"
-        )
-
-
 def _exact_head(graph: Graph, network_input: NetworkInput, output: ClassifierOutput) -> ClassifierHead | HeadNotFound:
     """Return a head with a global average pool whose maps add up to the logits, or the reason why there is none."""
     affine = trace_affine(graph, output.logits)
@@ -180,7 +122,11 @@ def _exact_head(graph: Graph, network_input: NetworkInput, output: ClassifierOut
     if affine.is_layer:
         if pooled is None:
             return no_pool_before_layer(graph, output.name, output.logits, affine.data)
-        return ClassifierHead(kind="linear", output=output, classes=len(affine.weights), pooled=pooled, affine=affine)
+        return _with_margin(
+            graph,
+            ClassifierHead(kind="linear", output=output, classes=len(affine.weights), pooled=pooled, affine=affine),
+            pooled.tensor,
+        )
     if pooled is None:
         return no_layer_or_pool(graph, output.name, output.logits)
     convolution = last_convolution(graph, pooled.tensor)
@@ -188,17 +134,20 @@ def _exact_head(graph: Graph, network_input: NetworkInput, output: ClassifierOut
         return no_convolution_before_pool(graph, output.name, pooled.tensor)
     shape = graph.shape(pooled.tensor)
     classes = None if shape is None else shape[pooled.layout.index("c")]
-    margin = map_margin(graph, output.name, convolution)
-    if isinstance(margin, HeadNotFound):
-        return margin
     if affine.scales_nothing and not affine.bias.any():
-        return ClassifierHead(
-            kind="pooled_class_maps", output=output, classes=classes, pooled=pooled, map_margin=margin
-        )
-    if classes is None:
+        head = ClassifierHead(kind="pooled_class_maps", output=output, classes=classes, pooled=pooled)
+    elif classes is None:
         return no_layer_or_pool(graph, output.name, output.logits)
-    layer = affine.as_layer(classes)
-    return ClassifierHead(kind="linear", output=output, classes=classes, pooled=pooled, affine=layer, map_margin=margin)
+    else:
+        layer = affine.as_layer(classes)
+        head = ClassifierHead(kind="linear", output=output, classes=classes, pooled=pooled, affine=layer)
+    return _with_margin(graph, head, pooled.tensor)
+
+
+def _with_margin(graph: Graph, head: ClassifierHead, tensor: str) -> ClassifierHead | HeadNotFound:
+    """Return a head with the margin of the map that it reads."""
+    margin = map_margin(graph, head.output.name, tensor)
+    return margin if isinstance(margin, HeadNotFound) else replace(head, map_margin=margin)
 
 
 def _saliency_map_head(graph: Graph, output: ClassifierOutput, saliency_map: str) -> ClassifierHead | HeadNotFound:
@@ -207,7 +156,7 @@ def _saliency_map_head(graph: Graph, output: ClassifierOutput, saliency_map: str
     classes = None if scores_shape is None else scores_shape[1]
     if shape is not None and (len(shape) != 4 or (classes is not None and shape[1] not in (None, classes))):
         return HeadNotFound(
-            f"output {saliency_map!r} has shape {_shape_text(shape)}; supported is [N, K, h, w], one map for each of "
+            f"output {saliency_map!r} has shape {shape_text(shape)}; supported is [N, K, h, w], one map for each of "
             f"the {classes} classes of {output.name!r}"
         )
     return ClassifierHead(kind="saliency_map", output=output, classes=classes, saliency_map=saliency_map)
@@ -264,6 +213,16 @@ def find_head_at(
     graph: Graph, network_input: NetworkInput, output: ClassifierOutput, split_point: SplitPoint, logits: SplitPoint
 ) -> ClassifierHead | str:
     """Return the head that begins at a split point, an exact one if there is one, or the reason why there is none."""
+    head = _head_without_margin(graph, network_input, output, split_point, logits)
+    if isinstance(head, str):
+        return head
+    cropped = _with_margin(graph, head, split_point.tensor)
+    return str(cropped) if isinstance(cropped, HeadNotFound) else cropped
+
+
+def _head_without_margin(
+    graph: Graph, network_input: NetworkInput, output: ClassifierOutput, split_point: SplitPoint, logits: SplitPoint
+) -> ClassifierHead | str:
     if split_point.is_feature_map:
         weights = find_cell_weights(graph, network_input, split_point, logits)
         if weights is not None and weights.is_global:
@@ -304,7 +263,3 @@ def _head_at_layer(
     if isinstance(head, ClassifierHead):
         return head
     return HeadNotFound(f"the head cannot be evaluated on each cell of {layer!r}: {head}")
-
-
-def _shape_text(shape: Sequence[int | None]) -> str:
-    return f"[{', '.join('N' if index == 0 else str(length or '?') for index, length in enumerate(shape))}]"

@@ -67,12 +67,12 @@ class PointwiseTrace:
             axis = attribute(node, "axis", -1) % len(layout)
             constant = op_type != "MatMul" or self.graph.constant(node.input[1]) is not None
             return layout if layout[axis] == "c" and axis == len(layout) - 1 and constant else None
-        if op_type in _PER_CHANNEL_OPS:
+        if op_type in PER_CHANNEL_OPS:
             return layout if layout[1:2] == "c" else None
         if op_type == "Concat":
             same = len(input_layouts) == len(node.input) and len(set(input_layouts)) == 1
             return layout if same and layout[attribute(node, "axis")] == "c" else None
-        return self._broadcast(node, input_layouts) if op_type in _ELEMENTWISE_OPS else None
+        return self._broadcast(node, input_layouts) if op_type in ELEMENTWISE_OPS else None
 
     def _reduce(self, node: NodeProto, layout: str) -> str | None:
         axes = reduced_axes(self.graph, node)
@@ -137,8 +137,8 @@ class PointwiseTrace:
 
 
 _COMPATIBLE_AXES = {axis + axis for axis in "nchwt1"} | {"1" + axis for axis in "chwt"}
-_PER_CHANNEL_OPS = {"BatchNormalization", "PRelu"}
-_ELEMENTWISE_OPS = {
+PER_CHANNEL_OPS = {"BatchNormalization", "PRelu"}
+ELEMENTWISE_OPS = {
     "Identity", "Dropout", "Cast", "Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Sigmoid", "HardSigmoid", "HardSwish",
     "Swish", "Mish", "Gelu", "Softplus", "Softsign", "Tanh", "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Abs", "Neg",
     "Clip", "Pow", "Add", "Sub", "Mul", "Div", "Min", "Max", "Where", "Sign", "QuantizeLinear", "DequantizeLinear",

@@ -1,11 +1,11 @@
 """Images for calibration and evaluation, fitted to the network's input as the runtime fits frames."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 
 from camrt.errors import UsageError
@@ -14,6 +14,11 @@ from camrt.geometry import fit
 from camrt.images import Image, find_images, read_pictures
 from camrt.media_files import kind_of_input
 from camrt.model_file import InputGeometry
+from camrt.text import one_line
+from camrt.video_decoding.capture import quiet_decoders
+from camrt.video_decoding.file import VideoFile
+
+_log = logging.getLogger("camrt")
 
 MAX_IMAGES: Final = 384
 """More images take time and change nothing; they are picked evenly from all."""
@@ -40,6 +45,8 @@ def read_calibration(
 ) -> CalibrationImages:
     """Read images and videos, and divide them into calibration and evaluation.
 
+    Interlaced videos need PyAV (extra ``video``); damaged frames that are skipped are logged.
+
     Args:
         paths: folders of images, image files, or videos.
         geometry: how a frame becomes the network's input.
@@ -47,8 +54,9 @@ def read_calibration(
 
     Raises:
         UsageError: there are no images, or a file is neither an image nor a video.
-        SourceError: an image cannot be read, or a file with the name of one is none.
+        SourceError: an image or a frame of a video cannot be read, or a file with the name of one is none.
     """
+    quiet_decoders()
     sources = [Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
     for path in sources:
         if not path.exists():
@@ -91,28 +99,27 @@ def _sample(video: Path, limit: int, geometry: InputGeometry) -> list[tuple[int,
     """Return at most ``limit`` frames with their numbers, evenly spread; the video's stated length may be wrong."""
     frames: list[tuple[int, Image]] = []
     stride = 1
-    for number, capture in _frames(video):
+    for number, frame in enumerate(_frames(video)):
         if number % stride == 0:
-            decoded, frame = capture.retrieve()
-            if decoded:
-                frames.append((number, _fit(np.asarray(frame, np.uint8), geometry)))
+            frames.append((number, _fit(frame, geometry)))
         if len(frames) > limit:
             frames, stride = frames[::2], 2 * stride
-    if not frames:
-        raise UsageError(f"{video} is neither an image nor a video that can be read")
     return frames
 
 
-def _frames(video: Path) -> Iterator[tuple[int, cv2.VideoCapture]]:
-    """Yield the number of each frame, and the capture that can decode it."""
-    capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG)
+def _frames(video: Path) -> Iterator[Image]:
+    """Yield the frames of a video or an animation, as the runtime shows them. Raises: SourceError."""
+    if kind_of_input(video).animated:
+        yield from (picture.image for picture in read_pictures(video))
+        return
+    file = VideoFile(video)
     try:
-        number = 0
-        while capture.grab():
-            yield number, capture
-            number += 1
+        while (frame := file.read()) is not None:
+            yield frame
     finally:
-        capture.release()
+        file.close()
+    for problem in file.problems:
+        _log.warning("%s", one_line(problem))
 
 
 def _fit(frame: Image, geometry: InputGeometry) -> Image:

@@ -81,7 +81,7 @@ def collect(
     """
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     statements: list[Statement | None] = [
-        _read("its metadata", lambda: read_model_info(metadata)),
+        _read("its metadata", lambda: read_model_info(metadata, model)),
         _read("its metadata", lambda: read_ultralytics(metadata, output_is_named=output_is_named)),
         _read("its metadata", lambda: read_onnx_image(metadata, model)),
     ]

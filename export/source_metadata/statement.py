@@ -74,7 +74,8 @@ class Statement:
     place: str
     """The place, as a noun phrase for messages."""
     channels: Channels | None = None
-    numbers: Numbers | None = None
+    numbers: Numbers | UsageError | None = None
+    """An error: they cannot be followed; it is raised unless an option decides."""
     size: tuple[int, int] | None = None
     """(width, height) of the network's input in pixels."""
     resize: tuple[Resize, int | None] | None = None

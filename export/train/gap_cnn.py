@@ -49,7 +49,7 @@ def to_gap_cnn(module: nn.Module, num_classes: int, *, last_conv: str | None = N
         ExportError: the network cannot be traced or run.
     """
     if num_classes < 1:
-        raise UsageError(f"num_classes={num_classes} must be at least 1")
+        raise UsageError(f"a classifier has at least one class, not {num_classes}")
     whole = copy.deepcopy(module).eval()
     try:
         traced = fx.symbolic_trace(whole)

@@ -22,7 +22,7 @@ def findings() -> Iterator[Finding]:
         import cv2
 
         from camrt.runtime.sinks.window import window_available
-        from camrt.runtime.sources.decoding.capture import quiet_decoders
+        from camrt.video_decoding.capture import quiet_decoders
     except ImportError:
         return  # a finding of the packages
     quiet_decoders()

@@ -5,6 +5,8 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from camrt.runtime.doctor.finding import OK, PROBLEM, WARNING, Finding, pip, swap
@@ -15,14 +17,22 @@ from camrt.runtime.inference.shared_libraries import wheels_of
 _SYSTEM_LIBRARIES: Final = ("libGL.so", "libgthread-2.0.so", "libxcb.so")
 _SYSTEM_PACKAGES: Final = "sudo apt-get update && sudo apt-get install -y libgl1 libglib2.0-0 libxcb1"
 
+_OPTIONAL: Final = (
+    ("pyav", "av", "av>=18.0", "reads interlaced video and AV1, and writes H.264 and sound"),
+    ("pillow", "PIL", "pillow>=11.3", "reads AVIF, deep TIFF and PNG, pages and animations"),
+    ("pillow-heif", "pillow_heif", "pillow-heif>=1.0", "reads HEIC"),
+)
+"""Subject, import package, requirement and purpose of each package of the extras ``video`` and ``images``."""
+
 
 def findings() -> Iterator[Finding]:
-    """Yield one finding per package that camrt needs."""
+    """Yield one finding per package that camrt needs or can use."""
     yield _check("numpy", "numpy", "numpy", lambda: importlib.import_module("numpy"))
     yield _check("numba", "numba", "numba", lambda: importlib.import_module("numba"))
     yield _check("onnxruntime", "onnxruntime", "onnxruntime", onnxruntime)
     yield _telemetry()
     yield _check("opencv", "cv2", "opencv-python", lambda: importlib.import_module("cv2"))
+    yield from _optional()
     yield _export()
 
 
@@ -56,6 +66,27 @@ def _check(subject: str, package: str, default: str, load: Callable[[], object])
             fix = _SYSTEM_PACKAGES if shutil.which("apt-get") else None
         return Finding(subject, PROBLEM, f"cannot be imported: {reason}", fix)
     return Finding(subject, OK, wheels[0] if wheels else "can be imported, but was not installed from a wheel")
+
+
+def _optional() -> Iterator[Finding]:
+    """Check the packages that read and write more kinds of videos and images; camrt works without them."""
+    for subject, package, wheel, purpose in _OPTIONAL:
+        if not wheels_of(package) and importlib.util.find_spec(package) is None:
+            yield Finding(subject, WARNING, f"not installed; it {purpose}", pip(f"install '{wheel}'"))
+            continue
+        finding = _check(subject, package, wheel, partial(importlib.import_module, package))
+        if finding.status == OK and package == "av" and not _has_pyav():
+            yield Finding(subject, WARNING, f"{finding.text} is too old and is not used", pip(f"install '{wheel}'"))
+        else:
+            yield replace(finding, text=f"{finding.text} {purpose}") if finding.status == OK else finding
+
+
+def _has_pyav() -> bool:
+    try:
+        from camrt.video_decoding.capture import has_pyav
+    except ImportError:  # a finding of OpenCV
+        return True
+    return has_pyav()
 
 
 def _missing_files(wheel: str) -> list[str]:

@@ -100,8 +100,8 @@ def _read_info(
         raise ModelFileError(f"{path} has {classes} classes but {len(info.labels)} labels; pass the right labels")
     if info.geometry is None:
         raise ModelFileError(
-            f"{path} does not say how a frame becomes its input. Pass camrt.load(..., geometry=InputGeometry("
-            "width=..., height=..., resize='stretch')), or create the file again with camrt attach"
+            f"{path} does not say how a frame becomes its input. Create it again with camrt attach; in Python, "
+            "camrt.load takes a geometry"
         )
     return info
 

@@ -8,7 +8,7 @@ import cv2
 
 from camrt.errors import DiskFull, SinkError
 from camrt.images import Image
-from camrt.runtime.sources.decoding.capture import frame_count_of
+from camrt.video_decoding.capture import frame_count_of
 
 CODECS: Final = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 """Codec of each suffix that every OpenCV wheel can write; no wheel has H.264."""

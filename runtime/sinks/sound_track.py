@@ -12,7 +12,7 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 
 from camrt.runtime.frames import Sound
-from camrt.runtime.sources.decoding.stream_clock import StreamClock
+from camrt.video_decoding.stream_clock import StreamClock
 
 COPIED: Final[Mapping[str, frozenset[str]]] = {
     "mp4": frozenset(("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")),

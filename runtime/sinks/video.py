@@ -15,7 +15,8 @@ from camrt.runtime.render.letterbox import letterbox
 from camrt.runtime.sinks.crash_safe_file import CrashSafeFile
 from camrt.runtime.sinks.opencv_video import CODECS, OpenCvVideo, is_whole
 from camrt.runtime.sinks.rotation import Rotation, Series
-from camrt.runtime.sources.decoding.capture import has_pyav, quiet_decoders
+from camrt.text import is_utf8
+from camrt.video_decoding.capture import has_pyav, quiet_decoders
 
 DEFAULT_FPS: Final = 25.0
 RESERVE: Final = 8 * 2**20
@@ -106,6 +107,8 @@ class VideoSink:
         self._rotation = rotation
         self._older = Series(self._path, None if rotation is None else rotation.keep)
         self._h264 = not h264_problem(path)
+        if not self._h264 and not is_utf8(str(self._path)):  # OpenCV 4 and 5 end the process: a segmentation fault
+            raise SinkError(f"{path}: OpenCV writes no video to a path that is not UTF-8; choose another name")
         if sound is not None and not self._h264:
             way_out = "" if path.suffix.lower() == ".avi" else "; pip install 'camrt[video]' keeps it"
             tell(f"{path}: the sound of {sound.path}{'' if sound.certain else ', if it has any,'} is left out{way_out}")

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Final
 from camrt.errors import MissingInput, SourceError, UsageError
 from camrt.runtime.sources.network.url import SCHEMES, check_port, redact, redact_text
 from camrt.runtime.sources.options import SourceOptions
+from camrt.text import one_line
 
 if TYPE_CHECKING:
     from camrt.media_files import MediaFiles
     from camrt.runtime.frames import Source
-    from camrt.runtime.sources.decoding.capture import Capture
+    from camrt.video_decoding.capture import Capture
 
 Tell = Callable[[str], None]
 """Takes a line for the user."""
@@ -47,9 +48,12 @@ class PreparedSource:
     """A source that has a name and is not open yet."""
 
     name: str
-    """Its own name, without credentials; another source may have the same."""
+    """Its own name, without credentials, made printable (`one_line`); another source may have the same."""
     open: "Callable[[str, bool, Tell], Source]"
     """Open the source; the arguments are the name to give it, and ``patient`` and ``tell`` of `open_source`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", one_line(self.name))
 
 
 def open_source(
@@ -86,7 +90,7 @@ def open_source(
 
 def prepare_source(text: str, options: SourceOptions) -> PreparedSource:
     """Find the kind of a source and check everything that needs no opening. Raises: as `open_source` does."""
-    from camrt.runtime.sources.decoding.capture import quiet_decoders
+    from camrt.video_decoding.capture import quiet_decoders
 
     quiet_decoders()
     if not text:

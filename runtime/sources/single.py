@@ -9,6 +9,7 @@ from camrt.runtime.sources.live.capture_thread import CaptureThread
 from camrt.runtime.sources.network.address import NetworkAddress
 from camrt.runtime.sources.network.url import check_port, redact
 from camrt.runtime.sources.registry import OPEN_S, READ_S
+from camrt.text import one_line
 
 _NEVER_S: Final = 3600.0  # the connection is closed long before a second picture is due
 
@@ -43,11 +44,11 @@ def open_finite(url: str) -> Source:
         UsageError: the address is a live stream.
         SourceError: it does not answer, or gives neither a picture nor a video.
     """
-    from camrt.runtime.sources.decoding.capture import quiet_decoders
+    from camrt.video_decoding.capture import quiet_decoders
 
     quiet_decoders()
     check_port(url)
-    name = redact(url)
+    name = one_line(redact(url))
     address = NetworkAddress(
         url, open_timeout_s=OPEN_S, read_timeout_s=READ_S, segments_timeout_s=READ_S, every_s=_NEVER_S
     )

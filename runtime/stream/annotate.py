@@ -7,6 +7,7 @@ from pathlib import Path
 from camrt.errors import SinkError, SourceError
 from camrt.files import file_name
 from camrt.images import read_image, read_pictures
+from camrt.progress import Progress
 from camrt.runtime.frames import Frame, Rendered, Sink, Source, StreamItem
 from camrt.runtime.inference.model import Model
 from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
@@ -19,7 +20,6 @@ from camrt.runtime.sources.files.video import VideoSource
 from camrt.runtime.sources.transform import FrameTransform, TransformedSource
 from camrt.runtime.stream.annotation_plan import Job
 from camrt.runtime.stream.pipeline import Pipeline
-from camrt.runtime.stream.progress import Progress
 
 
 class Annotator:

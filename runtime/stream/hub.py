@@ -13,7 +13,6 @@ from camrt.runtime.inference.model import Model
 from camrt.runtime.render.display_settings import SettingsStore
 from camrt.runtime.sources.names import short_names
 from camrt.runtime.stream.rate import RateMeter
-from camrt.text import one_line
 
 STALLED_S: Final = 5.0
 """A live source without a frame for this long has stalled, although it reports a signal."""
@@ -54,7 +53,7 @@ class HubStream:
     def __init__(
         self, source: Source, short_name: str, notify: Callable[[], None], is_paused: Callable[[], bool]
     ) -> None:
-        self.name = one_line(source.name)
+        self.name = source.name
         self.short_name = short_name
         """See `short_names`; unique among the streams of a hub."""
         self._notify = notify
@@ -161,7 +160,7 @@ class Hub:
         self._changed = threading.Condition()
         self._version = 0
         self._paused = False
-        names = short_names([one_line(source.name) for source in sources])
+        names = short_names([source.name for source in sources])
         self.streams = [
             HubStream(source, name, self.notify, lambda: self._paused)
             for source, name in zip(sources, names, strict=True)

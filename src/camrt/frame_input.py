@@ -38,7 +38,7 @@ def as_frame(frame: Any) -> Image:
         UsageError: it is no frame, or its meaning is not plain.
     """
     if _is_from(frame, "PIL.") and hasattr(frame, "getbands"):
-        from camrt.image_decoding import bytes_of
+        from camrt.image_decoding.pillow_pixels import bytes_of
 
         frame = bytes_of(frame)[0]
     if not isinstance(frame, np.ndarray):

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from camrt.errors import MissingInput, SourceError, UsageError
-from camrt.image_decoding import Image, Picture, decode_pictures
+from camrt.image_decoding import decode_pictures
+from camrt.image_decoding.picture import Image, Picture
 from camrt.media_files import list_folder
 from camrt.text import one_line
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from camrt.errors import SourceError, UsageError
 from camrt.file_kind import UNKNOWN, FileKind, kind_of
-from camrt.image_decoding import identify
+from camrt.image_decoding.pillow_reader import identify
 
 MEDIA_SUFFIXES: Final = frozenset(
     (

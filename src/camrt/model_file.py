@@ -108,12 +108,13 @@ class InputGeometry:
         ):
             if value not in choices:
                 raise ModelFileError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
-        if self.shorter_side is not None and (
-            self.resize != "crop" or self.shorter_side < max(self.width, self.height)
-        ):
+        if self.shorter_side is None:
+            return
+        if self.resize != "crop":
+            raise ModelFileError(f"a shorter side of {self.shorter_side} pixels needs resize 'crop'")
+        if self.shorter_side < max(self.width, self.height):
             raise ModelFileError(
-                f"shorter_side={self.shorter_side} needs resize 'crop' and at least the input's "
-                f"{self.width}x{self.height} pixels"
+                f"a shorter side of {self.shorter_side} pixels is too short to crop {self.width}x{self.height} from it"
             )
 
 

@@ -17,6 +17,15 @@ def one_line(text: str) -> str:
     return text if text.isprintable() else "".join(map(_escape, text))
 
 
+def is_utf8(text: str) -> bool:
+    """Return whether a text can be encoded; a file's name may be other bytes, which Python keeps as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _escape(character: str) -> str:
     if unicodedata.category(character) in _ESCAPED or character in _BIDIRECTIONAL:
         return character.encode("unicode_escape", "backslashreplace").decode("ascii")

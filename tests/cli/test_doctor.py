@@ -130,3 +130,15 @@ def test_the_fix_after_uninstalling_an_overwriting_wheel_works(broken):
     assert "is damaged: " in report["onnxruntime"]["text"]
     paste(broken, report["onnxruntime"]["fix"])
     assert problems(broken) == {}
+
+
+@pytest.mark.slow
+def test_a_missing_optional_package_is_a_warning_with_a_fix(broken):
+    optional = {"pyav": "interlaced video", "pillow": "deep TIFF", "pillow-heif": "HEIC"}
+    report = warnings(broken)
+    assert optional.keys() <= report.keys()
+    for subject, kind in optional.items():
+        assert report[subject]["text"].startswith("not installed; it reads ")
+        assert kind in report[subject]["text"]
+        paste(broken, report[subject]["fix"])
+    assert not optional.keys() & warnings(broken).keys()

@@ -218,8 +218,18 @@ def test_a_full_standard_output_is_an_error(mobilenet):
     assert (done.returncode, done.stderr) == (1, "camrt: [Errno 28] No space left on device\n")
 
 
-def test_debug_shows_the_traceback(tmp_path):
-    done = camrt("inspect", "none.onnx", "--debug", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "Traceback" in done.stderr
-    assert "camrt.errors.MissingInput: no model file at none.onnx" in done.stderr
+@pytest.mark.parametrize(
+    ("arguments", "status", "error"),
+    [
+        (["inspect", "none.onnx"], 2, "camrt.errors.MissingInput: no model file at none.onnx"),
+        (["annotate", "none.onnx", "a.jpg", "-o", "out"], 2, "camrt.errors.MissingInput: there is no a.jpg"),
+        (["inspect", "text.onnx"], 1, "camrt.errors.ModelFileError: text.onnx "),
+    ],
+)
+def test_debug_shows_the_traceback_and_keeps_the_exit_status(arguments, status, error, tmp_path):
+    (tmp_path / "text.onnx").write_text("hello\n" * 100)
+    for words in ([*arguments, "--debug"], [arguments[0], "--debug", *arguments[1:]]):
+        done = camrt(*words, cwd=tmp_path)
+        assert done.returncode == status
+        assert done.stderr.count("Traceback (most recent call last)") == 1
+        assert done.stderr.splitlines()[-1].startswith(error)

@@ -112,9 +112,13 @@ def test_half_floats_need_no_calibration_and_classes_need_no_names(photos, tmp_p
     [
         (["in.onnx", "-o", "out.onnx", "--calibrate", "nowhere"], 2, "there is no nowhere"),
         (["in.onnx", "-o", "out.onnx", "--calibrate", "empty"], 2, "no images in empty"),
-        (["in.onnx", "-o", "out.onnx", "--calibrate", "text.txt"], 2, "text.txt is neither an image nor a video"),
+        (
+            ["in.onnx", "-o", "out.onnx", "--calibrate", "text.txt"],
+            2,
+            "text.txt is a text file, neither an image nor a video",
+        ),
         (["text.txt", "-o", "out.onnx", "--calibrate", "PHOTOS"], 1, "not an ONNX model"),
-        (["missing.onnx", "-o", "out.onnx", "--calibrate", "PHOTOS"], 1, "missing.onnx"),
+        (["missing.onnx", "-o", "out.onnx", "--calibrate", "PHOTOS"], 2, "missing.onnx"),
         (["in.onnx", "-o", "in.onnx", "--calibrate", "PHOTOS"], 2, "in.onnx is the input itself"),
         (["in.onnx", "-o", "text.txt", "--calibrate", "PHOTOS"], 2, "text.txt exists"),
         (["in.onnx", "-o", "out.onnx", "--calibrate", "PHOTOS", "--html", "text.txt"], 2, "text.txt exists"),

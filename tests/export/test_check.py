@@ -1,6 +1,8 @@
 """`--check`: the accuracy with the chosen preprocessing beside that with the likely alternatives."""
 
+import io
 import json
+import sys
 
 import cv2
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from camrt.cli import main
 from camrt.errors import SourceError, UsageError
 from camrt.export import attach
+from camrt.export import check as check_module
 from camrt.export.check import wilson_interval
 from support.export_graphs import Net
 
@@ -97,6 +100,42 @@ def test_table_is_printed(source, folder, tmp_path, capsys):
     assert lines[-1].startswith("  warning    Another preprocessing is better. Make the file again with --rgb --scale")
 
 
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_long_check_shows_bars_with_the_remaining_time(source, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(check_module, "_PROGRESS_AFTER_S", 0.0)
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    check = attach(source, tmp_path / "out.onnx", labels=list(COLOURS), channels="bgr", check=folder).check
+    count = 24 * len(check.variants)
+    reading, classifying, _ = terminal.getvalue().split("\n")
+    assert "] 24/24 images read  " in reading
+    assert f"] {count}/{count} images classified  " in classifying
+    assert " left" in classifying
+
+
+def test_short_check_shows_no_bar(source, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(check_module, "_PROGRESS_AFTER_S", 3600.0)
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    attach(source, tmp_path / "out.onnx", labels=list(COLOURS), check=folder)
+    assert terminal.getvalue() == ""
+
+
+def cut_off(image):
+    image.write_bytes(image.read_bytes()[:-200])
+
+
+def test_error_during_a_bar_begins_a_new_line(source, folder, tmp_path, monkeypatch):
+    cut_off(folder / "red" / "0.png")
+    monkeypatch.setattr(check_module, "_PROGRESS_AFTER_S", 0.0)
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    with pytest.raises(SourceError, match=r"red/0\.png"):
+        attach(source, tmp_path / "out.onnx", labels=list(COLOURS), check=folder)
+    assert terminal.getvalue().endswith("\n")
+
+
 @pytest.mark.input_kind("folder", "labelled images in one sub-folder a class (--check)", "counted answers", "equal")
 @pytest.mark.parametrize(
     ("labels", "names"),
@@ -135,8 +174,8 @@ def test_folder_without_classes_and_a_broken_image_are_refused(source, folder, t
     for wrong, message in ((folder / "red", "no sub-folders with images"), (tmp_path / "none", "is no folder")):
         with pytest.raises(UsageError, match=message):
             attach(source, tmp_path / "out.onnx", labels=list(COLOURS), check=wrong)
-    (folder / "red" / "broken.png").write_bytes(b"nothing")
-    with pytest.raises(SourceError, match=r"broken\.png"):
+    cut_off(folder / "red" / "0.png")
+    with pytest.raises(SourceError, match=r"red/0\.png"):
         attach(source, tmp_path / "out.onnx", labels=list(COLOURS), check=folder)
     assert not (tmp_path / "out.onnx").exists()
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import cv2
 import numpy as np
 
+from support.desktop import eventually
 from support.needs import skip_or_fail
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -67,3 +68,13 @@ def shown_image(page):
     width, height, pixels = page.evaluate(_READ_IMAGE)
     rgba = np.frombuffer(base64.b64decode(pixels), np.uint8).reshape(height, width, 4)
     return cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGR)
+
+
+def shows(page, expected):
+    """Wait until the page shows an image, apart from the losses of JPEG."""
+
+    def is_shown():
+        image = shown_image(page)
+        return image.shape == expected.shape and np.abs(image.astype(int) - expected).mean() < 4
+
+    return eventually(is_shown)

@@ -5,7 +5,7 @@ import json
 import re
 import socket
 import ssl
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 from camrt.runtime.assets import DEMO_MODEL
@@ -103,3 +103,22 @@ def _parts(response, boundary):
     while block := response.read1(65536):
         *parts, data = (data + block).split(boundary)
         yield from parts
+
+
+def open_with_token(served, path="/", **headers):
+    """Open a path with the token; returns (response, cookie)."""
+    separator = "&" if "?" in path else "?"
+    response, _ = served.request(f"{path}{separator}token={served.token}", **headers)
+    return response, (response.headers["Set-Cookie"] or "").partition(";")[0]
+
+
+def exchange(served, data, *, wait_s=20):
+    """Send bytes; returns everything that the server sends until it closes the connection."""
+    received = b""
+    with served.socket() as connection:
+        connection.settimeout(wait_s)
+        with suppress(ConnectionError):
+            connection.sendall(data)
+            while block := connection.recv(65536):
+                received += block
+    return received

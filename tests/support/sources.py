@@ -5,6 +5,7 @@ import time
 import numpy as np
 
 from camrt.runtime.frames import Frame
+from camrt.text import one_line
 
 
 class StillSource:
@@ -13,7 +14,7 @@ class StillSource:
     fps = None
 
     def __init__(self, name="still", count=None, *, live=True, images=None, period_s=0.0):
-        self.name, self.frame_count, self.live, self.problems = name, count, live, []
+        self.name, self.frame_count, self.live, self.problems = one_line(name), count, live, []
         self._images = [np.zeros((24, 32, 3), np.uint8)] if images is None else images
         self._period_s = period_s
         self._next = 0

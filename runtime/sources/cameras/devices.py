@@ -12,8 +12,8 @@ import cv2
 from camrt.errors import MissingExtra, SourceError, UsageError
 from camrt.images import Image
 from camrt.runtime.sources.cameras.v4l2 import device_files
-from camrt.runtime.sources.decoding.capture import Capture
 from camrt.runtime.sources.options import SourceOptions
+from camrt.video_decoding.capture import Capture
 
 _SIZE: Final = (1280, 720)
 _FPS: Final = 30.0

@@ -8,6 +8,7 @@ from camrt.errors import SourceError
 from camrt.file_kind import kind_of
 from camrt.images import Picture, read_pictures
 from camrt.runtime.frames import Frame, Source
+from camrt.text import one_line
 
 _UNSTATED_S: Final = 0.1  # as in browsers, a frame without a duration
 """Duration of a frame that states none, in seconds."""
@@ -47,7 +48,7 @@ class AnimationSource:
         Raises:
             SourceError: the file cannot be read, or Pillow (extra ``images``) is not installed.
         """
-        self.name = name or str(path)
+        self.name = name or one_line(str(path))
         self.problems: list[str] = []
         seconds = self._durations(path)
         self.fps: float | None = len(seconds) / sum(seconds)

@@ -6,6 +6,7 @@ from pathlib import Path
 from camrt.errors import SourceError
 from camrt.images import Picture, read_pictures
 from camrt.runtime.frames import Frame
+from camrt.text import one_line
 
 
 class ImageSource:
@@ -85,7 +86,7 @@ class ImageSource:
         if picture.remark:
             self._remarks.setdefault(picture.remark, []).append(str(path))
         several = picture.pages > 1
-        name = f"{path}, page {picture.page}" if several else str(path)
+        name = one_line(f"{path}, page {picture.page}" if several else str(path))
         self._frames += 1
         return Frame(picture.image, self._frames - 1, 0.0, name, file=path, page=picture.page if several else None)
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from camrt.errors import SourceError
 from camrt.runtime.frames import Frame
-from camrt.runtime.sources.decoding.capture import Capture, fps_of, frame_count_of, mode_of, shortfall
 from camrt.runtime.sources.network.url import redact_text
+from camrt.video_decoding.capture import Capture, fps_of, frame_count_of, mode_of, shortfall
 
 PATIENCE_S: Final = 5.0
 """Seconds to wait for a decoder beyond its own time-out, because it looks up host names without a time-out."""

@@ -8,13 +8,13 @@ from urllib.request import getproxies, proxy_bypass
 
 from camrt.errors import SourceError
 from camrt.file_kind import kind_of_bytes
-from camrt.runtime.sources.decoding.capture import Capture, frame_count_of, has_pyav
-from camrt.runtime.sources.decoding.opencv_stream import OpencvStream
 from camrt.runtime.sources.network.http_client import HttpAnswer, HttpClient, NoHttp
 from camrt.runtime.sources.network.http_pictures import PictureCapture, Pictures, StillPictures, read_rest
+from camrt.runtime.sources.network.opencv_stream import OpencvStream
 from camrt.runtime.sources.network.picture_stream import JPEG, PictureStream
 from camrt.runtime.sources.network.segments import SegmentCapture, ShownFrames
 from camrt.runtime.sources.network.url import diagnose, encode_credentials, listens, redact
+from camrt.video_decoding.capture import Capture, frame_count_of, has_pyav
 
 _HEAD: Final = 512  # bytes: enough for a kind, and few enough for the first part of an MJPEG stream
 _HLS: Final = ("application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "audio/x-mpegurl")
@@ -158,7 +158,7 @@ def _open_decoder(url: str, open_timeout_s: float, read_timeout_s: float) -> Cap
         return OpencvStream(url, open_timeout_s, read_timeout_s)
     import av.error
 
-    from camrt.runtime.sources.decoding.pyav_capture import PyavCapture
+    from camrt.video_decoding.pyav_capture import PyavCapture
 
     # TCP if the camera can, as in OpenCV: a lost packet of UDP damages frames up to the next key frame.
     options = {"rtsp_flags": "prefer_tcp", "overrun_nonfatal": "1"}

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from camrt.images import Image
-from camrt.runtime.sources.decoding.capture import Capture
+from camrt.video_decoding.capture import Capture
 
 _LATE_S: Final = 0.5
 """Frames that are later than this do not catch up: the stream goes on from there, evenly."""

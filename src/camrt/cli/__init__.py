@@ -14,6 +14,7 @@ if sys.argv[0] == "-m" and not sys.flags.safe_path and sys.path[0] == os.getcwd(
 import argparse
 import signal
 import threading
+import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -59,11 +60,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here, where an error can still be reported
     except CamrtError as error:
         if debug:
-            raise
-        first, *others = str(error).split("\n")
-        tell(first)
-        for line in others:
-            say(line)
+            traceback.print_exc()
+        else:
+            first, *others = str(error).split("\n")
+            tell(first)
+            for line in others:
+                say(line)
         return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
         tell("interrupted")
@@ -73,10 +75,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         _forget_output()
         return 1
     except OSError as error:
-        if debug:
-            raise
         _forget_output()
-        tell(str(error))
+        if debug:
+            traceback.print_exc()
+        else:
+            tell(str(error))
         return 1
     return status
 

@@ -54,7 +54,7 @@ def open_model(path: Path, provider: str, threads: int | None, options: Sequence
     import cv2
 
     from camrt.runtime.inference.model import load
-    from camrt.runtime.sources.decoding.capture import quiet_decoders
+    from camrt.video_decoding.capture import quiet_decoders
 
     quiet_decoders()
     model = load(path, provider=provider, threads=threads, provider_options=provider_options(options))

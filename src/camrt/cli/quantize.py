@@ -52,11 +52,9 @@ def run(args: argparse.Namespace) -> int:
     from camrt.files import check_target, write_file
     from camrt.runtime.inference.compare_speed import compare_speed, open_pair
     from camrt.runtime.report.quantization import page
-    from camrt.runtime.sources.decoding.capture import quiet_decoders
 
     if args.html is not None:
         check_target(args.html, args.model, overwrite=args.overwrite)
-    quiet_decoders()
     quantized = quantize(
         args.model,
         args.out,

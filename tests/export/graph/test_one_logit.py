@@ -131,7 +131,7 @@ def test_quantized_head_with_one_logit_is_split(tmp_path):
     source = net.save(tmp_path / "in.onnx", output, **{output: ["N", 1]})
     report = attach(source, tmp_path / "out.onnx", **PLAIN)
     assert (report.head, report.classes) == ("linear", 2)
-    assert any("quantized" in sentence for sentence in report.assumptions)
+    assert any("quantized" in sentence for sentence in report.remarks)
 
 
 class Binary(nn.Module):

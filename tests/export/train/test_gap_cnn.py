@@ -118,7 +118,7 @@ def test_unknown_convolution_is_refused_with_the_names_of_the_last_ones():
         to_gap_cnn(SmallVgg(), CLASSES, last_conv="features.9")
     with pytest.raises(UsageError, match=r"no nn\.Conv2d"):
         to_gap_cnn(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), CLASSES)
-    with pytest.raises(UsageError, match="num_classes=0"):
+    with pytest.raises(UsageError, match="at least one class, not 0"):
         to_gap_cnn(SmallVgg(), 0)
 
 

@@ -4,15 +4,18 @@ import subprocess
 import sys
 from dataclasses import asdict
 
+import av
 import cv2
 import numpy as np
 import onnxruntime
+import PIL
+import pillow_heif
 import pytest
 
 from camrt.cores import usable_cores
 from camrt.kernels import cache_folder
 from camrt.runtime.doctor import SUBJECTS, examine
-from camrt.runtime.doctor.finding import OK, PROBLEM, pip
+from camrt.runtime.doctor.finding import OK, PROBLEM, WARNING, pip
 from support.desktop import desktop
 
 pytestmark = pytest.mark.process
@@ -37,6 +40,9 @@ def test_this_environment_has_no_problem(no_display):
     assert {name: asdict(finding) for name, finding in findings.items() if finding.status == PROBLEM} == {}
     assert findings["numpy"].text == f"numpy {np.__version__}"
     assert findings["onnxruntime"].text == f"onnxruntime {onnxruntime.__version__}"
+    assert findings["pyav"].text.startswith(f"av {av.__version__} reads interlaced video")
+    assert findings["pillow"].text.startswith(f"pillow {PIL.__version__} reads ")
+    assert findings["pillow-heif"].text.endswith(f"{pillow_heif.__version__} reads HEIC")
     assert findings["cores"].text.startswith(f"{usable_cores()}")
     assert findings["provider cpu"].text == "runs the demo model"
     assert findings["video"].text.startswith("MPEG-4 can be written and read (with FFMPEG")
@@ -73,6 +79,15 @@ def test_a_crash_or_a_hang_is_a_finding(tmp_path, monkeypatch):
     (tmp_path / "onnxruntime.py").write_text("import subprocess\nsubprocess.run(['sleep', '600'])\n")
     (providers,) = findings_of("providers", timeout_s=3.0).values()
     assert "did not end within 3 s" in providers.text
+
+
+def test_a_pyav_that_is_not_used_is_a_warning(tmp_path, monkeypatch):
+    (tmp_path / "av.py").write_text("__version__ = '17.0.1'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    pyav = findings_of("packages")["pyav"]
+    assert pyav.status == WARNING
+    assert pyav.text.endswith(" is too old and is not used")
+    assert "install 'av>=18.0'" in pyav.fix
 
 
 def test_output_of_libraries_is_no_finding(tmp_path, monkeypatch):

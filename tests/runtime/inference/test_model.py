@@ -193,7 +193,7 @@ def test_a_file_without_labels_numbers_its_classes_or_takes_labels_of_the_caller
 
 def test_a_file_without_geometry_needs_a_geometry_of_the_caller(tmp_path):
     path = write_linear(tmp_path / "m.onnx", info=model_info(geometry=None))
-    with pytest.raises(ModelFileError, match=r"InputGeometry\(width"):
+    with pytest.raises(ModelFileError, match=r"again with camrt attach; in Python, camrt\.load takes a geometry"):
         camrt.load(path)
     geometry = InputGeometry(width=SIZE, height=SIZE, resize="letterbox")
     assert camrt.load(path, geometry=geometry).geometry == geometry

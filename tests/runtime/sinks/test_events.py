@@ -51,15 +51,16 @@ def test_a_line_has_frame_time_classes_and_boxes(tmp_path, model):
     sink.close()
 
 
-def test_each_frame_is_one_line(tmp_path, model):
+@pytest.mark.parametrize("name", ['猫 "\n', "caf\udce9", "a\x1b[2J\u2028b"])
+def test_each_frame_is_one_line(tmp_path, model, name):
     sink = EventSink(tmp_path / "events.jsonl")
     for index in range(5):
-        sink.write(classified_item(model, index, name='猫 "\n'))
+        sink.write(classified_item(model, index, name=name))
     sink.close()
     sink.close()
     events = [parse_strict(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert [event["frame"] for event in events] == [0, 1, 2, 3, 4]
-    assert events[0]["source"] == '猫 "\\n'
+    assert events[0]["source"] == name
 
 
 def test_scores_that_are_not_finite_are_null(tmp_path, model):

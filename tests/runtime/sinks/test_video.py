@@ -220,3 +220,15 @@ def test_a_real_video_is_copied_frame_by_frame(tmp_path, shared_data):
     assert (copy.fps, len(played)) == (20.0, 60)
     original = cv2.VideoCapture(str(tmp_path / "in.mp4"))
     assert np.abs(original.read()[1].astype(int) - played[0]).mean() < 6
+
+
+def test_name_that_is_not_utf8_is_written_or_refused(tmp_path, writer):
+    """OpenCV would end the process."""
+    path = tmp_path / "caf\udce9.mp4"
+    if writer == "OpenCV":
+        with pytest.raises(SinkError, match="writes no video to a path that is not UTF-8; choose another name"):
+            VideoSink(path, fps=10)
+        assert list(tmp_path.iterdir()) == []
+        return
+    write_images(path, [gradient_image()] * 3)
+    assert len(read_source(path)[1]) == 3

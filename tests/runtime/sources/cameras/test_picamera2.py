@@ -4,7 +4,7 @@ import numpy as np
 
 from camrt.runtime.sources import SourceOptions
 from camrt.runtime.sources.cameras.devices import CameraMode, Picamera
-from camrt.runtime.sources.decoding.capture import mode_of
+from camrt.video_decoding.capture import mode_of
 
 
 class Picamera2:

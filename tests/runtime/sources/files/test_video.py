@@ -10,7 +10,7 @@ import pytest
 
 from camrt.errors import SourceError
 from camrt.runtime.sources import open_source
-from camrt.runtime.sources.decoding.capture import fps_of, frame_count_of, shortfall
+from camrt.video_decoding.capture import fps_of, frame_count_of, shortfall
 from support.overlays import gradient_image
 
 

@@ -63,3 +63,11 @@ def test_a_dash_manifest_is_refused_with_the_way_out(media, decoder):
     reason = pytest.raises(SourceError, match="its DASH manifest cannot be read; use its HLS or RTSP address")
     with serving(lambda server, request: [answer(manifest, media)]) as server, reason:
         open_source(f"http://{server.address}/live.mpd")
+
+
+@pytest.mark.parametrize("url", ["rtsp://127.0.0.1:9/caf\udce9", "tcp://caf\udce9:9"])
+def test_address_that_opencv_cannot_take_is_refused(url, without_pyav):
+    """OpenCV would end the process."""
+    without_pyav()
+    with pytest.raises(SourceError, match="cannot be opened: OpenCV opens no address that is not UTF-8"):
+        open_source(url)

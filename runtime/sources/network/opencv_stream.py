@@ -8,8 +8,9 @@ import numpy as np
 
 from camrt.errors import SourceError
 from camrt.images import Image
-from camrt.runtime.sources.decoding.capture import codec_of, frame_count_of
-from camrt.runtime.sources.decoding.opencv_file import not_converted, retrieve_first
+from camrt.text import is_utf8
+from camrt.video_decoding.capture import codec_of, frame_count_of
+from camrt.video_decoding.opencv_file import not_converted, retrieve_first
 
 _SUSPICIOUS: Final = 3  # frames; no camera gives so many of the one colour that counts as not written
 
@@ -18,7 +19,8 @@ class OpencvStream:
     """A network stream that is read with `cv2.VideoCapture`.
 
     OpenCV 4.13 and 5.0 return True for frames that they could not convert, above all interlaced ones; such a frame is
-    memory that was never written. The first frame is tested for that.
+    memory that was never written. The first frame is tested for that. A later one equals the frame before, and OpenCV
+    gives no access to what was decoded, so it cannot be told from a still picture.
     """
 
     def __init__(self, url: str, open_timeout_s: float, read_timeout_s: float) -> None:
@@ -41,6 +43,8 @@ class OpencvStream:
             *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(read_timeout_s * 1000)),
             *(cv2.CAP_PROP_N_THREADS, 1),
         ]
+        if not is_utf8(url):  # OpenCV 4 and 5 end the process: a segmentation fault
+            raise SourceError("OpenCV opens no address that is not UTF-8")
         self._capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, parameters)
         if not self._capture.isOpened():
             raise SourceError

@@ -11,10 +11,11 @@ import numpy as np
 from camrt.errors import SourceError
 from camrt.file_kind import kind_of_bytes
 from camrt.images import Image
-from camrt.runtime.sources.decoding.capture import DEFAULT_FPS, MOST_DAMAGED, codec_of, fps_of
-from camrt.runtime.sources.decoding.mp4_header import mp4_header
-from camrt.runtime.sources.decoding.poisoned_memory import poisoned_memory
-from camrt.runtime.sources.decoding.square_pixels import square_size
+from camrt.text import is_utf8
+from camrt.video_decoding.capture import DEFAULT_FPS, MOST_DAMAGED, codec_of, fps_of
+from camrt.video_decoding.mp4_header import mp4_header
+from camrt.video_decoding.poisoned_memory import poisoned_memory
+from camrt.video_decoding.square_pixels import square_size
 
 _POISONS: Final = (0xA5, 0x3C)
 _FREE_FRAMES: Final = 200  # may be decoded twice to prove the first repeated frames
@@ -50,6 +51,8 @@ class OpencvFile:
         """Seconds that the newest frame is shown; OpenCV does not state it."""
         self.reached_end = False
         """Not known with OpenCV."""
+        if not is_utf8(str(path.absolute())):  # OpenCV 4 and 5 end the process: a segmentation fault
+            raise SourceError("OpenCV opens no path that is not UTF-8; rename it, or pip install 'camrt[video]'")
         self._path = path
         self._capture = self._open()
         if not self._capture.isOpened():

@@ -2,7 +2,7 @@
 
 import io
 
-from camrt.runtime.stream.progress import Progress
+from camrt.progress import Progress
 
 
 class Terminal(io.StringIO):
@@ -40,3 +40,11 @@ def test_without_a_terminal_the_bar_writes_nothing():
     progress.step()
     progress.close()
     assert stream.getvalue() == ""
+
+
+def test_a_short_work_has_no_bar_if_it_is_to_appear_later():
+    terminal = Terminal()
+    progress = Progress(1, "images", terminal, after_s=3600.0)
+    progress.step()
+    progress.close()
+    assert terminal.getvalue() == ""

@@ -12,9 +12,9 @@ from av.stream import Disposition
 
 from camrt.errors import SourceError
 from camrt.images import Image
-from camrt.runtime.sources.decoding.capture import DEFAULT_FPS, MOST_DAMAGED
-from camrt.runtime.sources.decoding.frame_converter import FrameConverter, ShownImage
-from camrt.runtime.sources.decoding.stream_clock import StreamClock
+from camrt.video_decoding.capture import DEFAULT_FPS, MOST_DAMAGED
+from camrt.video_decoding.frame_converter import FrameConverter, ShownImage
+from camrt.video_decoding.stream_clock import StreamClock
 
 _NEARLY_ALL: Final = 0.98
 _FOURCC: Final = {"mjpeg": "MJPG"}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from camrt.runtime.sources.decoding.poisoned_memory import poisoned_memory
+from camrt.video_decoding.poisoned_memory import poisoned_memory
 
 SIZES = (1_000_000, 40_000_000)
 """Bytes of memory from the heap, and of memory that the system maps."""

@@ -13,7 +13,7 @@ import numpy as np
 from av.sidedata.sidedata import Type
 
 from camrt.images import Image
-from camrt.runtime.sources.decoding.square_pixels import square_size
+from camrt.video_decoding.square_pixels import square_size
 
 _RGB: Final = 0  # of AVColorSpace
 _RESERVED: Final = 3  # of AVColorSpace

@@ -1,72 +1,38 @@
 """Images of every kind that Pillow writes are read as Pillow reads them, with and without OpenCV."""
 
-import io
-import struct
 import subprocess
 import sys
-import zlib
 
-import cv2
 import numpy as np
-import pillow_heif
 import pytest
-import tifffile
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image
 
 from camrt.errors import SourceError
-from camrt.image_decoding import Picture, decode_pictures, turned
+from camrt.image_decoding import decode_pictures
 from camrt.image_decoding.header import opencv_problem
+from camrt.image_decoding.picture import Picture
 from camrt.images import decode_image
 from support.needs import environment
-from support.overlays import gradient_image
-
-pillow_heif.register_heif_opener()
-
-EQUAL = "equal within 1 grey level"
-
-
-def colours(mode="RGB", size=(32, 24)):
-    """Return an image of smooth colours, which lossy formats change little."""
-    return Image.fromarray(gradient_image(size[1], size[0], shade=90)[..., ::-1]).convert(mode)
-
-
-def saved(image, kind, **options):
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def as_pillow(data, page=0):
-    with Image.open(io.BytesIO(data)) as file:
-        file.seek(page)
-        return np.asarray(ImageOps.exif_transpose(file).convert("RGB"))[..., ::-1]
-
-
-def assert_equal(image, expected, levels=1):
-    assert (image.shape, image.dtype) == (expected.shape, np.uint8)
-    assert np.abs(image.astype(int) - expected).max() <= levels
-
-
-def turned_exif(orientation):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return exif
+from support.pictures import (
+    as_pillow,
+    assert_equal,
+    colours,
+    grey,
+    in_bits,
+    kind,
+    pages,
+    prefixed_webp,
+    saved,
+    several,
+    turned_exif,
+    xmp_jpeg,
+)
 
 
 def with_alpha():
     image = colours("RGBA")
     image.putalpha(Image.linear_gradient("L").resize(image.size))
     return image
-
-
-def kind(name, *arguments, what=None):
-    mark = pytest.mark.input_kind("image", what or name, "Pillow", EQUAL)
-    return pytest.param(*arguments, id=name, marks=mark)
-
-
-def deep(name, *arguments):
-    mark = pytest.mark.input_kind("image", name, "the same image in 8 bits", EQUAL)
-    return pytest.param(*arguments, id=name, marks=mark)
 
 
 KINDS = [
@@ -112,142 +78,6 @@ def test_an_image_equals_that_of_pillow(make):
     (picture,) = decode_pictures(data, "a")
     assert_equal(picture.image, as_pillow(data))
     assert picture == Picture(picture.image)
-
-
-def prefixed_webp(orientation):
-    """Return a WebP whose EXIF chunk begins with ``Exif``, as older programs wrote it."""
-    data = saved(colours(), "WEBP", exif=turned_exif(orientation))
-    at = data.index(b"EXIF")
-    size = struct.unpack_from("<I", data, at + 4)[0]
-    content = b"Exif\0\0" + data[at + 8 :]
-    body = data[12:at] + b"EXIF" + struct.pack("<I", size + 6) + content
-    return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
-
-
-def turned_heic(orientation):
-    image = colours()
-    image.info["exif"] = turned_exif(orientation).tobytes()  # pillow-heif makes an irot box of it
-    return saved(image, "HEIF")
-
-
-def xmp_jpeg(orientation):
-    return saved(colours(), "JPEG", xmp=f'<x:xmpmeta><r tiff:Orientation="{orientation}"/></x:xmpmeta>'.encode())
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize(
-    "make",
-    [
-        kind("turned JPEG", lambda turn: saved(colours(), "JPEG", exif=turned_exif(turn))),
-        kind("turned PNG", lambda turn: saved(colours(), "PNG", exif=turned_exif(turn))),
-        kind("turned TIFF", lambda turn: saved(colours(), "TIFF", exif=turned_exif(turn))),
-        kind("turned WebP", lambda turn: saved(colours(), "WEBP", exif=turned_exif(turn))),
-        kind("turned AVIF", lambda turn: saved(colours(), "AVIF", exif=turned_exif(turn)), what="AVIF turned by irot"),
-        kind("turned HEIC", turned_heic, what="HEIC turned by irot"),
-        kind("WebP with prefixed EXIF", prefixed_webp),
-        kind("JPEG turned by XMP", xmp_jpeg),
-    ],
-)
-def test_a_turned_image_is_upright(make, orientation):
-    data = make(orientation)
-    image = decode_image(data, "a")
-    assert_equal(image, as_pillow(data))
-    assert image.shape[:2] == ((32, 24) if orientation > 4 else (24, 32))
-
-
-def test_each_orientation_turns_as_in_pillow():
-    for orientation in range(1, 9):
-        expected = as_pillow(saved(colours(), "PNG", exif=turned_exif(orientation)))
-        np.testing.assert_array_equal(turned(gradient_image(24, 32, shade=90), orientation), expected)
-
-
-SHADES = np.tile(np.linspace(0, 255, 32), (24, 1))
-
-
-def grey(values, kind):
-    return saved(Image.fromarray(values), kind)
-
-
-def deep_png(channels, bits, significant=None):
-    """Return a PNG of 16 bits whose values are `SHADES` in the lower ``bits`` bits."""
-    values = np.repeat((SHADES * 2 ** (bits - 8)).astype(">u2")[..., None], channels, 2)
-    rows = b"".join(b"\0" + row.tobytes() for row in values)
-    header = struct.pack(">IIBBBBB", 32, 24, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
-    if significant is not None:
-        chunks.insert(1, (b"sBIT", bytes([significant] * channels)))
-    parts = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
-
-
-def colour_tiff(values):
-    return cv2.imencode(".tif", np.repeat(values[..., None], 3, 2))[1].tobytes()
-
-
-def by_tifffile(values):
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, values, photometric="rgb" if values.ndim == 3 else "minisblack")
-    return buffer.getvalue()
-
-
-def deep_tiff(bits):
-    return colour_tiff((SHADES * 2 ** (bits - 8)).astype(np.uint16))
-
-
-def in_bits(bits):
-    return (SHADES * 2 ** (bits - 8)).astype(np.uint16)
-
-
-@pytest.mark.parametrize(
-    ("make", "remark"),
-    [
-        deep("16-bit PNG", lambda: grey(in_bits(16), "PNG"), ""),
-        deep("12 bits in 16-bit PNG", lambda: grey(in_bits(12), "PNG"), "read as 12 bits in 16"),
-        deep("14 bits in 16-bit TIFF", lambda: grey(in_bits(14), "TIFF"), "read as 14 bits in 16"),
-        deep("10 bits in 16-bit PNG", lambda: grey(in_bits(10), "PNG"), "read as 10 bits in 16"),
-        deep("12-bit PNG with sBIT", lambda: deep_png(1, 12, significant=12), ""),
-        deep("16-bit colour PNG", lambda: deep_png(3, 16), ""),
-        deep("12 bits in 16-bit colour PNG", lambda: deep_png(3, 12), "read as 12 bits in 16"),
-        deep("12 bits in 16-bit grey PNG with alpha", lambda: deep_png(2, 12), "read as 12 bits in 16"),
-        deep("12 bits in 16-bit colour PNG with alpha", lambda: deep_png(4, 12), "read as 12 bits in 16"),
-        deep("12 bits in 16-bit colour TIFF", lambda: deep_tiff(12), "read as 12 bits in 16"),
-        deep("16-bit PGM", lambda: b"P5 32 24 65535\n" + in_bits(16).byteswap().tobytes(), ""),
-        kind(
-            "float TIFF from 0 to 255", lambda: grey(SHADES.astype(np.float32), "TIFF"), "its values were read as 0 to"
-        ),
-        deep("float TIFF from 0 to 1", lambda: grey((SHADES / 255).astype(np.float32), "TIFF"), "read as 0 to 1"),
-        deep("float TIFF of any range", lambda: grey((SHADES - 40).astype(np.float32), "TIFF"), "-40 to 215, were"),
-        deep("float colour TIFF", lambda: by_tifffile(np.dstack([SHADES / 255] * 3).astype("f")), "read as 0 to 1"),
-        deep("double TIFF", lambda: by_tifffile(SHADES - 40), "-40 to 215, were"),
-        deep("uint32 TIFF", lambda: by_tifffile((SHADES * 16843009).astype(np.uint32)), "0 to 4294967295, were"),
-        deep("int32 TIFF", lambda: grey((SHADES * 1000).astype(np.int32), "TIFF"), "0 to 255000, were stretched"),
-        deep("int16 TIFF with a sign", lambda: grey((SHADES - 128).astype(np.int32), "TIFF"), "-128 to 127, were"),
-    ],
-)
-def test_the_range_of_deep_values_is_kept(make, remark):
-    (picture,) = decode_pictures(make(), "a")
-    assert_equal(picture.image, np.repeat(SHADES.astype(np.uint8)[..., None], 3, 2))
-    assert remark in picture.remark
-    assert bool(remark) == bool(picture.remark)
-
-
-@pytest.mark.input_kind("image", "LAB TIFF", "Pillow's ImageCms", EQUAL)
-def test_lab_becomes_srgb():
-    profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
-    data = saved(ImageCms.profileToProfile(colours(), *profiles, outputMode="LAB"), "TIFF")
-    assert_equal(decode_image(data, "a"), gradient_image(24, 32, shade=90), levels=40)  # LAB rounds dark colours
-    with Image.open(io.BytesIO(data)) as file:
-        back = ImageCms.profileToProfile(file, *reversed(profiles), outputMode="RGB")
-    assert_equal(decode_image(data, "a"), np.asarray(back)[..., ::-1])
-
-
-def pages(count=3):
-    return [Image.new("RGB", (16, 12), (50 * number, 10, 200)) for number in range(count)]
-
-
-def several(kind, **options):
-    first, *others = pages()
-    return saved(first, kind, save_all=True, append_images=others, **options)
 
 
 @pytest.mark.parametrize(
@@ -330,8 +160,8 @@ for path in sorted(Path(sys.argv[1]).iterdir()):
 @pytest.mark.input_kind("image", "kinds that OpenCV reads wrongly, without Pillow", "-", "refused with the way out")
 def test_without_pillow_opencv_reads_plain_images_and_others_are_refused(tmp_path):
     plain = {"jpg": "JPEG", "png": "PNG", "bmp": "BMP", "webp": "WEBP", "tif": "TIFF", "ppm": "PPM"}
-    for suffix, kind in plain.items():
-        (tmp_path / f"plain.{suffix}").write_bytes(saved(colours(), kind))
+    for suffix, name in plain.items():
+        (tmp_path / f"plain.{suffix}").write_bytes(saved(colours(), name))
     (tmp_path / "plain_first.mpo").write_bytes(several("MPO"))
     (tmp_path / "x.avif").write_bytes(saved(colours(), "AVIF"))
     (tmp_path / "x.heic").write_bytes(saved(colours(), "HEIF"))

@@ -1,1 +1,0 @@
-"""Decoders of videos, for files and network streams."""

@@ -1,0 +1,1 @@
+"""Decode videos, for files and network streams: with PyAV (extra ``video``) or OpenCV."""
