@@ -75,8 +75,13 @@ def find_own_normalisation(graph: Graph, network_input: NetworkInput) -> OwnNorm
         return None
     chain = _Chain(np.ones(1), np.zeros(1), network_input.layout.index("c"), [])
     tensor = network_input.name
+    readers: dict[str, list[NodeProto]] = {}
+    for reader in graph.proto.node:
+        if reader.op_type not in _SHAPE_OPS:
+            for name in set(reader.input):
+                readers.setdefault(name, []).append(reader)
     while True:
-        node = _only_reader(graph, tensor)
+        node = readers[tensor][0] if len(readers.get(tensor, ())) == 1 else None
         if node is None or node.op_type == "Split":
             joined = _join_channels(graph, network_input, tensor, chain)
             if joined is None:
@@ -94,11 +99,6 @@ def find_own_normalisation(graph: Graph, network_input: NetworkInput) -> OwnNorm
             break
         tensor = node.output[0]
     return _decide_affine(chain)
-
-
-def _only_reader(graph: Graph, tensor: str) -> NodeProto | None:
-    readers = [node for node in graph.consumers(tensor) if node.op_type not in _SHAPE_OPS]
-    return readers[0] if len(readers) == 1 else None
 
 
 def _join_channels(graph: Graph, network_input: NetworkInput, tensor: str, chain: _Chain) -> str | None:
