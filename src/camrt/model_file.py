@@ -166,22 +166,19 @@ class ModelInfo:
     heads: tuple[HeadInfo, ...] = ()
     """All heads of a file with several, the first first: its entries are those above, too."""
 
-    def of_head(self, name: str | None) -> "ModelInfo":
-        """Return the metadata with the entries of one head; None: the first.
+    def head_info(self, name: str) -> HeadInfo:
+        """Return the entries of a head. Raises: UsageError: the file has no such head."""
+        for head in self.heads:
+            if head.name == name:
+                return head
+        names = ", ".join(head.name for head in self.heads)
+        raise UsageError(f"no head {name!r}; the model has {names or 'one head, which has no name'}")
 
-        Raises:
-            UsageError: the file has no such head.
-        """
+    def of_head(self, name: str | None) -> "ModelInfo":
+        """Return the metadata with the entries of one head; None: as they are. Raises: UsageError."""
         if name is None:
             return self
-        one = next((head for head in self.heads if head.name == name), None)
-        if one is None:
-            names = ", ".join(head.name for head in self.heads)
-            raise UsageError(
-                f"no head {name!r}; the model has {names}"
-                if names
-                else f"no head {name!r}; the model has one head, which has no name"
-            )
+        one = self.head_info(name)
         return replace(
             self,
             labels=one.labels,
