@@ -1,5 +1,7 @@
 """The part of an ONNX file for some outputs is the one that the onnx package extracts."""
 
+from contextlib import suppress
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -34,8 +36,7 @@ def test_the_part_equals_the_one_that_onnx_extracts(keep, tmp_path):
     assert [output.name for output in part.graph.output] == order
     onnx.checker.check_model(part)
     image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), np.uint8)
-    feed = {"image": image} if {node for node in part.graph.node if "image" in node.input} else {}
-    values = onnxruntime.InferenceSession(part.SerializeToString()).run(order, feed or {"image": image})
+    values = onnxruntime.InferenceSession(part.SerializeToString()).run(order, {"image": image})
     whole = onnxruntime.InferenceSession(data).run(order, {"image": image})
     assert all(np.array_equal(one, other) for one, other in zip(values, whole, strict=True))
 
@@ -70,9 +71,7 @@ def test_a_tensor_that_only_a_subgraph_reads_is_kept():
 
 
 @given(st.binary(max_size=200))
-def test_damaged_bytes_raise_value_error_or_give_bytes(data):
+def test_damaged_bytes_raise_no_other_error_than_value_error(data):
     for read in (metadata_of, output_names, lambda some: part_for_outputs(some, {"scores"})):
-        try:
+        with suppress(ValueError):
             read(data)
-        except ValueError as error:
-            assert "byte" in str(error) or "long" in str(error)  # noqa: PT017 - both outcomes are right
