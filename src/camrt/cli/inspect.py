@@ -156,7 +156,7 @@ def _print(report: dict[str, Any], *, every_label: bool) -> None:
     for head in report.get("heads", [report]):
         if "heads" in report:
             print()
-            _print_rows({"head name": head["name"]})
+            _print_rows({"name": head["name"]})
         _print_rows(_rows_of_head(head, report.get("verified_on", "")))
         if every_label:
             for number, label in enumerate(head["labels"]):
