@@ -17,6 +17,7 @@ from camrt.errors import ExportError, UsageError
 from camrt.export.convert import convert
 from camrt.export.error_text import first_line
 from camrt.export.example_input import find_example_input
+from camrt.export.graph.graph import Graph
 from camrt.export.graph.preprocessing import Channels, PreprocessingOptions
 from camrt.export.graph.read import check_classifier
 from camrt.export.head_options import Labels, options_of_heads
@@ -62,7 +63,8 @@ def from_torch(
         input_size: (width, height) in pixels, or one number for both.
         labels: class labels, or a file of them in any form that `camrt.export.labels.read.read_labels` knows.
             For several outputs a mapping with the labels of each.
-        output: for a module with several outputs: the name of the exported graph's output that gives the scores.
+        output: for a module with several outputs: the name of the exported graph's output that gives the scores:
+            the key, if the module returns a dictionary of tensors.
             Several: the file gets a head for each, on one backbone; the first is the one that is shown by default.
         layer: the feature map to show, as a tensor's name; None: the last.
         scale: factor for pixels in 0..255; None: 1/255, or 1 where the module normalises pixels itself.
@@ -182,7 +184,20 @@ def _export(module: torch.nn.Module, example: torch.Tensor) -> ModelProto:
     assert program is not None  # only the exporter without dynamo returns None
     model = ModelProto()
     model.CopyFrom(program.model_proto)
+    _name_outputs(model, module(example))
     return model
+
+
+def _name_outputs(model: ModelProto, outputs: Any) -> None:
+    """Name the outputs of an exported graph by the keys of a module's dictionary of tensors."""
+    if not isinstance(outputs, Mapping) or not all(isinstance(value, torch.Tensor) for value in outputs.values()):
+        return
+    keys = [str(key) for key in outputs]
+    names = [output.name for output in model.graph.output]
+    if len(set(keys)) == len(keys) == len(set(names)) == len(names):
+        graph = Graph(model)
+        renamed = graph.release_names(keys)  # a key may be the name of a weight, or of the input
+        graph.rename({renamed.get(name, name): key for name, key in zip(names, keys, strict=True)})
 
 
 def _tensors(outputs: Any) -> list[torch.Tensor]:

@@ -132,7 +132,8 @@ class LiveSession:
 
     def _fit(self, wanted: DisplaySettings) -> DisplaySettings:
         fitted = fit_settings(wanted, self._switch.model)
-        self._switch.select(fitted.head)
+        if fitted.head != self._switch.model.head_name:
+            self._switch.select(fitted.head)
         return fitted
 
     def _show_head(self) -> None:
