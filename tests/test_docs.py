@@ -106,7 +106,7 @@ def user_folder(checkout, shared_data):
         (checkout / "labelled" / number / "photo.jpg").symlink_to(shared_data / "images_cls" / f"{name}.JPEG")
     (checkout / "my_package").mkdir()
     (checkout / "my_package" / "models.py").write_text(NETWORK)
-    (checkout / "genders.txt").write_text("female\nmale\n")
+    (checkout / "names.txt").write_text("female\nmale\n")
     values: dict[str, object] = {}
     exec(NETWORK, values)
     torch.save(values["make_classifier"]().state_dict(), checkout / "weights.pt")

@@ -36,28 +36,30 @@ def head_part(path: Path, head: str | None) -> HeadPart:
         ModelFileError: the file is damaged.
     """
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            entries = {key: value for key, value in metadata_of(mapped).items() if key == _ENTRY}
-    except ValueError as error:
-        raise ModelFileError(
-            f"{path} is damaged: its metadata cannot be read ({error}). Copy it again, or create it again with "
-            "camrt attach"
-        ) from error
-    try:
-        info = ModelInfo.from_metadata(entries)
-        info.of_head(head)  # raises
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            entries = {key: value for key, value in metadata_of(data).items() if key == _ENTRY}
+        heads = ModelInfo.from_metadata(entries).heads
+        ModelInfo(heads=heads).of_head(head)  # raises
+        if not heads:
+            return HeadPart(str(path))
+        name = head or heads[0].name
+        further = None if name == heads[0].name else name
+        return HeadPart(_cut(path.read_bytes(), further), name, further)
     except (ModelFileError, UsageError) as error:
         raise type(error)(f"{path}: {error}") from error
-    if not info.heads:
-        return HeadPart(str(path))
-    name = info.heads[0].name if head is None else head
-    further = None if name == info.heads[0].name else name
-    data = path.read_bytes()
+    except ValueError as error:
+        raise ModelFileError(
+            f"{path} is damaged ({error}). Copy it again, or create it again with camrt attach"
+        ) from error
+
+
+def _cut(data: bytes, further: str | None) -> bytes:
+    """Return the part of a file that computes a head. Raises: ModelFileError; ValueError: it is not protobuf."""
     standard = {output for outputs in model_file.OUTPUTS.values() for output in outputs}
     outputs = {output_of(further, output) for output in standard} & set(output_names(data))
     if output_of(further, model_file.SCORES) not in outputs:
         raise ModelFileError(
-            f"{path} is damaged: its metadata has the head {name!r}, and its outputs do not. Create it again with "
-            "camrt attach"
+            f"its metadata has {'the head ' + repr(further) if further else 'several heads'}, and its outputs do not; "
+            "create it again with camrt attach"
         )
-    return HeadPart(part_for_outputs(data, outputs), name, further)
+    return part_for_outputs(data, outputs)
