@@ -253,7 +253,7 @@ class TwoTowers(nn.Module):
 
 def test_a_torch_module_with_two_towers_becomes_one_file(tmp_path):
     module = TwoTowers().eval()
-    with pytest.raises(UsageError, match="choose one with --output, or repeat it for several: ") as refusal:
+    with pytest.raises(UsageError, match="choose one with --output, or several") as refusal:
         from_torch(module, tmp_path / "out.onnx", input_size=32)
     assert str(refusal.value).endswith("age, gender")  # the keys of the dictionary
     names, labels = ["age", "gender"], {"gender": ["f", "m"]}

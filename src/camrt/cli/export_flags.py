@@ -32,8 +32,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--output",
         metavar="NAME",
         action="append",
-        help="use this one of several outputs as scores; repeat it for a file with several heads, the first one shown "
-        "first",
+        help="use this one of several outputs as scores; repeat it for a file with several heads",
     )
     parser.add_argument(
         "--layer", metavar="NAME", help="show this feature map (default: the last one; camrt inspect lists them)"
