@@ -19,7 +19,7 @@ class HeadSwitch:
         self.model = model
         """The model of the selected head."""
 
-    def select(self, name: str | None) -> None:
+    def select(self, name: str) -> None:
         """Open another head of the file; calls that are running finish with the old one.
 
         Raises:

@@ -126,22 +126,22 @@ class Model:
         """Names of all heads of a file with several, the first first; empty: the file has one head, without a name."""
         return tuple(head.name for head in self.info.heads)
 
-    def with_head(self, name: str | None) -> "Model":
+    def with_head(self, name: str) -> "Model":
         """Return a model of another head of the file; this model if it has that head.
 
         It has a session of its own, which computes the backbone and that head only. ONNX Runtime computes a whole
         graph whatever outputs are requested, so a session of all heads would run each head on each frame.
 
         Args:
-            name: one of `heads`; None: the first.
+            name: one of `heads`.
 
         Raises:
             UsageError: the file has no such head.
             ModelFileError: the file has changed since this model was opened.
             ProviderError: the provider cannot run it.
         """
-        self.info.of_head(name)  # raises
-        if name == self.head_name or (name is None and self.head_name in self.heads[:1]) or not self.heads:
+        self.info.head_info(name)  # raises
+        if name == self.head_name:
             return self
         if _identity(self.path) != self._file:
             raise ModelFileError(f"{self.path} has changed since it was opened; open it again")
@@ -155,11 +155,10 @@ class Model:
         )
 
     def labels_of(self, head: str | None) -> tuple[str, ...]:
-        """Return the names of the classes of any head of the file; None: the first head. Raises: UsageError."""
-        name = head or next(iter(self.heads), None)
-        if name == self.head_name:
+        """Return the names of the classes of any head of the file; None: this head. Raises: UsageError."""
+        if head in (None, self.head_name):
             return self.labels
-        one = self.info.head_info(str(name))
+        one = self.info.head_info(str(head))
         return model_file.class_labels(one.labels, one.classes)
 
     @property

@@ -34,7 +34,7 @@ class DisplaySettings:
     head: str | None = _setting(
         None, "head", "Head", "show this head of a model file with several; default: the first (camrt inspect)"
     )
-    """Name of a head of a file with several; None: the first, or the only one."""
+    """Name of a head of a file with several; None: the head of the model that the session is given."""
     classes: tuple[int, ...] = _setting(
         (), "classes", "Classes", "draw the maps of these classes side by side; default: the class with the best score"
     )

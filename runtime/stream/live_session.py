@@ -132,7 +132,7 @@ class LiveSession:
 
     def _fit(self, wanted: DisplaySettings) -> DisplaySettings:
         fitted = fit_settings(wanted, self._switch.model)
-        if fitted.head != self._switch.model.head_name:
+        if fitted.head is not None:
             self._switch.select(fitted.head)
         return fitted
 
@@ -163,4 +163,4 @@ class LiveSession:
             seconds = math.inf if item.frame.index + 1 == source.frame_count else _IMAGE_S
         until_s = time.monotonic() + seconds
         while (self.hub.paused or time.monotonic() < until_s) and not self._stop.wait(_POLL_S):
-            pass
+            self._show_head()  # the item may be of the head that was selected while it was classified

@@ -7,7 +7,7 @@ from camrt.runtime.render.display_settings import DisplaySettings
 
 
 def fit_settings(settings: DisplaySettings, model: Model) -> DisplaySettings:
-    """Return settings whose head has a name, in a file with several heads.
+    """Return settings whose head has a name, in a file with several heads; without one, the model's head is meant.
 
     Args:
         settings: the wanted settings.
@@ -16,7 +16,7 @@ def fit_settings(settings: DisplaySettings, model: Model) -> DisplaySettings:
     Raises:
         UsageError: the model has no such head, or a setting does not fit the head.
     """
-    head = settings.head or next(iter(model.heads), None)
+    head = settings.head or model.head_name
     activation = model.info.of_head(head).activation
     settings.check(len(model.labels_of(head)), probabilities=activation != "none")
     return replace(settings, head=head)

@@ -45,6 +45,8 @@ def settings_of(args: argparse.Namespace, model: "Model", *, live: bool) -> "Dis
     from camrt.runtime.stream.model_settings import fit_settings
 
     wanted = {name: value for name in names() if (value := getattr(args, name)) is not None}
+    if model.heads:
+        wanted.setdefault("head", model.heads[0])
     if "classes" in wanted:
         labels = model.labels_of(wanted.get("head"))
         wanted["classes"] = tuple(find_class(name, labels, model.path) for name in wanted["classes"].split(","))

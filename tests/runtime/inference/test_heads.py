@@ -40,7 +40,7 @@ def test_another_head_has_classes_scores_and_maps_of_its_own(path, two_heads):
         np.testing.assert_allclose(result.scores, 1 / (1 + np.exp(-result.logits)), rtol=1e-5)
         assert model.class_id("large") == 2
     assert two_heads.with_head("size").with_head("kind").head_name == "kind"
-    assert two_heads.with_head("kind") is two_heads.with_head(None) is two_heads
+    assert two_heads.with_head("kind") is two_heads
 
 
 def test_a_result_tells_its_head_in_another_process_too(two_heads):

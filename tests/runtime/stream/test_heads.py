@@ -126,7 +126,6 @@ def test_another_head_clears_the_classes_unless_they_are_replaced_too(two_heads)
     assert session.hub.model.head_name == "kind"
     change(session.hub, Change(head="size"))
     assert session.hub.model.head_name == settings.current.head == "size"
-    assert settings.update(head=None).head == "kind"
 
 
 def test_a_model_with_one_head_refuses_the_name_of_one(model):
@@ -139,7 +138,11 @@ def test_a_session_can_start_with_another_head(two_heads):
     listener = Listener()
     source = StillSource(count=2, live=False, images=IMAGES)
     LiveSession(two_heads, [source], settings=DisplaySettings(head="size"), listeners=[[listener]]).run()
-    assert [item.result.decoder.head for item in listener.items] == ["size", "size"]
+    source = StillSource(count=2, live=False, images=IMAGES)
+    session = LiveSession(two_heads.with_head("size"), [source], listeners=[[listener]])
+    session.run()
+    assert [item.result.decoder.head for item in listener.items] == ["size"] * 4
+    assert session.settings.current.head == "size"
 
 
 def test_classes_of_another_head_are_not_drawn(two_heads):
