@@ -267,3 +267,61 @@ def test_a_torch_module_with_two_towers_becomes_one_file(tmp_path):
     results = run(tmp_path / "out.onnx", images)
     np.testing.assert_allclose(results["logits"], expected["age"], atol=1e-5)
     np.testing.assert_allclose(results["logits.gender"], expected["gender"], atol=1e-5)
+
+
+def quantized():
+    net = Net(13)
+    pair = [net.const(np.array(0.02, np.float32)), net.const(np.array(0, np.uint8))]
+    pooled = net.op("DequantizeLinear", net.op("QuantizeLinear", net.pooled(), *pair), *pair)
+    net.gemm(pooled, to="a")
+    net.op("Softmax", net.gemm(pooled), to="b", axis=1)
+    return net
+
+
+def half():
+    net = Net(17, dtype=np.float16)
+    pooled = net.pooled()
+    net.gemm(pooled, to="a")
+    net.gemm(pooled, to="b")
+    return net
+
+
+def flattened():
+    """Two heads that are evaluated with all cells but one set to zero, and an exact one, on one flattened map."""
+    net = Net(12)
+    flat = net.op("Flatten", net.features())
+    hidden = net.op("Relu", net.gemm(flat, channels=80, classes=9))
+    net.gemm(hidden, channels=9, to="a")
+    net.gemm(flat, channels=80, to="b")
+    net.op("LogSoftmax", net.gemm(hidden, channels=9), to="c", axis=1)
+    return net
+
+
+def fixed_batch():
+    net = Net(17, batch=1)
+    pooled = net.pooled()
+    net.gemm(pooled, to="a")
+    net.gemm(pooled, to="b")
+    return net
+
+
+@pytest.mark.parametrize(
+    ("make", "kinds"),
+    [
+        (quantized, ["linear"] * 2),
+        (half, ["linear"] * 2),
+        (flattened, ["masked", "weighted_cells", "masked"]),
+        (fixed_batch, ["linear"] * 2),
+    ],
+)
+def test_heads_of_other_graphs_are_merged_exactly(tmp_path, make, kinds):
+    names = "abc"[: len(kinds)]
+    source = make().save(tmp_path / "in.onnx", *names)
+    report = attach(source, tmp_path / "out.onnx", output=list(names), **PLAIN)
+    assert [head.head for head in report.heads] == kinds
+    images = random_images(2)
+    together = run(tmp_path / "out.onnx", images)
+    for name in names:
+        attach(source, tmp_path / f"{name}.onnx", output=name, **PLAIN)
+        for output, values in run(tmp_path / f"{name}.onnx", images).items():
+            assert np.array_equal(together[output_of(None if name == "a" else name, output)], values)
