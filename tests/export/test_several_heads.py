@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper
+from onnx import helper
 from torch import nn
 
 from camrt.errors import ExportError, UsageError
@@ -160,21 +160,6 @@ def test_labels_of_the_file_are_not_given_to_any_of_several_heads(tmp_path):
     assert any("4 labels and does not say for which head" in sentence for sentence in report.assumptions)
 
 
-def test_tensors_with_the_names_of_a_further_head_are_renamed(tmp_path):
-    net = Net()
-    pooled = net.op("Flatten", net.op("GlobalAveragePool", net.op("Identity", net.features(), to="scores.b")))
-    net.gemm(pooled, to="logits")
-    net.gemm(net.op("Identity", pooled, to="logits.b"), to="b")
-    source = net.save(tmp_path / "in.onnx", "logits", "b")
-    attach(source, tmp_path / "out.onnx", output=["logits", "b"], **PLAIN)
-    images = random_images(2)
-    together = run(tmp_path / "out.onnx", images)
-    for name, head in (("logits", None), ("b", "b")):
-        attach(source, tmp_path / f"{name}.onnx", output=name, **PLAIN)
-        for output, values in run(tmp_path / f"{name}.onnx", images).items():
-            assert np.array_equal(together[output_of(head, output)], values)
-
-
 def test_two_outputs_of_one_head_are_two_heads(tmp_path):
     net = Net()
     logits = net.gemm(net.pooled(), to="raw")
@@ -187,33 +172,6 @@ def test_two_outputs_of_one_head_are_two_heads(tmp_path):
     np.testing.assert_allclose(
         results["scores.raw"], 1 / (1 + np.exp(-results["logits"].astype(float))), rtol=1e-4, atol=1e-6
     )
-
-
-def test_subgraphs_of_two_heads_keep_their_own_tensors(tmp_path):
-    """Both heads have an If whose branches use the same inner names, and read tensors from outside."""
-    net = Net()
-    stem = net.features()
-    yes = net.const(np.array(True))
-    for name in ("a", "b"):
-        maps = net.op("Conv", stem, net.weights(CHANNELS, CHANNELS, 1, 1))
-        branches = {}
-        for branch in ("then_branch", "else_branch"):
-            nodes = [
-                helper.make_node("Add", [maps, maps], ["inner"]),
-                helper.make_node("Identity", ["inner" if branch == "then_branch" else maps], [f"{branch}_out"]),
-            ]
-            output = helper.make_tensor_value_info(f"{branch}_out", TensorProto.FLOAT, ["N", 5, 4, 4])
-            branches[branch] = helper.make_graph(nodes, branch, [], [output])
-        chosen = net.op("If", yes, **branches)
-        net.gemm(net.op("Flatten", net.op("GlobalAveragePool", chosen)), to=name)
-    source = net.save(tmp_path / "in.onnx", "a", "b")
-    attach(source, tmp_path / "out.onnx", output=["a", "b"], **PLAIN)
-    images = random_images(2)
-    together = run(tmp_path / "out.onnx", images)
-    for name, head in (("a", None), ("b", "b")):
-        attach(source, tmp_path / f"{name}.onnx", output=name, **PLAIN)
-        for output, values in run(tmp_path / f"{name}.onnx", images).items():
-            assert np.array_equal(together[output_of(head, output)], values)
 
 
 def test_a_saliency_map_of_the_source_belongs_to_one_head(tmp_path):
@@ -267,61 +225,3 @@ def test_a_torch_module_with_two_towers_becomes_one_file(tmp_path):
     results = run(tmp_path / "out.onnx", images)
     np.testing.assert_allclose(results["logits"], expected["age"], atol=1e-5)
     np.testing.assert_allclose(results["logits.gender"], expected["gender"], atol=1e-5)
-
-
-def quantized():
-    net = Net(13)
-    pair = [net.const(np.array(0.02, np.float32)), net.const(np.array(0, np.uint8))]
-    pooled = net.op("DequantizeLinear", net.op("QuantizeLinear", net.pooled(), *pair), *pair)
-    net.gemm(pooled, to="a")
-    net.op("Softmax", net.gemm(pooled), to="b", axis=1)
-    return net
-
-
-def half():
-    net = Net(17, dtype=np.float16)
-    pooled = net.pooled()
-    net.gemm(pooled, to="a")
-    net.gemm(pooled, to="b")
-    return net
-
-
-def flattened():
-    """Two heads that are evaluated with all cells but one set to zero, and an exact one, on one flattened map."""
-    net = Net(12)
-    flat = net.op("Flatten", net.features())
-    hidden = net.op("Relu", net.gemm(flat, channels=80, classes=9))
-    net.gemm(hidden, channels=9, to="a")
-    net.gemm(flat, channels=80, to="b")
-    net.op("LogSoftmax", net.gemm(hidden, channels=9), to="c", axis=1)
-    return net
-
-
-def fixed_batch():
-    net = Net(17, batch=1)
-    pooled = net.pooled()
-    net.gemm(pooled, to="a")
-    net.gemm(pooled, to="b")
-    return net
-
-
-@pytest.mark.parametrize(
-    ("make", "kinds"),
-    [
-        (quantized, ["linear"] * 2),
-        (half, ["linear"] * 2),
-        (flattened, ["masked", "weighted_cells", "masked"]),
-        (fixed_batch, ["linear"] * 2),
-    ],
-)
-def test_heads_of_other_graphs_are_merged_exactly(tmp_path, make, kinds):
-    names = "abc"[: len(kinds)]
-    source = make().save(tmp_path / "in.onnx", *names)
-    report = attach(source, tmp_path / "out.onnx", output=list(names), **PLAIN)
-    assert [head.head for head in report.heads] == kinds
-    images = random_images(2)
-    together = run(tmp_path / "out.onnx", images)
-    for name in names:
-        attach(source, tmp_path / f"{name}.onnx", output=name, **PLAIN)
-        for output, values in run(tmp_path / f"{name}.onnx", images).items():
-            assert np.array_equal(together[output_of(None if name == "a" else name, output)], values)
