@@ -60,11 +60,11 @@ def measure(model: Model, width: int, height: int, rounds: int) -> dict[str, Any
     two; ``ratio`` is the median of the ratios of neighbouring blocks. The times of the stages are from the third kind
     of block, in which no stage waits for a core.
 
-    Returns: ``model`` (file name), ``provider``, ``threads``, ``frame`` (width and height in pixels);
-    ``frames_per_block``; ``spin_us``, the microseconds that idle threads of ONNX Runtime spin before they sleep;
-    ``stages.<stage>`` with ``p50_ms``, ``p95_ms``, ``p99_ms``; ``fps.inference_only`` and ``fps.overlay`` (frames per
-    second), and ``ratio``, the second divided by the first; ``cpu_cores`` of both (seconds of processor time per
-    second); ``memory_mb``, see `memory_mb`.
+    Returns: ``model`` (file name), ``head`` (its name in a file with several, else None), ``provider``, ``threads``,
+    ``frame`` (width and height in pixels); ``frames_per_block``; ``spin_us``, the microseconds that idle threads of
+    ONNX Runtime spin before they sleep; ``stages.<stage>`` with ``p50_ms``, ``p95_ms``, ``p99_ms``;
+    ``fps.inference_only`` and ``fps.overlay`` (frames per second), and ``ratio``, the second divided by the first;
+    ``cpu_cores`` of both (seconds of processor time per second); ``memory_mb``, see `memory_mb`.
     """
     images = random_images(width, height)
     samples: dict[str, list[float]] = {stage: [] for stage in STAGES}
@@ -99,6 +99,7 @@ def measure(model: Model, width: int, height: int, rounds: int) -> dict[str, Any
     renderer.close()
     return {
         "model": model.path.name,
+        "head": model.head_name,
         "provider": model.provider,
         "threads": model.threads,
         "spin_us": spin_us() if model.provider == "cpu" else 0,
@@ -162,7 +163,12 @@ def startup_seconds(model: Model) -> float:
         "frame = numpy.zeros((480, 640, 3), numpy.uint8)\n"
         "model(frame).draw(frame)\n"
     )
-    settings = {"provider": model.provider, "threads": model.threads, "provider_options": model.provider_options}
+    settings = {
+        "provider": model.provider,
+        "threads": model.threads,
+        "provider_options": model.provider_options,
+        "head": model.head_name,
+    }
     start = time.perf_counter()
     command = [sys.executable, "-P", "-c", code, json.dumps([str(model.path), settings])]
     run = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,6 +1,6 @@
 """Make a model file of a classifier in ONNX."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from camrt.export.convert import convert
 from camrt.export.graph.fixed_inputs import FixedInputs, fix_inputs
 from camrt.export.graph.preprocessing import Channels, PreprocessingOptions
 from camrt.export.graph.read import read_classifier
+from camrt.export.head_options import Labels, options_of_heads
 from camrt.export.options import ConversionOptions
 from camrt.export.report import Report
 from camrt.files import check_target
@@ -18,8 +19,8 @@ def attach(
     source: str | Path,
     target: str | Path,
     *,
-    labels: Sequence[str] | str | Path | None = None,
-    output: str | None = None,
+    labels: Labels | Mapping[str, Labels] | None = None,
+    output: str | Sequence[str] | None = None,
     layer: str | None = None,
     scale: float | None = None,
     mean: Sequence[float] | None = None,
@@ -31,7 +32,7 @@ def attach(
     interpolation: Interpolation | None = None,
     size: tuple[int, int] | None = None,
     fix: FixedInputs | None = None,
-    activation: Activation | None = None,
+    activation: Activation | Mapping[str, Activation] | None = None,
     images: str | Path | Sequence[str | Path] | None = None,
     check: str | Path | None = None,
     overwrite: bool = False,
@@ -47,8 +48,9 @@ def attach(
             output [N, K].
         target: the model file to write.
         labels: class labels, or a file of them in any form that `camrt.export.labels.read.read_labels` knows;
-            ``"none"``: numbers only.
-        output: the output that gives the scores; needed where several could.
+            ``"none"``: numbers only. For several outputs a mapping with the labels of each.
+        output: the output that gives the scores; needed where several could. Several outputs: the file gets a head for
+            each, on one backbone; the first is the one that is shown by default.
         layer: the feature map to show, as a tensor's name; None: the last.
         scale: factor for pixels in 0..255; None: 1/255, or 1 where the network takes bytes or normalises pixels
             itself.
@@ -66,7 +68,7 @@ def attach(
         fix: for a classifier with other inputs besides the image: a constant for each, by name. A number is repeated
             over the input's shape; an array, or the path of a ``.npy`` file, must have the shape.
         activation: what turns logits into scores; None: the graph's own, else softmax, and sigmoid for one logit;
-            ``none`` for a regression.
+            ``none`` for a regression. A mapping has one for each output.
         images: a folder of images, or image files, to verify on; None: synthetic images.
         check: a folder with a sub-folder of images for each class: the report has the accuracy with the chosen
             preprocessing and with the likely alternatives.
@@ -81,19 +83,20 @@ def attach(
         MissingExtra: ONNX Runtime is not installed.
     """
     source, target = Path(source), Path(target)
-    options = ConversionOptions(
-        labels=labels,
-        output=output,
+    shared = ConversionOptions(
+        labels=None,
+        output=None,
         layer=layer,
         preprocessing=PreprocessingOptions(channels=channels, scale=scale, mean=mean, std=std, invert=invert),
         resize=resize,
         shorter_side=shorter_side,
         interpolation=interpolation,
         size=size,
-        activation=activation,
+        activation=None,
         images=images,
         check=check,
     )
+    options = options_of_heads(shared, output, labels, activation)
     check_target(target, source, overwrite=overwrite)
     classifier = read_classifier(source)
     fixed = fix_inputs(classifier.model, fix or {})

@@ -1,175 +1,97 @@
 """Convert a classifier in ONNX to a model file: the path that `attach` and `from_torch` share."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 from onnx import ModelProto
 
-import camrt
-from camrt.export.check import check_preprocessing, find_labelled_images
-from camrt.export.choose import choose_activation, choose_labels, choose_preprocessing
-from camrt.export.graph.graph import opset_of
-from camrt.export.graph.one_logit import split_one_logit, two_sides
+from camrt.errors import CamrtError, UsageError
+from camrt.export.convert_head import ConvertedHead, convert_head
 from camrt.export.graph.read import Classifier
-from camrt.export.graph.synthetic_images import read_images, synthetic_images
 from camrt.export.graph.write import write_model
-from camrt.export.head.find import find_head
+from camrt.export.merge_heads import merge_heads
 from camrt.export.options import ConversionOptions
-from camrt.export.report import Report, list_assumptions, list_limits, one_answer_warning
-from camrt.export.rewrite import load_graph, rewrite_graph
-from camrt.export.source_metadata.collect import check_against_graph, collect, size_for_open_input
+from camrt.export.report import Report
 from camrt.export.source_metadata.openvino import KEY_PREFIX, model_info_entries
-from camrt.export.verify.exported import F32, Forward, ModelUnderTest, verify
-from camrt.export.verify.map_cost import measure_map_cost
-from camrt.model_file import LOGITS, ModelInfo, maps_output
+from camrt.export.verify.exported import Forward
+from camrt.export.verify.merged import verify_merged
+from camrt.model_file import HeadInfo, ModelInfo
 
 
 def convert(
     classifier: Classifier,
     target: Path,
-    options: ConversionOptions,
+    options: Sequence[ConversionOptions],
     source_info: Mapping[str, Any],
     *,
     path: Path | None = None,
     forward: Forward | None = None,
 ) -> Report:
-    """Find the head, rewrite the graph, verify it, write it.
+    """Find the heads, rewrite the graph for each, verify it, merge the graphs and write the file.
 
     Args:
         classifier: a checked classifier; it is not changed.
         target: the file to write.
-        options: of the caller.
+        options: of the caller, for each head.
         source_info: entries about the source for the metadata.
         path: the classifier's file; the files beside it describe it too. None: it has none.
         forward: the torch module that the classifier was exported from.
 
     Raises:
-        ExportError: the classifier cannot become a model file (`HeadNotFound`: because of its head), the new file
+        ExportError: the classifier cannot become a model file (`HeadNotFound`: because of a head), the new file
             fails its verification, or it cannot be written.
         UsageError: an option does not fit the classifier.
         MissingExtra: ONNX Runtime is not installed.
     """
-    model = classifier.model
-    facts = collect(model, path, options.decided, output_is_named=options.output is not None)
-    one_logit: frozenset[str] = frozenset()
-    if options.activation != "none":
-        model, one_logit = split_one_logit(model, options.output)
-    graph, network_input = load_graph(model, options.size or size_for_open_input(model, facts.size))
-    check_against_graph(facts, network_input)
-    chosen_pixels = choose_preprocessing(options.preprocessing, facts, graph, network_input)
-    preprocessing = chosen_pixels.value
-    geometry = options.geometry(network_input.size, facts.resize)
-    head = find_head(graph, network_input, options.output, options.layer)
-    is_one_logit = head.output.name in one_logit
-    chosen_labels = choose_labels(options, facts, head.classes, is_one_logit=is_one_logit)
-    chosen_activation = choose_activation(options, facts, head, is_one_logit=is_one_logit)
-    activation = chosen_activation.value
-    if forward is not None and is_one_logit:
-        forward = _two_sided(forward, model, head.output.name, are_probabilities=head.output.activation is not None)
-    rewritten = rewrite_graph(graph, network_input, head, preprocessing, activation)
-    if options.images is None:
-        images, kind = synthetic_images(geometry.width, geometry.height), "synthetic"
+    several = len(options) > 1
+    heads = []
+    for one in options:
+        try:
+            head = convert_head(classifier, target, one, source_info, several=several, path=path, forward=forward)
+        except CamrtError as error:
+            if several:
+                error.args = (f"head {one.output!r}: {error.args[0]}", *error.args[1:])
+            raise
+        heads.append(head)
+    if not several:
+        model, info, report = heads[0].model, heads[0].info, heads[0].report
     else:
-        images, kind = read_images(options.images, geometry.width, geometry.height), "real"
-    verification = verify(
-        ModelUnderTest(
-            model=rewritten.model,
-            network_input_name=rewritten.network_input,
-            source=model,
-            graph=graph,
-            head=head,
-            network_input=network_input,
-            preprocessing=preprocessing,
-            activation=activation,
-        ),
-        images,
-        kind,
-        forward,
+        model, info, report = _merge(heads)
+    _set_metadata(model, info)
+    write_model(model, target)
+    return report
+
+
+def _merge(heads: Sequence[ConvertedHead]) -> tuple[ModelProto, ModelInfo, Report]:
+    """Return the model of several heads, its metadata and its report."""
+    counts = Counter(head.info.head for head in heads)
+    if counts["saliency_map"] > 1:
+        names = ", ".join(head.report.output for head in heads if head.info.head == "saliency_map")
+        raise UsageError(f"the output saliency_map has the maps of one head only, not of {names}; name one of them")
+    first = heads[0]
+    models = {head.report.output: head.model for head in heads}
+    merged = merge_heads(models)
+    verify_merged(merged, models, first.images)
+    infos = tuple(_head_info(head) for head in heads)
+    info = replace(first.info, heads=infos)
+    return merged, info, replace(first.report, heads=tuple(head.report for head in heads))
+
+
+def _head_info(head: ConvertedHead) -> HeadInfo:
+    report = head.report
+    return HeadInfo(
+        name=report.output,
+        classes=report.classes,
+        labels=report.labels,
+        activation=report.activation,
+        head=report.head,
+        map_margin=report.map_margin,
+        verification=report.verification,
     )
-    record = dict(verification.record)
-    if head.nonlinear is not None:
-        record |= measure_map_cost(rewritten.model, images)
-    classes = verification.shapes[LOGITS][1]
-    if head.classes is None:
-        chosen_labels = choose_labels(options, facts, classes, is_one_logit=is_one_logit)
-    labels = chosen_labels.value
-    check = None
-    if options.check is not None:
-        labelled = find_labelled_images(Path(options.check), labels, classes)
-        check = check_preprocessing(graph, network_input, head.output.name, preprocessing, geometry, labelled)
-    info = ModelInfo(
-        labels=labels,
-        geometry=geometry,
-        activation=activation,
-        head=head.kind,
-        map_margin=head.map_margin,
-        preprocessing=preprocessing.describe(),
-        source={**source_info, **_describe_source(model), "output": head.output.name},
-        verification=record,
-    )
-    _set_output_shapes(rewritten.model, verification.shapes)
-    _set_metadata(rewritten.model, info)
-    write_model(rewritten.model, target)
-    channels, height, width = verification.shapes[maps_output(head.kind)][1:]
-    return Report(
-        path=str(target),
-        head=head.kind,
-        classes=classes,
-        features=(channels, height, width),
-        labels=labels,
-        input=(geometry.width, geometry.height),
-        activation=activation,
-        map_margin=head.map_margin,
-        read=(*facts.sentences(), *chosen_labels.read),
-        assumptions=(
-            *chosen_pixels.assumed,
-            *list_assumptions(
-                head,
-                resize_is_assumed="resize" not in {*options.decided, *facts.places},
-                interpolation_is_assumed=options.interpolation is None,
-            ),
-            *chosen_activation.assumed,
-            *chosen_labels.assumed,
-            *facts.notes,
-        ),
-        remarks=(*classifier.remarks, *list_limits(network_input, head, record)),
-        verification=record,
-        warning=one_answer_warning(verification.answers, kind),
-        check=check,
-    )
-
-
-def _two_sided(forward: Forward, model: ModelProto, output: str, *, are_probabilities: bool) -> Forward:
-    """Return a module's run whose output of one number has two classes, as in `split_one_logit`."""
-    index = [value.name for value in model.graph.output].index(output)
-
-    def run(network_input: F32) -> tuple[list[F32], list[F32]]:
-        outputs, pool_inputs = forward(network_input)
-        sides = two_sides(outputs[index], are_probabilities=are_probabilities)
-        return [*outputs[:index], np.asarray(sides, np.float32), *outputs[index + 1 :]], pool_inputs
-
-    return run
-
-
-def _describe_source(model: ModelProto) -> dict[str, Any]:
-    return {
-        "producer": f"{model.producer_name} {model.producer_version}".strip(),
-        "opset": opset_of(model),
-        "camrt": camrt.__version__,
-        "onnx": onnx.__version__,
-    }
-
-
-def _set_output_shapes(model: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Fill in the lengths that only a run shows."""
-    for output in model.graph.output:
-        dimensions = output.type.tensor_type.shape.dim
-        for dimension, length in zip(dimensions, shapes[output.name], strict=True):
-            if dimension.dim_param != "N":
-                dimension.dim_value = length
 
 
 def _set_metadata(model: ModelProto, info: ModelInfo) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from camrt.errors import ExportError, UsageError
 from camrt.export.convert import convert
 from camrt.export.error_text import first_line
 from camrt.export.example_input import find_example_input
+from camrt.export.graph.graph import Graph
 from camrt.export.graph.preprocessing import Channels, PreprocessingOptions
 from camrt.export.graph.read import check_classifier
+from camrt.export.head_options import Labels, options_of_heads
 from camrt.export.options import ConversionOptions
 from camrt.export.report import Report
 from camrt.export.verify.exported import F32
@@ -33,8 +35,8 @@ def from_torch(
     target: str | Path,
     *,
     input_size: int | tuple[int, int],
-    labels: Sequence[str] | str | Path | None = None,
-    output: str | None = None,
+    labels: Labels | Mapping[str, Labels] | None = None,
+    output: str | Sequence[str] | None = None,
     layer: str | None = None,
     scale: float | None = None,
     mean: Sequence[float] | None = None,
@@ -45,7 +47,7 @@ def from_torch(
     resize: Resize | None = None,
     shorter_side: int | None = None,
     interpolation: Interpolation | None = None,
-    activation: Activation | None = None,
+    activation: Activation | Mapping[str, Activation] | None = None,
     images: str | Path | Sequence[str | Path] | None = None,
     check: str | Path | None = None,
     overwrite: bool = False,
@@ -60,7 +62,10 @@ def from_torch(
         target: the model file to write.
         input_size: (width, height) in pixels, or one number for both.
         labels: class labels, or a file of them in any form that `camrt.export.labels.read.read_labels` knows.
-        output: for a module with several outputs: the name of the exported graph's output that gives the scores.
+            For several outputs a mapping with the labels of each.
+        output: for a module with several outputs: the name of the exported graph's output that gives the scores:
+            the key, if the module returns a dictionary of tensors.
+            Several: the file gets a head for each, on one backbone; the first is the one that is shown by default.
         layer: the feature map to show, as a tensor's name; None: the last.
         scale: factor for pixels in 0..255; None: 1/255, or 1 where the module normalises pixels itself.
         mean: one number a channel, in the network's order, in units of pixel * scale; None: ImageNet's for colour
@@ -75,7 +80,7 @@ def from_torch(
             is cropped.
         interpolation: ``antialias``, ``linear`` or ``area``, see `camrt.model_file.InputGeometry`; None: antialias.
         activation: what turns logits into scores; None: the module's own, else softmax, and sigmoid for one logit;
-            ``none`` for a regression.
+            ``none`` for a regression. A mapping has one for each output.
         images: a folder of images, or image files, to verify on; None: synthetic images.
         check: a folder with a sub-folder of images for each class: the report has the accuracy with the chosen
             preprocessing and with the likely alternatives.
@@ -93,19 +98,20 @@ def from_torch(
     size = (input_size, input_size) if isinstance(input_size, int) else (input_size[0], input_size[1])
     if min(size) < 1:
         raise UsageError(f"input_size {size[0]}x{size[1]} is empty; give width and height in pixels")
-    options = ConversionOptions(
-        labels=labels,
-        output=output,
+    shared = ConversionOptions(
+        labels=None,
+        output=None,
         layer=layer,
         preprocessing=PreprocessingOptions(channels=channels, scale=scale, mean=mean, std=std, invert=invert),
         resize=resize,
         shorter_side=shorter_side,
         interpolation=interpolation,
         size=None,
-        activation=activation,
+        activation=None,
         images=images,
         check=check,
     )
+    options = options_of_heads(shared, output, labels, activation)
     check_target(target, None, overwrite=overwrite)
     name = type(module).__name__
     source_info = {"module": f"{type(module).__module__}.{name}", "torch": torch.__version__}
@@ -178,7 +184,20 @@ def _export(module: torch.nn.Module, example: torch.Tensor) -> ModelProto:
     assert program is not None  # only the exporter without dynamo returns None
     model = ModelProto()
     model.CopyFrom(program.model_proto)
+    _name_outputs(model, module(example))
     return model
+
+
+def _name_outputs(model: ModelProto, outputs: Any) -> None:
+    """Name the outputs of an exported graph by the keys of a module's dictionary of tensors."""
+    if not isinstance(outputs, Mapping) or not all(isinstance(value, torch.Tensor) for value in outputs.values()):
+        return
+    keys = [str(key) for key in outputs]
+    names = [output.name for output in model.graph.output]
+    if len(set(keys)) == len(keys) == len(set(names)) == len(names):
+        graph = Graph(model)
+        renamed = graph.release_names(keys)  # a key may be the name of a weight, or of the input
+        graph.rename({renamed.get(name, name): key for name, key in zip(names, keys, strict=True)})
 
 
 def _tensors(outputs: Any) -> list[torch.Tensor]:

@@ -16,6 +16,8 @@ class Report:
 
     path: str
     """The model file."""
+    output: str
+    """The classifier's output that gives the scores: the head's name in a file of several."""
     head: Head
     classes: int
     features: tuple[int, int, int]
@@ -37,6 +39,8 @@ class Report:
     """A sign that the preprocessing is wrong."""
     check: PreprocessingCheck | None = None
     """Accuracy on labelled images, if they were passed."""
+    heads: tuple["Report", ...] = ()
+    """The report of each head of a file with several; the first is this one, too."""
 
 
 def list_assumptions(

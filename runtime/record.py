@@ -30,6 +30,7 @@ def record(item: StreamItem, classes: Sequence[int] | None = None, top: int = TO
         boxes: around the warm regions of the first drawn class: x0, y0, x1, y1 in pixels and the peak, 0 to 1. Empty
             if the map is of an earlier scene.
         stages_ms: milliseconds of each stage.
+        head: name of the head that gave the result; only of a model file with several.
 
         Numbers have six decimals. NaN and infinity, which JSON cannot hold, become null.
     """
@@ -49,6 +50,8 @@ def record(item: StreamItem, classes: Sequence[int] | None = None, top: int = TO
     }
     if result is None:
         return described
+    if result.decoder.head is not None:
+        described["head"] = result.decoder.head
     drawn = item.classes if classes is None else classes
     described["top"] = [_score(class_id, label, score) for class_id, label, score in result.top(top)]
     described["explained"] = [_score(number, result.label(number), float(result.scores[number])) for number in drawn]

@@ -43,6 +43,19 @@ def make_classifier():
     torch.manual_seed(0)
     body = [torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()]
     return torch.nn.Sequential(*body, torch.nn.Linear(8, 4))
+
+class Faces(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = make_classifier()[:-1]
+        self.age, self.gender = torch.nn.Linear(8, 3), torch.nn.Linear(8, 2)
+
+    def forward(self, images):
+        pooled = self.body(images)
+        return {"age": self.age(pooled), "gender": self.gender(pooled)}
+
+def make_faces():
+    return Faces()
 """
 
 
@@ -93,6 +106,7 @@ def user_folder(checkout, shared_data):
         (checkout / "labelled" / number / "photo.jpg").symlink_to(shared_data / "images_cls" / f"{name}.JPEG")
     (checkout / "my_package").mkdir()
     (checkout / "my_package" / "models.py").write_text(NETWORK)
+    (checkout / "names.txt").write_text("female\nmale\n")
     values: dict[str, object] = {}
     exec(NETWORK, values)
     torch.save(values["make_classifier"]().state_dict(), checkout / "weights.pt")
@@ -138,7 +152,14 @@ def test_every_command_and_snippet_works(user_folder, fresh_environment, monkeyp
         == len((user_folder / "weeks.jsonl").read_text().splitlines())
         == 50
     )
-    for name in ("overlay.png", "compared/photo.jpg", "camrt-demo/demo.mp4", "camrt-demo/demo.png", "fruits.onnx"):
+    for name in (
+        "overlay.png",
+        "gender.jpg",
+        "compared/photo.jpg",
+        "camrt-demo/demo.mp4",
+        "camrt-demo/demo.png",
+        "fruits.onnx",
+    ):
         assert (user_folder / name).stat().st_size > 1000
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camrt.errors import ModelFileError
-from camrt.model_file import InputGeometry, ModelInfo
+from camrt.errors import ModelFileError, UsageError
+from camrt.model_file import HeadInfo, InputGeometry, ModelInfo
 from camrt.text import one_line
 
 geometries = st.builds(
@@ -16,6 +16,16 @@ geometries = st.builds(
     height=st.integers(1, 4096),
     resize=st.sampled_from(["stretch", "letterbox", "crop"]),
     interpolation=st.sampled_from(["antialias", "linear", "area"]),
+)
+heads = st.builds(
+    HeadInfo,
+    name=st.text(min_size=1),
+    classes=st.integers(1, 9),
+    labels=st.none() | st.lists(st.text("abc"), min_size=1, max_size=5).map(tuple),
+    activation=st.sampled_from(["softmax", "sigmoid", "none"]),
+    head=st.sampled_from(["linear", "masked"]),
+    map_margin=st.integers(0, 3),
+    verification=st.dictionaries(st.text(), st.floats(allow_nan=False)),
 )
 infos = st.builds(
     ModelInfo,
@@ -26,6 +36,7 @@ infos = st.builds(
     map_margin=st.integers(0, 3),
     preprocessing=st.dictionaries(st.text(), st.floats(allow_nan=False)),
     source=st.dictionaries(st.text(), st.text()),
+    heads=st.lists(heads, max_size=3, unique_by=lambda head: head.name).map(tuple),
     quantization=st.dictionaries(st.text(), st.text() | st.dictionaries(st.text(), st.floats(allow_nan=False))),
 )
 
@@ -36,6 +47,31 @@ def test_metadata_survives_the_round_trip(info):
     assert all(key.startswith("camrt.") and isinstance(value, str) for key, value in entries.items())
     labels = None if info.labels is None else tuple(map(one_line, info.labels))
     assert ModelInfo.from_metadata(entries) == replace(info, labels=labels)
+
+
+def test_a_head_replaces_the_entries_that_heads_do_not_share():
+    one = HeadInfo(
+        name="b",
+        classes=2,
+        labels=("x", "y"),
+        activation="sigmoid",
+        head="masked",
+        map_margin=1,
+        verification={"images": "8 synthetic"},
+    )
+    info = ModelInfo(head="linear", activation="softmax", source={"file": "in.onnx"}, heads=(one,))
+    of_head = info.of_head("b")
+    assert (of_head.labels, of_head.activation, of_head.head, of_head.map_margin) == (
+        ("x", "y"),
+        "sigmoid",
+        "masked",
+        1,
+    )
+    assert of_head.verification == one.verification
+    assert (of_head.source, of_head.heads) == (info.source, info.heads)
+    assert info.of_head(None) is info
+    with pytest.raises(UsageError, match="no head 'c'; the model has b"):
+        info.of_head("c")
 
 
 def test_quantization_params_are_read_from_the_metadata():

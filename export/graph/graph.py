@@ -50,6 +50,13 @@ class Graph:
         self._names.add(name)
         return name
 
+    def free_name(self, name: str) -> str:
+        """Reserve and return ``name``, or a unique one like it if the graph has it."""
+        if name in self._names:
+            return self.unique_name(name.removeprefix("camrt_"))
+        self._names.add(name)
+        return name
+
     def release_names(self, names: Collection[str]) -> dict[str, str]:
         """Rename the tensors that have one of ``names``, and return the new name of each."""
         renamed = {name: self.unique_name(name) for name in names if name in self._names}
@@ -59,7 +66,7 @@ class Graph:
     def rename(self, mapping: Mapping[str, str]) -> None:
         """Rename tensors everywhere, in subgraphs too."""
         if mapping:
-            _rename(self.proto, mapping)
+            rename_tensors(self.proto, mapping)
         self._names.update(mapping.values())
         self._shapes = {mapping.get(name, name): value for name, value in self._shapes.items()}
         self.reindex()
@@ -230,17 +237,18 @@ def attribute(node: NodeProto, name: str, default: Any = None) -> Any:
 
 def has_subgraphs(node: NodeProto) -> bool:
     """Tell whether a node runs graphs of its own (If, Loop, Scan)."""
-    return bool(_subgraphs(node))
+    return bool(subgraphs(node))
 
 
-def _subgraphs(node: NodeProto) -> list[GraphProto]:
+def subgraphs(node: NodeProto) -> list[GraphProto]:
+    """Return the graphs that a node runs (If, Loop, Scan)."""
     return [graph for entry in node.attribute for graph in ([entry.g] if entry.HasField("g") else entry.graphs)]
 
 
 def node_inputs(node: NodeProto) -> list[str]:
     """Return the tensors that a node reads. Its subgraphs may read any tensor of the graph around them."""
-    captured = [name for graph in _subgraphs(node) for child in graph.node for name in node_inputs(child)]
-    captured += [output.name for graph in _subgraphs(node) for output in graph.output]
+    captured = [name for graph in subgraphs(node) for child in graph.node for name in node_inputs(child)]
+    captured += [output.name for graph in subgraphs(node) for output in graph.output]
     return [name for name in [*node.input, *captured] if name]
 
 
@@ -248,12 +256,13 @@ def _all_names(graph: GraphProto) -> set[str]:
     names = {value.name for value in [*graph.input, *graph.output, *graph.value_info, *graph.initializer]}
     for node in graph.node:
         names.update(node.input, node.output)
-        for subgraph in _subgraphs(node):
+        for subgraph in subgraphs(node):
             names |= _all_names(subgraph)
     return names
 
 
-def _rename(graph: GraphProto, mapping: Mapping[str, str]) -> None:
+def rename_tensors(graph: GraphProto, mapping: Mapping[str, str]) -> None:
+    """Rename tensors in a graph and its subgraphs."""
     for value in [*graph.input, *graph.output, *graph.value_info, *graph.initializer]:
         value.name = mapping.get(value.name, value.name)
     for annotation in graph.quantization_annotation:
@@ -264,5 +273,5 @@ def _rename(graph: GraphProto, mapping: Mapping[str, str]) -> None:
         for field in (node.input, node.output):
             for index, name in enumerate(field):
                 field[index] = mapping.get(name, name)
-        for subgraph in _subgraphs(node):
-            _rename(subgraph, mapping)
+        for subgraph in subgraphs(node):
+            rename_tensors(subgraph, mapping)

@@ -112,7 +112,9 @@ def _choose_head(results: Sequence[ClassifierHead | HeadNotFound]) -> Classifier
     if len({head.output.logits for head in heads}) == 1:  # logits and scores of one head: prefer the scores
         return next((head for head in heads if head.output.activation), heads[0])
     names = ", ".join(head.output.name for head in heads)
-    raise UsageError(f"several outputs have a head: choose one with --output: {names}")
+    raise UsageError(
+        f"several outputs have a head: choose one with --output, or several for a file of several heads: {names}"
+    )
 
 
 def _exact_head(graph: Graph, network_input: NetworkInput, output: ClassifierOutput) -> ClassifierHead | HeadNotFound:

@@ -190,6 +190,11 @@ def read_model_file(path: Path) -> tuple[ModelProto, ModelInfo]:
             f"{path} does not say how a frame becomes its input, which calibration needs; create it again with "
             "camrt attach"
         )
+    if info.heads:
+        raise ExportError(
+            f"{path} has {len(info.heads)} heads, and camrt quantize takes a file with one; make one for each head: "
+            f"camrt attach CLASSIFIER --output {info.heads[0].name} -o {info.heads[0].name}.onnx"
+        )
     quantized = [node.op_type for node in model.graph.node if _computes_in_integers(node.op_type)]
     if info.quantization or quantized:
         evidence = info.quantization.get("kind") or f"it has {len(quantized)} nodes like {quantized[0]}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from camrt.images import Image
+from camrt.runtime.inference.head_switch import HeadSwitch
 from camrt.runtime.inference.model import Model
 from camrt.runtime.maps.result import Result
 
@@ -40,11 +41,11 @@ class BatchingModel:
     camera waits for its result before it sends the next frame, so all cameras get an equal share.
     """
 
-    def __init__(self, model: Model, max_batch: int) -> None:
+    def __init__(self, model: Model | HeadSwitch, max_batch: int) -> None:
         """Share a model.
 
         Args:
-            model: the model to run.
+            model: the model to run, or a switch between its heads.
             max_batch: largest number of frames in a batch; see `fastest_batch`.
         """
         self._model = model

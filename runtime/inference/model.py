@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -10,11 +9,13 @@ import numpy as np
 
 from camrt import kernels, model_file
 from camrt.cores import usable_cores
-from camrt.errors import MissingInput, ModelFileError, NoModelFile, ProviderError, UsageError
+from camrt.errors import MissingInput, ModelFileError, ProviderError, UsageError
 from camrt.frame_input import as_frames
 from camrt.geometry import fit, place
 from camrt.images import Image
 from camrt.model_file import InputGeometry, ModelInfo
+from camrt.runtime.inference.class_names import find_class
+from camrt.runtime.inference.metadata import read_info
 from camrt.runtime.inference.providers import PROVIDERS, onnxruntime, reason_of
 from camrt.runtime.inference.session import OpenedSession, open_session
 from camrt.runtime.maps.decoder import MapDecoder
@@ -32,6 +33,7 @@ def load(
     provider_options: Mapping[str, str] | None = None,
     labels: Sequence[str] | None = None,
     geometry: InputGeometry | None = None,
+    head: str | None = None,
 ) -> "Model":
     """Open a model file, run it once and compile the kernels, so that the first frame is as fast as the next.
 
@@ -44,6 +46,7 @@ def load(
         provider_options: options of a named provider, under ONNX Runtime's names.
         labels: names of the classes; None: those in the file.
         geometry: how frames become the network's input; None: as the file says.
+        head: name of the head to compute, in a file with several (`Model.heads`); None: the first.
 
     Raises:
         MissingExtra: ONNX Runtime is not installed.
@@ -57,53 +60,14 @@ def load(
     if threads is not None and threads < 1:
         raise UsageError(f"threads {threads} must be at least 1; leave it out for one per core")
     threads = threads or usable_cores()
-    opened = open_session(path, provider, threads, provider_options)
+    opened = open_session(path, provider, threads, provider_options, head)
     try:
-        info = _read_info(path, opened, labels, geometry)
+        info = read_info(path, opened, labels, geometry)
     except UnicodeDecodeError as error:  # ONNX Runtime does not check names and metadata
         raise ModelFileError(
             f"{path} is damaged: its metadata is not valid UTF-8 ({error.object!r}). Create it again with camrt attach."
         ) from error
     return Model(path, opened, threads, info, provider_options or {})
-
-
-def _read_info(
-    path: Path, opened: OpenedSession, labels: Sequence[str] | None, geometry: InputGeometry | None
-) -> ModelInfo:
-    """Return the metadata of the file, with the values of the caller. Raises: ModelFileError."""
-    session = opened.session
-    inputs = {node.name: node for node in session.get_inputs()}
-    outputs = {node.name: node.shape for node in session.get_outputs()}
-    outputs |= {name: list(value.shape) for name, value in opened.constants.items()}
-    heads = model_file.matching_heads(outputs)
-    if model_file.IMAGE not in inputs or len(inputs) != 1 or not heads:
-        raise NoModelFile(
-            f"{path} is an ONNX model (inputs: {', '.join(inputs)}; outputs: {', '.join(outputs)}) but not a model "
-            f"file of camrt, which has an input 'image' and the convolution features as an output. Make one: "
-            f"camrt attach {path} -o {path.stem}.cam.onnx"
-        )
-    try:
-        info = ModelInfo.from_metadata(session.get_modelmeta().custom_metadata_map)
-    except ModelFileError as error:
-        raise ModelFileError(f"{path}: {error}") from error
-    info = replace(info, head=info.head or heads[0])
-    if info.head not in heads:
-        raise ModelFileError(
-            f"{path} says head {info.head!r} but its outputs are {', '.join(outputs)}; create it again"
-        )
-    if labels is not None:
-        info = replace(info, labels=tuple(labels))
-    if geometry is not None:
-        info = replace(info, geometry=geometry)
-    classes = outputs[model_file.LOGITS][-1]
-    if info.labels is not None and isinstance(classes, int) and len(info.labels) != classes:
-        raise ModelFileError(f"{path} has {classes} classes but {len(info.labels)} labels; pass the right labels")
-    if info.geometry is None:
-        raise ModelFileError(
-            f"{path} does not say how a frame becomes its input. Create it again with camrt attach; in Python, "
-            "camrt.load takes a geometry"
-        )
-    return info
 
 
 class Model:
@@ -125,7 +89,12 @@ class Model:
         self.info = info
         self.geometry = info.geometry
         self.head: model_file.Head = info.head
+        """Kind of the head."""
+        self.head_name = opened.part.name
+        """Name of the head in a file with several; None: the file has one head."""
         self._session = opened.session
+        self._file = _identity(path)
+        self._names = {name: model_file.output_of(opened.part.further, name) for name in model_file.OUTPUTS[self.head]}
         self._ortvalue = onnxruntime().OrtValue.ortvalue_from_numpy
         self._maps = model_file.maps_output(self.head)
         first = self._run_once() | opened.constants
@@ -142,6 +111,7 @@ class Model:
             scale=scale,
             zero_point=zero_point,
             margin=info.map_margin,
+            head=self.head_name,
         )
         """Labels, weights and scale, which every result carries."""
         kernels.warm_up()
@@ -150,6 +120,46 @@ class Model:
     def labels(self) -> tuple[str, ...]:
         """Name of each class, in the order of the scores."""
         return self.decoder.labels
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Names of all heads of a file with several, the first first; empty: the file has one head, without a name."""
+        return tuple(head.name for head in self.info.heads)
+
+    def with_head(self, name: str) -> "Model":
+        """Return a model of another head of the file; this model if it has that head.
+
+        It has a session of its own, which computes the backbone and that head only. ONNX Runtime computes a whole
+        graph whatever outputs are requested, so a session of all heads would run each head on each frame.
+
+        Args:
+            name: one of `heads`.
+
+        Raises:
+            UsageError: the file has no such head.
+            ModelFileError: the file has changed since this model was opened.
+            ProviderError: the provider cannot run it.
+        """
+        self.info.head_info(name)  # raises
+        if name == self.head_name:
+            return self
+        if _identity(self.path) != self._file:
+            raise ModelFileError(f"{self.path} has changed since it was opened; open it again")
+        return load(
+            self.path,
+            self.provider,
+            self.threads,
+            provider_options=self.provider_options,
+            geometry=self.geometry,
+            head=name,
+        )
+
+    def labels_of(self, head: str | None) -> tuple[str, ...]:
+        """Return the names of the classes of any head of the file; None: this head. Raises: UsageError."""
+        if head in (None, self.head_name):
+            return self.labels
+        one = self.info.head_info(str(head))
+        return model_file.class_labels(one.labels, one.classes)
 
     @property
     def spare_threads(self) -> int:
@@ -165,9 +175,10 @@ class Model:
     def _run_once(self) -> dict[str, Any]:
         """Run on a black image: reads the constant outputs and the shapes, and lets the provider prepare."""
         black = np.zeros((1, self.geometry.height, self.geometry.width, 3), np.uint8)
-        names = [node.name for node in self._session.get_outputs() if node.name in model_file.OUTPUTS[self.head]]
+        computed = {node.name for node in self._session.get_outputs()}
+        names = [name for name, in_file in self._names.items() if in_file in computed]
         try:
-            values = self._session.run(names, {model_file.IMAGE: black})
+            values = self._session.run([self._names[name] for name in names], {model_file.IMAGE: black})
         except Exception as error:  # ONNX Runtime's errors have no other common base class
             if self.provider == "cpu":
                 raise ModelFileError(f"{self.path} cannot be run: {reason_of(error)}") from error
@@ -247,7 +258,7 @@ class Model:
         binding = self._session.io_binding()
         binding.bind_ortvalue_input(model_file.IMAGE, self._ortvalue(batch))
         for name, array in outputs.items():
-            binding.bind_ortvalue_output(name, self._ortvalue(array))
+            binding.bind_ortvalue_output(self._names[name], self._ortvalue(array))
         self._session.run_with_iobinding(binding)
         return outputs
 
@@ -257,16 +268,13 @@ class Model:
         Raises:
             UsageError: no class or several classes match.
         """
-        wanted = name.strip().casefold()
-        if not wanted:
-            raise UsageError("an empty class name; give a label, a part of one, or a number")
-        exact = [number for number, label in enumerate(self.labels) if label.casefold() == wanted]
-        if not exact and wanted.isdecimal() and int(wanted) < self.classes:
-            return int(wanted)
-        matches = exact or [number for number, label in enumerate(self.labels) if wanted in label.casefold()]
-        if len(matches) == 1:
-            return matches[0]
-        if not matches:
-            raise UsageError(f"{self.path.name} has no class {name!r}; camrt inspect {self.path} --labels lists them")
-        some = ", ".join(f"{number} ({self.labels[number]})" for number in matches[:5])
-        raise UsageError(f"{len(matches)} classes match {name!r}: {some}; use a number")
+        return find_class(name, self.labels, self.path)
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    """Return numbers that change when a file is replaced or written; None: it cannot be read."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -15,11 +15,11 @@ from camrt.file_kind import PROTOBUF_LIMIT, STANDARD_DOMAINS, describe_foreign_f
 Buffer: TypeAlias = bytes | mmap.mmap
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_GRAPH, _OUTPUT, _OUTPUT_NAME = 7, 12, 1
+GRAPH, OUTPUT, OUTPUT_NAME = 7, 12, 1
 _EXTERNAL_DATA, _DATA_LOCATION, _TENSOR_NAME = 13, 14, 8
 # For each kind of message: the fields that may contain tensors or nodes, and the kind of message in each field.
 _MESSAGE_FIELDS: Final[dict[str, dict[int, str]]] = {
-    "model": {_GRAPH: "graph", 20: "training", 25: "function"},
+    "model": {GRAPH: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
     "function": {7: "node", 11: "attribute"},
@@ -67,37 +67,6 @@ def check_before_opening(path: Path) -> None:
         )
 
 
-def output_names(data: bytes) -> list[str]:
-    """Return the names of an ONNX model's outputs. Raises: ValueError: the bytes are not a protobuf message."""
-    return [
-        _text(data, begin, end, _OUTPUT_NAME)
-        for number, _, start, stop in _fields(data, 0, len(data))
-        if number == _GRAPH
-        for inner, _, begin, end in _fields(data, start, stop)
-        if inner == _OUTPUT
-    ]
-
-
-def with_outputs(data: bytes, keep: set[str]) -> bytes:
-    """Return an ONNX model with only the graph outputs in ``keep``; nodes do not change.
-
-    Raises:
-        ValueError: the bytes are not a protobuf message.
-    """
-    parts = []
-    for number, first, start, stop in _fields(data, 0, len(data)):
-        if number != _GRAPH:
-            parts.append(data[first:stop])
-            continue
-        graph = b"".join(
-            data[one:end]
-            for inner, one, begin, end in _fields(data, start, stop)
-            if inner != _OUTPUT or _text(data, begin, end, _OUTPUT_NAME) in keep
-        )
-        parts.append(bytes([_GRAPH << 3 | _BYTES]) + _to_varint(len(graph)) + graph)
-    return b"".join(parts)
-
-
 def custom_operators(path: Path) -> list[tuple[str, str]]:
     """Return (domain, operator) of the nodes that neither ONNX Runtime nor a function of the model computes.
 
@@ -109,7 +78,7 @@ def custom_operators(path: Path) -> list[tuple[str, str]]:
     own: set[tuple[str, str]] = set()
     for kind, start, stop in _messages(data, 0, len(data), "model", 0):
         if kind in _OPERATOR_FIELDS:
-            domain, name = (_text(data, start, stop, field) for field in _OPERATOR_FIELDS[kind])
+            domain, name = (text(data, start, stop, field) for field in _OPERATOR_FIELDS[kind])
             (used if kind == "node" else own).add((domain, name))
     return sorted((domain, name) for domain, name in used - own if domain not in STANDARD_DOMAINS)
 
@@ -118,9 +87,9 @@ def _external_tensors(data: Buffer, start: int, stop: int) -> Iterator[str]:
     """Yield the names of the tensors of a model that have their values in other files."""
     for kind, first, last in _messages(data, start, stop, "model", 0):
         if kind == "tensor":
-            for number, _, begin, end in _fields(data, first, last):
+            for number, _, begin, end in fields(data, first, last):
                 if number == _EXTERNAL_DATA or (number == _DATA_LOCATION and any(data[begin:end])):
-                    yield _text(data, first, last, _TENSOR_NAME)
+                    yield text(data, first, last, _TENSOR_NAME)
                     break
 
 
@@ -129,15 +98,15 @@ def _messages(data: Buffer, start: int, stop: int, kind: str, depth: int) -> Ite
     if depth > _MAX_DEPTH:
         raise ValueError(f"messages are nested more than {_MAX_DEPTH} deep")
     yield kind, start, stop
-    fields = _MESSAGE_FIELDS.get(kind)
-    if fields is None:
+    inner = _MESSAGE_FIELDS.get(kind)
+    if inner is None:
         return
-    for number, _, begin, end in _fields(data, start, stop):
-        if number in fields:
-            yield from _messages(data, begin, end, fields[number], depth + 1)
+    for number, _, begin, end in fields(data, start, stop):
+        if number in inner:
+            yield from _messages(data, begin, end, inner[number], depth + 1)
 
 
-def _fields(data: Buffer, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
+def fields(data: Buffer, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
     """Yield for each field of a message: its number, its first byte, and the begin and end of its value."""
     at = start
     while at < stop:
@@ -172,7 +141,8 @@ def _varint(data: Buffer, at: int, stop: int) -> tuple[int, int]:
     raise ValueError(f"a number at byte {at} does not end")
 
 
-def _to_varint(value: int) -> bytes:
+def to_varint(value: int) -> bytes:
+    """Return a number as protobuf writes it."""
     encoded = bytearray()
     while value >= 0x80:
         encoded.append(value & 0x7F | 0x80)
@@ -180,10 +150,10 @@ def _to_varint(value: int) -> bytes:
     return bytes(encoded) + bytes([value])
 
 
-def _text(data: Buffer, start: int, stop: int, field: int) -> str:
+def text(data: Buffer, start: int, stop: int, field: int) -> str:
     """Return the last value of a text field of a message; empty if the message does not have it."""
     text = ""
-    for number, _, begin, end in _fields(data, start, stop):
+    for number, _, begin, end in fields(data, start, stop):
         if number == field:
             text = bytes(data[begin:end]).decode("utf-8", "replace")
     return text

@@ -14,12 +14,12 @@ import numpy as np
 from camrt import model_file
 from camrt.errors import ModelFileError, ProviderError, UsageError
 from camrt.file_kind import describe_custom_operators
+from camrt.runtime.inference.head_part import HeadPart, head_part
 from camrt.runtime.inference.onnx_header import (
     check_before_opening,
     custom_operators,
-    output_names,
-    with_outputs,
 )
+from camrt.runtime.inference.onnx_part import output_names, part_for_outputs
 from camrt.runtime.inference.providers import (
     AUTO,
     PROVIDERS,
@@ -54,13 +54,17 @@ class OpenedSession:
     """The ``InferenceSession``."""
     provider: str
     """The provider that runs it, a key of `PROVIDERS`."""
+    part: HeadPart
+    """The head that it computes."""
     constants: dict[str, Any] = field(default_factory=dict)
     """Constant outputs of the file that the session does not compute: float32 arrays by name."""
     remarks: Sequence[str] = ()
     """Why ``auto`` skipped better providers, and which part of the model the provider leaves to the CPU."""
 
 
-def open_session(path: Path, provider: str, threads: int, options: Mapping[str, str] | None = None) -> OpenedSession:
+def open_session(
+    path: Path, provider: str, threads: int, options: Mapping[str, str] | None = None, head: str | None = None
+) -> OpenedSession:
     """Open a model file with a provider that really runs it.
 
     Args:
@@ -68,12 +72,13 @@ def open_session(path: Path, provider: str, threads: int, options: Mapping[str, 
         provider: ``auto``, or a key of `PROVIDERS`.
         threads: threads of one operator on the CPU.
         options: options of the provider, as ONNX Runtime names them. They override those that camrt sets.
+        head: of a file with several: the head to compute; None: the first.
 
     Raises:
         MissingExtra: ONNX Runtime is not installed.
         ModelFileError: ONNX Runtime cannot load the file, or the file needs other files.
         ProviderError: the named provider cannot run here, or not with these options.
-        UsageError: the provider is unknown, or does not take these options.
+        UsageError: the provider is unknown or does not take these options, or the file has no such head.
     """
     runtime = onnxruntime()
     options = options or {}
@@ -82,15 +87,16 @@ def open_session(path: Path, provider: str, threads: int, options: Mapping[str, 
     _check_options(provider, options)
     available = runtime.get_available_providers()
     check_before_opening(path)
+    part = head_part(path, head)
     if provider != "auto":
         if PROVIDERS[provider] not in available:
             raise ProviderError(f"provider {provider!r} cannot run: {why_not_built_in(provider, available)}")
-        return _open(runtime, path, provider, threads, options)
+        return _open(runtime, path, part, provider, threads, options)
     skipped: list[str] = []
     for name in AUTO:
         if PROVIDERS[name] in available:
             try:
-                candidate = _open(runtime, path, name, threads, options)
+                candidate = _open(runtime, path, part, name, threads, options)
             except ProviderError as error:
                 skipped.append(str(error))
             else:
@@ -108,15 +114,17 @@ def _check_options(provider: str, options: Mapping[str, str]) -> None:
         raise UsageError(f"camrt sets {threads} from the number of threads; use --threads instead")
 
 
-def _open(runtime: ModuleType, path: Path, provider: str, threads: int, options: Mapping[str, str]) -> OpenedSession:
+def _open(
+    runtime: ModuleType, path: Path, part: HeadPart, provider: str, threads: int, options: Mapping[str, str]
+) -> OpenedSession:
     if provider in ("cuda", "tensorrt"):
         preload_cuda(runtime)
-    model: str | bytes = str(path)
+    model = part.model
     constants: dict[str, Any] = {}
     create = partial(_create, runtime, provider=provider, threads=threads, options=options)
     try:
         if provider in _WITHOUT_CONSTANT_OUTPUTS:
-            model, constants = _without_constants(runtime, path)
+            model, constants = _without_constants(runtime, part)
         session = create(model)
     except Exception as error:  # ONNX Runtime's own errors share no root but Exception
         raise _open_error(runtime, path, provider, error) from error
@@ -126,7 +134,7 @@ def _open(runtime: ModuleType, path: Path, provider: str, threads: int, options:
     session.disable_fallback()
     session._model_bytes = None  # only the disabled fallback needs them
     remarks = [] if provider == "cpu" else _cpu_share(session, path, provider)
-    return OpenedSession(session=session, provider=provider, constants=constants, remarks=remarks)
+    return OpenedSession(session=session, provider=provider, part=part, constants=constants, remarks=remarks)
 
 
 def _open_error(runtime: ModuleType, path: Path, provider: str, error: BaseException) -> Exception:
@@ -207,15 +215,17 @@ def _cpu_share(session: Any, path: Path, provider: str) -> list[str]:
     return [remark] if on_cpu else []
 
 
-def _without_constants(runtime: ModuleType, path: Path) -> tuple[str | bytes, dict[str, Any]]:
+def _without_constants(runtime: ModuleType, part: HeadPart) -> tuple[str | bytes, dict[str, Any]]:
     """Return a model without its constant outputs, and their values, computed on the CPU."""
-    data = path.read_bytes()
+    data = part.model if isinstance(part.model, bytes) else Path(part.model).read_bytes()
     outputs = set(output_names(data))
-    if not outputs & _CONSTANTS:
-        return str(path), {}
-    session = _create(runtime, with_outputs(data, _CONSTANTS), provider="cpu", threads=1, options={})
+    names = {model_file.output_of(part.further, name): name for name in _CONSTANTS}
+    constants = outputs & names.keys()
+    if not constants:
+        return part.model, {}
+    session = _create(runtime, part_for_outputs(data, constants), provider="cpu", threads=1, options={})
     image = session.get_inputs()[0]
     black = np.zeros([side if isinstance(side, int) else 1 for side in image.shape], np.uint8)
-    names = [node.name for node in session.get_outputs()]
-    values = session.run(names, {image.name: black})
-    return with_outputs(data, outputs - _CONSTANTS), dict(zip(names, values, strict=True))
+    order = [node.name for node in session.get_outputs()]
+    values = session.run(order, {image.name: black})
+    return part_for_outputs(data, outputs - constants), dict(zip((names[name] for name in order), values, strict=True))

@@ -29,6 +29,8 @@ class MapDecoder:
     """See ``scale``; (1, 0) unless the map output is uint8."""
     margin: int = 0
     """Cells on every side of a map that cover only padding."""
+    head: str | None = None
+    """Name of the head, in a file with several: its classes are not those of the others."""
 
     @property
     def classes(self) -> int:

@@ -15,7 +15,7 @@ _LARGEST: Final = 1e30
 SMOOTH_LIVE_S: Final = 0.2
 """Half-life of the smoothing of live streams by default, in seconds."""
 
-Kind = Literal["classes", "share", "seconds", "flag", "choice"]
+Kind = Literal["head", "classes", "share", "seconds", "flag", "choice"]
 
 
 def _setting(default: Any, kind: Kind, label: str, help_text: str, choices: tuple[str, ...] = ()) -> Any:
@@ -31,10 +31,14 @@ class DisplaySettings:
     the page.
     """
 
+    head: str | None = _setting(
+        None, "head", "Head", "show this head of a model file with several; default: the first (camrt inspect)"
+    )
+    """Name of a head of a file with several; None: the head of the model that the session is given."""
     classes: tuple[int, ...] = _setting(
         (), "classes", "Classes", "draw the maps of these classes side by side; default: the class with the best score"
     )
-    """Numbers of the classes whose maps are drawn side by side; empty: the class with the best score."""
+    """Numbers of the head's classes whose maps are drawn side by side; empty: the class with the best score."""
     colormap: str = _setting(
         "turbo", "choice", "Colours", f"colour map: {', '.join(COLORMAPS)} (default turbo)", tuple(COLORMAPS)
     )
@@ -126,21 +130,26 @@ class DisplaySettings:
         if self.fade and not probabilities:
             raise UsageError("fade needs scores from 0 to 1; the scores of this model are logits")
 
+    def classes_of(self, head: str | None) -> tuple[int, ...]:
+        """Return `classes` for a result of a head: none if they are classes of another head."""
+        return self.classes if self.head in (None, head) else ()
+
 
 class SettingsStore:
     """The current display settings of a session. Any thread may read or update them."""
 
-    def __init__(self, initial: DisplaySettings, check: Callable[[DisplaySettings], None] | None = None) -> None:
+    def __init__(
+        self, initial: DisplaySettings, fit: Callable[[DisplaySettings], DisplaySettings] | None = None
+    ) -> None:
         """Keep the initial settings.
 
         Args:
             initial: the settings to start with.
-            check: raises UsageError for settings that do not fit the model; None: all do.
+            fit: returns settings as they fit the model, or raises UsageError; None: all settings fit.
         """
-        self._check = check or (lambda settings: None)
-        self._check(initial)
+        self._fit = fit or (lambda settings: settings)
         self._lock = threading.Lock()
-        self._current = initial
+        self._current = self._fit(initial)
         self._listeners: list[Callable[[], None]] = []
 
     @property
@@ -153,10 +162,17 @@ class SettingsStore:
         self._listeners.append(listener)
 
     def update(self, **changes: Any) -> DisplaySettings:
-        """Replace some settings, all of them or none; returns the new settings. Raises: UsageError."""
+        """Replace some settings, all of them or none; returns the new settings.
+
+        Another head clears ``classes`` unless they are replaced too, because it has other classes.
+
+        Raises:
+            UsageError: a setting is invalid or does not fit the model.
+        """
         with self._lock:
-            wanted = replace(self._current, **changes)
-            self._check(wanted)
+            if changes.get("head", self._current.head) != self._current.head:
+                changes = {"classes": (), **changes}
+            wanted = self._fit(replace(self._current, **changes))
             self._current = wanted
         for listener in self._listeners:
             listener()

@@ -109,8 +109,9 @@ class Renderer:
 
     def _write(self, item: StreamItem, result: Result, classes: tuple[int, ...], panels: list[Image]) -> None:
         hud = Hud(panels[0].shape[1], panels[0].shape[0])
+        head = "" if result.decoder.head is None else f"{result.decoder.head}, "
         for class_id, panel in zip(classes, panels, strict=True):
-            hud.caption(panel, f"looking for: {result.label(class_id)}  {result.scores[class_id]:.2f}")
+            hud.caption(panel, f"{head}looking for: {result.label(class_id)}  {result.scores[class_id]:.2f}")
         hud.bars(panels[0], result.top(5), classes[0])
         if self._provider is not None:
             speed = "" if item.fps is None else f"{item.fps:.0f} fps  "
@@ -135,7 +136,7 @@ def _enlarged(item: StreamItem, factor: int) -> StreamItem:
 
 def shown_classes(result: Result, settings: DisplaySettings) -> tuple[int, ...]:
     """Return the numbers of the classes whose maps are drawn, from left to right."""
-    return settings.classes or (result.class_id,)
+    return settings.classes_of(result.decoder.head) or (result.class_id,)
 
 
 def compared_classes(result: Result, settings: DisplaySettings) -> tuple[int, ...]:

@@ -119,9 +119,9 @@ def _add_api(app: FastAPI, hub: Hub, publisher: Publisher) -> None:
         return schemas.state(hub, publisher.viewers)
 
     @app.get("/api/labels", tags=["api"])
-    def labels() -> list[str]:
-        """Return the names of all classes, by number."""
-        return list(hub.model.labels)
+    def labels(head: str | None = None) -> list[str]:
+        """Return the names of all classes of a head, by number; by default of the shown one."""
+        return list(hub.model.labels_of(head))
 
     @app.get("/api/result", tags=["api"])
     def result(camera: Number = 0, top: Annotated[int, Query(ge=1, le=_MOST_TOP)] = TOP) -> schemas.FrameResult:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from camrt.runtime.stream.hub import Hub
+from camrt.runtime.stream.hub import CountedClass, Hub
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -14,7 +14,6 @@ def metrics(hub: Hub, viewers: int) -> str:
     cameras = [
         ({"camera": str(number), "name": stream.name}, stream.status()) for number, stream in enumerate(hub.streams)
     ]
-    labels = hub.model.labels
     lines = [
         *_family(
             "camrt_up",
@@ -59,14 +58,19 @@ def metrics(hub: Hub, viewers: int) -> str:
             "counter",
             "Classified frames by their best class.",
             (
-                (c | {"class": labels[k], "class_id": str(k)}, count)
+                (c | _class_labels(one), count)
                 for c, n in cameras
-                for k, count in sorted(n.classes.items())
+                for one, count in sorted(n.classes.items(), key=lambda entry: (entry[0].head or "", entry[0].number))
             ),
         ),
         *_family("camrt_viewers", "gauge", "Viewers of images.", [({}, viewers)]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _class_labels(one: CountedClass) -> dict[str, str]:
+    labels = {"class": one.label, "class_id": str(one.number)}
+    return labels if one.head is None else labels | {"head": one.head}
 
 
 def _family(name: str, kind: str, explained: str, samples: Iterable[_Sample]) -> Iterator[str]:

@@ -53,6 +53,8 @@ class FrameResult(Response):
     """Around the warm regions of the first shown class: x0, y0, x1, y1 in pixels, and the peak, 0 to 1."""
     stages_ms: dict[str, float | None]
     """Milliseconds of each stage; ``cam`` and ``overlay`` only if the overlay was drawn."""
+    head: str | None = None
+    """Head that gave the result, in a model file with several."""
 
 
 class CameraState(Response):
@@ -91,8 +93,10 @@ class State(Response):
     provider: str
     """Execution provider that runs the model."""
     threads: int
+    heads: list[str]
+    """Heads of a model file with several; empty: it has one."""
     classes: int
-    """Number of classes of the model."""
+    """Number of classes of the shown head."""
     most_classes: int
     """Most classes that can be shown side by side."""
     colormaps: list[str]
@@ -123,10 +127,11 @@ def state(hub: Hub, viewers: int) -> State:
         model=one_line(model.path.name),
         provider=model.provider,
         threads=model.threads,
+        heads=list(model.heads),
         classes=model.classes,
         most_classes=MOST_CLASSES,
         colormaps=list(COLORMAPS),
-        controls=controls(),
+        controls=controls(model.heads),
         viewers=viewers,
         settings=settings_of(hub),
         cameras=_cameras(hub),

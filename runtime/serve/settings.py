@@ -1,5 +1,6 @@
 """Display settings in the API: the fields of `DisplaySettings`, and the shared pause."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ MOST_CLASSES: Final = 6
 """Most maps side by side: each makes the image wider by a whole frame."""
 
 _TYPES: Final[dict[str, Any]] = {
+    "head": str | None,
     "classes": list[int],
     "choice": str,
     "share": float,
@@ -47,25 +49,26 @@ class Control(BaseModel):
     name: str
     """Name of the field in the settings."""
     kind: Kind
-    """``share`` is a number from 0 to 1, ``seconds`` a number of at least 0, ``flag`` true or false, ``choice`` a text,
-    ``classes`` a list of class numbers."""
+    """``share`` is a number from 0 to 1, ``seconds`` a number of at least 0, ``flag`` true or false, ``choice`` and
+    ``head`` a text, ``classes`` a list of class numbers."""
     label: str
     """Label of the control."""
     help: str
     """Explanation of the setting."""
     choices: list[str]
-    """For ``choice``: the values to offer. A setting may have other values too."""
+    """For ``choice``: the values to offer. A setting may have other values too. For ``head``: all heads, or none if the
+    model file has one."""
 
 
-def controls() -> list[Control]:
-    """Return the controls for all display settings, in order."""
+def controls(heads: Sequence[str] = ()) -> list[Control]:
+    """Return the controls for all display settings, in order; ``heads`` are those of a file with several."""
     return [
         Control(
             name=field.name,
             kind=field.metadata["kind"],
             label=field.metadata["label"],
             help=field.metadata["help"],
-            choices=list(field.metadata["choices"]),
+            choices=list(heads if field.metadata["kind"] == "head" else field.metadata["choices"]),
         )
         for field in fields(DisplaySettings)
     ]

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from camrt.errors import UsageError
 from camrt.runtime.frames import Source, StreamItem
+from camrt.runtime.inference.head_switch import HeadSwitch
 from camrt.runtime.inference.model import Model
 from camrt.runtime.render.display_settings import SettingsStore
 from camrt.runtime.sources.names import short_names
@@ -18,6 +19,16 @@ STALLED_S: Final = 5.0
 """A live source without a frame for this long has stalled, although it reports a signal."""
 
 State = Literal["waiting", "live", "stalled", "lost", "ended"]
+
+
+@dataclass(frozen=True, slots=True)
+class CountedClass:
+    """A class of a head."""
+
+    head: str | None
+    """Name of the head, in a model file with several."""
+    number: int
+    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +54,7 @@ class StreamStatus:
     """Frames per second: ``drawn`` (items) and ``classified``."""
     stages_ms: Mapping[str, float]
     """Milliseconds of each stage for the newest frame."""
-    classes: Mapping[int, int]
+    classes: Mapping[CountedClass, int]
     """Number of classified frames by their best class."""
 
 
@@ -78,6 +89,14 @@ class HubStream:
             self._counters.state = "ended"
         self._notify()
 
+    def replace(self, shown: StreamItem, item: StreamItem) -> None:
+        """Show ``item`` in the place of ``shown``, unless a newer one came; it is not counted."""
+        with self._lock:
+            if self._newest is not shown:
+                return
+            self._newest = item
+        self._notify()
+
     @property
     def newest(self) -> StreamItem | None:
         """The item to show now; None: none came yet."""
@@ -102,7 +121,7 @@ class _Counters:
     drawn: RateMeter = field(default_factory=RateMeter)
     classified: int = 0
     classified_rate: RateMeter = field(default_factory=RateMeter)
-    classes: Counter[int] = field(default_factory=Counter)
+    classes: Counter[CountedClass] = field(default_factory=Counter)
     stages_ms: Mapping[str, float] = field(default_factory=dict)
     newest_s: float | None = None
     last_index: int | None = None
@@ -125,7 +144,8 @@ class _Counters:
             self.last_result = item.result_index
             self.classified += 1
             self.classified_rate.count()
-            self.classes[item.result.class_id] += 1
+            best = item.result.class_id
+            self.classes[CountedClass(item.result.decoder.head, best, item.result.label(best))] += 1
 
     def status(self, name: str) -> StreamStatus:
         age_s = None if self.newest_s is None else time.monotonic() - self.newest_s
@@ -147,7 +167,7 @@ class _Counters:
 class Hub:
     """All streams of one model, their display settings, and a shared pause."""
 
-    def __init__(self, model: Model, settings: SettingsStore, sources: Sequence[Source]) -> None:
+    def __init__(self, model: Model | HeadSwitch, settings: SettingsStore, sources: Sequence[Source]) -> None:
         """Make a place for each stream.
 
         Args:
@@ -155,7 +175,7 @@ class Hub:
             settings: display settings, shared by all streams and viewers.
             sources: one for each stream.
         """
-        self.model = model
+        self._switch = HeadSwitch(model) if isinstance(model, Model) else model
         self.settings = settings
         self._changed = threading.Condition()
         self._version = 0
@@ -166,6 +186,11 @@ class Hub:
             for source, name in zip(sources, names, strict=True)
         ]
         settings.subscribe(self.notify)
+
+    @property
+    def model(self) -> Model:
+        """The model of the shown head."""
+        return self._switch.model
 
     @property
     def paused(self) -> bool:

@@ -4,14 +4,19 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
+from camrt.images import Image
 from camrt.runtime.frames import Rendered, Sink, Source, StreamItem
 from camrt.runtime.inference.dynamic_batching import BatchingModel, fastest_batch
+from camrt.runtime.inference.head_switch import HeadSwitch
 from camrt.runtime.inference.model import Model
+from camrt.runtime.maps.result import Result
 from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
-from camrt.runtime.render.renderer import Enlargement, Renderer
+from camrt.runtime.render.renderer import Enlargement, Renderer, shown_classes
 from camrt.runtime.stream.hub import Hub
+from camrt.runtime.stream.model_settings import fit_settings
 from camrt.runtime.stream.pipeline import Pipeline, Summary
 from camrt.runtime.stream.pipeline_group import PipelineGroup
 
@@ -58,15 +63,16 @@ class LiveSession:
         self._watched = watched
         if settings is None:
             settings = DisplaySettings.defaults(live=all(source.live for source in sources))
-
-        def check(wanted: DisplaySettings) -> None:
-            wanted.check(model.classes, probabilities=model.info.activation != "none")
-
-        self.settings = SettingsStore(settings, check)
+        self._switch = HeadSwitch(model)
+        self.settings = SettingsStore(settings, self._fit)
         """The display settings; `SettingsStore.update` changes them while the session runs."""
-        self.hub = Hub(model, self.settings, sources)
+        self.hub = Hub(self._switch, self.settings, sources)
         """The newest item of each stream, for viewers."""
-        classify = model if len(sources) == 1 else BatchingModel(model, fastest_batch(model, len(sources)))
+        self.settings.subscribe(self._show_head)
+        model = self._switch.model
+        classify: Callable[[Image], Result] = self._switch
+        if len(sources) > 1:
+            classify = BatchingModel(self._switch, fastest_batch(model, len(sources)))
         pipelines = []
         for number, source in enumerate(sources):
             kept = [] if recorders is None else recorders[number]
@@ -124,6 +130,30 @@ class LiveSession:
             on_failure or (lambda number, error: None),
         )
 
+    def _fit(self, wanted: DisplaySettings) -> DisplaySettings:
+        fitted = fit_settings(wanted, self._switch.model)
+        if fitted.head is not None:
+            self._switch.select(fitted.head)
+        return fitted
+
+    def _show_head(self) -> None:
+        """Classify the shown frames again if another head was selected: a still or frozen image has no next frame."""
+        for stream in self.hub.streams:
+            shown = stream.newest
+            if shown is None or shown.result is None or shown.result.decoder.head == self._switch.model.head_name:
+                continue
+            result = self._switch(shown.frame.image)
+            item = replace(
+                shown,
+                result=result,
+                result_index=shown.frame.index,
+                classes=shown_classes(result, self.settings.current),
+                value_range=None,
+                same_scene=True,
+                stages_ms=result.stages_ms,
+            )
+            stream.replace(shown, item)
+
     def _hold(self, source: Source, item: StreamItem) -> None:
         """Wait as long as an image is to be seen, or the viewers are paused; in the stream's thread."""
         if source.live:
@@ -133,4 +163,4 @@ class LiveSession:
             seconds = math.inf if item.frame.index + 1 == source.frame_count else _IMAGE_S
         until_s = time.monotonic() + seconds
         while (self.hub.paused or time.monotonic() < until_s) and not self._stop.wait(_POLL_S):
-            pass
+            self._show_head()  # the item may be of the head that was selected while it was classified

@@ -19,6 +19,7 @@ KEYS: Final = {
     "q": "quit",
     "space": "pause",
     "c": "next class",
+    "h": "next head",
     "m": "next colour map",
     "s": "save a snapshot",
     "?": "show or hide this list",
@@ -75,6 +76,8 @@ class WindowViewer:
             self._hub.pause(not self._hub.paused)
         elif key == "c":
             settings.update(classes=self._next_class())
+        elif key == "h":
+            settings.update(head=self._next_head())
         elif key == "m":
             names = list(COLORMAPS)
             settings.update(colormap=names[(names.index(settings.current.colormap) + 1) % len(names)])
@@ -106,7 +109,8 @@ class WindowViewer:
         image = self._image
         if self._help:
             image = image.copy()
-            Hud(image.shape[1], image.shape[0]).help(image, KEYS)
+            keys = {key: text for key, text in KEYS.items() if key != "h" or self._hub.model.heads}
+            Hud(image.shape[1], image.shape[0]).help(image, keys)
         self._window.show(image)
 
     def _next_class(self) -> tuple[int, ...]:
@@ -116,9 +120,14 @@ class WindowViewer:
         if result is None:
             return self._hub.settings.current.classes
         best = [class_id for class_id, _, _ in result.top(_RANKS)]
-        shown = self._hub.settings.current.classes or (best[0],)
+        shown = self._hub.settings.current.classes_of(result.decoder.head) or (best[0],)
         following = best.index(shown[0]) + 1 if shown[0] in best else 0
         return (best[following],) if following < len(best) else ()
+
+    def _next_head(self) -> str | None:
+        """Return the head that follows in the file; None: the file has one."""
+        heads, shown = self._hub.model.heads, self._hub.model.head_name
+        return None if shown is None else heads[(heads.index(shown) + 1) % len(heads)]
 
     def _save_snapshot(self) -> None:
         if self._image is None:

@@ -25,15 +25,19 @@ Heads that are not "linear" differ in what a class map is:
 
 In a quantized file ``features`` and ``class_maps`` may be uint8; `ModelInfo.quantization_params` gives their values.
 
+A file may have several heads on one backbone. The first has the outputs above, so a reader that knows one head only
+reads it. Each further head NAME has the same outputs as ``scores.NAME``, ``logits.NAME`` and so on. The entry
+``camrt.heads`` lists all heads with their names (`HeadInfo`); input, geometry and preprocessing are shared.
+
 All other facts are metadata under ``camrt.*``, described by `ModelInfo`.
 """
 
 import json
-from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal, get_args
 
-from camrt.errors import ModelFileError
+from camrt.errors import ModelFileError, UsageError
 from camrt.text import one_line
 
 FORMAT: Final = 1
@@ -69,6 +73,11 @@ EXACT: Final[frozenset[Head]] = POOLED | {"weighted_cells"}
 def maps_output(head: Head) -> str:
     """Return the output from which the class maps are computed."""
     return FEATURES if head == "linear" else CLASS_MAPS
+
+
+def output_of(head: str | None, output: str) -> str:
+    """Return the name in the file of an output such as `SCORES`; ``head`` is a further head, None: the first."""
+    return output if head is None else f"{output}.{head}"
 
 
 def matching_heads(outputs: Collection[str]) -> list[Head]:
@@ -119,6 +128,21 @@ class InputGeometry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeadInfo:
+    """The entries of one head in a file with several; `ModelInfo` describes them."""
+
+    name: str
+    """The source's output that gives the scores."""
+    classes: int
+    """Number of classes K."""
+    labels: tuple[str, ...] | None
+    activation: Activation
+    head: Head
+    map_margin: int
+    verification: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
     """The metadata of a model file. None or an empty mapping: the file has no such entry."""
 
@@ -140,6 +164,30 @@ class ModelInfo:
     quantization: Mapping[str, Any] = field(default_factory=dict)
     """Quantization: ``kind`` (int8 or fp16), method, and fidelity of the maps. ``features`` has the ``scale`` and
     ``zero_point`` of uint8 maps."""
+    heads: tuple[HeadInfo, ...] = ()
+    """All heads of a file with several, the first first: its entries are those above, too."""
+
+    def head_info(self, name: str) -> HeadInfo:
+        """Return the entries of a head. Raises: UsageError: the file has no such head."""
+        for head in self.heads:
+            if head.name == name:
+                return head
+        names = ", ".join(head.name for head in self.heads)
+        raise UsageError(f"no head {name!r}; the model has {names or 'one head, which has no name'}")
+
+    def of_head(self, name: str | None) -> "ModelInfo":
+        """Return the metadata with the entries of one head; None: as they are. Raises: UsageError."""
+        if name is None:
+            return self
+        one = self.head_info(name)
+        return replace(
+            self,
+            labels=one.labels,
+            activation=one.activation,
+            head=one.head,
+            map_margin=one.map_margin,
+            verification=one.verification,
+        )
 
     @property
     def quantization_params(self) -> tuple[float, int] | None:
@@ -172,8 +220,9 @@ class ModelInfo:
             "source": dict(self.source),
             "verification": dict(self.verification),
             "quantization": dict(self.quantization),
+            "heads": [asdict(head) for head in self.heads],
         }
-        present = {"format": FORMAT, **{key: value for key, value in entries.items() if value not in (None, {})}}
+        present = {"format": FORMAT, **{key: value for key, value in entries.items() if value not in (None, {}, [])}}
         return {f"camrt.{key}": json.dumps(value, ensure_ascii=False) for key, value in present.items()}
 
     @classmethod
@@ -195,14 +244,11 @@ class ModelInfo:
                 f"the file has format {entries['format']}; this camrt reads format {FORMAT}. "
                 f"Update camrt, or create the file again with this version."
             )
-        for key, choices in (("head", get_args(Head)), ("activation", get_args(Activation))):
-            if entries.get(key, choices[0]) not in choices:
-                raise ModelFileError(f"metadata camrt.{key} is {entries[key]!r}; known: {', '.join(choices)}")
+        _check_choices(entries)
         try:
-            labels = entries.get("labels")
             geometry = entries.get("input")
             return cls(
-                labels=None if labels is None else tuple(one_line(str(label)) for label in labels),
+                labels=_labels(entries.get("labels")),
                 geometry=None if geometry is None else InputGeometry(**geometry),
                 activation=entries.get("activation"),
                 head=entries.get("head"),
@@ -211,6 +257,34 @@ class ModelInfo:
                 source=dict(entries.get("source", {})),
                 verification=dict(entries.get("verification", {})),
                 quantization=dict(entries.get("quantization", {})),
+                heads=_heads(entries.get("heads", [])),
             )
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, KeyError) as error:
             raise ModelFileError(f"the camrt.* metadata cannot be read ({error}). {_CREATE_AGAIN}") from error
+
+
+def _check_choices(entries: Mapping[str, Any]) -> None:
+    for key, choices in (("head", get_args(Head)), ("activation", get_args(Activation))):
+        if entries.get(key, choices[0]) not in choices:
+            raise ModelFileError(f"metadata camrt.{key} is {entries[key]!r}; known: {', '.join(choices)}")
+
+
+def _labels(entry: Sequence[Any] | None) -> tuple[str, ...] | None:
+    return None if entry is None else tuple(one_line(str(label)) for label in entry)
+
+
+def _heads(entry: Sequence[Mapping[str, Any]]) -> tuple[HeadInfo, ...]:
+    for head in entry:
+        _check_choices(head)
+    return tuple(
+        HeadInfo(
+            name=str(head["name"]),
+            classes=int(head["classes"]),
+            labels=_labels(head["labels"]),
+            activation=head["activation"],
+            head=head["head"],
+            map_margin=int(head["map_margin"]),
+            verification=dict(head["verification"]),
+        )
+        for head in entry
+    )

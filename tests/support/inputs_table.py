@@ -65,7 +65,7 @@ class _Collector:
 def main() -> int:
     """Write the rows of all tests into the document."""
     collector = _Collector()
-    status = pytest.main(["--collect-only", "-p", "no:terminal", str(REPOSITORY / "tests")], plugins=[collector])
+    status = pytest.main(["--collect-only", "-qq", str(REPOSITORY / "tests")], plugins=[collector])
     if status == 0:
         text = DOCUMENT.read_text(encoding="utf-8")
         before, rest = text.split("<!-- from the tests -->\n")

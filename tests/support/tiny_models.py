@@ -5,7 +5,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from camrt import model_file
-from camrt.model_file import InputGeometry, ModelInfo
+from camrt.model_file import HeadInfo, InputGeometry, ModelInfo
 
 LABELS = ("anchor", "boat", "cup", "duck")
 SIZE = 32
@@ -38,6 +38,39 @@ def write_linear(path, *, info=None, seed=0, channels=8):
         "cam_bias": [len(LABELS)],
     }
     return _save(path, nodes, initializers, shapes, info or model_info())
+
+
+HEADS = ("kind", "size")
+"""Names of the heads of `write_two_heads`."""
+SIZES = ("small", "medium", "large")
+
+
+def write_two_heads(path, *, info=None):
+    """Write `write_linear` with a second head "size" of three classes, on class maps of the same features."""
+    model = onnx.load(write_linear(path))
+    weight = np.random.default_rng(2).normal(0, 1, (len(SIZES), 8, 1, 1)).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(weight, "sizes"))
+    model.graph.node.extend(
+        [
+            helper.make_node("Conv", ["features", "sizes"], ["class_maps.size"]),
+            helper.make_node("GlobalAveragePool", ["class_maps.size"], ["pooled.size"]),
+            helper.make_node("Flatten", ["pooled.size"], ["logits.size"]),
+            helper.make_node("Sigmoid", ["logits.size"], ["scores.size"]),
+        ]
+    )
+    shapes = {"scores.size": ["N", 3], "logits.size": ["N", 3], "class_maps.size": ["N", 3, 8, 8]}
+    model.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()
+    )
+    shared = {"map_margin": 0, "verification": {}}
+    heads = (
+        HeadInfo(name="kind", classes=4, labels=LABELS, activation="softmax", head="linear", **shared),
+        HeadInfo(name="size", classes=3, labels=SIZES, activation="sigmoid", head="pooled_class_maps", **shared),
+    )
+    helper.set_model_props(model, (info or model_info(head="linear", heads=heads)).to_metadata())
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return path
 
 
 def write_class_maps(path, *, info=None):

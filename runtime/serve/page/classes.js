@@ -10,12 +10,21 @@ let labels = [];
 let mostClasses = 1;
 
 export function buildClasses(names, most) {
-  labels = names;
   mostClasses = most;
-  $("count").textContent = labels.length;
+  setLabels(names);
   $("best").addEventListener("click", () => changeSettings({ classes: [] }));
   $("search").addEventListener("input", showHits);
   onSettings(showChosen);
+}
+
+// Take the labels of another head.
+export function setLabels(names) {
+  labels = names;
+  $("count").textContent = labels.length;
+  if (!settings) return;
+  [...$("chosen").children].filter((chip) => chip.id !== "best").forEach((chip) => chip.remove());
+  showChosen(settings);
+  showHits();
 }
 
 function toggle(classId) {

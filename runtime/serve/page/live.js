@@ -2,6 +2,7 @@
 
 import { showCaptions, stateOf, stateOfAll } from "./cameras.js";
 import { buildClasses, showBest } from "./classes.js";
+import { buildHeads } from "./heads.js";
 import { connect, isSilent, watchCamera } from "./connection.js";
 import { $, makeButton, requestJson, showError } from "./dom.js";
 import { buildOverlay, stepSetting } from "./overlay.js";
@@ -10,7 +11,7 @@ import { addToChart, buildSpeed, clearChart, showSpeed } from "./speed.js";
 
 const ANNOUNCE_MS = 3000; // between two announcements to a screen reader
 const RETRY_MS = 2000;
-const SHORTCUTS = { m: "colormap", b: "boxes" };
+const SHORTCUTS = { m: "colormap", b: "boxes", h: "head" };
 
 let selected = 0;         // number of a camera, or "all"
 let newest = null;        // the newest event
@@ -45,8 +46,8 @@ function showState({ kind, text, duration = "" }) {
   silent.textContent = duration;
 }
 
-function frameText({ frame, result_frame: classified }) {
-  return `frame ${frame}${frame === classified ? "" : `, map of ${classified}`}`;
+function frameText({ frame, result_frame: classified, head }) {
+  return `${head ? `${head}, ` : ""}frame ${frame}${frame === classified ? "" : `, map of ${classified}`}`;
 }
 
 // Tell a screen reader the classes that are shown, when they change.
@@ -122,6 +123,7 @@ async function start() {
   document.title = `camrt: ${state.model}`;
   buildClasses(labels, state.most_classes);
   buildOverlay(state.controls, Object.fromEntries(Object.entries(SHORTCUTS).map(([key, name]) => [name, key])));
+  buildHeads(state.heads);
   buildSpeed();
   onSettings(({ paused }) => {
     $("paused").setAttribute("aria-pressed", paused);

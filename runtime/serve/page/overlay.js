@@ -61,8 +61,9 @@ function makeControl(control, shortcuts) {
   return makeElement("div", { className: `control ${kind}`, title: help }, ...parts);
 }
 
-// Set a setting to its next value: the next choice, or the opposite of a flag.
+// Set a setting to its next value: the next choice, or the opposite of a flag. A hidden control has one choice at most.
 export function stepSetting(name) {
+  if ($(name).options?.length === 0) return;
   const values = $(name).options ? [...$(name).options].map((option) => option.value) : [false, true];
   changeSettings({ [name]: values[(values.indexOf(settings[name]) + 1) % values.length] });
 }

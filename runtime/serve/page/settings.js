@@ -27,7 +27,8 @@ export function receiveSettings(newest) {
 }
 
 export async function changeSettings(changes) {
-  Object.assign(pending, changes);
+  // Another head has other classes. The server clears them too; here it keeps wrong labels off the page until then.
+  Object.assign(pending, "head" in changes ? { classes: [] } : {}, changes);
   apply({ ...settings, ...pending });
   if (sending) return;
   sending = true;

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     if urls and args.resume:
         raise UsageError("--resume keeps files, and an address may have changed; leave one of them out")
     planned = plan(paths, args.output, overwrite=args.overwrite, resume=args.resume) if paths else Plan([])
-    model = open_model(args.model, args.provider, args.threads, args.provider_option)
+    model = open_model(args.model, args.provider, args.threads, args.provider_option, args.head)
     annotator = Annotator(
         model,
         settings_of(args, model, live=False),

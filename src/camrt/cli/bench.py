@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from camrt.cli.common_flags import add_session_flags, open_model, provider_options
+from camrt.cli.common_flags import add_head_flag, add_session_flags, open_model, provider_options
 from camrt.cli.export_flags import size
 from camrt.errors import UsageError
 
@@ -32,6 +32,7 @@ def add(commands: Any) -> None:
         metavar="WxH",
         help="measure frames of these sizes in pixels (default 640x480)",
     )
+    add_head_flag(parser)
     add_session_flags(parser, several=True)
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="run N interleaved rounds (default 7)")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -56,10 +57,10 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--provider-option works with one provider at a time, but --provider names several")
     sessions = list(itertools.product(args.models, args.provider, args.threads))
     for session in sessions[1:]:  # errors of later sessions are raised before anything is measured
-        load(*session, provider_options=options)
+        load(*session, provider_options=options, head=args.head)
     runs = []
     for path, provider, threads in sessions:
-        model = open_model(path, provider, threads, args.provider_option)
+        model = open_model(path, provider, threads, args.provider_option, args.head)
         startup_s = startup_seconds(model)
         runs += [measure(model, width, height, args.rounds) | {"startup_s": startup_s} for width, height in args.size]
         del model  # frees its memory before the next one is measured
@@ -77,8 +78,9 @@ def run(args: argparse.Namespace) -> int:
 def _details(run: dict[str, Any], rounds: int) -> str:
     fps, cores = run["fps"], run["cpu_cores"]
     spin = f"threads spin for {run['spin_us']} us" if run["spin_us"] else "threads do not spin"
+    head = f", head {run['head']}," if run["head"] else ""
     rows = [
-        f"{run['model']} on {run['provider']}, {run['threads']} threads, "
+        f"{run['model']}{head} on {run['provider']}, {run['threads']} threads, "
         f"frames {run['frame'][0]}x{run['frame'][1]} from memory",
         "",
         f"{'stage':<14}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}",

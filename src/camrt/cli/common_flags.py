@@ -36,6 +36,13 @@ def add_session_flags(parser: argparse.ArgumentParser, *, several: bool = False)
             flag.nargs, flag.default = "+", [flag.default]
 
 
+def add_head_flag(parser: argparse.ArgumentParser) -> None:
+    """Add ``--head`` to a command without the display flags, which have it too."""
+    parser.add_argument(
+        "--head", metavar="NAME", help="use this head of a model file with several (default: the first)"
+    )
+
+
 def provider_options(entries: Sequence[str]) -> dict[str, str]:
     """Return the options of ``--provider-option``. Raises: UsageError: an entry is wrong or a duplicate."""
     options: dict[str, str] = {}
@@ -49,15 +56,17 @@ def provider_options(entries: Sequence[str]) -> dict[str, str]:
     return options
 
 
-def open_model(path: Path, provider: str, threads: int | None, options: Sequence[str]) -> "Model":
-    """Open a model as the flags of `add_session_flags` say; OpenCV gets the same number of threads."""
+def open_model(
+    path: Path, provider: str, threads: int | None, options: Sequence[str], head: str | None = None
+) -> "Model":
+    """Open a head of a model as the flags of `add_session_flags` say; OpenCV gets the same number of threads."""
     import cv2
 
     from camrt.runtime.inference.model import load
     from camrt.video_decoding.capture import quiet_decoders
 
     quiet_decoders()
-    model = load(path, provider=provider, threads=threads, provider_options=provider_options(options))
+    model = load(path, provider=provider, threads=threads, provider_options=provider_options(options), head=head)
     for remark in model.remarks:
         tell(remark)
     cv2.setNumThreads(model.threads)

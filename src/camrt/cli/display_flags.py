@@ -21,7 +21,7 @@ def add_display_flags(parser: argparse.ArgumentParser) -> None:
             how = {"action": argparse.BooleanOptionalAction}
         elif kind == "classes":
             how = {"metavar": "A,B"}
-        elif kind == "choice":
+        elif kind in ("choice", "head"):
             how = {"metavar": "NAME"}
         else:
             how = {"type": float, "metavar": "SECONDS" if kind == "seconds" else "SHARE"}
@@ -34,20 +34,23 @@ def settings_of(args: argparse.Namespace, model: "Model", *, live: bool) -> "Dis
 
     Args:
         args: the flags of `add_display_flags`; flags that are not given keep the default.
-        model: knows the classes.
+        model: any head of the model file.
         live: use the defaults of live streams.
 
     Raises:
         UsageError: a setting is invalid or does not fit the model.
     """
+    from camrt.runtime.inference.class_names import find_class
     from camrt.runtime.render.display_settings import DisplaySettings
+    from camrt.runtime.stream.model_settings import fit_settings
 
     wanted = {name: value for name in names() if (value := getattr(args, name)) is not None}
+    if model.heads:
+        wanted.setdefault("head", model.heads[0])
     if "classes" in wanted:
-        wanted["classes"] = tuple(model.class_id(name) for name in wanted["classes"].split(","))
-    settings = replace(DisplaySettings.defaults(live=live), **wanted)
-    settings.check(model.classes, probabilities=model.info.activation != "none")
-    return settings
+        labels = model.labels_of(wanted.get("head"))
+        wanted["classes"] = tuple(find_class(name, labels, model.path) for name in wanted["classes"].split(","))
+    return fit_settings(replace(DisplaySettings.defaults(live=live), **wanted), model)
 
 
 def names() -> tuple[str, ...]:

@@ -2,11 +2,13 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from camrt.cli.verification import describe_verification
+from camrt.errors import UsageError
 from camrt.model_file import Activation, Interpolation
 
 if TYPE_CHECKING:
@@ -20,18 +22,28 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
     parser.add_argument(
         "--labels",
-        metavar="FILE",
-        type=Path,
-        help="read the class names from here: lines, JSON, CSV, YAML; none for numbers (default: those in the file)",
+        metavar="[NAME=]FILE",
+        action="append",
+        default=[],
+        help="read the class names from here: lines, JSON, CSV, YAML; none for numbers (default: those in the file); "
+        "NAME=FILE for each of several outputs",
     )
-    parser.add_argument("--output", metavar="NAME", help="use this one of several outputs as scores")
+    parser.add_argument(
+        "--output",
+        metavar="NAME",
+        action="append",
+        help="use this one of several outputs as scores; repeat it for a file with several heads",
+    )
     parser.add_argument(
         "--layer", metavar="NAME", help="show this feature map (default: the last one; camrt inspect lists them)"
     )
     parser.add_argument(
         "--activation",
-        choices=get_args(Activation),
-        help="apply this activation to the output (default: the one in the graph; none for a regression)",
+        metavar="[NAME=]HOW",
+        action="append",
+        default=[],
+        help=f"apply {', '.join(get_args(Activation))} to the output, or NAME=HOW to one of several (default: the one "
+        "in the graph; none for a regression)",
     )
     parser.add_argument(
         "--images",
@@ -100,39 +112,70 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
     resize, shorter_side = args.resize
     preprocessing = {name: getattr(args, name) for name in ("scale", "mean", "std", "channels")}
     return {name: value for name, value in preprocessing.items() if value is not None} | {
-        "labels": args.labels,
+        "labels": of_heads("--labels", args.labels, args.output),
         "output": args.output,
         "layer": args.layer,
         "invert": args.invert,
         "resize": resize,
         "shorter_side": shorter_side,
         "interpolation": args.interpolation,
-        "activation": args.activation,
+        "activation": of_heads("--activation", args.activation, args.output),
         "images": args.images,
         "check": args.check,
         "overwrite": args.overwrite,
     }
 
 
+def of_heads(flag: str, entries: Sequence[str], outputs: Sequence[str] | None) -> str | dict[str, str] | None:
+    """Return the value of a flag that may be repeated as NAME=VALUE, one for each head.
+
+    Args:
+        flag: its name, for messages.
+        entries: its texts.
+        outputs: the names of ``--output``; None: there is none.
+
+    Returns: the only value, or one by the name of each head; None: there is no entry.
+
+    Raises:
+        UsageError: a head has two values, or the only value is given twice.
+    """
+    outputs = outputs or ()
+    named = [(name, value) for name, equals, value in (entry.partition("=") for entry in entries) if equals]
+    if len(entries) == 1 and (not named or (len(outputs) < 2 and named[0][0] not in outputs)):
+        return entries[0]  # a file's name may have an equals sign
+    if len(named) < len(entries):
+        raise UsageError(f"{flag} is given {len(entries)} times; for several heads, write {flag} NAME=... for each")
+    values = dict(named)
+    if len(values) < len(named):
+        raise UsageError(f"{flag} is given twice for one head; the heads are {', '.join(outputs)}")
+    return values or None
+
+
 def show(report: "Report", *, as_json: bool) -> None:
-    """Print the head, the verification, what was read and assumed, and the check."""
+    """Print the heads, their verification, what was read and assumed, and the check."""
     if as_json:
         print(json.dumps(asdict(report), ensure_ascii=False, indent=2))
         return
-    channels, height, width = report.features
-    print(f"{report.path}: {report.classes} classes, input {report.input[0]}x{report.input[1]}")
-    print(f"  head       {report.head}, maps {channels} x {height} x {width}, scores by {report.activation}")
-    print(f"  verified   {describe_verification(report.verification)}")
-    for sentence in report.read:
-        print(f"  read       {sentence}")
-    for sentence in report.assumptions:
-        print(f"  assumed    {sentence}")
-    for sentence in report.remarks:
-        print(f"  remark     {sentence}")
-    if report.warning:
-        print(f"  warning    {report.warning}")
-    if report.check is not None:
-        _show_check(report.check)
+    heads = report.heads or (report,)
+    classes = f"{report.classes} classes" if len(heads) == 1 else f"{len(heads)} heads"
+    print(f"{report.path}: {classes}, input {report.input[0]}x{report.input[1]}")
+    said: set[str] = set()
+    for head in heads:
+        if len(heads) > 1:
+            print(f"  output     {head.output}: {head.classes} classes")
+        channels, height, width = head.features
+        print(f"  head       {head.head}, maps {channels} x {height} x {width}, scores by {head.activation}")
+        print(f"  verified   {describe_verification(head.verification)}")
+        lines = [f"  read       {sentence}" for sentence in head.read]
+        lines += [f"  assumed    {sentence}" for sentence in head.assumptions]
+        lines += [f"  remark     {sentence}" for sentence in head.remarks]
+        lines += [f"  warning    {head.warning}"] if head.warning else []
+        for line in lines:
+            if line not in said:  # heads share the preprocessing
+                print(line)
+        said.update(lines)
+        if head.check is not None:
+            _show_check(head.check)
 
 
 def _fixed_input(text: str) -> tuple[str, str]:

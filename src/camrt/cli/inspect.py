@@ -3,15 +3,18 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from camrt.cli.common_flags import add_session_flags, open_model
+from camrt.cli.common_flags import add_head_flag, add_session_flags, open_model
 from camrt.cli.export_flags import add_fix_flag, size
 from camrt.cli.inspect_classifier import show_classifier
 from camrt.cli.verification import describe_identity, describe_verification
 from camrt.errors import MissingExtra, NoModelFile, UsageError
 from camrt.model_file import EXACT
 from camrt.text import one_line
+
+if TYPE_CHECKING:
+    from camrt.runtime.inference.model import Model
 
 HEADS = {
     "linear": "features, pool, one linear layer: the maps add up to the logits, and cost nothing until shown",
@@ -41,6 +44,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--output", metavar="NAME", help="output of a classifier that gives the scores")
     add_fix_flag(parser)
+    add_head_flag(parser)
     parser.add_argument(
         "--verify",
         nargs="?",
@@ -55,25 +59,23 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the report. Returns 1 if the identity does not hold."""
+    """Print the report. Returns 1 if the identity of a head does not hold."""
     if args.model is None and args.verify:  # `inspect --verify MODEL`: argparse gave the model to the flag
         args.model, args.verify = Path(args.verify), ""
     if args.model is None:
         raise UsageError("the model is missing: camrt inspect MODEL")
     try:
-        model = open_model(args.model, args.provider, args.threads, args.provider_option)
+        model = open_model(args.model, args.provider, args.threads, args.provider_option, args.head)
     except NoModelFile as refusal:
         try:
             return show_classifier(args.model, args.size, args.output, dict(args.fix), as_json=args.json)
         except MissingExtra:
             raise refusal from None
     geometry, info = model.geometry, model.info
+    image = None if args.verify is None else _image(args.verify, geometry.width, geometry.height)
     report: dict[str, Any] = {
         "model": str(model.path),
-        "head": model.head,
-        "classes": model.classes,
-        "features": list(model.map_shape),
-        "labels": list(model.labels),
+        **_describe_head(model, image),
         "input": {
             "width": geometry.width,
             "height": geometry.height,
@@ -81,39 +83,51 @@ def run(args: argparse.Namespace) -> int:
             "shorter_side": geometry.shorter_side,
             "interpolation": geometry.interpolation,
         },
-        "activation": info.activation,
-        "map_margin": info.map_margin,
         "preprocessing": dict(info.preprocessing),
         "source": dict(info.source),
-        "verification": dict(info.verification),
         "quantization": dict(info.quantization),
         "provider": model.provider,
         "threads": model.threads,
         "size_bytes": model.path.stat().st_size,
     }
-    holds = True
-    if args.verify is not None:
-        from camrt.runtime.inference.cam_identity import check_identity
-
-        result = model(_image(args.verify, geometry.width, geometry.height))
-        report |= {
-            "verified_on": args.verify or "noise",
-            "top": [{"class_id": i, "label": label, "score": score} for i, label, score in result.top(5)],
-        }
-        if model.head in EXACT:
-            check = check_identity(model, result)
-            holds = check.holds
-            report |= {
-                "identity_error": check.relative,
-                "identity_error_absolute": check.absolute,
-                "identity_tolerance": check.tolerance,
-                "identity_holds": holds,
-            }
+    if image is not None:
+        report["verified_on"] = args.verify or "noise"
+    if model.heads:
+        report["name"] = model.head_name
+        report["heads"] = [{"name": name, **_describe_head(model.with_head(name), image)} for name in model.heads]
     if args.json:
         print(json.dumps(report, indent=2, ensure_ascii=False))
     else:
         _print(report, every_label=args.labels)
-    return 0 if holds else 1
+    return 0 if all(head.get("identity_holds", True) for head in report.get("heads", [report])) else 1
+
+
+def _describe_head(model: "Model", image: Any) -> dict[str, Any]:
+    """Return the entries of a head, and those of its verification on an image if there is one."""
+    described: dict[str, Any] = {
+        "head": model.head,
+        "classes": model.classes,
+        "features": list(model.map_shape),
+        "labels": list(model.labels),
+        "activation": model.info.activation,
+        "map_margin": model.info.map_margin,
+        "verification": dict(model.info.verification),
+    }
+    if image is None:
+        return described
+    from camrt.runtime.inference.cam_identity import check_identity
+
+    result = model(image)
+    described["top"] = [{"class_id": i, "label": label, "score": score} for i, label, score in result.top(5)]
+    if model.head in EXACT:
+        check = check_identity(model, result)
+        described |= {
+            "identity_error": check.relative,
+            "identity_error_absolute": check.absolute,
+            "identity_tolerance": check.tolerance,
+            "identity_holds": check.holds,
+        }
+    return described
 
 
 def _image(path: str, width: int, height: int) -> Any:
@@ -128,45 +142,60 @@ def _image(path: str, width: int, height: int) -> Any:
 
 
 def _print(report: dict[str, Any], *, every_label: bool) -> None:
-    shape, verification = report["input"], report["verification"]
-    maps = "x".join(str(side) for side in report["features"])
+    shape = report["input"]
     resize = shape["resize"] + (f" of {shape['shorter_side']}" if shape["shorter_side"] else "")
-    rows = {
+    shared = {
         "model": f"{report['model']} ({report['size_bytes'] / 1e6:.1f} MB)",
-        "head": f"{report['head']} ({HEADS[report['head']]})",
-        "maps": maps
-        + (f"; the outer {report['map_margin']} cells on each side are padding" if report["map_margin"] else ""),
         "input": f"{shape['width']}x{shape['height']}, {resize}, {shape['interpolation']}",
         "preprocessing": _pairs(report["preprocessing"]),
-        "classes": f"{report['classes']}: {'; '.join(report['labels'][:5])}"
-        + ("; ..." if report["classes"] > 5 else ""),
-        "activation": report["activation"] or "unknown",
         "source": _pairs(report["source"]),
-        "verified": describe_verification(verification) if verification else "unknown",
         "quantized": _pairs(report["quantization"]) if report["quantization"] else "no",
         "provider": f"{report['provider']}, {report['threads']} threads",
     }
-    if "identity_error" in report:
-        outcome = "holds" if report["identity_holds"] else "DOES NOT HOLD: the maps do not explain the scores"
-        measured = {key: value for key, value in report.items() if key.startswith("identity_")}
+    _print_rows(shared)
+    for head in report.get("heads", [report]):
+        if "heads" in report:
+            print()
+            _print_rows({"name": head["name"]})
+        _print_rows(_rows_of_head(head, report.get("verified_on", "")))
+        if every_label:
+            for number, label in enumerate(head["labels"]):
+                print(f"{number:>6}  {one_line(label)}")
+
+
+def _print_rows(rows: dict[str, str]) -> None:
+    for key, value in rows.items():
+        print(f"{key:<14}{one_line(value)}")
+
+
+def _rows_of_head(head: dict[str, Any], verified_on: str) -> dict[str, str]:
+    verification = head["verification"]
+    maps = "x".join(str(side) for side in head["features"])
+    rows = {
+        "head": f"{head['head']} ({HEADS[head['head']]})",
+        "maps": maps
+        + (f"; the outer {head['map_margin']} cells on each side are padding" if head["map_margin"] else ""),
+        "classes": f"{head['classes']}: {'; '.join(head['labels'][:5])}" + ("; ..." if head["classes"] > 5 else ""),
+        "activation": head["activation"] or "unknown",
+        "verified": describe_verification(verification) if verification else "unknown",
+    }
+    if "identity_error" in head:
+        outcome = "holds" if head["identity_holds"] else "DOES NOT HOLD: the maps do not explain the scores"
+        measured = {key: value for key, value in head.items() if key.startswith("identity_")}
         if "identity_tolerance_absolute" in verification:
             measured["identity_tolerance_absolute"] = verification["identity_tolerance_absolute"]
-        rows["identity"] = f"{outcome}; on {report['verified_on']} {describe_identity(measured)}"
-    elif "top" in report:
+        rows["identity"] = f"{outcome}; on {verified_on} {describe_identity(measured)}"
+    elif "top" in head:
         rows["identity"] = (
             "none: maps of this head do not add up to the logits; they were verified when the file was made"
         )
-    if "top" in report:
-        rows["top"] = "; ".join(f"{row['label']} {row['score']:.3f}" for row in report["top"])
+    if "top" in head:
+        rows["top"] = "; ".join(f"{row['label']} {row['score']:.3f}" for row in head["top"])
     if all(key in verification for key in COST):
         ms, without = (verification[key] for key in COST)
         cost = f"took {ms - without:.2f} of {ms:.2f} ms" if ms > without else f"took no measurable part of {ms:.2f} ms"
         rows["cost"] = f"the maps {cost} an image on the machine that made the file"
-    for key, value in rows.items():
-        print(f"{key:<14}{one_line(value)}")
-    if every_label:
-        for number, label in enumerate(report["labels"]):
-            print(f"{number:>6}  {one_line(label)}")
+    return rows
 
 
 def _pairs(values: dict[str, Any]) -> str:

@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     check_serve_flags(args)
     options = source_options(args, texts)
     transform = transform_of(args)
-    model = open_model(args.model, args.provider, args.threads, args.provider_option)
+    model = open_model(args.model, args.provider, args.threads, args.provider_option, args.head)
     settings_of(args, model, live=True)  # report errors before a source is opened
     shows_window = args.window or not (args.output or args.events or args.serve is not None)
     notifier = Notifier()

@@ -75,6 +75,8 @@ class Reloader:
         values = {name: value for name, value in vars(fresh).items() if not callable(value)}
         changed = [name for name, value in values.items() if value != getattr(self._args, name)]
         at_once = [name for name in changed if name in names()]
+        if self._model.heads and {"head", "classes"} & set(at_once):  # the classes of the file are those of its head
+            at_once += [name for name in ("head", "classes") if name not in at_once]
         if at_once:
             self._settings.update(**{name: getattr(wanted, name) for name in at_once})
         lines = [f"{_flag(name)} is now {getattr(wanted, name)}" for name in at_once]

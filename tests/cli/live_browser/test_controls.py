@@ -12,6 +12,7 @@ from support.chromium import open_page, shown_image, shows
 from support.desktop import eventually
 from support.overlays import draw_shared
 from support.serving import DEMO, jpegs, serving
+from support.tiny_models import HEADS, SIZES, write_two_heads
 
 pytestmark = pytest.mark.browser
 
@@ -83,6 +84,9 @@ def test_each_display_setting_has_a_control_that_redraws_a_standing_image(browse
             before = still.get("/api/settings")[field.name]
             control = page.locator(f"#{field.name}")
             match field.metadata["kind"]:
+                case "head":  # the model has one; `test_the_list_of_classes_follows_the_head` has two
+                    assert control.is_hidden()
+                    continue
                 case "classes":
                     page.locator("#top button").first.click()
                 case "share" | "seconds":
@@ -94,6 +98,44 @@ def test_each_display_setting_has_a_control_that_redraws_a_standing_image(browse
             assert eventually(lambda field=field, before=before: still.get("/api/settings")[field.name] != before)
             next(images)  # raises if no image comes
     stream.close()
+
+
+def test_the_list_of_classes_follows_the_head(browser, frame, tmp_path):
+    cv2.imwrite(str(tmp_path / "image.png"), frame)
+    path = write_two_heads(tmp_path / "model.onnx")
+    results = {name: camrt.load(path, head=name)(frame) for name in HEADS}
+
+    def top_labels():
+        return [label.inner_text() for label in page.locator("#top li:not([hidden]) .label").all()]
+
+    with (
+        serving(model=path, source=("--source", "image.png"), cwd=tmp_path) as served,
+        open_page(browser, served.url) as page,
+    ):
+        control = page.get_by_label("Head")
+        assert eventually(lambda: control.is_visible() and control.input_value() == "kind")
+        assert "h next head" in page.locator("footer").inner_text()
+        page.locator("#top button").nth(1).click()
+        assert eventually(lambda: page.locator("#chosen button").count() == 2)
+        control.select_option("size")
+        result = results["size"]
+        assert shows(page, draw_shared(result, frame, result.class_id))
+        assert eventually(lambda: top_labels() == [label for _, label, _ in result.top(3)])
+        assert page.locator("#count").inner_text() == "3"
+        assert page.locator("#chosen button").count() == 1
+        assert page.locator("#frame").inner_text().startswith("size, frame")
+        page.get_by_label("Search all").fill("lar")
+        page.get_by_role("button", name="large").last.click()
+        assert eventually(lambda: "large" in page.locator("#chosen").inner_text())
+        assert shows(page, draw_shared(result, frame, SIZES.index("large")))
+        page.get_by_label("Search all").fill("")
+        page.locator("h1").click()
+        page.keyboard.press("Escape")
+        page.keyboard.press("h")
+        result = results["kind"]
+        assert shows(page, draw_shared(result, frame, result.class_id))
+        assert eventually(lambda: page.locator("#count").inner_text() == "4")
+        assert control.input_value() == "kind"
 
 
 def test_a_value_that_is_not_among_the_choices_is_an_option_too(browser, frame, tmp_path):

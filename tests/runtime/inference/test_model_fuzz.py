@@ -8,6 +8,7 @@ import pytest
 
 from camrt.runtime.assets import DEMO_MODEL
 from support.needs import environment
+from support.tiny_models import write_two_heads
 
 pytestmark = pytest.mark.process
 
@@ -34,7 +35,7 @@ def damage(generator, data):
     data = bytearray(data)
     kind = generator.randrange(4)
     for _ in range(generator.choice((1, 3, 20))):
-        near = generator.randrange(4000)
+        near = min(generator.randrange(4000), len(data) - 1)
         at = generator.choice((generator.randrange(len(data)), near, len(data) - 1 - near))
         if kind == 0:
             data[at] = generator.randrange(256)
@@ -48,8 +49,10 @@ def damage(generator, data):
     return bytes(data)
 
 
-def test_damaged_files_raise_an_error_or_work(tmp_path):
-    generator, data = random.Random(0), DEMO_MODEL.read_bytes()
+@pytest.mark.parametrize("several_heads", [False, True])
+def test_damaged_files_raise_an_error_or_work(tmp_path, several_heads):
+    source = write_two_heads(tmp_path / "heads.onnx") if several_heads else DEMO_MODEL
+    generator, data = random.Random(0), source.read_bytes()
     files = [tmp_path / f"{number}.onnx" for number in range(FILES)]
     for file in files:
         file.write_bytes(damage(generator, data))

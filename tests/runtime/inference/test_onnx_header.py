@@ -4,13 +4,12 @@ import os
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
 import camrt
 from camrt.errors import ModelFileError
-from camrt.runtime.inference.onnx_header import check_before_opening, custom_operators, output_names, with_outputs
+from camrt.runtime.inference.onnx_header import check_before_opening, custom_operators
 from support.tiny_models import write_linear
 
 
@@ -147,19 +146,6 @@ def test_real_models_are_accepted(shared_data):
     assert paths
     for path in paths:
         check_before_opening(path)
-
-
-def test_graph_with_fewer_outputs_equals_the_one_that_onnx_writes(tmp_path):
-    data = write_linear(tmp_path / "m.onnx").read_bytes()
-    model = onnx.load_from_string(data)
-    assert output_names(data) == [output.name for output in model.graph.output]
-    outputs = [output for output in model.graph.output if output.name in ("scores", "features")]
-    del model.graph.output[:]
-    model.graph.output.extend(outputs)
-    cut = with_outputs(data, {"scores", "features", "none"})
-    assert onnx.load_from_string(cut) == model
-    session = onnxruntime.InferenceSession(cut, providers=["CPUExecutionProvider"])
-    assert [node.name for node in session.get_outputs()] == ["scores", "features"]
 
 
 @pytest.mark.parametrize("declared", [True, False])

@@ -18,6 +18,7 @@ from camrt.runtime.stream.hub_viewer import HubViewer
 from support.sources import StillSource
 
 OTHER = {
+    "head": "size",
     "classes": (2, 1),
     "colormap": "jet",
     "alpha": 0.25,
@@ -30,6 +31,12 @@ OTHER = {
 }
 """Another value for each setting."""
 FIELDS = [one.name for one in fields(DisplaySettings)]
+
+
+@pytest.fixture
+def model(name, model, two_heads):
+    """The model of the runtime's tests; for the head, one that has two."""
+    return two_heads if name == "head" else model
 
 
 def as_text(name):

@@ -1,0 +1,22 @@
+"""Fit display settings to a model."""
+
+from dataclasses import replace
+
+from camrt.runtime.inference.model import Model
+from camrt.runtime.render.display_settings import DisplaySettings
+
+
+def fit_settings(settings: DisplaySettings, model: Model) -> DisplaySettings:
+    """Return settings whose head has a name, in a file with several heads; without one, the model's head is meant.
+
+    Args:
+        settings: the wanted settings.
+        model: any head of the file.
+
+    Raises:
+        UsageError: the model has no such head, or a setting does not fit the head.
+    """
+    head = settings.head or model.head_name
+    activation = model.info.of_head(head).activation
+    settings.check(len(model.labels_of(head)), probabilities=activation != "none")
+    return replace(settings, head=head)
