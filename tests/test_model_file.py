@@ -19,9 +19,9 @@ geometries = st.builds(
 )
 heads = st.builds(
     HeadInfo,
-    name=st.text(min_size=1),
-    classes=st.integers(1, 9),
-    labels=st.none() | st.lists(st.text("abc"), min_size=1, max_size=5).map(tuple),
+    name=st.text(min_size=1).map(one_line),
+    classes=st.just(3),
+    labels=st.none() | st.lists(st.text("abc"), min_size=3, max_size=3).map(tuple),
     activation=st.sampled_from(["softmax", "sigmoid", "none"]),
     head=st.sampled_from(["linear", "masked"]),
     map_margin=st.integers(0, 3),
@@ -110,8 +110,8 @@ def test_foreign_entries_are_ignored():
         ({"camrt.head": '"quadratic"'}, "linear, pooled_class_maps"),
         ({"camrt.activation": '"relu"'}, "softmax, sigmoid, none"),
         ({"camrt.input": '{"width": 3}'}, "cannot be read"),
-        ({"camrt.input": '{"width": 0, "height": 4}'}, "is empty"),
-        ({"camrt.labels": "5"}, "cannot be read"),
+        ({"camrt.input": '{"width": 0, "height": 4}'}, "width of the input is 0; it must be a whole number from 1 to"),
+        ({"camrt.labels": "5"}, "camrt.labels is 5, which is no list of texts"),
     ],
 )
 def test_invalid_metadata_is_refused(entries, message):

@@ -11,15 +11,14 @@ from onnx import ModelProto, NodeProto, TensorProto, checker, external_data_help
 
 from camrt.errors import ExportError, MissingInput
 from camrt.export.error_text import first_line
-from camrt.export.graph.graph import opset_of
+from camrt.export.graph.graph import opset_of, subgraphs
 from camrt.export.graph.repair import repair
 from camrt.export.graph.session import open_session
 from camrt.file_kind import PROTOBUF_LIMIT, STANDARD_DOMAINS, describe_custom_operators, describe_foreign_file
+from camrt.onnx_functions import Operator, check_functions
 
 OLDEST_OPSET = 7
 """ONNX Runtime guarantees nothing for older opsets."""
-MOST_NODES = 50_000
-"""Nodes of the largest graph with functions, each call written out. Large networks have some thousands."""
 FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE}
 
 
@@ -93,7 +92,8 @@ def check_classifier(model: ModelProto, name: str) -> Classifier:
             f"{name} uses opset {opset}; camrt needs opset {OLDEST_OPSET} or newer: convert it with "
             "onnx.version_converter.convert_version"
         )
-    check_functions(model, name)
+    functions = {(function.domain, function.name): _operators(function.node) for function in model.functions}
+    check_functions(name, _operators(model.graph.node), functions, ExportError)
     if unknown := custom_operators(model):
         raise ExportError(f"{name} {describe_custom_operators(unknown)}")
     remarks = repair(model)
@@ -109,32 +109,14 @@ def check_classifier(model: ModelProto, name: str) -> Classifier:
     return Classifier(inliner.inline_local_functions(model) if model.functions else model, remarks)
 
 
-def check_functions(model: ModelProto, name: str) -> None:
-    """Check that the functions of a model, written out, are not too many nodes: a small file can stand for 2**40.
-
-    Raises:
-        ExportError: there are more than `MOST_NODES`, or a function calls itself.
-    """
-    functions = {(function.domain, function.name): function for function in model.functions}
-    sizes: dict[tuple[str, str], int] = {}
-
-    def size_of(nodes: Iterable[NodeProto], depth: int) -> int:
-        if depth > len(functions):
-            raise ExportError(f"{name} holds a function that calls itself; ONNX has no recursion. Export it again")
-        total = 0
-        for node in nodes:
-            for inner in (graph for attribute in node.attribute for graph in (attribute.g, *attribute.graphs)):
-                total += size_of(inner.node, depth)
-            key = (node.domain, node.op_type)
-            if key in functions and key not in sizes:
-                sizes[key] = size_of(functions[key].node, depth + 1)
-            total += sizes.get(key, 1)
-        return total
-
-    if functions and (total := size_of(model.graph.node, 0)) > MOST_NODES:
-        raise ExportError(
-            f"{name} calls functions in functions, {total:.3g} nodes when written out; camrt takes {MOST_NODES}"
-        )
+def _operators(nodes: Iterable[NodeProto]) -> list[Operator]:
+    """Return the operators of nodes and of those in their subgraphs."""
+    found = []
+    for node in nodes:
+        found.append((node.domain, node.op_type))
+        for graph in subgraphs(node):
+            found += _operators(graph.node)
+    return found
 
 
 def custom_operators(model: ModelProto) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Run graphs in ONNX Runtime: on the CPU, without log output, its errors raised as ExportError."""
+"""Run graphs in ONNX Runtime: on the CPU, without log output, within a time limit, its errors raised as ExportError."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from camrt.errors import ExportError, MissingExtra
+from camrt.errors import ExportError, MissingExtra, TimeLimitExceeded
 from camrt.export.error_text import first_line
 from camrt.loading import load_undisturbed
 from camrt.time_limit import cancelled_after
@@ -34,7 +34,8 @@ def open_session(model: ModelProto, name: str) -> "InferenceSession":
 
     Raises:
         MissingExtra: ONNX Runtime is not installed.
-        ExportError: ONNX Runtime cannot open the model, or not within `LIMIT_S`.
+        ExportError: ONNX Runtime cannot open the model.
+        TimeLimitExceeded: it takes longer than `LIMIT_S`.
     """
     onnxruntime = _onnxruntime()
     options = onnxruntime.SessionOptions()
@@ -45,7 +46,7 @@ def open_session(model: ModelProto, name: str) -> "InferenceSession":
             return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         except _error_types() as error:
             if is_late():
-                raise ExportError(f"ONNX Runtime {version} did not open {name} within {LIMIT_S:g} s") from error
+                raise TimeLimitExceeded(f"ONNX Runtime {version} did not open {name} within {LIMIT_S:g} s") from error
             raise ExportError(f"ONNX Runtime {version} cannot open {name}: {first_line(error)}") from error
 
 
@@ -59,24 +60,29 @@ def run_session(session: "InferenceSession", outputs: list[str] | None, batch: A
         name: the model's name in error messages.
 
     Raises:
-        ExportError: the run fails, and the message has ONNX Runtime's name of the node; or it takes longer than
-            `LIMIT_S`.
+        ExportError: the run fails; the message has ONNX Runtime's name of the node.
+        TimeLimitExceeded: it takes longer than `LIMIT_S`.
     """
-    options = _onnxruntime().RunOptions()
-    with cancelled_after(LIMIT_S, lambda: setattr(options, "terminate", True)) as is_late:
-        try:
-            values: list[Array] = session.run(outputs, {session.get_inputs()[0].name: batch}, options)
-        except _error_types() as error:
-            if is_late():
-                raise ExportError(f"{name} did not end within {LIMIT_S:g} s; does it hold an endless loop?") from error
-            raise ExportError(f"{name} fails with a batch of {len(batch)}: {first_line(error)}") from error
-    return values
+    return _run(session, outputs, {session.get_inputs()[0].name: batch}, f"{name} fails with a batch of {len(batch)}")
 
 
 def run_constant(model: ModelProto) -> Array:
-    """Run a model that has no inputs and return its one output."""
-    session = open_session(model, "the constants of the head")
-    return np.asarray(session.run(None, {})[0])
+    """Run a model that has no inputs and return its one output. Raises: as `run_session`."""
+    session = open_session(model, "the constants of the classifier")
+    return np.asarray(_run(session, None, {}, "the constants of the classifier cannot be computed")[0])
+
+
+def _run(session: "InferenceSession", outputs: list[str] | None, feeds: dict[str, Array], failure: str) -> list[Array]:
+    options = _onnxruntime().RunOptions()
+    with cancelled_after(LIMIT_S, lambda: setattr(options, "terminate", True)) as is_late:
+        try:
+            return list(session.run(outputs, feeds, options))
+        except _error_types() as error:
+            if is_late():
+                raise TimeLimitExceeded(
+                    f"{failure} within {LIMIT_S:g} s; if it holds a loop, export it again without one"
+                ) from error
+            raise ExportError(f"{failure}: {first_line(error)}") from error
 
 
 def _onnxruntime() -> Any:

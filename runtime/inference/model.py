@@ -9,15 +9,16 @@ import numpy as np
 
 from camrt import kernels, model_file
 from camrt.cores import usable_cores
-from camrt.errors import MissingInput, ModelFileError, ProviderError, UsageError
+from camrt.errors import MissingInput, ModelFileError, ProviderError, TimeLimitExceeded, UsageError
 from camrt.frame_input import as_frames
 from camrt.geometry import fit, place
 from camrt.images import Image
 from camrt.model_file import InputGeometry, ModelInfo
 from camrt.runtime.inference.class_names import find_class
 from camrt.runtime.inference.metadata import read_info
+from camrt.runtime.inference.output_checks import check_outputs
 from camrt.runtime.inference.providers import PROVIDERS, onnxruntime, reason_of
-from camrt.runtime.inference.session import OpenedSession, open_session
+from camrt.runtime.inference.session import OpenedSession, open_session, run_first
 from camrt.runtime.maps.decoder import MapDecoder
 from camrt.runtime.maps.result import Result
 
@@ -98,6 +99,7 @@ class Model:
         self._ortvalue = onnxruntime().OrtValue.ortvalue_from_numpy
         self._maps = model_file.maps_output(self.head)
         first = self._run_once() | opened.constants
+        check_outputs(path, self.head, first, info.map_margin)
         self.classes = int(first[model_file.LOGITS].shape[1])
         """Number of classes K."""
         self.map_shape: tuple[int, int, int] = first[self._maps].shape[1:]
@@ -178,7 +180,10 @@ class Model:
         computed = {node.name for node in self._session.get_outputs()}
         names = [name for name, in_file in self._names.items() if in_file in computed]
         try:
-            values = self._session.run([self._names[name] for name in names], {model_file.IMAGE: black})
+            in_file = [self._names[name] for name in names]
+            values = run_first(self._session, self.provider, in_file, {model_file.IMAGE: black})
+        except TimeLimitExceeded as error:
+            raise TimeLimitExceeded(f"{self.path} cannot be run: {error}") from error
         except Exception as error:  # ONNX Runtime's errors have no other common base class
             if self.provider == "cpu":
                 raise ModelFileError(f"{self.path} cannot be run: {reason_of(error)}") from error

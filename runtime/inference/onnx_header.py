@@ -11,15 +11,17 @@ from typing import Final, TypeAlias
 
 from camrt.errors import ModelFileError, NoModelFile
 from camrt.file_kind import PROTOBUF_LIMIT, STANDARD_DOMAINS, describe_foreign_file
+from camrt.onnx_functions import Operator, check_functions
 
 Buffer: TypeAlias = bytes | mmap.mmap
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 GRAPH, OUTPUT, OUTPUT_NAME = 7, 12, 1
+_FUNCTION = 25
 _EXTERNAL_DATA, _DATA_LOCATION, _TENSOR_NAME = 13, 14, 8
 # For each kind of message: the fields that may contain tensors or nodes, and the kind of message in each field.
 _MESSAGE_FIELDS: Final[dict[str, dict[int, str]]] = {
-    "model": {GRAPH: "graph", 20: "training", 25: "function"},
+    "model": {GRAPH: "graph", 20: "training", _FUNCTION: "function"},
     "training": {1: "graph", 2: "graph"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
     "function": {7: "node", 11: "attribute"},
@@ -53,6 +55,8 @@ def check_before_opening(path: Path) -> None:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             tensor = next(_external_tensors(data, 0, size), None)
+            if any(number == _FUNCTION for number, *_ in fields(data, 0, size)):
+                check_functions(str(path), *_operators(data), ModelFileError)
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
@@ -73,14 +77,24 @@ def custom_operators(path: Path) -> list[tuple[str, str]]:
     Raises:
         OSError, ValueError: the file cannot be read, or is not a protobuf message.
     """
-    data = path.read_bytes()
-    used: set[tuple[str, str]] = set()
-    own: set[tuple[str, str]] = set()
+    nodes, functions = _operators(path.read_bytes())
+    used = {operator for called in (nodes, *functions.values()) for operator in called}
+    return sorted((domain, name) for domain, name in used - set(functions) if domain not in STANDARD_DOMAINS)
+
+
+def _operators(data: Buffer) -> tuple[list[Operator], dict[Operator, list[Operator]]]:
+    """Return the operators of the graph's nodes, and for each function those of its nodes; subgraphs count too."""
+    nodes: list[Operator] = []
+    functions: dict[Operator, list[Operator]] = {}
+    current, current_end = nodes, 0
     for kind, start, stop in _messages(data, 0, len(data), "model", 0):
         if kind in _OPERATOR_FIELDS:
             domain, name = (text(data, start, stop, field) for field in _OPERATOR_FIELDS[kind])
-            (used if kind == "node" else own).add((domain, name))
-    return sorted((domain, name) for domain, name in used - own if domain not in STANDARD_DOMAINS)
+            if kind == "function":
+                current, current_end = functions.setdefault((domain, name), []), stop
+            else:
+                (current if start < current_end else nodes).append((domain, name))
+    return nodes, functions
 
 
 def _external_tensors(data: Buffer, start: int, stop: int) -> Iterator[str]:

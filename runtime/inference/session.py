@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from camrt import model_file
-from camrt.errors import ModelFileError, ProviderError, UsageError
+from camrt.errors import ModelFileError, ProviderError, TimeLimitExceeded, UsageError
 from camrt.file_kind import describe_custom_operators
 from camrt.runtime.inference.head_part import HeadPart, head_part
 from camrt.runtime.inference.onnx_header import (
@@ -31,6 +31,7 @@ from camrt.runtime.inference.providers import (
     why_not_loaded,
 )
 from camrt.runtime.inference.shared_libraries import preload_cuda
+from camrt.time_limit import cancelled_after
 
 _OPTIONS: Final[dict[str, dict[str, str]]] = {
     # EXHAUSTIVE, the default, re-tunes for each new batch size: 0.3-1.3 s per size.
@@ -43,6 +44,8 @@ _WITHOUT_CONSTANT_OUTPUTS: Final = ("openvino",)
 _CONSTANTS: Final = {model_file.CAM_WEIGHTS, model_file.CAM_BIAS}
 # Parts of the names of expensive operators; they match QLinearConv and FusedMatMul, too.
 _EXPENSIVE: Final = ("Conv", "MatMul", "Gemm")
+LIMIT_S: Final = 120.0
+"""Seconds after which opening a file on the CPU, or its first run, is cancelled."""
 _SILENT, _ERRORS = 4, 3  # severities of ONNX Runtime's log
 
 
@@ -126,6 +129,8 @@ def _open(
         if provider in _WITHOUT_CONSTANT_OUTPUTS:
             model, constants = _without_constants(runtime, part)
         session = create(model)
+    except TimeLimitExceeded as error:
+        raise TimeLimitExceeded(f"{path} cannot be opened: {error}") from error
     except Exception as error:  # ONNX Runtime's own errors share no root but Exception
         raise _open_error(runtime, path, provider, error) from error
     if PROVIDERS[provider] not in session.get_providers():  # ONNX Runtime fell back silently
@@ -187,8 +192,38 @@ def _create(
             providers.append(PROVIDERS["cpu"])
         else:  # older versions only report whether the provider takes the whole model
             settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    with contextlib.redirect_stdout(io.StringIO()):  # up to 1.22 it prints that it tries the CPU
+    limit_s = LIMIT_S if hasattr(settings, "set_load_cancellation_flag") else None  # since 1.21
+    with (
+        contextlib.redirect_stdout(io.StringIO()),  # up to 1.22 it prints that it tries the CPU
+        _within_limit(provider, limit_s, lambda: settings.set_load_cancellation_flag(True)),
+    ):
         return runtime.InferenceSession(model, settings, providers=providers, enable_fallback=0)
+
+
+def run_first(session: Any, provider: str, outputs: Sequence[str], feeds: Mapping[str, Any]) -> list[Any]:
+    """Run a session that was not run before.
+
+    Raises:
+        TimeLimitExceeded: it takes longer than `LIMIT_S` on the CPU. Other providers may compile a graph for minutes.
+        Exception: an error of ONNX Runtime.
+    """
+    options = onnxruntime().RunOptions()
+    with _within_limit(provider, LIMIT_S, lambda: setattr(options, "terminate", True)):
+        return list(session.run(outputs, feeds, options))
+
+
+@contextlib.contextmanager
+def _within_limit(provider: str, limit_s: float | None, cancel: Callable[[], None]) -> Iterator[None]:
+    if provider != "cpu" or limit_s is None:
+        yield
+        return
+    with cancelled_after(limit_s, cancel) as is_late:
+        try:
+            yield
+        except Exception as error:
+            if is_late():
+                raise TimeLimitExceeded(f"it takes more than {limit_s:g} s, and may never end") from error
+            raise
 
 
 def _cpu_share(session: Any, path: Path, provider: str) -> list[str]:

@@ -9,6 +9,7 @@
     ├── ProviderError       an execution provider cannot run on this machine
     ├── ExportError         a classifier cannot become a model file
     │   └── HeadNotFound    no part of the classifier gives maps of its classes
+    ├── TimeLimitExceeded   a graph takes too long to open or to run
     ├── SourceError         frames or images cannot be read
     └── SinkError           results cannot be written
         └── DiskFull        the disk has no space left
@@ -56,6 +57,10 @@ class ExportError(CamrtError):
 
 class HeadNotFound(ExportError):  # noqa: N818 - the name says what is missing
     """No supported head was found: neither an exact one nor one that can be evaluated per cell."""
+
+
+class TimeLimitExceeded(CamrtError):  # noqa: N818 - the name says what is wrong
+    """A graph takes too long to open or to run: it is huge, or holds a loop without an end."""
 
 
 class SourceError(CamrtError):

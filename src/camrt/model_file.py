@@ -33,8 +33,9 @@ All other facts are metadata under ``camrt.*``, described by `ModelInfo`.
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from reprlib import repr as brief
 from typing import Any, Final, Literal, get_args
 
 from camrt.errors import ModelFileError, UsageError
@@ -52,6 +53,8 @@ CAM_BIAS: Final = "cam_bias"
 CLASS_MAPS: Final = "class_maps"
 
 SALIENCY_MAP: Final = "saliency_map"
+MOST_PIXELS: Final = 1 << 26
+"""Pixels of the largest input, 8192 x 8192: a file must not ask for more memory than any network needs."""
 
 Head = Literal["linear", "pooled_class_maps", "weighted_cells", "per_position", "tokens", "masked", "saliency_map"]
 Activation = Literal["softmax", "sigmoid", "none"]
@@ -109,16 +112,19 @@ class InputGeometry:
     without antialiasing, ``area`` its INTER_AREA."""
 
     def __post_init__(self) -> None:
-        if self.width < 1 or self.height < 1:
-            raise ModelFileError(f"input size {self.width}x{self.height} is empty")
+        for side, length in (("width", self.width), ("height", self.height)):
+            _whole(f"{side} of the input", length, 1)
+        if self.width * self.height > MOST_PIXELS:
+            raise ModelFileError(f"input size {self.width}x{self.height}: more than {MOST_PIXELS} pixels")
         for name, value, choices in (
             ("resize", self.resize, get_args(Resize)),
             ("interpolation", self.interpolation, get_args(Interpolation)),
         ):
-            if value not in choices:
-                raise ModelFileError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
+            if not isinstance(value, str) or value not in choices:
+                raise ModelFileError(f"{name} is {brief(value)}; it must be one of {', '.join(choices)}")
         if self.shorter_side is None:
             return
+        _whole("shorter side", self.shorter_side, 1)
         if self.resize != "crop":
             raise ModelFileError(f"a shorter side of {self.shorter_side} pixels needs resize 'crop'")
         if self.shorter_side < max(self.width, self.height):
@@ -140,6 +146,12 @@ class HeadInfo:
     head: Head
     map_margin: int
     verification: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or one_line(self.name) != self.name:
+            raise ModelFileError(f"a head is called {brief(self.name)}; its name must be a text that can be printed")
+        if self.labels is not None and len(self.labels) != self.classes:
+            raise ModelFileError(f"head {self.name!r} has {self.classes} classes and {len(self.labels)} labels")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,10 +211,10 @@ class ModelInfo:
         entry = self.quantization.get("features")
         if entry is None:
             return None
-        problem = f"metadata camrt.quantization: features is {entry!r}. {_CREATE_AGAIN}"
+        problem = f"metadata camrt.quantization: features is {brief(entry)}. {_CREATE_AGAIN}"
         try:
             scale, zero_point = float(entry["scale"]), int(entry["zero_point"])
-        except (TypeError, ValueError, KeyError) as error:
+        except (TypeError, ValueError, KeyError, OverflowError) as error:
             raise ModelFileError(problem) from error
         if not (0.0 < scale < float("inf") and 0 <= zero_point <= 255):
             raise ModelFileError(problem)
@@ -237,7 +249,7 @@ class ModelInfo:
             if key.startswith("camrt."):
                 try:
                     entries[key.removeprefix("camrt.")] = json.loads(text)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:  # RecursionError: it is nested too deeply
                     raise ModelFileError(f"metadata {key} is not JSON ({error}). {_CREATE_AGAIN}") from error
         if entries.get("format", FORMAT) != FORMAT:
             raise ModelFileError(
@@ -252,39 +264,60 @@ class ModelInfo:
                 geometry=None if geometry is None else InputGeometry(**geometry),
                 activation=entries.get("activation"),
                 head=entries.get("head"),
-                map_margin=int(entries.get("map_margin", 0)),
-                preprocessing=dict(entries.get("preprocessing", {})),
-                source=dict(entries.get("source", {})),
-                verification=dict(entries.get("verification", {})),
-                quantization=dict(entries.get("quantization", {})),
+                map_margin=_whole("map_margin", entries.get("map_margin", 0), 0),
+                preprocessing=_mapping(entries, "preprocessing"),
+                source=_mapping(entries, "source"),
+                verification=_mapping(entries, "verification"),
+                quantization=_mapping(entries, "quantization"),
                 heads=_heads(entries.get("heads", [])),
             )
-        except (TypeError, ValueError, KeyError) as error:
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise ModelFileError(f"the camrt.* metadata cannot be read ({error}). {_CREATE_AGAIN}") from error
+
+
+def _whole(name: str, value: Any, low: int) -> int:
+    """Return a whole number of a file. Raises: ModelFileError: it is none, or below ``low`` or above `MOST_PIXELS`."""
+    if type(value) is not int or not low <= value <= MOST_PIXELS:
+        raise ModelFileError(f"{name} is {brief(value)}; it must be a whole number from {low} to {MOST_PIXELS}")
+    return value
 
 
 def _check_choices(entries: Mapping[str, Any]) -> None:
     for key, choices in (("head", get_args(Head)), ("activation", get_args(Activation))):
-        if entries.get(key, choices[0]) not in choices:
-            raise ModelFileError(f"metadata camrt.{key} is {entries[key]!r}; known: {', '.join(choices)}")
+        value = entries.get(key, choices[0])
+        if not isinstance(value, str) or value not in choices:
+            raise ModelFileError(f"metadata camrt.{key} is {brief(value)}; known: {', '.join(choices)}")
 
 
-def _labels(entry: Sequence[Any] | None) -> tuple[str, ...] | None:
-    return None if entry is None else tuple(one_line(str(label)) for label in entry)
+def _mapping(entries: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = entries.get(key, {})
+    if not isinstance(value, dict):
+        raise ModelFileError(f"metadata camrt.{key} is {brief(value)}, which is no JSON object. {_CREATE_AGAIN}")
+    return value
 
 
-def _heads(entry: Sequence[Mapping[str, Any]]) -> tuple[HeadInfo, ...]:
+def _labels(entry: Any) -> tuple[str, ...] | None:
+    if entry is None:
+        return None
+    if not isinstance(entry, list) or not all(isinstance(label, str) for label in entry):
+        raise ModelFileError(f"metadata camrt.labels is {brief(entry)}, which is no list of texts. {_CREATE_AGAIN}")
+    return tuple(map(one_line, entry))
+
+
+def _heads(entry: Any) -> tuple[HeadInfo, ...]:
+    if not isinstance(entry, list) or not all(isinstance(head, dict) for head in entry):
+        raise ModelFileError(f"metadata camrt.heads is {brief(entry)}, which is no list of objects. {_CREATE_AGAIN}")
     for head in entry:
         _check_choices(head)
     return tuple(
         HeadInfo(
-            name=str(head["name"]),
-            classes=int(head["classes"]),
+            name=head["name"],
+            classes=_whole("classes", head["classes"], 1),
             labels=_labels(head["labels"]),
             activation=head["activation"],
             head=head["head"],
-            map_margin=int(head["map_margin"]),
-            verification=dict(head["verification"]),
+            map_margin=_whole("map_margin", head["map_margin"], 0),
+            verification=_mapping(head, "verification"),
         )
         for head in entry
     )
