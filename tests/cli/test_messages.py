@@ -34,7 +34,7 @@ def python_spelling(message):
         ("pass InputGeometry(width=..., height=...)", "InputGeometry(width="),
         ("give a constant, fix={...}", "fix={"),
         ("give a constant, --fix NAME=VALUE (fix={...})", None),
-        ("write key=value, as in device_type=GPU", None),
+        ("write NAME=VALUE, as in device_type=GPU", None),
         ("save the weights with torch.save(module.state_dict(), path)", None),
     ],
 )

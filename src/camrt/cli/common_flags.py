@@ -49,7 +49,7 @@ def provider_options(entries: Sequence[str]) -> dict[str, str]:
     for entry in entries:
         key, equals, value = entry.partition("=")
         if not (key and equals):
-            raise UsageError(f"--provider-option {entry}: write key=value, as in device_type=GPU")
+            raise UsageError(f"--provider-option {entry}: write NAME=VALUE, as in device_type=GPU")
         if key in options:
             raise UsageError(f"--provider-option {key} is given twice")
         options[key] = value

@@ -69,7 +69,11 @@ def test_ultralytics_metadata_give_labels_pixels_and_crop(tmp_path):
         "From the file's Ultralytics metadata: 4 labels (ant; bee; cat; ...), channel order RGB, pixels / 255, the "
         "centre cropped, input size 8x8.",
     )
-    assert report.assumptions == ("The graph ends in logits; scores are assumed to be their softmax (--activation).",)
+    assert report.assumptions == (
+        "The network is assumed to be trained on images resized with antialiasing, as by Pillow and torchvision "
+        "(--interpolation).",
+        "The graph ends in logits; scores are assumed to be their softmax (--activation).",
+    )
     geometry = info_of(tmp_path / "out.onnx").geometry
     assert (geometry.resize, geometry.shorter_side) == ("crop", None)
     assert_input(source, tmp_path / "out.onnx", "rgb", 1 / 255, 0, 1)

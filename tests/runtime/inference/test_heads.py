@@ -94,11 +94,11 @@ def test_a_file_that_was_replaced_gives_no_other_head(path, tmp_path):
     ("entry", "message"),
     [
         ("[", "metadata camrt.heads is not JSON"),
-        ("7", "metadata cannot be read"),
+        ("7", "camrt.heads is 7, which is no list of objects"),
         ('[{"name": "kind"}]', "metadata cannot be read"),
         (lambda heads: [{**heads[0], "activation": "relu"}], "camrt.activation is 'relu'"),
         (lambda heads: [*heads, {**heads[0], "name": "age"}], "has the head 'age', and its outputs do not"),
-        (lambda heads: [heads[0], {**heads[1], "labels": ["small"]}], "has 3 classes but 1 labels"),
+        (lambda heads: [heads[0], {**heads[1], "labels": ["small"]}], "has 3 classes and 1 labels"),
         (lambda heads: [heads[0], {**heads[1], "head": "linear"}], "says head 'linear' but its outputs are"),
     ],
 )

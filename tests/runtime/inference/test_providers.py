@@ -52,8 +52,8 @@ def test_options_need_a_named_provider_that_has_options(model):
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        (["device_id"], "--provider-option device_id: write key=value"),
-        (["=0"], "--provider-option =0: write key=value"),
+        (["device_id"], "--provider-option device_id: write NAME=VALUE"),
+        (["=0"], "--provider-option =0: write NAME=VALUE"),
         (["a=1", "a=2"], "--provider-option a is given twice"),
     ],
 )
