@@ -2,15 +2,20 @@
 
 import threading
 import time
-from typing import Protocol
+from typing import Final, Protocol
 
 import cv2
 
 from camrt.errors import SourceError
 from camrt.file_kind import kind_of_bytes
+from camrt.image_decoding.header import stated_size
 from camrt.images import Image, decode_image
 from camrt.runtime.sources.network.http_client import HttpAnswer, HttpClient
 from camrt.runtime.sources.network.picture_stream import JPEG, MOST_BYTES, PictureStream
+
+MOST_PIXELS: Final = 100 << 20
+"""Pixels of the largest picture of a camera, 105 million: 315 MB when it is decoded."""
+_FORMATS: Final = ("JPEG", "PNG", "WebP", "BMP", "GIF", "TIFF", "AVIF", "HEIF")
 
 
 class Pictures(Protocol):
@@ -51,7 +56,7 @@ class PictureCapture:
         self.release = pictures.close
         self._pictures = pictures
         self._read_timeout_s = read_timeout_s
-        self._codec = ""
+        self._format = ""
         self._problem = f"no picture came within {open_timeout_s:g} s"
         first = self._next(time.monotonic() + open_timeout_s)
         if first is None:
@@ -80,7 +85,9 @@ class PictureCapture:
         return {
             cv2.CAP_PROP_FRAME_WIDTH: float(width),
             cv2.CAP_PROP_FRAME_HEIGHT: float(height),
-            cv2.CAP_PROP_FOURCC: float(cv2.VideoWriter.fourcc(*f"{self._codec:<4}")),
+            cv2.CAP_PROP_FOURCC: float(
+                cv2.VideoWriter.fourcc(*f"{'MJPG' if self._format == 'JPEG' else self._format:<4}"[:4])
+            ),
             cv2.CAP_PROP_FPS: self._pictures.fps,
         }.get(propId, 0.0)
 
@@ -93,14 +100,28 @@ class PictureCapture:
             if data is None:
                 return None
             try:
-                image = decode_image(data, "the picture")
+                self._check(data)
+                return decode_image(data, "the picture")
             except SourceError as error:  # a damaged picture is left out
                 self._problem = str(error)
-                continue
-            format_name = kind_of_bytes(data[:4096]).name
-            self._codec = "MJPG" if format_name == "JPEG" else format_name[:4]
-            return image
         return None
+
+    def _check(self, data: bytes) -> None:
+        """Check format and size of a picture before it is decoded, which may take 3,000 times its bytes.
+
+        Raises:
+            SourceError: the picture is none, or of another format than the first one, or too large. The message is
+                half a sentence.
+        """
+        kind = kind_of_bytes(data[:4096]).name.removeprefix("animated ").removesuffix(" sequence")
+        if kind not in _FORMATS:
+            raise SourceError(f"the picture is {kind}; a camera may send {', '.join(_FORMATS)}")
+        if self._format not in ("", kind):
+            raise SourceError(f"the picture is {kind}; the first one was {self._format}")
+        size = stated_size(data, kind)
+        if size is not None and size[0] * size[1] > MOST_PIXELS:
+            raise SourceError(f"the picture has {size[0]}x{size[1]} pixels, more than {MOST_PIXELS}")
+        self._format = kind
 
 
 class StillPictures:

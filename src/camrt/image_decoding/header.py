@@ -66,6 +66,66 @@ def tiff_fields(data: bytes) -> tuple[dict[int, tuple[int, ...]], bool]:
     return fields, more
 
 
+def stated_size(data: bytes, kind: str) -> tuple[int, int] | None:
+    """Return (width, height) in pixels that the header of an image states; None: it states none.
+
+    Args:
+        data: the whole file.
+        kind: its format: JPEG, PNG, BMP, WebP, GIF, TIFF, AVIF or HEIF. Of AVIF and HEIF the largest part counts.
+    """
+    read = {"JPEG": _jpeg_size, "PNG": _png_size, "BMP": _bmp_size, "WebP": _webp_size, "GIF": _gif_size}
+    read |= {"TIFF": _tiff_size, "AVIF": _heif_size, "HEIF": _heif_size}
+    try:
+        return read[kind](data) if kind in read else None
+    except struct.error:  # the file is cut off
+        return None
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    for marker, content in jpeg_segments(data):
+        if marker in _START_OF_FRAME:
+            height, width = struct.unpack_from(">HH", content, 1)
+            return width, height
+    return None
+
+
+def _png_size(data: bytes) -> tuple[int, int]:
+    return struct.unpack_from(">II", data, 16)
+
+
+def _bmp_size(data: bytes) -> tuple[int, int]:
+    width, height = struct.unpack_from("<ii", data, 18)
+    return abs(width), abs(height)
+
+
+def _gif_size(data: bytes) -> tuple[int, int]:
+    return struct.unpack_from("<HH", data, 6)
+
+
+def _webp_size(data: bytes) -> tuple[int, int] | None:
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == b"VP8L":
+        bits = struct.unpack_from("<I", data, 21)[0]
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    return None
+
+
+def _tiff_size(data: bytes) -> tuple[int, int] | None:
+    fields, _ = tiff_fields(data)
+    return (fields[256][0], fields[257][0]) if fields.get(256) and fields.get(257) else None
+
+
+def _heif_size(data: bytes) -> tuple[int, int] | None:
+    """Read the properties "ispe", which give the size of each part."""
+    sizes = [struct.unpack_from(">II", data, found.end() + 4) for found in re.finditer(b"ispe", data[:1_000_000])]
+    return max(sizes, key=lambda size: size[0] * size[1], default=None)
+
+
 def opencv_problem(data: bytes, kind: str) -> str:
     """Return the reason why OpenCV must not decode an image; empty if it decodes it as Pillow does.
 

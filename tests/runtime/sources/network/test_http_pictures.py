@@ -2,8 +2,10 @@
 
 import io
 import itertools
+import struct
 import threading
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -251,3 +253,37 @@ def test_a_stream_of_pictures_is_read_on_one_connection(media, form):
     for frame in frames:
         assert not frame.lost
         assert frame.image.mean() == pytest.approx(8 * ((frame.index + 1) % 30), abs=2)
+
+
+def png_of(width, height):
+    """Return a PNG of black pixels; of 20,000 x 20,000 it has 1.2 MB."""
+    rows = zlib.compressobj()
+    data = b"".join([*(rows.compress(bytes(1 + width)) for _ in range(height)), rows.flush()])
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def test_a_picture_that_would_fill_the_memory_is_not_decoded():
+    body = png_of(20_000, 20_000)
+    assert len(body) < 1_000_000
+    with still(body, "image/png") as server, pytest.raises(SourceError, match="20000x20000 pixels, more than"):
+        open_source(f"http://{server.address}/a.png")
+
+
+def test_a_camera_keeps_to_the_format_of_its_first_picture():
+    pictures = [picture(40), png_of(64, 48), picture(80)]
+    with serving(lambda server, request: [answer(pictures[min(len(server.requests), 3) - 1])]) as server:
+        source = open_source(f"http://{server.address}/a.jpg", options=SOON)
+        frames = [source.read() for _ in range(3)]
+        source.close()
+    assert [round(frame.image.mean()) for frame in frames] == [40, 80, 80]
+
+
+def test_a_format_that_no_camera_has_is_refused():
+    body = b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 1 +X 1\n\x00\x00\x00\x00"
+    with still(body, "image/vnd.radiance") as server, pytest.raises(SourceError, match="cannot be opened: "):
+        open_source(f"http://{server.address}/a")
