@@ -6,12 +6,13 @@ CONSTRAINTS := tests/constraints.txt
 # A worker of pytest-xdist needs up to 4 GB of memory (torch). It runs whole files, because their tests share fixtures.
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test quick check images demo-model clean
+.PHONY: help demo test large quick check images demo-model clean
 
 help:
 	@echo "make demo        show a live class activation map (no camera, download or display needed)"
 	@echo "make quick       run the tests that need no other process, in less than three minutes"
-	@echo "make test        run all tests"
+	@echo "make test        run all tests but those of make large"
+	@echo "make large       run the tests of large networks, half a minute each"
 	@echo "make check       run ruff and mypy"
 	@echo "make images      draw the README's images again"
 	@echo "make demo-model  train the bundled model again"
@@ -21,8 +22,11 @@ demo: $(DEMO)/ready
 	$(DEMO)/bin/camrt demo
 
 test: $(TEST)/ready
-	$(TEST)/bin/python -m pytest $(PARALLEL) -m "not alone"
+	$(TEST)/bin/python -m pytest $(PARALLEL) -m "not (alone or large)"
 	$(TEST)/bin/python -m pytest -m alone
+
+large: $(TEST)/ready
+	$(TEST)/bin/python -m pytest $(PARALLEL) -m large
 
 quick: $(TEST)/ready
 	$(TEST)/bin/python -m pytest $(PARALLEL) -m "not (slow or process or browser or rtsp or window)"

@@ -6,6 +6,7 @@ libraries are compared with those of camrt. Needs the extras ``export``, ``cpu``
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from camrt.geometry import place
 from camrt.images import Image
 from camrt.interleaved_timing import compare, interleave
 from camrt.model_file import InputGeometry
+from camrt.runtime.inference.model import Model
 from camrt.runtime.maps.overlay import OverlayStyle, paint
 from camrt.runtime.maps.row_pool import RowPool
 
@@ -81,6 +83,8 @@ class Libraries:
         """
         torch.set_num_threads(threads)
         self._model = camrt.load(file, provider="cpu", threads=threads)
+        linear = replace(self._model.geometry, interpolation="linear")
+        self._linear_model = camrt.load(file, provider="cpu", threads=threads, geometry=linear)
         self._pool = RowPool(threads)
         self._out: Image = np.empty((0, 0, 3), np.uint8)
         self._network = network
@@ -103,10 +107,17 @@ class Libraries:
         self._grad_cam.activations_and_grads.release()
 
     def camrt(self, frame: Image) -> OverlayAndMap:
-        """Draw with camrt."""
+        """Draw with camrt, which resizes with antialiasing; the others do not."""
+        return self._camrt(self._model, frame)
+
+    def camrt_linear(self, frame: Image) -> OverlayAndMap:
+        """Draw with camrt, resized as the others do: the same network input, so the same map."""
+        return self._camrt(self._linear_model, frame)
+
+    def _camrt(self, model: Model, frame: Image) -> OverlayAndMap:
         if self._out.shape != frame.shape:
             self._out = np.empty_like(frame)
-        result = self._model(frame)
+        result = model(frame)
         cam = result.cam()
         paint(frame, cam, result.placement, GRAD_CAM_STYLE, out=self._out, pool=self._pool)
         return self._out, np.maximum(cam, 0)
@@ -186,7 +197,7 @@ def measure_whole_frame(
             "torchcam": libraries.torchcam,
             "pytorch-grad-cam": libraries.pytorch_grad_cam,
         }
-        correlations = _check_maps(frame, methods)
+        correlations = _check_maps(frame, methods | {"camrt": libraries.camrt_linear})
         calls = {name: partial(method, frame) for name, method in methods.items()}
         row = _row((width, height), threads, interleave(calls, rounds, turn=_TURN))
         rows.append(row | {"correlation": correlations})

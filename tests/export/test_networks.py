@@ -59,6 +59,23 @@ TORCH = {
     ("transformers", "Swin"): "linear",
     ("transformers", "ViT"): "tokens",
 }
+# Half a minute or more each, and a smaller network of each kind of head and family is among the others.
+LARGE = {
+    ("torchvision", "convnext_tiny"),
+    ("torchvision", "efficientnet_v2_s"),
+    ("torchvision", "inception_v3"),
+    ("torchvision", "maxvit_t"),
+    ("torchvision", "swin_t"),
+    ("torchvision", "swin_v2_t"),
+    ("torchvision", "vgg11"),
+    ("torchvision", "vit_b_16"),
+    ("torchvision", "wide_resnet50_2"),
+    ("timm", "resnetv2_50"),
+    ("timm", "vgg11"),
+    ("timm", "xception41"),
+    ("transformers", "FocalNet"),
+    ("transformers", "MobileNetV2"),
+}
 SIDES = {"crossvit_9_240": 240, "inception_v3": 299}
 KERAS = {
     "MobileNetV2": "linear",
@@ -98,7 +115,10 @@ def check(report, head, path, width, height):
         assert results["class_maps"].std() > 0
 
 
-@pytest.mark.parametrize(("library", "name"), TORCH, ids=map("-".join, TORCH))
+@pytest.mark.parametrize(
+    ("library", "name"),
+    [pytest.param(*key, marks=[pytest.mark.large] * (key in LARGE), id="-".join(key)) for key in TORCH],
+)
 def test_torch_network_has_its_head(library, name, tmp_path):
     side = SIDES.get(name, 224)
     network = torch_network(library, name, side)

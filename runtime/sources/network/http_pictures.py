@@ -13,8 +13,8 @@ from camrt.images import Image, decode_image
 from camrt.runtime.sources.network.http_client import HttpAnswer, HttpClient
 from camrt.runtime.sources.network.picture_stream import JPEG, MOST_BYTES, PictureStream
 
-MOST_PIXELS: Final = 100 << 20
-"""Pixels of the largest picture of a camera, 105 million: 315 MB when it is decoded."""
+MOST_PIXELS: Final = 50_000_000
+"""Pixels of the largest picture of a camera; 8K has 33 million. Decoded it takes 150 MB, several times at once."""
 _FORMATS: Final = ("JPEG", "PNG", "WebP", "BMP", "GIF", "TIFF", "AVIF", "HEIF")
 
 

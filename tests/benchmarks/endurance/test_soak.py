@@ -1,4 +1,4 @@
-"""A soak test of three minutes, and a short load test with several viewers and cameras."""
+"""A soak test of 80 seconds, and a short load test with several viewers and cameras."""
 
 import json
 
@@ -15,11 +15,11 @@ DOCUMENT = REPOSITORY / "docs" / "performance.md"
 @pytest.mark.process
 @pytest.mark.slow
 def test_soak_with_losses_and_changing_viewers_has_no_leaks():
-    report = soak.soak(DEMO_MODEL, 3.0)
+    report = soak.soak(DEMO_MODEL, 1.3)
     assert report["failures"] == []
-    assert report["losses"] >= 6
-    assert report["frames"] > 300
-    assert report["passing"] > 30
+    assert report["losses"] >= 3
+    assert report["frames"] > 130
+    assert report["passing"] > 12
 
 
 def test_growth_and_missing_reconnections_are_failures():
