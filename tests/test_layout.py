@@ -12,8 +12,9 @@ from support import REPOSITORY
 FOLDERS = ("export", "runtime", "kernels", "benchmarks")
 
 SHARED = {
-    *("errors", "file_kind", "files", "frame_input", "geometry", "image_decoding", "images"),
-    *("interleaved_timing", "loading", "media_files", "model_file", "progress", "text", "video_decoding"),
+    *("errors", "exclusive_file", "file_kind", "files", "frame_input", "geometry", "image_decoding", "images"),
+    *("interleaved_timing", "loading", "media_files", "model_file", "onnx_functions", "progress", "text"),
+    *("time_limit", "video_decoding"),
 }
 
 # The folders and shared modules that the code of a folder may import.

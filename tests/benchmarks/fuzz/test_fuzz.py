@@ -30,7 +30,6 @@ def test_harm_is_counted_and_named(tmp_path, monkeypatch, capsys):
 
 
 def test_the_same_seed_changes_files_in_the_same_way():
-
     data = models.DEMO_MODEL.read_bytes()
     for change in (models._change_bytes, models._change_metadata, models._change_graph):
         first, second = (change(random.Random(3), data) for _ in range(2))
