@@ -9,10 +9,12 @@ from support.command import succeeds
 from support.once import made_once
 from support.wheels import new_environment
 
-# The classifier's name, and the flags for the preprocessing that its .json states.
+# The classifier's name, and the flags for the preprocessing that its .json states. Caffe resized with OpenCV.
 _FLAGS = {
     "mobilenet_v1_0.25_128": ["--scale", "1", "--mean", "127.5,127.5,127.5", "--std", "127.5,127.5,127.5"],
-    "squeezenet11_caffe": ["--bgr", "--scale", "1", "--mean", "104,117,123", "--std", "1,1,1"],
+    "squeezenet11_caffe": [
+        *("--bgr", "--scale", "1", "--mean", "104,117,123", "--std", "1,1,1", "--interpolation", "linear"),
+    ],
 }
 
 

@@ -43,7 +43,7 @@ def test_the_text_report_has_a_row_for_each_fact(mobilenet, photo):
     rows = {line[:14].strip(): line[14:] for line in lines}
     assert rows["head"].startswith("linear (features, pool, one linear layer: the maps add up to the logits")
     assert rows["maps"] == "256x4x4"
-    assert rows["input"] == "128x128, stretch, linear"
+    assert rows["input"] == "128x128, stretch, antialias"
     assert rows["classes"].startswith("1001: background; tench, Tinca tinca; goldfish, Carassius auratus;")
     assert rows["identity"].startswith(f"holds; on {photo} mean(CAM) + bias is within ")
 
@@ -109,7 +109,7 @@ def test_inspect_prints_no_cost_below_zero(tmp_path):
 
 def test_inspect_names_the_errors_of_a_quantized_head(tmp_path):
     net = Net(13)
-    scale, zero = net.const(np.array(0.01, np.float32)), net.const(np.array(0, np.uint8))
+    scale, zero = net.const(np.array(0.05, np.float32)), net.const(np.array(0, np.uint8))
     rounded = net.op("DequantizeLinear", net.op("QuantizeLinear", net.pooled(), scale, zero), scale, zero)
     source = net.save(tmp_path / "in.onnx", net.gemm(rounded))
     printed = succeeds("attach", source, "-o", tmp_path / "out.onnx")

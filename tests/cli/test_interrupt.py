@@ -103,7 +103,7 @@ def test_annotate_keeps_complete_images(mobilenet, photo, tmp_path):
     assert 0 < len(images) < 400
     assert [path.name for path in images] == [f"{number}.jpg" for number in range(len(images))]
     assert f"wrote {len(images)} of 400 files" in errors
-    assert errors.endswith("camrt: stopped before the end; use --overwrite to start again\n")
+    assert errors.endswith("camrt: stopped before the end; --resume goes on\n")
 
 
 def test_annotate_completes_the_current_video_and_skips_the_next(mobilenet, dog_video, tmp_path):

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import camrt
-from camrt.runtime.maps.overlay import OverlayStyle
 from support import http_camera
 from support.command import started
 from support.desktop import desktop, eventually
 from support.events import read_events
+from support.overlays import draw_shared
 
 pytestmark = pytest.mark.window
 
@@ -47,13 +47,13 @@ def test_an_image_stays_until_q_and_keys_change_class_and_colours(mobilenet, scr
         assert shows(screen, result.draw(small, first))
         window = screen.window("camrt")
         screen.press(window, "c")
-        assert shows(screen, result.draw(small, second))
+        assert shows(screen, draw_shared(result, small, second))
         screen.press(window, "m")
-        assert shows(screen, result.draw(small, second, style=OverlayStyle(colormap="jet")))
+        assert shows(screen, draw_shared(result, small, second, colormap="jet"))
         screen.press(window, "s")
         (snapshot,) = eventually(lambda: list(tmp_path.glob("camrt-*.png")))
         assert eventually(lambda: cv2.imread(str(snapshot)) is not None)
-        assert np.array_equal(cv2.imread(str(snapshot)), result.draw(small, second, style=OverlayStyle(colormap="jet")))
+        assert np.array_equal(cv2.imread(str(snapshot)), draw_shared(result, small, second, colormap="jet"))
         screen.press(window, "q")
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors

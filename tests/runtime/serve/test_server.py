@@ -55,7 +55,7 @@ def test_each_camera_has_its_own_result_and_snapshot(model, hub, served):
 def test_the_api_has_the_full_and_a_short_name_of_each_source(hub, served):
     cameras = served.get("/api/state")["cameras"]
     assert [camera["name"] for camera in cameras] == [stream.name for stream in hub.streams]
-    assert [camera["short_name"] for camera in cameras] == ["north/door.mp4", "south/door.mp4", "cam/1"]
+    assert [camera["short_name"] for camera in cameras] == ["north/door.mp4", "south/door.mp4", "cam/#3f29"]
 
 
 def test_the_mosaic_shows_each_camera_in_its_shape(model, hub, served):
