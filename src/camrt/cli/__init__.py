@@ -52,10 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = parse(words)
         debug = args.debug
-        if (
-            getattr(args, "config", None) is not None
-        ):  # without a file SIGHUP keeps its meaning: the terminal was closed
-            reload_on_sighup()  # during the start, too
+        # During the start, too. Without a file SIGHUP keeps its meaning: the terminal was closed.
+        if getattr(args, "config", None) is not None:
+            reload_on_sighup()
         status = int(args.run(args))
         sys.stdout.flush()  # here, where an error can still be reported
     except CamrtError as error:
