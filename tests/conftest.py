@@ -16,6 +16,8 @@ from support.needs import skip_or_fail
 settings.register_profile("camrt", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("camrt")
 
+sys.modules["openvino_telemetry"] = None  # with it, OpenVINO sends usage data as soon as it is imported
+
 
 def pytest_configure(config):
     boundaries.install()

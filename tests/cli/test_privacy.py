@@ -1,5 +1,6 @@
 """No hidden network access: commands run in a network of their own, in which every name leads to the test."""
 
+import importlib.metadata
 import json
 import shutil
 import subprocess
@@ -79,6 +80,32 @@ def test_a_command_asks_for_nothing(tmp_path, shared_data, words):
     report = in_lonely_network(*command(*words), seconds=300, cwd=tmp_path)
     assert report["status"] == 0, report["errors"]
     assert (report["names"], report["ports"]) == ([], [])
+
+
+LIBRARIES = """
+import os, time
+
+os.environ["KERAS_BACKEND"] = "torch"
+import camrt.benchmarks.compare.baselines  # imports torch, torchvision, torchcam, grad-cam, openvino, onnxruntime, cv2
+import av, fastapi, keras, matplotlib.pyplot, numba, onnxscript, pillow_heif, safetensors, timm, transformers, uvicorn
+
+timm.create_model("resnet18")
+transformers.ResNetForImageClassification(transformers.ResNetConfig())
+time.sleep(20)
+"""
+
+
+def test_the_libraries_ask_for_nothing(tmp_path):
+    report = in_lonely_network(sys.executable, "-c", LIBRARIES, seconds=300, cwd=tmp_path)
+    assert report["status"] == 0, report["errors"]
+    assert (report["names"], report["ports"]) == ([], [])
+
+
+def test_the_trap_catches_the_usage_data_of_openvino(tmp_path):
+    if not list(importlib.metadata.distributions(name="openvino-telemetry")):
+        pytest.skip("this OpenVINO brings no package for usage data")
+    report = in_lonely_network(sys.executable, "-c", "import openvino", seconds=60, cwd=tmp_path)
+    assert report["names"] != []
 
 
 def test_a_value_that_the_user_has_set_stays():
