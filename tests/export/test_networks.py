@@ -70,11 +70,18 @@ LARGE = {
     ("torchvision", "vgg11"),
     ("torchvision", "vit_b_16"),
     ("torchvision", "wide_resnet50_2"),
+    ("timm", "dla34"),
+    ("timm", "fastvit_t8"),
+    ("timm", "hrnet_w18_small"),
+    ("timm", "levit_128s"),
     ("timm", "resnetv2_50"),
+    ("timm", "tiny_vit_5m_224"),
     ("timm", "vgg11"),
     ("timm", "xception41"),
     ("transformers", "FocalNet"),
     ("transformers", "MobileNetV2"),
+    ("Keras", "VGG16"),
+    ("onnx's light graphs", "vgg19"),
 }
 SIDES = {"crossvit_9_240": 240, "inception_v3": 299}
 KERAS = {
@@ -115,10 +122,12 @@ def check(report, head, path, width, height):
         assert results["class_maps"].std() > 0
 
 
-@pytest.mark.parametrize(
-    ("library", "name"),
-    [pytest.param(*key, marks=[pytest.mark.large] * (key in LARGE), id="-".join(key)) for key in TORCH],
-)
+def parameters(keys):
+    """One parameter set for each (library, name) of ``keys``, marked where the network is large."""
+    return [pytest.param(*key, marks=[pytest.mark.large] * (key in LARGE), id="-".join(key)) for key in keys]
+
+
+@pytest.mark.parametrize(("library", "name"), parameters(TORCH))
 def test_torch_network_has_its_head(library, name, tmp_path):
     side = SIDES.get(name, 224)
     network = torch_network(library, name, side)
@@ -138,18 +147,18 @@ def test_unsupported_torch_network_is_refused(library, name, tmp_path):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("name", KERAS)
-def test_keras_network_has_its_head(name, tmp_path):
+@pytest.mark.parametrize(("library", "name"), parameters([("Keras", name) for name in KERAS]))
+def test_keras_network_has_its_head(library, name, tmp_path):
     side = 224 if name == "VGG16" else 128
     keras_file(name, side, tmp_path / "in.onnx")
     report = attach(tmp_path / "in.onnx", tmp_path / "out.onnx", **PLAIN | {"scale": 1 / 255})
-    assert_documented("Keras", name, report)
+    assert_documented(library, name, report)
     check(report, KERAS[name], tmp_path / "out.onnx", side, side)
 
 
-@pytest.mark.parametrize("name", LIGHT)
-def test_graph_of_the_onnx_package_has_its_head(name, tmp_path):
+@pytest.mark.parametrize(("library", "name"), parameters([("onnx's light graphs", name) for name in LIGHT]))
+def test_graph_of_the_onnx_package_has_its_head(library, name, tmp_path):
     light_file(name, tmp_path / "in.onnx")
     report = attach(tmp_path / "in.onnx", tmp_path / "out.onnx")
-    assert_documented("onnx's light graphs", name, report)
+    assert_documented(library, name, report)
     check(report, LIGHT[name], tmp_path / "out.onnx", 224, 224)
