@@ -182,7 +182,15 @@ def test_every_flag_in_the_documents_exists():
     commands = _parser()._subparsers._group_actions[0].choices
     camrt_flags = {flag for command in commands.values() for flag in command._option_string_actions}
     flags = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", text))
-    tools = {"--data", "--epochs", "--documents", "--viewers", "--cameras", "--seconds"}  # of modules in benchmarks
+    tools = {
+        "--data",
+        "--epochs",
+        "--documents",
+        "--viewers",
+        "--cameras",
+        "--seconds",
+        "--seed",
+    }  # of modules in benchmarks
     tools |= {"--system-site-packages", "--list-cameras"}  # of Python's venv and of the Raspberry Pi
     tools |= {
         "--read-only",

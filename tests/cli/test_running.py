@@ -129,8 +129,9 @@ def test_a_full_disk_pauses_the_outputs_of_a_camera_until_there_is_space(mobilen
             log = disk / "seen.jsonl"
             assert eventually(lambda: log.exists() and log.stat().st_size > 5000, within_s=WITHIN_S)
             _fill(disk / "ballast")
-            message = messages.line("seen.mp4: less than 8 MiB are left on the disk")
-            assert message.endswith("Nothing is written to disk/seen.mp4 until there is space")
+            message = messages.line("Nothing is written to disk/seen.mp4 until there is space")
+            # The ballast may be faster than the video's next look at the space that is left.
+            assert "less than 8 MiB are left on the disk" in message or "the disk is full" in message
             messages.line("disk/seen.jsonl cannot be written: ")
             size = log.stat().st_size
             time.sleep(1)
