@@ -4,6 +4,7 @@ import argparse
 import pathlib
 import pickle
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import torch
 
 from camrt.errors import ExportError, MissingExtra, MissingInput
 from camrt.export.error_text import first_line
+from camrt.file_kind import describe_foreign_file
 
 Tensors = dict[str, torch.Tensor]
 
@@ -83,6 +85,7 @@ def read_weights(checkpoint: Path, network: torch.nn.Module, name: str | None = 
         raise ExportError(
             f"{checkpoint} holds {kind}, not a state dict; save the weights with torch.save(module.state_dict(), path)"
         )
+    _check_tensors(checkpoint, sets)
     expected = network.state_dict()
     candidates = [entry for path, entries in sets for entry in _candidates(path, entries, expected)]
     fitting = _without_copies([candidate for candidate in candidates if candidate.fits])
@@ -101,7 +104,7 @@ def _read(checkpoint: Path) -> Any:
                 (scalar, "numpy.core.multiarray.scalar"),  # the name that NumPy 1 wrote
                 *(entry for entry in vars(np.dtypes).values() if isinstance(entry, type))]  # fmt: skip
     try:
-        with torch.serialization.safe_globals(harmless):
+        with torch.serialization.safe_globals(harmless), warnings.catch_warnings(action="ignore"):
             return torch.load(checkpoint, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise MissingInput(f"{checkpoint} cannot be read: {error.strerror}") from error
@@ -109,10 +112,14 @@ def _read(checkpoint: Path) -> Any:
         raise ExportError(f"{checkpoint} cannot be read: {error.strerror}") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
         found = sorted(set(re.findall(r"GLOBAL ([\w.]+)", str(error))))
-        reason = f" (it holds objects of {', '.join(found)})" if found else ""
+        if found:
+            problem = f"cannot be read without running code from it (it holds objects of {', '.join(found)})"
+        elif (kind := describe_foreign_file(checkpoint)) and "torch" not in kind:
+            problem = f"is no checkpoint of torch: {kind.partition(':')[0]}"
+        else:
+            problem = "is no checkpoint of torch, or it is damaged"
         raise ExportError(
-            f"{checkpoint} cannot be read without running code from it{reason}; save the weights with "
-            "torch.save(module.state_dict(), path)"
+            f"{checkpoint} {problem}; save the weights with torch.save(module.state_dict(), path)"
         ) from error
 
 
@@ -132,6 +139,23 @@ def _read_safetensors(checkpoint: Path) -> Any:
         raise ExportError(
             f"{checkpoint} is no safetensors file, or it is truncated ({first_line(error)}); copy it again"
         ) from error
+
+
+def _check_tensors(checkpoint: Path, sets: Sequence[tuple[tuple[str, ...], Tensors]]) -> None:
+    """Refuse tensors that no network can be run with. Raises: ExportError."""
+    for path, entries in sets:
+        for name, tensor in entries.items():
+            if tensor.is_meta:
+                problem = "has a shape but no numbers (device meta); load the weights before you save them"
+            elif tensor.layout != torch.strided:
+                problem = "is sparse; save it with .to_dense()"
+            elif tensor.is_quantized:
+                problem = "is quantized; save it with .dequantize(), or export the network before it is quantized"
+            elif tensor.is_complex():
+                problem = "is complex; networks for images have real weights"
+            else:
+                continue
+            raise ExportError(f"{checkpoint}: {'.'.join((*path, name))} {problem}")
 
 
 def _tensor_sets(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Tensors]]:

@@ -106,6 +106,8 @@ def test_every_flag_of_live_can_be_set_in_a_file(parse_config):
             "source: ${CAMRT_NO_SUCH} is neither a credential of the service",
         ),
         ("alpha = ", "is not TOML: Invalid value (at "),
+        ("alpha = 1\n" + "a." * 50_000 + "a = 1", "is not TOML of settings: a key has more than 100 dots"),
+        ("[" + "a." * 50_000 + "a]", "is not TOML of settings: a key has more than 100 dots"),
         ("alpha = 1\nalpha = 2", "is not TOML: Cannot overwrite a value (at "),
     ],
 )

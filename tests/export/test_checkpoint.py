@@ -188,5 +188,28 @@ def test_missing_or_damaged_file_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"none\.pt cannot be read: No such file"):
         read_weights(tmp_path / "none.pt", Small())
     (tmp_path / "text.pt").write_text("hello")
-    with pytest.raises(ExportError, match=r"text\.pt cannot be read"):
-        read_weights(tmp_path / "text.pt", Small())
+    (tmp_path / "empty.pt").write_bytes(b"")
+    torch.save(state(1), tmp_path / "whole.pt")
+    (tmp_path / "cut.pt").write_bytes((tmp_path / "whole.pt").read_bytes()[:-500])
+    for name, kind in (("text", ": it is a text file"), ("empty", ": it is empty"), ("cut", ", or it is damaged")):
+        with pytest.raises(ExportError, match=rf"{name}\.pt is no checkpoint of torch{kind}; save the weights"):
+            read_weights(tmp_path / f"{name}.pt", Small())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensor: tensor.to_sparse(), "is sparse"),
+        (lambda tensor: tensor.to_sparse_csr(), "is sparse"),
+        (lambda tensor: tensor.to("meta"), "has a shape but no numbers"),
+        (lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8), "is quantized"),
+        (lambda tensor: tensor.to(torch.complex64), "is complex"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_tensor_that_no_network_runs_with_is_refused_by_name(change, message, tmp_path):
+    weights = state(1)
+    weights["fc.weight"] = change(weights["fc.weight"])
+    torch.save({"state_dict": weights}, tmp_path / "weights.pt")
+    with pytest.raises(ExportError, match=rf"weights\.pt: state_dict\.fc\.weight {message}"):
+        read_weights(tmp_path / "weights.pt", Small())

@@ -20,6 +20,8 @@ _TOML_NAMES: dict[type, str] = {
     list: "a list",
     dict: "a table",
 }
+_MOST_DOTS = 100
+_DEEP_KEY = re.compile(rf"^(?:[^=\n.]*\.){{{_MOST_DOTS + 1}}}", re.MULTILINE)
 _SECRET = re.compile(r"\$\{([A-Za-z0-9_.-]+)\}")
 
 
@@ -91,6 +93,8 @@ def read_config(path: Path, actions: Sequence[argparse.Action]) -> dict[str, Any
     """
     try:
         text = path.read_text(encoding="utf-8")
+        if _DEEP_KEY.search(text):  # tomllib would take gigabytes
+            raise UsageError(f"{path} is not TOML of settings: a key has more than {_MOST_DOTS} dots")
         settings = tomllib.loads(text)
     except OSError as error:
         raise UsageError(f"the settings in {path} cannot be read: {error.strerror}") from error
