@@ -116,10 +116,11 @@ class Result:
             UsageError: the model has no such class.
         """
         classes = self.decoder.classes
-        numbers = np.arange(classes) if class_ids is None else np.asarray(class_ids, np.intp)
-        for number in numbers[(numbers < 0) | (numbers >= classes)]:
-            raise UsageError(f"no class {number}; the model has 0 to {classes - 1}")
-        return self.decoder.cams(self.maps, numbers)
+        numbers = range(classes) if class_ids is None else class_ids
+        for number in numbers:
+            if not 0 <= number < classes:
+                raise UsageError(f"no class {number}; the model has 0 to {classes - 1}")
+        return self.decoder.cams(self.maps, np.asarray(numbers, np.intp))
 
     def visible_cam(self, class_id: int | None = None) -> Map:
         """Return `cam` without the border of cells that cover only padding: the part that belongs to the image."""

@@ -186,7 +186,13 @@ def test_a_paused_image_stays_while_frames_are_counted(adjustable):
 
 
 def test_unknown_cameras_and_paths_are_refused(live):
-    for path in ("/api/result?camera=1", "/stream?camera=7", "/api/snapshot.jpg?camera=-1", "/api/map.npy?class_id=6"):
+    for path in (
+        "/api/result?camera=1",
+        "/stream?camera=7",
+        "/api/snapshot.jpg?camera=-1",
+        "/api/map.npy?class_id=6",
+        f"/api/map.npy?class_id={2**63}",
+    ):
         assert live.request(path)[0].status == 422, path
     for path in ("/live.js/..", "/../app.py", "/%2e%2e/app.py", "/page/index.html", "//etc/passwd", "/docs", "/redoc"):
         assert live.request(path)[0].status == 404, path

@@ -166,6 +166,8 @@ def test_invalid_arguments_raise_usage_error(models):
     result = models["stretch"](frame)
     with pytest.raises(UsageError, match="no class 4; the model has 0 to 3"):
         result.cam(4)
+    with pytest.raises(UsageError, match="no class 9223372036854775808"):
+        result.cam(2**63)
     with pytest.raises(UsageError, match="no class -1"):
         result.cam(-1)
     with pytest.raises(UsageError, match="the frame is 40x31"):
