@@ -32,9 +32,10 @@ def measure(
         rounds: turns of each number of cameras.
         turn_s: seconds per turn.
 
-    Returns: one row per entry of ``cameras``, with ``cameras``; ``max_batch`` and ``runs``, see `Sharing`; ``fps``, frames per second of all cameras, the median
-    over the rounds; ``throughput``, the median ratio of this rate to that of the first entry; ``spread``, the
-    difference between the fastest and the slowest camera divided by the mean, over all rounds.
+    Returns: one row per entry of ``cameras``, with ``cameras``; ``max_batch`` and ``runs``, see `Sharing`; ``fps``,
+    frames per second of all cameras, the median over the rounds; ``throughput``, the median ratio of this rate to that
+    of the first entry; ``spread``, the difference between the fastest and the slowest camera divided by the mean, over
+    all rounds.
     """
     images = random_images(width, height)
     ways = {count: fastest_sharing(model, count) for count in cameras}
