@@ -7,8 +7,8 @@ from itertools import pairwise
 from queue import SimpleQueue
 from typing import Final
 
-_LEAST_SHARE: Final = 100_000
-"""Fewest pixels of a band, about 0.05 ms of work: for fewer, waking a thread does not pay."""
+_LEAST_SHARED: Final = 500_000
+"""Fewest pixels of an image that is shared: the calling thread draws 200,000 while another one wakes up."""
 _BANDS_PER_THREAD: Final = 2
 """More bands balance threads that start late; each costs a call from Python."""
 
@@ -93,8 +93,10 @@ class RowPool:
 
     def _edges(self, width: int, height: int) -> list[int]:
         """Return the first row of each band, and the end of the last."""
-        bands = min(width * height // _LEAST_SHARE, _BANDS_PER_THREAD * (len(self._threads) + 1), height)
-        return [height * number // bands for number in range(bands + 1)] if bands > 1 else [0, height]
+        if width * height < _LEAST_SHARED:
+            return [0, height]
+        bands = min(_BANDS_PER_THREAD * (len(self._threads) + 1), height)
+        return [height * number // bands for number in range(bands + 1)]
 
     def _take_idle(self, most: int) -> int:
         """Return the number of idle threads, ``most`` at most; they are no longer idle."""
