@@ -19,6 +19,7 @@ from camrt.interleaved_timing import median_ratio
 from camrt.runtime.frames import Frame, StreamItem
 from camrt.runtime.inference.model import Model
 from camrt.runtime.inference.providers import spin_us
+from camrt.runtime.maps.result import Result
 from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
 from camrt.runtime.render.renderer import Renderer
 from camrt.runtime.stream.pipeline import Pipeline
@@ -96,7 +97,6 @@ def measure(model: Model, width: int, height: int, rounds: int) -> dict[str, Any
             rates[name].append(block / seconds)
             cores[name].append(cpu_s / seconds)
         run_stages(block)
-    renderer.close()
     return {
         "model": model.path.name,
         "head": model.head_name,
@@ -119,9 +119,15 @@ def random_images(width: int, height: int) -> list[Image]:
     return [random.integers(0, 256, (height, width, 3), np.uint8) for _ in range(_DISTINCT_FRAMES)]
 
 
-def pipeline(model: Model, source: FramesFromMemory) -> Pipeline:
-    """Return the pipeline of ``camrt live``, without sinks and without text on the frame."""
-    return Pipeline(model, source, SettingsStore(DisplaySettings()), renderer=_renderer(model))
+def pipeline(model: Model, source: FramesFromMemory, classify: Callable[[Image], Result] | None = None) -> Pipeline:
+    """Return the pipeline of ``camrt live``, without sinks and without text on the frame.
+
+    Args:
+        model: draws with its number of threads, and classifies if ``classify`` is None.
+        source: gives the frames.
+        classify: the model, shared with other pipelines.
+    """
+    return Pipeline(classify or model, source, SettingsStore(DisplaySettings()), renderer=_renderer(model))
 
 
 def _renderer(model: Model) -> Renderer:

@@ -10,6 +10,7 @@ from camrt.benchmarks.bench import FramesFromMemory, pipeline, random_images
 from camrt.images import Image
 from camrt.interleaved_timing import median_ratio
 from camrt.runtime.frames import StreamItem
+from camrt.runtime.inference.fastest_sharing import Sharing, fastest_sharing
 from camrt.runtime.inference.model import Model
 
 _WARM_UP_S = 0.3
@@ -19,25 +20,29 @@ _TURN_S = 3.0
 def measure(
     model: Model, width: int, height: int, cameras: Sequence[int], rounds: int, *, turn_s: float = _TURN_S
 ) -> list[dict[str, Any]]:
-    """Run one pipeline per camera on one model, with frames from memory; the numbers of cameras take turns.
+    """Run one pipeline per camera on a shared model, with frames from memory; the numbers of cameras take turns.
+
+    They share it as in `LiveSession`.
 
     Args:
-        model: shared by all pipelines.
+        model: opened for one camera.
         width: width of the frames in pixels.
         height: height of the frames in pixels.
         cameras: the numbers of cameras to measure; the first one is the reference of ``throughput``.
         rounds: turns of each number of cameras.
         turn_s: seconds per turn.
 
-    Returns: one row per entry of ``cameras``, with ``cameras``; ``fps``, frames per second of all cameras, the median
-    over the rounds; ``throughput``, the median ratio of this rate to that of the first entry; ``spread``, the
-    difference between the fastest and the slowest camera divided by the mean, over all rounds.
+    Returns: one row per entry of ``cameras``, with ``cameras``; ``max_batch`` and ``runs``, see `Sharing`; ``fps``,
+    frames per second of all cameras, the median over the rounds; ``throughput``, the median ratio of this rate to that
+    of the first entry; ``spread``, the difference between the fastest and the slowest camera divided by the mean, over
+    all rounds.
     """
     images = random_images(width, height)
+    ways = {count: fastest_sharing(model, count) for count in cameras}
     rates: dict[int, list[list[float]]] = {count: [] for count in cameras}
     for _ in range(rounds):
         for count in cameras:
-            rates[count].append(_run_turn(model, images, count, turn_s))
+            rates[count].append(_run_turn(ways[count], images, count, turn_s))
     totals = {count: [sum(turn) for turn in turns] for count, turns in rates.items()}
     rows = []
     for count, turns in rates.items():
@@ -45,6 +50,8 @@ def measure(
         rows.append(
             {
                 "cameras": count,
+                "max_batch": ways[count].max_batch,
+                "runs": ways[count].runs,
                 "fps": statistics.median(totals[count]),
                 "throughput": median_ratio(totals[count], to=totals[cameras[0]]),
                 "spread": (max(means) - min(means)) / statistics.mean(means),
@@ -53,10 +60,11 @@ def measure(
     return rows
 
 
-def _run_turn(model: Model, images: Sequence[Image], cameras: int, turn_s: float) -> list[float]:
+def _run_turn(way: Sharing, images: Sequence[Image], cameras: int, turn_s: float) -> list[float]:
     """Return the frames per second of each camera in one turn."""
     counts = [0] * cameras
-    pipelines = [pipeline(model, FramesFromMemory(images, None)) for _ in range(cameras)]
+    classify = way.share(way.model) if cameras > 1 else way.model
+    pipelines = [pipeline(way.model, FramesFromMemory(images, None), classify) for _ in range(cameras)]
 
     def run(number: int) -> None:
         def count(_: StreamItem) -> None:

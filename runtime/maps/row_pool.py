@@ -1,30 +1,63 @@
-"""A pool of threads that draws bands of image rows."""
+"""Threads that help to draw images, shared by everything that draws in this process."""
 
 import threading
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache
 from itertools import pairwise
 from queue import SimpleQueue
 from typing import Final
 
-_HEAD_START: Final = 200_000
-"""Pixels that the calling thread draws while another thread wakes up, about 0.1 ms; its band has this many more."""
-_LEAST_SHARE: Final = 100_000
-"""Fewest pixels for which waking a thread pays."""
+_LEAST_SHARED: Final = 500_000
+"""Fewest pixels of an image that is shared: the calling thread draws 200,000 while another one wakes up."""
+_BANDS_PER_THREAD: Final = 2
+"""More bands balance threads that start late; each costs a call from Python."""
+
+
+class _Drawing:
+    """The bands of one image; threads take one after the other until none is left."""
+
+    def __init__(self, bands: list[tuple[int, int]], draw: Callable[[tuple[int, int]], object]) -> None:
+        self._bands = bands
+        self._draw = draw
+        self._lock = threading.Lock()
+        self._unfinished = len(bands)
+        self.finished = threading.Event()
+        self.errors: list[BaseException] = []
+
+    def work(self) -> None:
+        """Draw bands until all are taken."""
+        while True:
+            with self._lock:
+                if not self._bands:
+                    return
+                band = self._bands.pop()
+            try:
+                self._draw(band)
+            except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
+                self.errors.append(error)
+            with self._lock:
+                self._unfinished -= 1
+                if not self._unfinished:
+                    self.finished.set()
 
 
 class RowPool:
-    """Runs a function over bands of rows on a fixed number of threads; the calling thread takes the first band.
+    """Runs a function over bands of rows; the calling thread takes bands too.
+
+    Any number of threads may call `run` at once. Idle threads of the pool help whoever asks first, so the process never
+    draws with more threads than callers and pool have together.
 
     The kernels are serial and release the GIL. Numba's own ``parallel=True`` is not used: under its ``workqueue``
-    layer, two threads that draw at once abort the process. Only one thread at a time may call `run`.
+    layer, two threads that draw at once abort the process.
     """
 
     def __init__(self, threads: int) -> None:
-        self._tasks: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
-        self._done: SimpleQueue[BaseException | None] = SimpleQueue()
+        """Start ``threads`` - 1 threads, because the calling thread is one of them."""
+        self._drawings: SimpleQueue[_Drawing | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._idle = threads - 1
         self._threads = [
-            threading.Thread(target=self._work, name=f"camrt-rows-{number}", daemon=True)
+            threading.Thread(target=self._help, name=f"camrt-rows-{number}", daemon=True)
             for number in range(1, threads)
         ]
         for thread in self._threads:
@@ -39,38 +72,47 @@ class RowPool:
             draw: draws the rows of one band; its error is raised here after all bands.
         """
         edges = self._edges(width, height)
-        for band in pairwise(edges[1:]):
-            self._tasks.put(partial(draw, band))
-        errors: list[BaseException | None] = []
-        try:
-            draw((0, edges[1]))
-        except BaseException as error:  # noqa: BLE001 - raised again below
-            errors.append(error)
-        errors += [self._done.get() for _ in edges[2:]]
-        failures = [error for error in errors if error is not None]
-        if failures:
-            raise failures[0]
+        helpers = self._take_idle(len(edges) - 2)
+        if not helpers:
+            draw((0, height))
+            return
+        drawing = _Drawing(list(pairwise(edges)), draw)
+        for _ in range(helpers):
+            self._drawings.put(drawing)
+        drawing.work()
+        drawing.finished.wait()
+        if drawing.errors:
+            raise drawing.errors[0]
 
     def close(self) -> None:
         """End the threads."""
         for _ in self._threads:
-            self._tasks.put(None)
+            self._drawings.put(None)
         for thread in self._threads:
             thread.join()
 
     def _edges(self, width: int, height: int) -> list[int]:
-        """Return the first row of each band and the end of the last; the first band belongs to the calling thread."""
-        others = len(self._threads)
-        shared = (height - _HEAD_START // max(1, width)) // (others + 1)  # rows for each of the others
-        if shared < 1 or shared * width < _LEAST_SHARE:
+        """Return the first row of each band, and the end of the last."""
+        if width * height < _LEAST_SHARED:
             return [0, height]
-        return [0, *(height - shared * number for number in range(others, -1, -1))]
+        bands = min(_BANDS_PER_THREAD * (len(self._threads) + 1), height)
+        return [height * number // bands for number in range(bands + 1)]
 
-    def _work(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            try:
-                task()
-            except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
-                self._done.put(error)
-            else:
-                self._done.put(None)
+    def _take_idle(self, most: int) -> int:
+        """Return the number of idle threads, ``most`` at most; they are no longer idle."""
+        with self._lock:
+            taken = min(most, self._idle)
+            self._idle -= taken
+            return taken
+
+    def _help(self) -> None:
+        while (drawing := self._drawings.get()) is not None:
+            drawing.work()
+            with self._lock:
+                self._idle += 1
+
+
+@lru_cache
+def shared_pool(threads: int) -> RowPool:
+    """Return the pool of this process with so many threads; it lives as long as the process."""
+    return RowPool(threads)

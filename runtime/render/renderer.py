@@ -12,7 +12,7 @@ from camrt.images import Image
 from camrt.runtime.frames import Rendered, StreamItem
 from camrt.runtime.maps.overlay import OverlayStyle, paint
 from camrt.runtime.maps.result import Map, Result
-from camrt.runtime.maps.row_pool import RowPool
+from camrt.runtime.maps.row_pool import shared_pool
 from camrt.runtime.render.display_settings import DisplaySettings
 from camrt.runtime.render.hud import Hud
 
@@ -29,18 +29,18 @@ class Renderer:
     """Draws into a buffer of its own, which the next call overwrites. It remembers nothing else."""
 
     def __init__(self, *, hud: bool, provider: str | None, threads: int, enlarge: Enlargement = 1) -> None:
-        """Start the drawing threads.
+        """Prepare to draw.
 
         Args:
             hud: write classes and scores on the image.
             provider: with ``hud``, written beside frame rate and latency; None leaves all three out.
-            threads: threads that draw.
+            threads: threads that draw, those of the process's shared pool included.
             enlarge: draw the overlay larger than the frame, whose pixels become squares.
         """
         self._hud = hud
         self._enlarge: Enlargement = enlarge
         self._provider = provider
-        self._pool = RowPool(threads)
+        self._pool = shared_pool(threads)
         self._buffer: Image = np.empty((0, 0, 3), np.uint8)
 
     def render(self, item: StreamItem, settings: DisplaySettings) -> Rendered:
@@ -69,10 +69,6 @@ class Renderer:
         if self._hud:
             self._write(item, result, classes, panels)
         return Rendered(item, image, classes)
-
-    def close(self) -> None:
-        """End the drawing threads."""
-        self._pool.close()
 
     def _draw(
         self,

@@ -104,7 +104,6 @@ class Publisher:
             broadcast.close()
         self._hub.notify()
         self._thread.join()
-        self._viewer.close()
 
     def _run(self) -> None:
         version = 0

@@ -37,6 +37,5 @@ class Snapshots:
             if newest.drawn is None or newest.drawn[0] is not item or newest.drawn[1] is not settings:
                 renderer = Renderer(hud=False, provider=None, threads=1)
                 newest.data = jpeg(renderer.render(item, settings).image, item.frame.index)
-                renderer.close()
                 newest.drawn = item, settings
             return newest.data

@@ -10,16 +10,15 @@ class HubViewer:
     """Draws for one kind of viewer: the window, or all browsers together. Belongs to one thread."""
 
     def __init__(self, hub: Hub, *, hud: bool, provider: str | None = None, threads: int = 1) -> None:
-        """Start the drawing threads.
+        """Prepare to draw.
 
         Args:
             hub: gives items and settings.
             hud: write classes and scores on the images.
             provider: see `Renderer`.
-            threads: threads that draw if there is one stream; several streams are drawn by one thread each.
+            threads: threads that draw.
         """
         self._hub = hub
-        threads = threads if len(hub.streams) == 1 else 1
         self._renderers = [Renderer(hud=hud, provider=provider, threads=threads) for _ in hub.streams]
         self._drawn: list[tuple[StreamItem, DisplaySettings] | None] = [None] * len(hub.streams)
 
@@ -40,8 +39,3 @@ class HubViewer:
             return None
         self._drawn[number] = newest, settings
         return self._renderers[number].render(newest, settings)
-
-    def close(self) -> None:
-        """End the drawing threads."""
-        for renderer in self._renderers:
-            renderer.close()

@@ -9,7 +9,7 @@ from typing import Final
 
 from camrt.images import Image
 from camrt.runtime.frames import Rendered, Sink, Source, StreamItem
-from camrt.runtime.inference.dynamic_batching import BatchingModel, fastest_batch
+from camrt.runtime.inference.fastest_sharing import fastest_sharing
 from camrt.runtime.inference.head_switch import HeadSwitch
 from camrt.runtime.inference.model import Model
 from camrt.runtime.maps.result import Result
@@ -28,8 +28,8 @@ _IMAGE_S: Final = 2.0
 class LiveSession:
     """Runs one source or several through a model until they end or `stop` is called.
 
-    Several sources share the model; their frames go through it in batches where that is faster. One that fails does
-    not stop the others.
+    Several sources share the model, in the way that `fastest_sharing` measures. One that fails does not stop the
+    others.
 
     Args:
         model: classifies the frames.
@@ -63,7 +63,8 @@ class LiveSession:
         self._watched = watched
         if settings is None:
             settings = DisplaySettings.defaults(live=all(source.live for source in sources))
-        self._switch = HeadSwitch(model)
+        sharing = fastest_sharing(model, len(sources))
+        self._switch = HeadSwitch(sharing.model)
         self.settings = SettingsStore(settings, self._fit)
         """The display settings; `SettingsStore.update` changes them while the session runs."""
         self.hub = Hub(self._switch, self.settings, sources)
@@ -72,7 +73,7 @@ class LiveSession:
         model = self._switch.model
         classify: Callable[[Image], Result] = self._switch
         if len(sources) > 1:
-            classify = BatchingModel(self._switch, fastest_batch(model, len(sources)))
+            classify = sharing.share(self._switch)
         pipelines = []
         for number, source in enumerate(sources):
             kept = [] if recorders is None else recorders[number]

@@ -67,7 +67,7 @@ class Pipeline:
         model: classifies a frame: a `Model`, or one that several pipelines share.
         source: gives frames; closed at the end.
         settings: display settings; read once for each frame.
-        renderer: draws for the recorders; closed at the end. None: there are no recorders.
+        renderer: draws for the recorders. None: there are no recorders.
         recorders: take the drawn overlays, in this order; closed at the end, whatever happens.
         listeners: take the items without an image, after the recorders; closed at the end, whatever happens.
         every_camera_frame: for live sources: emit each frame of the camera with the newest map, so that a slow model
@@ -273,8 +273,6 @@ class Pipeline:
         closers = [self._source.close]
         closers += [recorder.close for recorder in self._recorders]
         closers += [listener.close for listener in self._listeners]
-        if self._renderer is not None:
-            closers.append(self._renderer.close)
         for close in closers:
             try:
                 close()

@@ -88,9 +88,8 @@ class WindowViewer:
             self._show()
 
     def close(self) -> None:
-        """Close the window and end the drawing threads."""
+        """Close the window."""
         self._window.close()
-        self._viewer.close()
 
     def _draw(self, number: int) -> None:
         rendered = self._viewer.draw(number)

@@ -1,10 +1,12 @@
-"""The row pool draws each row once, on the cores that this process may use."""
+"""The row pool draws each row once, for any number of callers, on the cores that this process may use."""
 
 import os
 import subprocess
 import sys
 import threading
+import time
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,16 +45,64 @@ def test_an_error_in_any_band_reaches_the_caller():
 
 def test_large_frames_are_split_among_threads_and_small_ones_are_not():
     pool = RowPool(3)
-    names = []
-    pool.run(1920, 1080, lambda _: names.append(threading.current_thread().name))
-    assert len(names) == 3
-    assert len(set(names) - {threading.current_thread().name}) in (
-        1,
-        2,
-    )  # a fast thread may draw two of the three bands
-    names.clear()
-    pool.run(320, 240, lambda _: names.append(threading.current_thread().name))
-    assert names == [threading.current_thread().name]
+    together = threading.Barrier(3, timeout=30)
+    names = set()
+
+    def draw(_):
+        if len(names) < 3:
+            names.add(threading.current_thread().name)
+            together.wait()
+
+    pool.run(1920, 1080, draw)
+    assert names == {threading.current_thread().name, "camrt-rows-1", "camrt-rows-2"}
+    bands = []
+    pool.run(320, 240, bands.append)
+    assert bands == [(0, 240)]
+    pool.close()
+
+
+def test_several_threads_draw_with_one_pool():
+    pool = RowPool(3)
+    wrong = []
+
+    def work(number):
+        image = np.zeros((600, 1000), np.uint8)
+        for turn in range(1, 50):
+
+            def draw(rows):
+                image[rows[0] : rows[1]] += number
+
+            pool.run(1000, 600, draw)
+            if not (image == (number * turn) % 256).all():
+                wrong.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in (1, 2, 3, 4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    pool.close()
+    assert not wrong
+
+
+def test_a_caller_draws_alone_while_the_pool_is_busy():
+    pool = RowPool(2)
+    started, release = threading.Event(), threading.Event()
+
+    def hold(_):
+        started.set()
+        release.wait(30)
+
+    busy = threading.Thread(target=pool.run, args=(1000, 1000, hold))
+    busy.start()
+    started.wait(30)
+    while pool._idle:  # the other thread of the pool takes its first band
+        time.sleep(0.001)
+    bands = []
+    pool.run(1000, 1000, bands.append)
+    assert bands == [(0, 1000)]
+    release.set()
+    busy.join()
     pool.close()
 
 

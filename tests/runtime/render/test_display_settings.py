@@ -103,7 +103,6 @@ def test_a_changed_setting_redraws_a_still_image(name, model):
     assert viewer.changed(0)
     viewer.draw(0)
     assert not viewer.changed(0)
-    viewer.close()
 
 
 def test_the_settings_cannot_be_changed_in_place():

@@ -22,9 +22,7 @@ def item_of(model, image, **fields):
 
 def draw(item, *, hud=False, provider=None, **settings):
     renderer = Renderer(hud=hud, provider=provider, threads=1)
-    image = renderer.render(item, DisplaySettings(**settings)).image.copy()
-    renderer.close()
-    return image
+    return renderer.render(item, DisplaySettings(**settings)).image.copy()
 
 
 def test_boxes_are_drawn_only_where_the_result_has_them(model):

@@ -194,9 +194,7 @@ def test_the_caption_names_the_head(two_heads):
 
 def render(item, *, hud):
     renderer = Renderer(hud=hud, provider=None, threads=1)
-    image = renderer.render(item, DisplaySettings()).image.copy()
-    renderer.close()
-    return image
+    return renderer.render(item, DisplaySettings()).image.copy()
 
 
 def test_metrics_count_the_classes_of_each_head(two_heads):

@@ -55,9 +55,7 @@ def record_session(model, images, settings=SETTINGS):
 
 def viewer_image(session):
     viewer = HubViewer(session.hub, hud=False)
-    image = viewer.draw(0).image.copy()
-    viewer.close()
-    return image
+    return viewer.draw(0).image.copy()
 
 
 def test_a_late_viewer_sees_the_pixels_of_the_recording(model):
