@@ -46,7 +46,14 @@ class H264Video:
     """One video file. It can be played at every moment, except for the last `FRAGMENT_S` and the frame after it."""
 
     def __init__(
-        self, file: CrashSafeFile, name: Path, width: int, height: int, fps: float, sound: Sound | None = None
+        self,
+        file: CrashSafeFile,
+        name: Path,
+        width: int,
+        height: int,
+        fps: float,
+        sound: Sound | None = None,
+        threads: int = 1,
     ) -> None:
         """Start a video.
 
@@ -57,6 +64,7 @@ class H264Video:
             height: height of the frames, in pixels, even.
             fps: nominal frame rate; each frame has a time of its own.
             sound: sound to keep beside the frames.
+            threads: threads that encode a frame, in slices; each slice costs some of the quality.
 
         Raises:
             DiskFull, SinkError: the file cannot be written, or the encoder cannot write such a video.
@@ -81,6 +89,7 @@ class H264Video:
             )
             self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
             context = self._stream.codec_context
+            context.thread_count = threads
             context.time_base = Fraction(1, _TICKS)
             context.gop_size = max(1, round(2 * fps))
             context.colorspace, context.color_range = _BT601, _LIMITED

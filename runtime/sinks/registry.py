@@ -30,10 +30,11 @@ class OutputOptions:
     rotation: Rotation | None
     overwrite: bool
     tell: Tell
+    threads: int
 
 
 def open_output(
-    path: Path, source: Source, *, rotation: Rotation | None, overwrite: bool, tell: Tell
+    path: Path, source: Source, *, rotation: Rotation | None, overwrite: bool, tell: Tell, threads: int
 ) -> Sink[Rendered]:
     """Open an output: a video, chosen by its suffix, or a folder of images.
 
@@ -44,6 +45,7 @@ def open_output(
             of an earlier run are kept and the numbers continue.
         overwrite: allow existing files to be replaced.
         tell: takes a line for the user.
+        threads: threads that encode a video.
 
     Raises:
         UsageError: the suffix belongs to no output, or the file exists.
@@ -52,7 +54,7 @@ def open_output(
     suffix = "" if path.is_dir() else path.suffix.lower()
     if suffix not in OPENERS:
         raise UsageError(f"{path}: a video ends in {' '.join(CODECS)}; for images name a folder, without a suffix")
-    sink = OPENERS[suffix](path, OutputOptions(source, rotation, overwrite, tell))
+    sink = OPENERS[suffix](path, OutputOptions(source, rotation, overwrite, tell, threads))
     return _pause_if_live(sink, path, source, tell)
 
 
@@ -107,6 +109,7 @@ def _video(path: Path, options: OutputOptions) -> Sink[Rendered]:
         sound=source.sound if isinstance(source, (VideoSource, TransformedSource)) else None,
         rotation=options.rotation,
         tell=options.tell,
+        threads=options.threads,
     )
     if problem := h264_problem(path):
         options.tell(f"{path}: {problem}")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
 
+from camrt.cores import usable_cores
 from camrt.errors import DiskFull, SinkError, UsageError
 from camrt.exclusive_file import writer_of
 from camrt.files import all_beside, file_name, hidden_beside, refuse_existing
@@ -79,6 +80,7 @@ class VideoSink:
         sound: Sound | None = None,
         rotation: Rotation | None = None,
         tell: Callable[[str], None] = lambda line: None,
+        threads: int | None = None,
     ) -> None:
         """Create the file; its content starts with the first frame.
 
@@ -91,6 +93,7 @@ class VideoSink:
             sound: sound of the file that the frames come from.
             rotation: at which size the video continues in a new file; files of an earlier run get a number.
             tell: takes a line for each part of the input that is not in the video, such as its sound.
+            threads: threads that encode H.264; None: one for each core this process may use.
 
         Raises:
             UsageError: the suffix is unknown, the file exists, or another process writes it.
@@ -104,6 +107,7 @@ class VideoSink:
         self._timed = timed
         self._sound = sound
         self._tell = tell
+        self._threads = threads or usable_cores()
         self._rotation = rotation
         self._older = Series(self._path, None if rotation is None else rotation.keep)
         self._h264 = not h264_problem(path)
@@ -213,7 +217,7 @@ class VideoSink:
         if sound is not None:
             sound = replace(sound, start_s=sound.start_s + (self._first_s or 0.0), first=self._older_parts == 0)
         self._file = None
-        return H264Video(file, self._path, width, height, self._fps, sound)
+        return H264Video(file, self._path, width, height, self._fps, sound, self._threads)
 
     def _is_long(self) -> bool:
         if self._video is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from camrt.cli.rotation_flags import rotation_of
+from camrt.cores import usable_cores
 from camrt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,11 +52,14 @@ def open_recorders(
     from camrt.runtime.sinks import open_output
 
     rotation = rotation_of(args)
+    threads = max(1, usable_cores() // len(sources))  # the encoders share the cores
     recorders: list[list[Sink[Rendered]]] = []
     for source, outputs in zip(sources, _outputs(args, len(sources)), strict=True):
         recorders.append([])
         for path in outputs:
-            recorder = open_output(path, source, rotation=rotation, overwrite=args.overwrite, tell=tell)
+            recorder = open_output(
+                path, source, rotation=rotation, overwrite=args.overwrite, tell=tell, threads=threads
+            )
             opened.callback(recorder.close)
             recorders[-1].append(recorder)
     return recorders

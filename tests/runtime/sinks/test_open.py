@@ -16,20 +16,20 @@ OPTIONS = {"rotation": None, "overwrite": False, "tell": lambda _: None}
 )
 def test_an_output_is_a_video_by_its_suffix_or_a_folder_of_images(tmp_path, name, kind):
     (tmp_path / "folder.mp4").mkdir()
-    sink = open_output(tmp_path / name, SyntheticSource(Scene(0), live=False), **OPTIONS)
+    sink = open_output(tmp_path / name, SyntheticSource(Scene(0), live=False), threads=1, **OPTIONS)
     assert isinstance(sink, kind)
     sink.close()
 
 
 def test_an_unknown_suffix_is_an_error(tmp_path):
     with pytest.raises(UsageError, match=r"a video ends in \.mp4 .*; for images name a folder"):
-        open_output(tmp_path / "a.png", SyntheticSource(Scene(0)), **OPTIONS)
+        open_output(tmp_path / "a.png", SyntheticSource(Scene(0)), threads=1, **OPTIONS)
 
 
 def test_outputs_of_a_live_source_pause_on_a_full_disk_and_the_standard_output_does_not(tmp_path):
     source = SyntheticSource(Scene(0), live=True)
     for sink in (
-        open_output(tmp_path / "a.mp4", source, **OPTIONS),
+        open_output(tmp_path / "a.mp4", source, threads=1, **OPTIONS),
         open_events(str(tmp_path / "a.jsonl"), source, **OPTIONS),
     ):
         assert isinstance(sink, PausingSink)
