@@ -29,6 +29,7 @@ def test_the_json_report_has_the_documented_keys(squeezenet, photo):
     assert report["identity_holds"] is True
     assert report["top"][0]["label"] == "West Highland white terrier"
     assert report["provider"] == "cpu"
+    assert report["precision"] == report["running_precision"] == "fp32"
     assert report["size_bytes"] == squeezenet.stat().st_size
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from camrt.runtime.assets import DEMO_MODEL
 from support.tiny_models import write_class_maps, write_linear
-from support.wheels import camrt, run, wheels_beside
+from support.wheels import inspect, refusal, succeeds, wheels_beside
 
 pytestmark = pytest.mark.process
 
@@ -58,11 +58,20 @@ except ProviderError as error:
 BF16 = {"load_config": '{"CPU": {"INFERENCE_PRECISION_HINT": "bf16"}}'}
 
 
+OPENVINO = {"built in": ["onnxruntime-openvino"], "plug-in": ["onnxruntime", "onnxruntime-ep-openvino"]}
+"""The wheels that have the provider."""
+
+
+@pytest.fixture(scope="module", params=OPENVINO)
+def openvino(request, bare_environment, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("openvino") / "site"
+    return bare_environment, wheels_beside(bare_environment, folder, *OPENVINO[request.param])
+
+
 @pytest.fixture(scope="module")
-def openvino(bare_environment, tmp_path_factory):
-    return bare_environment, wheels_beside(
-        bare_environment, tmp_path_factory.mktemp("openvino") / "site", "onnxruntime-openvino"
-    )
+def openvino_built_in(bare_environment, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("openvino_built_in") / "site"
+    return bare_environment, wheels_beside(bare_environment, folder, *OPENVINO["built in"])
 
 
 @pytest.fixture(scope="module")
@@ -81,28 +90,6 @@ def bf16():
     On other processors it ignores the hint and computes in float32.
     """
     return "avx512bw" in Path("/proc/cpuinfo").read_text().split()
-
-
-def succeeds(environment, *arguments, **changes):
-    python, first = environment
-    done = run(python, *arguments, **first, **changes)
-    assert done.returncode == 0, done.stderr
-    return done
-
-
-def refusal(environment, *arguments):
-    python, first = environment
-    done = camrt(python, *arguments, **first)
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
-    return line.removeprefix("camrt: ")
-
-
-def inspect(environment, *arguments):
-    """Return the report of ``camrt inspect`` and the lines on its standard error."""
-    done = succeeds(environment, "-m", "camrt.cli", "inspect", *arguments, "--json")
-    return json.loads(done.stdout), done.stderr.splitlines()
 
 
 def compare(environment, *arguments, options=None):
@@ -157,8 +144,8 @@ def test_openvino_verifies_the_identity_with_the_requested_threads(openvino, dem
         ('load_config={"CPU": {"FOO": "1"}}', "Unsupported property FOO"),
     ],
 )
-def test_openvino_that_cannot_run_is_an_error(openvino, demo, option, reason):
-    error = refusal(openvino, "inspect", demo, "--provider", "openvino", "--provider-option", option)
+def test_openvino_that_cannot_run_is_an_error(openvino_built_in, demo, option, reason):
+    error = refusal(openvino_built_in, "inspect", demo, "--provider", "openvino", "--provider-option", option)
     assert error.startswith("provider 'openvino' cannot run")
     assert reason in error
 
@@ -168,12 +155,6 @@ def test_fallback_to_the_cpu_at_the_first_run_is_an_error(openvino, tmp_path):
     path = write_class_maps(tmp_path / "maps.onnx")
     output = succeeds(openvino, "-c", FALLBACK, path).stdout
     assert output == f"provider 'openvino' failed on {path} at the first run and fell back to the CPU\n"
-
-
-@pytest.mark.slow
-def test_auto_does_not_use_openvino(openvino, demo):
-    report, errors = inspect(openvino, demo)
-    assert (report["provider"], errors) == ("cpu", [])
 
 
 @pytest.mark.slow
@@ -195,6 +176,6 @@ def test_auto_reports_once_why_it_skips_the_gpu(gpu, demo, no_nvidia):
 
 
 @pytest.mark.slow
-def test_error_of_a_gpu_wheel_names_the_extra_with_openvino(gpu, demo):
+def test_error_of_a_gpu_wheel_names_the_plug_in_of_openvino(gpu, demo):
     error = refusal(gpu, "inspect", demo, "--provider", "openvino")
-    assert "pip uninstall -y onnxruntime-gpu, then pip install 'camrt[openvino]'" in error
+    assert error.endswith("; pip install onnxruntime-ep-openvino")

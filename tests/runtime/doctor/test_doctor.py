@@ -44,7 +44,7 @@ def test_this_environment_has_no_problem(no_display):
     assert findings["pillow"].text.startswith(f"pillow {PIL.__version__} reads ")
     assert findings["pillow-heif"].text.endswith(f"{pillow_heif.__version__} reads HEIC")
     assert findings["cores"].text.startswith(f"{usable_cores()}")
-    assert findings["provider cpu"].text == "runs the demo model"
+    assert findings["provider cpu"].text == "runs the demo model in fp32"
     assert findings["video"].text.startswith("MPEG-4 can be written and read (with FFMPEG")
     assert findings["h264"].status == OK
     assert findings["kernels"].text.endswith(f"cached in {cache_folder()}")

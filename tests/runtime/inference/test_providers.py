@@ -8,14 +8,16 @@ from numpy._core import _multiarray_umath
 
 import camrt
 from camrt.errors import ProviderError, UsageError
+from camrt.runtime.inference.plugins import PLUGINS, loads_plugins
 from camrt.runtime.inference.providers import PROVIDERS, logged_error, onnxruntime, reason_of
+from camrt.runtime.inference.session import is_installed
 from camrt.runtime.inference.shared_libraries import missing_libraries, needed_libraries, wheels_of
 from support.command import refusal, succeeds
 from support.tiny_models import write_linear
 
-LACKING = [name for name, kind in PROVIDERS.items() if kind not in onnxruntime().get_available_providers()]
+LACKING = [name for name in PROVIDERS if not is_installed(onnxruntime(), name)]
 """The providers that the wheel of the test environment does not have."""
-EXTRAS = {"cuda": "gpu", "tensorrt": "gpu", "openvino": "openvino"}
+EXTRAS = {"cuda": "gpu", "tensorrt": "gpu"}
 
 
 @pytest.fixture
@@ -35,6 +37,16 @@ def test_error_names_the_extra_to_install_and_the_wheel_to_remove(model, provide
         camrt.load(model, provider=provider)
     wheel = wheels_of("onnxruntime")[0].split()[0]
     assert f"pip uninstall -y {wheel}, then pip install 'camrt[{EXTRAS[provider]}]'" in str(error.value)
+
+
+@pytest.mark.parametrize("provider", [name for name in PLUGINS if name in LACKING])
+def test_error_names_the_plug_in_to_install(model, provider):
+    with pytest.raises(ProviderError) as error:
+        camrt.load(model, provider=provider)
+    if loads_plugins(onnxruntime()):
+        assert str(error.value).endswith(f"; pip install {PLUGINS[provider].wheel}")
+    else:  # ONNX Runtime before 1.23
+        assert "--provider auto" in str(error.value) or "pip install 'camrt[openvino]'" in str(error.value)
 
 
 def test_options_need_a_named_provider_that_has_options(model):
@@ -72,7 +84,9 @@ def test_bench_accepts_options_for_one_provider_only(model):
 def test_help_names_every_provider():
     text = " ".join(succeeds("live", "--help").split())
     *others, last = PROVIDERS
-    expected = f"auto (default) picks the best provider that works here; {', '.join(others)} or {last} is used or"
+    expected = (
+        f"auto (default) picks the fastest provider that keeps the maps; {', '.join(others)} or {last} is used or"
+    )
     assert expected in text
 
 
