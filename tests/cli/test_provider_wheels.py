@@ -35,6 +35,19 @@ for ours, theirs in zip(model(frames), cpu(frames), strict=True):
     maps = max(maps, float(np.abs(ours.cam(number) - theirs_cam).max() / np.abs(theirs_cam).max()))
 print(json.dumps({"same": same / len(frames), "scores": scores, "maps": maps}))
 """
+BATCH = """
+import sys
+import numpy as np, camrt
+model = camrt.load(sys.argv[1], "openvino")
+frames = list(np.random.default_rng(0).integers(0, 256, (8, 60, 80, 3), np.uint8))
+largest = 0.0
+for size in (2, 3, 8):
+    for frame, result in zip(frames, model(frames[:size])):
+        alone = model(frame)
+        for values, wanted in ((result.logits, alone.logits), (result.cam(), alone.cam())):
+            largest = max(largest, float(np.abs(values - wanted).max() / np.abs(wanted).max()))
+print(largest)
+"""
 THREADS = """
 import os, sys, camrt
 model = camrt.load(sys.argv[1], "openvino", threads=int(sys.argv[2]))
@@ -117,6 +130,13 @@ def test_openvino_matches_the_cpu_on_real_models_and_images(openvino, shared_dat
         assert half["maps"] < 0.3
         assert half["scores"] < 0.2
         assert (half["maps"] > 1e-4) == bf16()  # a processor with bfloat16 computes in it
+
+
+@pytest.mark.slow
+def test_a_frame_in_a_batch_of_openvino_has_the_maps_of_the_frame_alone(openvino, demo, tmp_path):
+    """The tolerance is the one that docs/providers.md states."""
+    for path in (demo, write_class_maps(tmp_path / "maps.onnx")):
+        assert float(succeeds(openvino, "-c", BATCH, path).stdout) <= 1e-4
 
 
 @pytest.mark.slow
