@@ -9,7 +9,7 @@ from camrt.errors import CamrtError
 from camrt.runtime.assets import DEMO_MODEL
 from camrt.runtime.doctor import nvidia
 from camrt.runtime.doctor.finding import OK, PROBLEM, WARNING, Finding, swap
-from camrt.runtime.inference.captured_runs import MAX_SIZES
+from camrt.runtime.inference.captured_runs import MAX_SIZES, NOT_USED
 from camrt.runtime.inference.model import load
 from camrt.runtime.inference.plugins import PLUGINS, is_plugin, loads_plugins
 from camrt.runtime.inference.providers import PROVIDERS, onnxruntime
@@ -49,9 +49,11 @@ def _try(name: str, plugin: list[str]) -> Finding:
     except CamrtError as error:
         reason = str(error).removeprefix(f"provider {name!r} ")
     else:
-        graphs = f"; captures CUDA graphs for up to {MAX_SIZES} batch sizes" if model.graph_sizes else ""
         source = f", from {' and '.join(plugin)}" if plugin else ""
-        return Finding(subject, OK, f"runs the demo model in {model.running_precision}{source}{graphs}")
+        graphs = [remark for remark in model.remarks if remark.startswith(NOT_USED)]
+        if model.graph_sizes:
+            graphs.append(f"captures CUDA graphs for up to {MAX_SIZES} batch sizes")
+        return Finding(subject, OK, "; ".join([f"runs the demo model in {model.running_precision}{source}", *graphs]))
     if name == "cpu":
         return Finding(subject, PROBLEM, reason, swap("onnxruntime", "onnxruntime"))
     if name in _OF_NVIDIA and not nvidia.gpu_found():  # missing libraries do not matter then

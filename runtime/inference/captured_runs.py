@@ -23,6 +23,8 @@ MAX_SIZES: Final = 8
 """Most batch sizes with a graph of their own: the first ones in use. Other batches run without a graph."""
 MAX_BATCH: Final = 32
 """Largest batch with a graph."""
+NOT_USED: Final = "CUDA graphs are not used: "
+"""Begin of the remark that gives the reason."""
 # Replays must equal plain runs up to this share of the largest value: more than one step of uint8 maps.
 _TOLERANCE: Final = 5e-3
 # One thread for all models of this process: a capture fails if another thread copies or allocates meanwhile.
@@ -94,7 +96,7 @@ class CapturedRuns:
         return outputs
 
     def _give_up(self, reason: str) -> None:
-        self.remarks = (f"CUDA graphs are not used: {reason}",)
+        self.remarks = (NOT_USED + reason,)
         self._graphs.clear()
         self._session = self._uncaptured = None  # frees its memory before the model is opened again
 

@@ -12,7 +12,7 @@ import numpy as np
 from camrt import model_file
 from camrt.errors import CamrtError, ModelFileError, ProviderError, TimeLimitExceeded, UsageError
 from camrt.file_kind import describe_custom_operators
-from camrt.runtime.inference.captured_runs import GraphCapture
+from camrt.runtime.inference.captured_runs import NOT_USED, GraphCapture
 from camrt.runtime.inference.create_session import THREAD_OPTION, create_session
 from camrt.runtime.inference.head_part import HeadPart, head_part
 from camrt.runtime.inference.onnx_header import (
@@ -114,7 +114,7 @@ def _with_graphs(
     except ProviderError as error:  # an operator on the CPU, or control flow; or CUDA does not run at all
         opened = open_with(without)
         reason = str(error).removeprefix(f"provider 'cuda' cannot run {path}: ")
-        return replace(opened, remarks=[*opened.remarks, f"CUDA graphs are not used: {reason}"])
+        return replace(opened, remarks=[*opened.remarks, NOT_USED + reason])
     capture = GraphCapture("cuda", int(options.get("device_id", "0")), lambda: open_with(without).session)
     return replace(opened, capture=capture)
 
