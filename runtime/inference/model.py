@@ -127,7 +127,8 @@ class Model:
             self._runs = PlainRuns(opened.session, outputs)
         else:
             self._runs = CapturedRuns(opened.session, outputs, opened.capture)
-            self._runs(self._black())  # captures the graph of single frames
+            for _ in range(2):  # captures the graph of single frames; if that fails, opens the model again
+                self._runs(self._black())
         scale, zero_point = self._quantization_params()
         self.decoder = MapDecoder(
             labels=model_file.class_labels(info.labels, self.classes),
