@@ -1,6 +1,7 @@
 """A named provider is used or reported as an error with a fix, with the wheel of the test environment."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,32 @@ def test_error_in_the_log_is_returned_and_not_printed(capfd):
     line = b"\x1b[1;31m2026-11-25 [E:onnxruntime:Default, a.cc:1 Create] /o/a.cc:12 void f(int) [ERROR] no GPU\n"
     assert logged_error(lambda: os.write(2, line)) == "no GPU"
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not loads_plugins(onnxruntime()), reason="this ONNX Runtime loads no plug-ins")
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("raise OSError('libopenvino is missing')", "libopenvino is missing"),
+        ("def get_library_path():\n    raise FileNotFoundError('the library is gone')", "the library is gone"),
+        ("def get_library_path():\n    return '/nowhere/plugin.so'", "/nowhere/plugin.so"),
+        ("def get_library_path():\n    return __file__", "Failed to load library"),
+        ("", "get_library_path"),
+    ],
+)
+def test_a_damaged_plug_in_is_an_error_and_auto_goes_on_without_it(model, tmp_path, monkeypatch, code, reason):
+    plugin = PLUGINS["openvino"]
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / f"{plugin.package}.py").write_text(code)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, plugin.package, raising=False)
+    with pytest.raises(ProviderError) as error:
+        camrt.load(model, provider="openvino")
+    assert str(error.value).startswith(f"provider 'openvino' cannot run: {plugin.wheel} cannot be loaded: ")
+    assert reason in str(error.value)
+    automatic = camrt.load(model)
+    assert automatic.provider != "openvino"
+    assert str(error.value) in automatic.remarks
+    monkeypatch.delitem(sys.modules, plugin.package, raising=False)
