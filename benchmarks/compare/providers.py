@@ -23,6 +23,7 @@ from camrt.benchmarks.report.tables import table
 from camrt.errors import ProviderError
 from camrt.images import Image
 from camrt.interleaved_timing import interleave, median_ms, median_ratio
+from camrt.runtime.inference.create_session import graph_options
 from camrt.runtime.inference.model import Model, load
 from camrt.runtime.inference.session import open_session
 
@@ -86,7 +87,7 @@ def measure_binding(model: Model) -> dict[str, Any]:
     pixels = np.zeros((1, model.geometry.height, model.geometry.width, 3), np.uint8)
 
     def unbound() -> list[Any]:
-        return list(session.run(None, {model_file.IMAGE: pixels}))
+        return list(session.run(None, {model_file.IMAGE: pixels}, graph_options(None)))
 
     def bound() -> object:
         return model(pixels[0])  # the frame has the network's size, so preprocessing is only a copy

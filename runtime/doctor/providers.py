@@ -9,8 +9,12 @@ from camrt.errors import CamrtError
 from camrt.runtime.assets import DEMO_MODEL
 from camrt.runtime.doctor import nvidia
 from camrt.runtime.doctor.finding import OK, PROBLEM, WARNING, Finding, swap
+from camrt.runtime.inference.captured_runs import MAX_SIZES, NOT_USED
 from camrt.runtime.inference.model import load
+from camrt.runtime.inference.plugins import PLUGINS, is_plugin, loads_plugins
 from camrt.runtime.inference.providers import PROVIDERS, onnxruntime
+from camrt.runtime.inference.session import is_installed
+from camrt.runtime.inference.shared_libraries import wheels_of
 
 _OF_NVIDIA: Final = ("cuda", "tensorrt")
 
@@ -18,21 +22,26 @@ _OF_NVIDIA: Final = ("cuda", "tensorrt")
 def findings() -> Iterator[Finding]:
     """Yield one finding per available provider, and one about the missing ones."""
     try:
-        available = onnxruntime().get_available_providers()
+        runtime = onnxruntime()
     except CamrtError:
         return  # a finding of the packages
+    absent = [name for name in PROVIDERS if not is_installed(runtime, name)]
     for name in reversed(PROVIDERS):  # the CPU first; TensorRT, which is slow to start, last
-        if PROVIDERS[name] in available:
-            yield _try(name)
-    absent = [name for name in PROVIDERS if PROVIDERS[name] not in available]
+        if name not in absent:
+            yield _try(name, wheels_of(PLUGINS[name].package) if is_plugin(runtime, name) else [])
     text = f"not in this ONNX Runtime: {', '.join(absent)}"
     if "cuda" in absent and nvidia.gpu_found():
         yield Finding("providers", WARNING, f"{text}, but this machine has an NVIDIA GPU", _with_libraries())
     elif absent:
-        yield Finding("providers", OK, f"{text} (NVIDIA's are in the extra gpu, Intel's in the extra openvino)")
+        wheels = ", ".join(PLUGINS[name].wheel for name in absent if name in PLUGINS and loads_plugins(runtime))
+        plugins = f"; wheels to add: {wheels}" if wheels else ""
+        yield Finding(
+            "providers", OK, f"{text} (NVIDIA's are in the extra gpu, Intel's in the extra openvino{plugins})"
+        )
 
 
-def _try(name: str) -> Finding:
+def _try(name: str, plugin: list[str]) -> Finding:
+    """Run the demo model with a provider, which comes from the wheels of a plug-in if there are any."""
     subject = f"provider {name}"
     try:
         model = load(DEMO_MODEL, name, threads=1)
@@ -40,7 +49,11 @@ def _try(name: str) -> Finding:
     except CamrtError as error:
         reason = str(error).removeprefix(f"provider {name!r} ")
     else:
-        return Finding(subject, OK, "runs the demo model")
+        source = f", from {' and '.join(plugin)}" if plugin else ""
+        graphs = [remark for remark in model.remarks if remark.startswith(NOT_USED)]
+        if model.graph_sizes:
+            graphs.append(f"captures CUDA graphs for up to {MAX_SIZES} batch sizes")
+        return Finding(subject, OK, "; ".join([f"runs the demo model in {model.running_precision}{source}", *graphs]))
     if name == "cpu":
         return Finding(subject, PROBLEM, reason, swap("onnxruntime", "onnxruntime"))
     if name in _OF_NVIDIA and not nvidia.gpu_found():  # missing libraries do not matter then

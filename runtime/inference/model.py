@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, overload
 
@@ -14,11 +15,16 @@ from camrt.frame_input import as_frames
 from camrt.geometry import fit, place
 from camrt.images import Image
 from camrt.model_file import InputGeometry, ModelInfo
+from camrt.runtime.inference.automatic import open_fastest
+from camrt.runtime.inference.captured_runs import CapturedRuns
 from camrt.runtime.inference.class_names import find_class
+from camrt.runtime.inference.create_session import run_first
 from camrt.runtime.inference.metadata import read_info
 from camrt.runtime.inference.output_checks import check_outputs
-from camrt.runtime.inference.providers import PROVIDERS, onnxruntime, reason_of
-from camrt.runtime.inference.session import OpenedSession, open_session, run_first
+from camrt.runtime.inference.plain_runs import Output, PlainRuns
+from camrt.runtime.inference.precision import running_precision
+from camrt.runtime.inference.providers import PROVIDERS, reason_of
+from camrt.runtime.inference.session import OpenedSession, open_session
 from camrt.runtime.maps.decoder import MapDecoder
 from camrt.runtime.maps.result import Result
 
@@ -43,9 +49,9 @@ def load(
 
     Args:
         path: a file made by ``camrt attach`` or ``camrt export``.
-        provider: ``auto`` picks the best provider that works here. A provider you name, a key of
-            `camrt.runtime.inference.providers.PROVIDERS` (``cpu``, ``cuda``, ``openvino``, ...), is used or reported
-            as an error.
+        provider: ``auto`` picks the fastest provider that gives the maps of the CPU; it measures once where several
+            work. A provider you name, a key of `camrt.runtime.inference.providers.PROVIDERS` (``cpu``, ``cuda``,
+            ``openvino``, ...), is used or reported as an error.
         threads: threads of ONNX Runtime on the CPU; None: one for each core this process may use.
         provider_options: options of a named provider, under ONNX Runtime's names.
         labels: names of the classes; None: those in the file.
@@ -64,6 +70,14 @@ def load(
     if threads is not None and threads < 1:
         raise UsageError(f"threads {threads} must be at least 1; leave it out for one per core")
     threads = threads or usable_cores()
+    if provider == "auto":
+        if provider_options:
+            names = ", ".join(provider_options)
+            raise UsageError(f"provider options ({names}) need an explicit --provider; they cannot be used with 'auto'")
+        open_named = partial(load, path, threads=threads, labels=labels, geometry=geometry, head=head)
+        model, remarks = open_fastest(path, threads, head, open_named)
+        model._remarks = (*remarks, *model._remarks)
+        return model
     opened = open_session(path, provider, threads, provider_options, head)
     try:
         info = read_info(path, opened, labels, geometry)
@@ -87,8 +101,9 @@ class Model:
         """Name of the execution provider."""
         self.provider_options = dict(provider_options)
         """Options of the provider that the caller gave."""
-        self.remarks = tuple(opened.remarks)
-        """Reasons why ``auto`` did not pick a better provider, and the operators that are left to the CPU."""
+        self._remarks = tuple(opened.remarks)
+        self.precision = opened.precision
+        """Precision of the file: ``fp32``, ``fp16``, ``int8`` and so on."""
         self.threads = threads
         self.info = info
         self.geometry = info.geometry
@@ -96,18 +111,27 @@ class Model:
         """Kind of the head."""
         self.head_name = opened.part.name
         """Name of the head in a file with several; None: the file has one head."""
-        self._session = opened.session
         self._file = _identity(path)
         self._names = {name: model_file.output_of(opened.part.further, name) for name in model_file.OUTPUTS[self.head]}
-        self._ortvalue = onnxruntime().OrtValue.ortvalue_from_numpy
         self._maps = model_file.maps_output(self.head)
-        first = self._run_once() | opened.constants
+        first = self._run_once(opened.session) | opened.constants
         check_outputs(path, self.head, first, info.map_margin)
         self.classes = int(first[model_file.LOGITS].shape[1])
         """Number of classes K."""
         self.map_shape: tuple[int, int, int] = first[self._maps].shape[1:]
         """(C, h, w) of ``features``, or (K, h, w) of ``class_maps``."""
         self._map_type = first[self._maps].dtype
+        outputs = [
+            Output(name, self._names[name], first[name].shape[1:], first[name].dtype)
+            for name in (model_file.SCORES, model_file.LOGITS, self._maps)
+        ]
+        self._runs: PlainRuns | CapturedRuns
+        if opened.capture is None:
+            self._runs = PlainRuns(opened.session, outputs)
+        else:
+            self._runs = CapturedRuns(opened.session, outputs, opened.capture)
+            for _ in range(2):  # captures the graph of single frames; if that fails, opens the model again
+                self._runs(self._black())
         scale, zero_point = self._quantization_params()
         self.decoder = MapDecoder(
             labels=model_file.class_labels(info.labels, self.classes),
@@ -120,6 +144,21 @@ class Model:
         )
         """Labels, weights and scale, which every result carries."""
         kernels.warm_up()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """How ``auto`` chose the provider, what it leaves to the CPU, and how it computes the rest."""
+        return (*self._remarks, *self._runs.remarks)
+
+    @property
+    def running_precision(self) -> str:
+        """The precision that the provider computes in, as a phrase."""
+        return running_precision(self.precision, self.provider, self.provider_options)
+
+    @property
+    def graph_sizes(self) -> tuple[int, ...]:
+        """The batch sizes that have a captured CUDA graph."""
+        return self._runs.sizes
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -195,21 +234,23 @@ class Model:
             else min(self.threads, _DRAWING_THREADS)
         )
 
-    def _run_once(self) -> dict[str, Any]:
+    def _black(self) -> Image:
+        return np.zeros((1, self.geometry.height, self.geometry.width, 3), np.uint8)
+
+    def _run_once(self, session: Any) -> dict[str, Any]:
         """Run on a black image: reads the constant outputs and the shapes, and lets the provider prepare."""
-        black = np.zeros((1, self.geometry.height, self.geometry.width, 3), np.uint8)
-        computed = {node.name for node in self._session.get_outputs()}
+        computed = {node.name for node in session.get_outputs()}
         names = [name for name, in_file in self._names.items() if in_file in computed]
         try:
             in_file = [self._names[name] for name in names]
-            values = run_first(self._session, self.provider, in_file, {model_file.IMAGE: black})
+            values = run_first(session, self.provider, in_file, {model_file.IMAGE: self._black()})
         except TimeLimitExceeded as error:
             raise TimeLimitExceeded(f"{self.path} cannot be run: {error}") from error
         except Exception as error:  # ONNX Runtime's errors have no other common base class
             if self.provider == "cpu":
                 raise ModelFileError(f"{self.path} cannot be run: {reason_of(error)}") from error
             raise ProviderError(f"provider {self.provider!r} cannot run {self.path}: {reason_of(error)}") from error
-        if PROVIDERS[self.provider] not in self._session.get_providers():
+        if PROVIDERS[self.provider] not in session.get_providers():
             raise ProviderError(
                 f"provider {self.provider!r} failed on {self.path} at the first run and fell back to the CPU"
             )
@@ -243,7 +284,7 @@ class Model:
         for frame, target in zip(frames, batch, strict=True):
             fit(frame, self.geometry, target)
         ready = time.perf_counter()
-        outputs = self._infer(batch)
+        outputs = self._runs(batch)
         done = time.perf_counter()
         share = 1e3 / len(frames)
         stages_ms = {"preprocess": (ready - start) * share, "inference": (done - ready) * share}
@@ -272,21 +313,6 @@ class Model:
                 "file again with camrt quantize."
             )
         return grid
-
-    def _infer(self, batch: Image) -> dict[str, Any]:
-        """Run the session on a batch, uint8 (N, H, W, 3); returns arrays that the caller owns."""
-        outputs = {
-            model_file.SCORES: np.empty((len(batch), self.classes), np.float32),
-            model_file.LOGITS: np.empty((len(batch), self.classes), np.float32),
-            self._maps: np.empty((len(batch), *self.map_shape), self._map_type),
-        }
-        # ONNX Runtime writes bound arrays in place: one copy from the device, none on the CPU.
-        binding = self._session.io_binding()
-        binding.bind_ortvalue_input(model_file.IMAGE, self._ortvalue(batch))
-        for name, array in outputs.items():
-            binding.bind_ortvalue_output(self._names[name], self._ortvalue(array))
-        self._session.run_with_iobinding(binding)
-        return outputs
 
     def class_id(self, name: str) -> int:
         """Return the number of a class given by its label (any case) or its number.

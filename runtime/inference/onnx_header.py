@@ -18,7 +18,7 @@ Buffer: TypeAlias = bytes | mmap.mmap
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 GRAPH, OUTPUT, OUTPUT_NAME = 7, 12, 1
 _FUNCTION = 25
-_EXTERNAL_DATA, _DATA_LOCATION, _TENSOR_NAME = 13, 14, 8
+_DATA_TYPE, _TENSOR_NAME, _EXTERNAL_DATA, _DATA_LOCATION = 2, 8, 13, 14
 # For each kind of message: the fields that may contain tensors or nodes, and the kind of message in each field.
 _MESSAGE_FIELDS: Final[dict[str, dict[int, str]]] = {
     "model": {GRAPH: "graph", 20: "training", _FUNCTION: "function"},
@@ -80,6 +80,25 @@ def custom_operators(path: Path) -> list[tuple[str, str]]:
     nodes, functions = _operators(path.read_bytes())
     used = {operator for called in (nodes, *functions.values()) for operator in called}
     return sorted((domain, name) for domain, name in used - set(functions) if domain not in STANDARD_DOMAINS)
+
+
+def count_contents(path: Path) -> tuple[set[str], dict[int, int]]:
+    """Return the names of a model's operators, and the bytes of its tensors by ONNX's number of the data type.
+
+    Raises:
+        OSError, ValueError: the file cannot be read, or is not a protobuf message.
+    """
+    names: set[str] = set()
+    sizes: dict[int, int] = {}
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for kind, start, stop in _messages(data, 0, len(data), "model", 0):
+            if kind == "node":
+                names.add(text(data, start, stop, _OPERATOR_FIELDS["node"][1]))
+            elif kind == "tensor":
+                types = [begin for number, _, begin, _ in fields(data, start, stop) if number == _DATA_TYPE]
+                data_type = _varint(data, types[-1], stop)[0] if types else 0
+                sizes[data_type] = sizes.get(data_type, 0) + stop - start
+    return names, sizes
 
 
 def _operators(data: Buffer) -> tuple[list[Operator], dict[Operator, list[Operator]]]:

@@ -5,32 +5,30 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Final
 
 from camrt.errors import MissingExtra
 from camrt.loading import load_undisturbed
-from camrt.runtime.inference.shared_libraries import missing_libraries, provider_library, wheels_of
+from camrt.runtime.inference.shared_libraries import missing_libraries, wheels_of
 
 PROVIDERS: Final = {
     "tensorrt": "TensorrtExecutionProvider",
     "cuda": "CUDAExecutionProvider",
+    "tensorrt-rtx": "NvTensorRTRTXExecutionProvider",
     "openvino": "OpenVINOExecutionProvider",
+    "webgpu": "WebGpuExecutionProvider",
     "coreml": "CoreMLExecutionProvider",
     "qnn": "QNNExecutionProvider",
     "xnnpack": "XnnpackExecutionProvider",
     "cpu": "CPUExecutionProvider",
 }
 """camrt's name of each provider, and ONNX Runtime's."""
-AUTO: Final = ("cuda", "coreml", "cpu")
-"""Providers that ``auto`` tries, best first.
-
-TensorRT is not among them: it builds an engine for minutes before the first frame. OpenVINO is not among them: it is
-not faster on every processor and computes quantized models differently.
-"""
 _SPIN_US: Final = 50
 _EXTRAS: Final = {"tensorrt": "gpu", "cuda": "gpu", "openvino": "openvino"}
 _DRIVER: Final = "libcuda.so.1"
+_OF_DRIVER: Final = (_DRIVER, "libnvidia-ml.so.1")
 _LIBRARY_FIXES: Final = {
     "cuda": "run pip install 'onnxruntime-gpu[cuda,cudnn]'",
     "tensorrt": "run pip install 'onnxruntime-gpu[cuda,cudnn]', install TensorRT, and add its folder to "
@@ -79,24 +77,32 @@ def spin_us() -> int:
     return _SPIN_US if version >= (1, 26) else 0
 
 
-def why_not_built_in(provider: str, available: Sequence[str]) -> str:
-    """Explain that the installed ONNX Runtime does not include a provider, and how to get one that does."""
+def why_not_built_in(provider: str, available: Sequence[str], plugin: str | None) -> str:
+    """Explain that a provider is not installed, and how to install it.
+
+    Args:
+        provider: a key of `PROVIDERS`.
+        available: ONNX Runtime's names of the providers that the installed one has.
+        plugin: a wheel that adds the provider to the installed ONNX Runtime; None: there is none.
+    """
     wheels = wheels_of("onnxruntime")
     advice = "choose one of those, or --provider auto"
-    if extra := _EXTRAS.get(provider):
+    if plugin:
+        advice = f"pip install {plugin}"
+    elif extra := _EXTRAS.get(provider):
         names = " ".join(wheel.split()[0] for wheel in wheels)
         advice = (f"pip uninstall -y {names}, then " if names else "") + f"pip install 'camrt[{extra}]'"
     return f"{' and '.join(wheels) or 'this ONNX Runtime'} has only {', '.join(available)}; {advice}"
 
 
-def why_not_loaded(runtime: ModuleType, provider: str) -> str | None:
-    """Name the missing libraries of a provider, and how to get them; None if none is missing."""
-    missing = missing_libraries(provider_library(runtime, provider))
+def why_not_loaded(library: Path, provider: str) -> str | None:
+    """Name the missing libraries that a provider's library needs, and how to get them; None if none is missing."""
+    missing = missing_libraries(library)
     reasons = []
     if _DRIVER in missing:
         reasons.append(f"there is no NVIDIA driver ({_DRIVER}; nvidia-smi must work)")
-    if libraries := [name for name in missing if name != _DRIVER]:
-        fix = _LIBRARY_FIXES.get(provider, "reinstall the wheel of ONNX Runtime")
+    if libraries := [name for name in missing if name not in _OF_DRIVER]:
+        fix = _LIBRARY_FIXES.get(provider, "reinstall the wheel of the provider")
         reasons.append(f"{', '.join(libraries)} cannot be loaded: {fix}")
     return "; and ".join(reasons) or None
 

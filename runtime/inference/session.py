@@ -1,8 +1,6 @@
 """Open a model file with an execution provider of ONNX Runtime that really runs it."""
 
-import contextlib
-import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -12,41 +10,35 @@ from typing import Any, Final
 import numpy as np
 
 from camrt import model_file
-from camrt.errors import ModelFileError, ProviderError, TimeLimitExceeded, UsageError
+from camrt.errors import CamrtError, ModelFileError, ProviderError, TimeLimitExceeded, UsageError
 from camrt.file_kind import describe_custom_operators
+from camrt.runtime.inference.captured_runs import NOT_USED, GraphCapture
+from camrt.runtime.inference.create_session import THREAD_OPTION, create_session
 from camrt.runtime.inference.head_part import HeadPart, head_part
 from camrt.runtime.inference.onnx_header import (
     check_before_opening,
     custom_operators,
 )
 from camrt.runtime.inference.onnx_part import output_names, part_for_outputs
+from camrt.runtime.inference.plugins import PLUGINS, is_plugin, loads_plugins
+from camrt.runtime.inference.precision import FP32, file_precision, precision_remarks
 from camrt.runtime.inference.providers import (
-    AUTO,
     PROVIDERS,
     logged_error,
     onnxruntime,
     reason_of,
-    spin_us,
     why_not_built_in,
     why_not_loaded,
 )
-from camrt.runtime.inference.shared_libraries import preload_cuda
-from camrt.time_limit import cancelled_after
+from camrt.runtime.inference.shared_libraries import preload_cuda, provider_library
 
-_OPTIONS: Final[dict[str, dict[str, str]]] = {
-    # EXHAUSTIVE, the default, re-tunes for each new batch size: 0.3-1.3 s per size.
-    "cuda": {"cudnn_conv_algo_search": "HEURISTIC"},
-}
-# Providers that compute on the processor with their own threads, and the option for the number of threads.
-_THREAD_OPTION: Final = {"openvino": "num_of_threads", "xnnpack": "intra_op_num_threads"}
 # OpenVINO rejects a graph with outputs that no node computes: "cam_weights node not found in graph cache".
 _WITHOUT_CONSTANT_OUTPUTS: Final = ("openvino",)
 _CONSTANTS: Final = {model_file.CAM_WEIGHTS, model_file.CAM_BIAS}
 # Parts of the names of expensive operators; they match QLinearConv and FusedMatMul, too.
 _EXPENSIVE: Final = ("Conv", "MatMul", "Gemm")
-LIMIT_S: Final = 120.0
-"""Seconds after which opening a file on the CPU, or its first run, is cancelled."""
-_SILENT, _ERRORS = 4, 3  # severities of ONNX Runtime's log
+_GRAPH_OPTION: Final = "enable_cuda_graph"
+_ERRORS: Final = 3  # a severity of ONNX Runtime's log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +53,12 @@ class OpenedSession:
     """The head that it computes."""
     constants: dict[str, Any] = field(default_factory=dict)
     """Constant outputs of the file that the session does not compute: float32 arrays by name."""
+    precision: str = FP32
+    """Precision of the file, from `camrt.runtime.inference.precision.file_precision`."""
+    capture: GraphCapture | None = None
+    """How it captures CUDA graphs; None: it does not."""
     remarks: Sequence[str] = ()
-    """Why ``auto`` skipped better providers, and which part of the model the provider leaves to the CPU."""
+    """The part of the model that the provider leaves to the CPU, and how it computes the rest."""
 
 
 def open_session(
@@ -72,7 +68,7 @@ def open_session(
 
     Args:
         path: the ONNX file.
-        provider: ``auto``, or a key of `PROVIDERS`.
+        provider: a key of `PROVIDERS`.
         threads: threads of one operator on the CPU.
         options: options of the provider, as ONNX Runtime names them. They override those that camrt sets.
         head: of a file with several: the head to compute; None: the first.
@@ -85,36 +81,47 @@ def open_session(
     """
     runtime = onnxruntime()
     options = options or {}
-    if provider != "auto" and provider not in PROVIDERS:
+    if provider not in PROVIDERS:
         raise UsageError(f"no provider {provider!r}; known: auto, {', '.join(PROVIDERS)}")
-    _check_options(provider, options)
-    available = runtime.get_available_providers()
+    if options and provider == "cpu":
+        raise UsageError(f"the provider 'cpu' has no options; leave out {', '.join(options)}")
+    if (option := THREAD_OPTION.get(provider)) in options:
+        raise UsageError(f"camrt sets {option} from the number of threads; use --threads instead")
     check_before_opening(path)
     part = head_part(path, head)
-    if provider != "auto":
-        if PROVIDERS[provider] not in available:
-            raise ProviderError(f"provider {provider!r} cannot run: {why_not_built_in(provider, available)}")
-        return _open(runtime, path, part, provider, threads, options)
-    skipped: list[str] = []
-    for name in AUTO:
-        if PROVIDERS[name] in available:
-            try:
-                candidate = _open(runtime, path, part, name, threads, options)
-            except ProviderError as error:
-                skipped.append(str(error))
-            else:
-                return replace(candidate, remarks=[*skipped, *candidate.remarks])
-    raise ProviderError(f"no provider of this ONNX Runtime runs {path}; it has {', '.join(available)}")
+    if not is_installed(runtime, provider):
+        plugin = PLUGINS[provider].wheel if provider in PLUGINS and loads_plugins(runtime) else None
+        reason = why_not_built_in(provider, runtime.get_available_providers(), plugin)
+        raise ProviderError(f"provider {provider!r} cannot run: {reason}")
+    open_with = partial(_open, runtime, path, part, provider, threads)
+    opened = _with_graphs(open_with, path, options) if _wants_graphs(provider, options) else open_with(options)
+    precision = file_precision(path)
+    remarks = [*opened.remarks, *precision_remarks(precision, provider, options)]
+    return replace(opened, precision=precision, remarks=remarks)
 
 
-def _check_options(provider: str, options: Mapping[str, str]) -> None:
-    names = ", ".join(options)
-    if options and provider == "auto":
-        raise UsageError(f"provider options ({names}) need an explicit --provider; they cannot be used with 'auto'")
-    if options and provider == "cpu":
-        raise UsageError(f"the provider 'cpu' has no options; leave out {names}")
-    if (threads := _THREAD_OPTION.get(provider)) in options:
-        raise UsageError(f"camrt sets {threads} from the number of threads; use --threads instead")
+def _wants_graphs(provider: str, options: Mapping[str, str]) -> bool:
+    return provider == "cuda" and options.get(_GRAPH_OPTION, "1").lower() in ("1", "true")
+
+
+def _with_graphs(
+    open_with: Callable[[Mapping[str, str]], OpenedSession], path: Path, options: Mapping[str, str]
+) -> OpenedSession:
+    """Open a session that captures CUDA graphs, or one without if the model cannot be captured."""
+    without = {**options, _GRAPH_OPTION: "0"}
+    try:
+        opened = open_with({**options, _GRAPH_OPTION: "1"})
+    except ProviderError as error:  # an operator on the CPU, or control flow; or CUDA does not run at all
+        opened = open_with(without)
+        reason = str(error).removeprefix(f"provider 'cuda' cannot run {path}: ")
+        return replace(opened, remarks=[*opened.remarks, NOT_USED + reason])
+    capture = GraphCapture("cuda", int(options.get("device_id", "0")), lambda: open_with(without).session)
+    return replace(opened, capture=capture)
+
+
+def is_installed(runtime: ModuleType, provider: str) -> bool:
+    """Return whether a provider is part of this ONNX Runtime, or an installed plug-in."""
+    return PROVIDERS[provider] in runtime.get_available_providers() or is_plugin(runtime, provider)
 
 
 def _open(
@@ -124,17 +131,21 @@ def _open(
         preload_cuda(runtime)
     model = part.model
     constants: dict[str, Any] = {}
-    create = partial(_create, runtime, provider=provider, threads=threads, options=options)
+    create = partial(create_session, runtime, provider=provider, threads=threads, options=options)
     try:
         if provider in _WITHOUT_CONSTANT_OUTPUTS:
             model, constants = _without_constants(runtime, part)
         session = create(model)
     except TimeLimitExceeded as error:
         raise TimeLimitExceeded(f"{path} cannot be opened: {error}") from error
+    except CamrtError:  # of a plug-in
+        raise
     except Exception as error:  # ONNX Runtime's own errors share no root but Exception
         raise _open_error(runtime, path, provider, error) from error
     if PROVIDERS[provider] not in session.get_providers():  # ONNX Runtime fell back silently
-        reason = why_not_loaded(runtime, provider) or logged_error(partial(create, model, log_severity=_ERRORS))
+        reason = why_not_loaded(provider_library(runtime, provider), provider) or logged_error(
+            partial(create, model, log_severity=_ERRORS)
+        )
         raise ProviderError(f"provider {provider!r} cannot run: {reason or 'no device found; check its driver'}")
     session.disable_fallback()
     session._model_bytes = None  # only the disabled fallback needs them
@@ -151,7 +162,7 @@ def _open_error(runtime: ModuleType, path: Path, provider: str, error: BaseExcep
             f"{path} ({path.stat().st_size} bytes) is not a model that ONNX Runtime {runtime.__version__} can load: "
             f"{reason_of(error)} Copy it again, or create it again with camrt attach"
         )
-    if reason := why_not_loaded(runtime, provider):
+    if reason := why_not_loaded(provider_library(runtime, provider), provider):
         return ProviderError(f"provider {provider!r} cannot run: {reason}")
     reason = reason_of(error)
     if "fallback to CPU EP has been explicitly disabled" in reason:
@@ -160,70 +171,6 @@ def _open_error(runtime: ModuleType, path: Path, provider: str, error: BaseExcep
             "1.24 and newer do"
         )
     return ProviderError(f"provider {provider!r} cannot run {path}: {reason}")
-
-
-def _create(
-    runtime: ModuleType,
-    model: str | bytes,
-    *,
-    provider: str,
-    threads: int,
-    options: Mapping[str, str],
-    log_severity: int = _SILENT,
-) -> Any:
-    settings = runtime.SessionOptions()
-    settings.intra_op_num_threads = 1 if provider in _THREAD_OPTION else threads
-    settings.inter_op_num_threads = 1
-    if spin := spin_us():
-        settings.add_session_config_entry("session.intra_op.spin_duration_us", str(spin))
-    else:
-        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    settings.add_session_config_entry("session.load_model_format", "ONNX")  # the format that `onnx_header` checks
-    # Errors are raised; ONNX Runtime's two logs would repeat them.
-    settings.log_severity_level = log_severity
-    runtime.set_default_logger_severity(log_severity)
-    defaults = dict(_OPTIONS.get(provider, {}))
-    if provider in _THREAD_OPTION:
-        defaults[_THREAD_OPTION[provider]] = str(threads)
-    providers: list[Any] = [(PROVIDERS[provider], defaults | dict(options))]
-    if provider != "cpu":
-        if hasattr(runtime.InferenceSession, "get_provider_graph_assignment_info"):  # since 1.24
-            settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-            providers.append(PROVIDERS["cpu"])
-        else:  # older versions only report whether the provider takes the whole model
-            settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    limit_s = LIMIT_S if hasattr(settings, "set_load_cancellation_flag") else None  # since 1.21
-    with (
-        contextlib.redirect_stdout(io.StringIO()),  # up to 1.22 it prints that it tries the CPU
-        _within_limit(provider, limit_s, lambda: settings.set_load_cancellation_flag(True)),
-    ):
-        return runtime.InferenceSession(model, settings, providers=providers, enable_fallback=0)
-
-
-def run_first(session: Any, provider: str, outputs: Sequence[str], feeds: Mapping[str, Any]) -> list[Any]:
-    """Run a session that was not run before.
-
-    Raises:
-        TimeLimitExceeded: it takes longer than `LIMIT_S` on the CPU. Other providers may compile a graph for minutes.
-        Exception: an error of ONNX Runtime.
-    """
-    options = onnxruntime().RunOptions()
-    with _within_limit(provider, LIMIT_S, lambda: setattr(options, "terminate", True)):
-        return list(session.run(outputs, feeds, options))
-
-
-@contextlib.contextmanager
-def _within_limit(provider: str, limit_s: float | None, cancel: Callable[[], None]) -> Iterator[None]:
-    if provider != "cpu" or limit_s is None:
-        yield
-        return
-    with cancelled_after(limit_s, cancel) as is_late:
-        try:
-            yield
-        except Exception as error:
-            if is_late():
-                raise TimeLimitExceeded(f"it takes more than {limit_s:g} s, and may never end") from error
-            raise
 
 
 def _cpu_share(session: Any, path: Path, provider: str) -> list[str]:
@@ -258,7 +205,7 @@ def _without_constants(runtime: ModuleType, part: HeadPart) -> tuple[str | bytes
     constants = outputs & names.keys()
     if not constants:
         return part.model, {}
-    session = _create(runtime, part_for_outputs(data, constants), provider="cpu", threads=1, options={})
+    session = create_session(runtime, part_for_outputs(data, constants), provider="cpu", threads=1, options={})
     image = session.get_inputs()[0]
     black = np.zeros([side if isinstance(side, int) else 1 for side in image.shape], np.uint8)
     order = [node.name for node in session.get_outputs()]

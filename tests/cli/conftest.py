@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+from pathlib import Path
 
 import pytest
 
@@ -66,3 +67,10 @@ def no_nvidia():
     except OSError:
         return
     pytest.skip("this machine has an NVIDIA driver")
+
+
+@pytest.fixture
+def no_gpu(no_nvidia):
+    """Skip a test on a machine with a GPU of any maker."""
+    if any(Path("/dev/dri").glob("render*")):
+        pytest.skip("this machine has a GPU")

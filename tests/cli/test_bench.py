@@ -1,11 +1,11 @@
 """``camrt bench``: the table and the JSON keys that scripts read. No test asserts a speed."""
 
-import importlib.metadata
 import json
 from xml.etree import ElementTree
 
 import cv2
 import numpy as np
+import onnxruntime
 import pytest
 
 from camrt import __version__
@@ -14,13 +14,13 @@ from support.command import camrt, refusal, succeeds
 
 pytestmark = pytest.mark.process
 
-QUICK = ["--rounds", "2", "--size", "160x120"]
+QUICK = ["--rounds", "2", "--size", "160x120", "--provider", "cpu"]
 
 
 @pytest.fixture(scope="module")
 def report(mobilenet):
     """The JSON report of every combination of two numbers of threads and two sizes."""
-    flags = ["--rounds", "2", "--size", "160x120", "33x40", "--threads", "2", "1"]
+    flags = ["--rounds", "2", "--size", "160x120", "33x40", "--threads", "2", "1", "--provider", "cpu"]
     return json.loads(succeeds("bench", mobilenet, *flags, "--json"))
 
 
@@ -39,6 +39,7 @@ def test_every_combination_of_lists_is_measured(report):
 def test_run_has_the_keys_that_scripts_read(report, mobilenet):
     for run in report["runs"]:
         assert (run["model"], run["provider"]) == (mobilenet.name, "cpu")
+        assert run["precision"] == run["running_precision"] == "fp32"
         assert set(run["stages"]) == {"preprocess", "inference", "cam", "overlay"}
         for times in run["stages"].values():
             assert 0 < times["p50_ms"] <= times["p95_ms"] <= times["p99_ms"]
@@ -48,7 +49,7 @@ def test_run_has_the_keys_that_scripts_read(report, mobilenet):
 
 
 def onnxruntime_is_new():
-    major, minor = importlib.metadata.version("onnxruntime").split(".")[:2]
+    major, minor = onnxruntime.__version__.split(".")[:2]
     return (int(major), int(minor)) >= (1, 26)
 
 
@@ -72,7 +73,7 @@ def test_report_describes_the_machine(report):
 
 def test_single_run_is_printed_stage_by_stage(mobilenet):
     lines = succeeds("bench", mobilenet, *QUICK, "--threads", "1").splitlines()
-    assert lines[1] == f"{mobilenet.name} on cpu, 1 threads, frames 160x120 from memory"
+    assert lines[1] == f"{mobilenet.name} on cpu, 1 threads, fp32, frames 160x120 from memory"
     first_words = [line.split()[0] for line in lines if line.strip()]
     assert first_words[2:] == [
         *("stage", "preprocess", "inference", "cam", "overlay", "inference", "with", "ratio", "start", "memory"),
@@ -82,12 +83,12 @@ def test_single_run_is_printed_stage_by_stage(mobilenet):
 def test_several_runs_are_printed_as_a_table_and_drawn_as_a_chart(mobilenet, squeezenet, tmp_path):
     chart = tmp_path / "speed.png"
     lines = succeeds("bench", mobilenet, squeezenet, *QUICK, "--rounds", "1", "--chart", chart).splitlines()
-    assert [line.split()[:4] for line in lines[-2:]] == [
-        [model.name, "cpu", str(usable_cores()), "160x120"] for model in (mobilenet, squeezenet)
+    assert [line.split()[:5] for line in lines[-2:]] == [
+        [model.name, "cpu", "fp32", str(usable_cores()), "160x120"] for model in (mobilenet, squeezenet)
     ]
     assert "pre ms  infer ms  cam ms  overlay ms" in lines[-3]
     for line in lines[-2:]:
-        assert len([float(number) for number in line.split()[4:]]) == 10
+        assert len([float(number) for number in line.split()[5:]]) == 10
     image = cv2.imread(str(chart))
     assert image.shape[1] > 1000
     assert len(np.unique(image.reshape(-1, 3), axis=0)) > 10  # bars of several colours, on white

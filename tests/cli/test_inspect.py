@@ -15,7 +15,7 @@ pytestmark = pytest.mark.process
 
 
 def test_the_json_report_has_the_documented_keys(squeezenet, photo):
-    report = json.loads(succeeds("inspect", squeezenet, "--verify", photo, "--json"))
+    report = json.loads(succeeds("inspect", squeezenet, "--verify", photo, "--provider", "cpu", "--json"))
     assert (report["head"], report["classes"], report["features"]) == ("pooled_class_maps", 1000, [1000, 16, 16])
     assert (report["map_margin"], report["input"]["width"], report["input"]["height"]) == (1, 227, 227)
     assert (len(report["labels"]), report["labels"][203]) == (1000, "West Highland white terrier")
@@ -29,6 +29,7 @@ def test_the_json_report_has_the_documented_keys(squeezenet, photo):
     assert report["identity_holds"] is True
     assert report["top"][0]["label"] == "West Highland white terrier"
     assert report["provider"] == "cpu"
+    assert report["precision"] == report["running_precision"] == "fp32"
     assert report["size_bytes"] == squeezenet.stat().st_size
 
 

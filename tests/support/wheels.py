@@ -1,5 +1,6 @@
 """Virtual environments for tests that need other wheels. The environment of the tests is never changed."""
 
+import json
 import os
 import subprocess
 import sys
@@ -53,3 +54,27 @@ def run(python, *arguments, text_input="", timeout=120, **changes):
         timeout=timeout,
         check=False,
     )
+
+
+def succeeds(environment, *arguments, **changes):
+    """Run an environment's Python, which must succeed; an environment is a Python and its variables."""
+    python, first = environment
+    done = run(python, *arguments, **first, **changes)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def refusal(environment, *arguments, status=1):
+    """Return the error of a command that another environment refuses with an exit status."""
+    python, first = environment
+    done = camrt(python, *arguments, **first)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    return line.removeprefix("camrt: ")
+
+
+def inspect(environment, *arguments):
+    """Return the report of ``camrt inspect`` and the lines on its standard error."""
+    done = succeeds(environment, "-m", "camrt.cli", "inspect", *arguments, "--json")
+    return json.loads(done.stdout), done.stderr.splitlines()

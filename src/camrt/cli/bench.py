@@ -62,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
     for path, provider, threads in sessions:
         model = open_model(path, provider, threads, args.provider_option, args.head)
         startup_s = startup_seconds(model)
-        runs += [measure(model, width, height, args.rounds) | {"startup_s": startup_s} for width, height in args.size]
+        shared = {"precision": model.precision, "running_precision": model.running_precision, "startup_s": startup_s}
+        runs += [measure(model, width, height, args.rounds) | shared for width, height in args.size]
         del model  # frees its memory before the next one is measured
     machine = describe_machine()
     if args.json:
@@ -80,7 +81,7 @@ def _details(run: dict[str, Any], rounds: int) -> str:
     spin = f"threads spin for {run['spin_us']} us" if run["spin_us"] else "threads do not spin"
     head = f", head {run['head']}," if run["head"] else ""
     rows = [
-        f"{run['model']}{head} on {run['provider']}, {run['threads']} threads, "
+        f"{run['model']}{head} on {run['provider']}, {run['threads']} threads, {run['running_precision']}, "
         f"frames {run['frame'][0]}x{run['frame'][1]} from memory",
         "",
         f"{'stage':<14}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}",
@@ -101,12 +102,15 @@ def _details(run: dict[str, Any], rounds: int) -> str:
 
 def _overview(runs: Sequence[dict[str, Any]], rounds: int) -> str:
     name = max(len(run["model"]) for run in runs)
+    provider = max(len("provider"), *(len(run["provider"]) for run in runs)) + 1
     header = (
-        f"{'model':<{name}}  {'provider':<9}{'threads':>7}{'frame':>11}{'fps without':>13}{'with':>8}{'ratio':>7}"
+        f"{'model':<{name}}  {'provider':<{provider}}{'precision':<9}{'threads':>8}{'frame':>11}"
+        f"{'fps without':>13}{'with':>8}{'ratio':>7}"
         f"{'pre ms':>8}{'infer ms':>10}{'cam ms':>8}{'overlay ms':>12}{'cores':>7}{'MB':>6}{'start s':>9}"
     )
     rows = [
-        f"{run['model']:<{name}}  {run['provider']:<9}{run['threads']:>7}{'x'.join(map(str, run['frame'])):>11}"
+        f"{run['model']:<{name}}  {run['provider']:<{provider}}{run['precision']:<9}{run['threads']:>8}"
+        f"{'x'.join(map(str, run['frame'])):>11}"
         f"{run['fps']['inference_only']:>13.1f}{run['fps']['overlay']:>8.1f}{run['ratio']:>7.2f}"
         f"{run['stages']['preprocess']['p50_ms']:>8.2f}{run['stages']['inference']['p50_ms']:>10.2f}"
         f"{run['stages']['cam']['p50_ms']:>8.2f}{run['stages']['overlay']['p50_ms']:>12.2f}"

@@ -18,15 +18,15 @@ def add_session_flags(parser: argparse.ArgumentParser, *, several: bool = False)
     provider = parser.add_argument(
         "--provider",
         default="auto",
-        help="auto (default) picks the best provider that works here; tensorrt, cuda, openvino, coreml, qnn, xnnpack "
-        "or cpu is used or reported as an error, there is no silent fallback",
+        help="auto (default) picks the fastest provider that keeps the maps; tensorrt, cuda, tensorrt-rtx, openvino, "
+        "webgpu, coreml, qnn, xnnpack or cpu is used or reported as an error, there is no silent fallback",
     )
     parser.add_argument(
         "--provider-option",
         action="append",
         default=[],
         metavar="K=V",
-        help="option of the provider, as ONNX Runtime names it, such as device_type=GPU; repeatable",
+        help="option of the provider, as ONNX Runtime names it, such as use_tf32=0; repeatable",
     )
     threads = parser.add_argument(
         "--threads", type=int, metavar="N", help="number of threads (default: one per usable core)"

@@ -88,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
         "quantization": dict(info.quantization),
         "provider": model.provider,
         "threads": model.threads,
+        "precision": model.precision,
+        "running_precision": model.running_precision,
         "size_bytes": model.path.stat().st_size,
     }
     if image is not None:
@@ -150,7 +152,7 @@ def _print(report: dict[str, Any], *, every_label: bool) -> None:
         "preprocessing": _pairs(report["preprocessing"]),
         "source": _pairs(report["source"]),
         "quantized": _pairs(report["quantization"]) if report["quantization"] else "no",
-        "provider": f"{report['provider']}, {report['threads']} threads",
+        "provider": f"{report['provider']}, {report['threads']} threads, {report['running_precision']}",
     }
     _print_rows(shared)
     for head in report.get("heads", [report]):

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import camrt
 from camrt.errors import CamrtError, ModelFileError, TimeLimitExceeded
-from camrt.runtime.inference import session
+from camrt.runtime.inference import create_session
 from support.tiny_models import write_class_maps, write_linear
 
 INPUT = {"width": 32, "height": 32, "resize": "stretch", "shorter_side": None, "interpolation": "antialias"}
@@ -153,7 +153,7 @@ def test_functions_in_functions_are_counted_before_they_are_written_out(tmp_path
 
 
 def test_a_loop_without_an_end_is_cancelled(tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "LIMIT_S", 1.0)
+    monkeypatch.setattr(create_session, "LIMIT_S", 1.0)
     path = write_linear(tmp_path / "model.onnx")
     model = onnx.load(path)
     scalar = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("v", "w")]

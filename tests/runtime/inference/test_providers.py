@@ -1,6 +1,7 @@
 """A named provider is used or reported as an error with a fix, with the wheel of the test environment."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,14 +9,16 @@ from numpy._core import _multiarray_umath
 
 import camrt
 from camrt.errors import ProviderError, UsageError
+from camrt.runtime.inference.plugins import PLUGINS, loads_plugins
 from camrt.runtime.inference.providers import PROVIDERS, logged_error, onnxruntime, reason_of
+from camrt.runtime.inference.session import is_installed
 from camrt.runtime.inference.shared_libraries import missing_libraries, needed_libraries, wheels_of
 from support.command import refusal, succeeds
 from support.tiny_models import write_linear
 
-LACKING = [name for name, kind in PROVIDERS.items() if kind not in onnxruntime().get_available_providers()]
+LACKING = [name for name in PROVIDERS if not is_installed(onnxruntime(), name)]
 """The providers that the wheel of the test environment does not have."""
-EXTRAS = {"cuda": "gpu", "tensorrt": "gpu", "openvino": "openvino"}
+EXTRAS = {"cuda": "gpu", "tensorrt": "gpu"}
 
 
 @pytest.fixture
@@ -35,6 +38,16 @@ def test_error_names_the_extra_to_install_and_the_wheel_to_remove(model, provide
         camrt.load(model, provider=provider)
     wheel = wheels_of("onnxruntime")[0].split()[0]
     assert f"pip uninstall -y {wheel}, then pip install 'camrt[{EXTRAS[provider]}]'" in str(error.value)
+
+
+@pytest.mark.parametrize("provider", [name for name in PLUGINS if name in LACKING])
+def test_error_names_the_plug_in_to_install(model, provider):
+    with pytest.raises(ProviderError) as error:
+        camrt.load(model, provider=provider)
+    if loads_plugins(onnxruntime()):
+        assert str(error.value).endswith(f"; pip install {PLUGINS[provider].wheel}")
+    else:  # ONNX Runtime before 1.23
+        assert "--provider auto" in str(error.value) or "pip install 'camrt[openvino]'" in str(error.value)
 
 
 def test_options_need_a_named_provider_that_has_options(model):
@@ -72,7 +85,9 @@ def test_bench_accepts_options_for_one_provider_only(model):
 def test_help_names_every_provider():
     text = " ".join(succeeds("live", "--help").split())
     *others, last = PROVIDERS
-    expected = f"auto (default) picks the best provider that works here; {', '.join(others)} or {last} is used or"
+    expected = (
+        f"auto (default) picks the fastest provider that keeps the maps; {', '.join(others)} or {last} is used or"
+    )
     assert expected in text
 
 
@@ -127,3 +142,32 @@ def test_error_in_the_log_is_returned_and_not_printed(capfd):
     line = b"\x1b[1;31m2026-11-25 [E:onnxruntime:Default, a.cc:1 Create] /o/a.cc:12 void f(int) [ERROR] no GPU\n"
     assert logged_error(lambda: os.write(2, line)) == "no GPU"
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not loads_plugins(onnxruntime()), reason="this ONNX Runtime loads no plug-ins")
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("raise OSError('libopenvino is missing')", "libopenvino is missing"),
+        ("def get_library_path():\n    raise FileNotFoundError('the library is gone')", "the library is gone"),
+        ("def get_library_path():\n    return '/nowhere/plugin.so'", "/nowhere/plugin.so"),
+        ("def get_library_path():\n    return __file__", "Failed to load library"),
+        ("", "get_library_path"),
+    ],
+)
+def test_a_damaged_plug_in_is_an_error_and_auto_goes_on_without_it(model, tmp_path, monkeypatch, code, reason):
+    plugin = PLUGINS["openvino"]
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / f"{plugin.package}.py").write_text(code)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, plugin.package, raising=False)
+    with pytest.raises(ProviderError) as error:
+        camrt.load(model, provider="openvino")
+    assert str(error.value).startswith(f"provider 'openvino' cannot run: {plugin.wheel} cannot be loaded: ")
+    assert reason in str(error.value)
+    automatic = camrt.load(model)
+    assert automatic.provider != "openvino"
+    assert str(error.value) in automatic.remarks
+    monkeypatch.delitem(sys.modules, plugin.package, raising=False)

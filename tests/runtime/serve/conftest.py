@@ -22,7 +22,7 @@ LONG_LABEL = "pneumonoultramicroscopicsilicovolcanoconiosis, a disease of the lu
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     labels = (f'an "{LABELS[0]}"', f"a\\{LABELS[1]}", LABELS[2], LONG_LABEL)
-    return camrt.load(write_linear(folder / "model.onnx", info=model_info(labels=labels)))
+    return camrt.load(write_linear(folder / "model.onnx", info=model_info(labels=labels)), provider="cpu")
 
 
 @pytest.fixture

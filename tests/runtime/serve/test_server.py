@@ -205,7 +205,7 @@ def test_requests_beyond_the_rate_wait_and_then_are_refused(hub, monkeypatch):
 
 def test_two_classes_with_one_label_are_two_metrics(tmp_path):
     labels = ("crane", "crane", "crane", "other")
-    model = camrt.load(write_linear(tmp_path / "model.onnx", info=model_info(labels=labels)))
+    model = camrt.load(write_linear(tmp_path / "model.onnx", info=model_info(labels=labels)), provider="cpu")
     hub = Hub(model, SettingsStore(DisplaySettings()), [StillSource("cam")])
     for index, class_id in enumerate((0, 1, 1)):
         item = classified(model, 50, index)

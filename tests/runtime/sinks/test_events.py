@@ -209,7 +209,7 @@ from camrt.errors import SinkError
 from camrt.runtime.frames import Frame, StreamItem
 from camrt.runtime.sinks import EventSink
 from support.overlays import gradient_image
-model = camrt.load(sys.argv[1])
+model = camrt.load(sys.argv[1], "cpu")
 sink = EventSink(sys.argv[2])
 frame = Frame(gradient_image(), 0, 0.0, "camera 0")
 try:

@@ -24,7 +24,7 @@ def watch(rendered):
         memory_by_frame[rendered.frame.index] = memory_mb()
 
 
-pipeline(camrt.load(sys.argv[1]), FramesFromMemory(random_images(640, 480), 4000)).run(watch)
+pipeline(camrt.load(sys.argv[1], "cpu"), FramesFromMemory(random_images(640, 480), 4000)).run(watch)
 print(json.dumps(memory_by_frame))
 """
 
