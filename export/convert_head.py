@@ -99,7 +99,7 @@ def convert_head(
         kind,
         forward,
     )
-    record = dict(verification.record)
+    record = {**classifier.record, **verification.record}
     if head.nonlinear is not None:
         record |= measure_map_cost(rewritten.model, images)
     classes = verification.shapes[LOGITS][1]
