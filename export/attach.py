@@ -32,6 +32,7 @@ def attach(
     shorter_side: int | None = None,
     interpolation: Interpolation | None = None,
     size: tuple[int, int] | None = None,
+    fine: bool = False,
     fix: FixedInputs | None = None,
     activation: Activation | Mapping[str, Activation] | None = None,
     images: str | Path | Sequence[str | Path] | None = None,
@@ -66,6 +67,8 @@ def attach(
             is cropped.
         interpolation: ``antialias``, ``linear`` or ``area``, see `camrt.model_file.InputGeometry`; None: antialias.
         size: (width, height) in pixels, for a network that leaves it open, or to change a fixed one.
+        fine: compute the last stage with stride 1 and dilation 2, with the same weights: maps have twice as many rows
+            and columns, and scores change a little.
         fix: for a classifier with other inputs besides the image: a constant for each, by name. A number is repeated
             over the input's shape; an array, or the path of a ``.npy`` file, must have the shape.
         activation: what turns logits into scores; None: the graph's own, else softmax, and sigmoid for one logit;
@@ -93,6 +96,7 @@ def attach(
         shorter_side=shorter_side,
         interpolation=interpolation,
         size=size,
+        fine=fine,
         activation=None,
         images=images,
         check=check,

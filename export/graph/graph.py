@@ -173,6 +173,7 @@ class Graph:
         Raises:
             ExportError: the graph has a cycle.
         """
+        self.reindex()  # nodes may have been added
         order: list[NodeProto] = []
         placed: set[int] = set()
         visited: set[int] = set()
