@@ -98,7 +98,7 @@ def convert_head(
                        if name in ("torch_error", "features_error")}  # fmt: skip
             forward = None
         finer = make_finer(graph, network_input, head)
-        record, remarks = record | finer.record, (*remarks, *finer.remarks)
+        record, remarks = {**record, **finer.record}, (*remarks, *finer.remarks)
         head = find_head(finer.graph, network_input, options.output, options.layer)
         subject = _rewrite(finer.graph.model, finer.graph, network_input, head, preprocessing, activation)
     verification = verify(subject, images, kind, forward)

@@ -166,8 +166,8 @@ def _external_tensors(message: Message) -> Iterator[TensorProto]:
         if external_data_helper.uses_external_data(message):
             yield message
         return
-    for field, value in message.ListFields():
-        if field.message_type is not None:
+    for descriptor, value in message.ListFields():
+        if descriptor.message_type is not None:
             for inner in value if isinstance(value, Sequence) else (value,):
                 yield from _external_tensors(inner)
 

@@ -53,8 +53,9 @@ def run_outputs(model: ModelProto, names: Sequence[str], inputs: NDArray[np.gene
 
 
 def largest_error(values: Outputs, expected: Outputs) -> float:
-    """Return the largest error of all outputs, relative to the largest number of each; numbers that are not finite in
-    ``expected`` must be the same in ``values``.
+    """Return the largest error of all outputs, relative to the largest number of each.
+
+    Numbers of ``expected`` that are not finite must be the same in ``values``; else the error is infinite.
     """
     errors = [0.0]
     for ours, theirs in zip(values, expected, strict=True):
@@ -88,12 +89,16 @@ def with_input_shape(model: ModelProto, shape: Sequence[str | int | None]) -> Mo
 
 def any_size(model: ModelProto, network_input: NetworkInput) -> ModelProto:
     """Return a copy of a model whose input has any size."""
-    sides = ["height", "width", network_input.channels] if network_input.layout == "nhwc" else [
-        network_input.channels, "height", "width"]  # fmt: skip
-    return with_input_shape(model, ["N", *sides])
+    channels = network_input.channels
+    is_nhwc = network_input.layout == "nhwc"
+    return with_input_shape(
+        model, ["N", "height", "width", channels] if is_nhwc else ["N", channels, "height", "width"]
+    )
 
 
-def check_outputs(model: ModelProto, network_input: NetworkInput, shapes: Sequence[Shape], names: Sequence[str]) -> None:
+def check_outputs(
+    model: ModelProto, network_input: NetworkInput, shapes: Sequence[Shape], names: Sequence[str]
+) -> None:
     """Check that a graph runs, and that its outputs have the shapes that they had before.
 
     Args:
@@ -110,6 +115,6 @@ def check_outputs(model: ModelProto, network_input: NetworkInput, shapes: Sequen
     for name, output, shape in zip(names, outputs, shapes, strict=True):
         if output.shape[1:] != shape:
             raise ExportError(
-                f"the network keeps its size: output {name!r} has {list(output.shape[2:])} numbers for each image at "
+                f"the network keeps its size: output {name!r} has shape {list(output.shape[2:])} for each image at "
                 f"{network_input.width}x{network_input.height} pixels, and {list(shape[1:])} at its own size"
             )

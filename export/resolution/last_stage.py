@@ -61,8 +61,8 @@ class LastStage:
             visited.add(tensor)
             if node is None:
                 raise ExportError(
-                    f"the network has no last stage to make finer: no operator with stride 2 lies between its input and "
-                    f"the feature map {features!r}. Leave --fine out"
+                    f"the network has no last stage to make finer: no operator with stride 2 lies between its input "
+                    f"and the feature map {features!r}. Leave --fine out"
                 )
             if _strides(graph, node) is not None:
                 self.strided += [node] if node not in self.strided else []
@@ -97,7 +97,7 @@ class LastStage:
         return None if shape is None or len(shape) != 4 else (shape[2], shape[3])
 
     def refine(self) -> None:
-        """Change the graph in place: strides, dilations, paddings; `camrt.export.resolution.follow_sizes` does the rest.
+        """Change strides, dilations and paddings in place; `camrt.export.resolution.follow_sizes` does the rest.
 
         Pools over the whole map inside the stage (squeeze and excitation) read every second cell: the coarse map.
 
@@ -132,7 +132,8 @@ class LastStage:
             lengths = []
             for node in self.strided:
                 before, after = self._map_size(node.input[0]), self._map_size(node.output[0])
-                assert before is not None and after is not None  # checked
+                assert before is not None  # checked
+                assert after is not None
                 if node.op_type == "Slice":
                     lengths.append(before[axis])
                     continue
@@ -145,7 +146,8 @@ class LastStage:
         """Return the padding before and after the map along an axis, and the length of the dilated window."""
         kernel = attribute(node, "kernel_shape") or (self.sizes.shape(node.input[1]) or ())[2:]
         before, after = self._map_size(node.input[0]), self._map_size(node.output[0])
-        assert before is not None and after is not None
+        assert before is not None
+        assert after is not None
         strides, dilations = attribute(node, "strides", [1, 1]), attribute(node, "dilations", [1, 1])
         reach = (kernel[axis] - 1) * dilations[axis] + 1
         mode = attribute(node, "auto_pad", b"NOTSET")
@@ -198,7 +200,8 @@ class LastStage:
         source, result = node.input[0], node.output[0]
         node.op_type = "Conv"
         del node.attribute[:]
-        node.attribute.extend(helper.make_attribute(key, value) for key, value in {**options, "group": channels}.items())
+        entries = {**options, "group": channels}
+        node.attribute.extend(helper.make_attribute(key, value) for key, value in entries.items())
         node.input.append(self.graph.add_initializer("average", weights))
         if counts_padding:
             return
@@ -255,7 +258,7 @@ class LastStage:
         values = ([0, 0], [np.iinfo(np.int64).max] * 2, list(axes), [2, 2])
         source = node.input[0]
         if self.graph.opset < 10:
-            raise self._refusal(node, f"reads the whole map, and opset {self.graph.opset} cannot skip cells; convert it")
+            raise self._refusal(node, f"reads the whole map, and cannot skip cells in opset {self.graph.opset}")
         bounds = [self.graph.add_initializer("bound", np.array(value, np.int64)) for value in values]
         node.input[0] = self.graph.add_node("Slice", [source, *bounds])
         self.sizes.set_like(node.input[0], source)

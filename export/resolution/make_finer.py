@@ -13,7 +13,7 @@ from camrt.export.graph.graph import Graph
 from camrt.export.graph.network_input import NetworkInput
 from camrt.export.head.find import ClassifierHead
 from camrt.export.resolution.compare import largest_error, network_inputs, run_outputs, tolerance_of, with_input_shape
-from camrt.export.resolution.follow_sizes import SizeFollower
+from camrt.export.resolution.follow_sizes import follow_sizes
 from camrt.export.resolution.last_stage import LastStage
 from camrt.export.resolution.tensor_sizes import TensorSizes
 
@@ -52,10 +52,8 @@ def make_finer(graph: Graph, network_input: NetworkInput, head: ClassifierHead) 
     stage = LastStage(finer, old, features)
     strided = len(stage.strided)
     stage.refine()
-    follower = SizeFollower(finer, old, new)
-    follower.run()
-    shape = ["N", *network_input.shape[1:]]
-    result = Graph(with_input_shape(finer.model, shape))
+    changes = follow_sizes(finer, old, new)
+    result = Graph(with_input_shape(finer.model, ["N", *network_input.shape[1:]]))
     result.infer_shapes()
     coarse_map, fine_map = (_maps(part, network_input, features) for part in (graph, result))
     step = (slice(None),) * (row + 1) + (slice(None, None, 2),) * 2
@@ -69,11 +67,11 @@ def make_finer(graph: Graph, network_input: NetworkInput, head: ClassifierHead) 
             "that has no finer form. Leave --fine out"
         )
     sentence = (
-        f"The last stage is finer: {strided} operator(s) with stride 2 have stride 1 now, and maps have {sizes[1]} cells "
-        f"instead of {sizes[0]}. Every second cell has the value of the coarse map."
+        f"The last stage is finer: {strided} operator(s) with stride 2 have stride 1 now, and maps have {sizes[1]} "
+        f"cells instead of {sizes[0]}. Every second cell has the value of the coarse map."
     )
     record = {"fine_from": sizes[0], "fine_error": error}
-    return FinerClassifier(graph=result, record=record, remarks=(sentence, *dict.fromkeys(follower.changes)))
+    return FinerClassifier(graph=result, record=record, remarks=(sentence, *changes))
 
 
 def _feature_map(head: ClassifierHead) -> tuple[str, int]:
@@ -90,8 +88,8 @@ def _feature_map(head: ClassifierHead) -> tuple[str, int]:
         "saliency_map": "brings its own maps",
     }
     raise ExportError(
-        f"the last stage cannot be made finer: the head ({head.kind}) {reasons.get(head.kind, 'reads tokens')}; it must "
-        "pool its maps. Leave --fine out"
+        f"the last stage cannot be made finer: the head ({head.kind}) {reasons.get(head.kind, 'reads tokens')}; it "
+        "must pool its maps. Leave --fine out"
     )
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto
 
 from camrt.export.graph.graph import Graph
 from camrt.export.resolution.tensor_sizes import TensorSizes
@@ -27,11 +26,6 @@ class NewConstants:
         index = self.graph.add_initializer("axes", np.array(axes, np.int64))
         lengths = self.node("Gather", [self.node("Shape", [tensor]), index])
         return lengths if len(axes) == 1 else self.node("ReduceProd", [lengths], keepdims=1)
-
-    def float_product(self, tensor: str, axes: Sequence[int], elem_type: int) -> str:
-        """Return the same as a number without axes, of a float type."""
-        number = self.node("Cast", [self.product(tensor, axes)], to=elem_type or TensorProto.FLOAT)
-        return self.node("Reshape", [number, self.graph.add_initializer("scalar", np.zeros(0, np.int64))])
 
     def joined(self, parts: Sequence[int | str]) -> str:
         """Return int64 [n] of numbers and of tensors of one number; a constant where all are numbers."""

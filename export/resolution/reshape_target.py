@@ -1,5 +1,6 @@
 """The target of a Reshape when its input has another size: which of its lengths follow the size, and how."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -73,14 +74,12 @@ def _follow_part(
     if not long_outputs:
         return {} if math.prod(new[axis] for axis in inputs) == 1 else None
     if [before[axis] for axis in long_inputs] == [outputs[axis] for axis in long_outputs]:
-        return {
-            axis: InputAxes((source,)) for axis, source in zip(long_outputs, long_inputs, strict=True)
-        }
+        return {axis: InputAxes((source,)) for axis, source in zip(long_outputs, long_inputs, strict=True)}
     count = math.prod(new[axis] for axis in inputs)
     if count == math.prod(outputs.values()):
         return {}
     candidates: list[dict[int, Length]] = []
-    for row, column in zip(long_outputs, long_outputs[1:], strict=False):
+    for row, column in itertools.pairwise(long_outputs):
         grid = (outputs[row], outputs[column])
         rest = math.prod(length for axis, length in outputs.items() if axis not in (row, column))
         if grid in grids and rest * math.prod(grids[grid]) == count:

@@ -4,6 +4,7 @@ ONNX's own inference stops at a shape that is computed from another one. Here su
 the shape of every tensor before them is known.
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import Final
 
@@ -23,7 +24,7 @@ _MOST_NUMBERS: Final = 4096
 Shape = tuple[int, ...]
 
 
-class SizeMismatch(ExportError):
+class SizeMismatchError(ExportError):
     """The inputs of a node do not fit each other at this size."""
 
 
@@ -46,9 +47,10 @@ class TensorSizes:
         self._versions = {entry.domain: int(entry.version) for entry in graph.model.opset_import}
 
     def walk(self) -> None:
-        """Compute all shapes. Raises: SizeMismatch."""
+        """Compute all shapes; behind a node whose inputs do not fit each other they stay unknown."""
         for node in self.graph.proto.node:
-            self.step(node)
+            with contextlib.suppress(SizeMismatchError):
+                self.step(node)
 
     def shape(self, tensor: str) -> Shape | None:
         """Return a tensor's shape; None where it is unknown."""
@@ -80,7 +82,7 @@ class TensorSizes:
         """Compute the shapes of a node's outputs; they stay unknown where ONNX does not define its operator.
 
         Raises:
-            SizeMismatch: the inputs do not fit each other.
+            SizeMismatchError: the inputs do not fit each other.
         """
         numbers = self._computed_numbers(node)
         if numbers is not None:
@@ -111,9 +113,7 @@ class TensorSizes:
         outputs = [helper.make_empty_tensor_value_info(node.output[0])]
         graph = helper.make_graph([node], "numbers", [], outputs, initializers)
         model = self.graph.model
-        return run_constant(
-            helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-        )
+        return run_constant(helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version))
 
     def _inferred(self, node: NodeProto) -> Mapping[str, TypeProto]:
         domain = "" if node.domain == "ai.onnx" else node.domain
@@ -137,14 +137,14 @@ class TensorSizes:
         try:
             return dict(infer_node_outputs(schema, node, types, data))
         except InferenceError as error:
-            raise SizeMismatch(first_line(error)) from error
+            raise SizeMismatchError(first_line(error)) from error
 
     def _shape_operand(self, tensor: str, kind: TypeProto) -> Array | None:
         """Return the value of a tensor of one axis, which may be a shape, bounds or scales."""
         return self.numbers(tensor) if len(kind.tensor_type.shape.dim) == 1 else None
 
     def _check_reshape(self, node: NodeProto) -> None:
-        """Compare the number of values, which ONNX's inference does not. Raises: SizeMismatch."""
+        """Compare the number of values, which ONNX's inference does not. Raises: SizeMismatchError."""
         before, after = self.shape(node.input[0]), self.shape(node.output[0])
         if before is not None and after is not None and np.prod(before) != np.prod(after):
-            raise SizeMismatch(f"it makes {list(after)} of {list(before)}")
+            raise SizeMismatchError(f"it makes {list(after)} of {list(before)}")

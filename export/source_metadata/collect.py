@@ -57,13 +57,13 @@ class SourceFacts:
 
     def at_size(self, own: tuple[int, int], size: tuple[int, int]) -> "SourceFacts":
         """Return the facts of a network whose input has another size than its own: the shorter side follows."""
-        if self.resize is None or self.resize[1] is None:
+        how, stated = self.resize or ("stretch", None)
+        if stated is None:
             return self
-        how, stated = self.resize
         shorter_side = round(stated * max(size[0] / own[0], size[1] / own[1]))
         note = (
-            f"The shorter side of {stated} pixels ({self.places['resize']}) is {shorter_side} here, in proportion to the "
-            "input's size."
+            f"The shorter side of {stated} pixels ({self.places['resize']}) is {shorter_side} here, in proportion to "
+            "the input's size."
         )
         return replace(self, resize=(how, shorter_side), notes=(*self.notes, note))
 
