@@ -78,7 +78,7 @@ def _mismatch(change: SizeChange, node: NodeProto, error: SizeMismatchError) -> 
         )
     elif node.op_type in (*_ELEMENTWISE, "Concat"):
         tensors = " and ".join(shape_text(change.new.shape(name)) for name in node.input)
-        advice = "One of them is a constant of one size" if constants else "Try a multiple of 32 pixels"
+        advice = "One of them is a constant of one size" if constants else "With --size, try a multiple of 32 pixels"
         reason = f"joins tensors of different sizes at the new size, {tensors}. {advice}"
     else:
         reason = f"does not fit the new size: {error}"
@@ -88,7 +88,7 @@ def _mismatch(change: SizeChange, node: NodeProto, error: SizeMismatchError) -> 
 _RULES: Final[dict[str, Callable[[SizeChange, NodeProto], None]]] = {
     "Reshape": follow_reshape,
     **dict.fromkeys(GLOBAL_POOLS, follow_pool),
-    "Conv": check_convolution,
+    **dict.fromkeys(("Conv", "ConvInteger"), check_convolution),
     **dict.fromkeys(_ELEMENTWISE, follow_elementwise),
     **dict.fromkeys(("LayerNormalization", "RMSNormalization"), check_normalization),
     "Resize": follow_resize,

@@ -14,17 +14,20 @@ from camrt.errors import ExportError
 from camrt.export.graph.graph import Graph, attribute
 from camrt.export.head.diagnose import describe_node
 from camrt.export.head.pooling import reduced_axes
+from camrt.export.head.split_points import dependents
 from camrt.export.resolution.tensor_sizes import Shape, TensorSizes
 
 _POOLS: Final = ("MaxPool", "AveragePool")
-_WINDOWED: Final = ("Conv", *_POOLS)
+_WINDOWED: Final = ("Conv", "ConvInteger", *_POOLS)
 _GLOBAL_POOLS: Final = ("GlobalAveragePool", "GlobalMaxPool")
 _REFUSED: Final = {
     "ConvTranspose": "enlarges the map",
+    "DynamicQuantizeLinear": "takes its range from all cells of the map, so new cells change the others",
     "Resize": "resizes the map",
     "Upsample": "resizes the map",
     "SpaceToDepth": "moves cells to channels",
     "DepthToSpace": "moves channels to cells",
+    **dict.fromkeys(("InstanceNormalization", "GroupNormalization"), "normalises over all cells of the map"),
     "LpPool": "is no pool whose window can be dilated",
 }
 _DILATED_MAX_POOL: Final = 10
@@ -50,13 +53,14 @@ class LastStage:
         self.strided: list[NodeProto] = []
         self.nodes: list[NodeProto] = []
         """The others, in the graph's order."""
+        on_image = dependents(graph, graph.proto.input[0].name, by_size=False)
         visited: set[str] = set()
         inside: set[int] = set()
         pending = [features]
         while pending:
             tensor = pending.pop()
             node = graph.producer(tensor)
-            if tensor in visited or tensor in graph.initializers:
+            if tensor in visited:
                 continue
             visited.add(tensor)
             if node is None:
@@ -68,7 +72,7 @@ class LastStage:
                 self.strided += [node] if node not in self.strided else []
                 continue
             inside.add(id(node))
-            pending += [name for name in node.input if name and graph.constant(name) is None]
+            pending += [name for name in node.input if name in on_image]
         self.nodes = [node for node in graph.proto.node if id(node) in inside]
         self._check()
 
@@ -77,6 +81,8 @@ class LastStage:
             strides = _strides(self.graph, node)
             if strides != [2, 2]:
                 raise self._refusal(node, f"has stride {'x'.join(map(str, strides or ()))}; supported is 2x2")
+            if node.op_type not in (*_WINDOWED, "Slice"):
+                raise self._refusal(node, "has stride 2, and its windows cannot be dilated")
         for node in self.nodes:
             if node.op_type in _REFUSED:
                 raise self._refusal(node, _REFUSED[node.op_type])
@@ -275,10 +281,8 @@ def _strides(graph: Graph, node: NodeProto) -> list[int] | None:
     if node.op_type == "Slice" and len(node.input) > 4 and node.input[4]:
         steps = graph.constant(node.input[4])
         strides = [] if steps is None else [int(step) for step in steps if abs(int(step)) > 1]
-    elif node.op_type in (*_WINDOWED, "LpPool"):
-        strides = [int(step) for step in attribute(node, "strides", [])]
     else:
-        strides = []
+        strides = [int(step) for step in attribute(node, "strides", [])]
     return strides if any(step > 1 for step in strides) else None
 
 

@@ -52,7 +52,10 @@ def make_finer(graph: Graph, network_input: NetworkInput, head: ClassifierHead) 
     stage = LastStage(finer, old, features)
     strided = len(stage.strided)
     stage.refine()
-    changes = follow_sizes(finer, old, new)
+    try:
+        changes = follow_sizes(finer, old, new)
+    except ExportError as reason:
+        raise ExportError(f"the last stage cannot be made finer: {reason}. Leave --fine out") from reason
     result = Graph(with_input_shape(finer.model, ["N", *network_input.shape[1:]]))
     result.infer_shapes()
     coarse_map, fine_map = (_maps(part, network_input, features) for part in (graph, result))

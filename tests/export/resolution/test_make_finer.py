@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import onnx
 import pytest
 
 from camrt.cli import main
@@ -232,10 +233,6 @@ def test_real_networks_become_finer(name, shared_data, tmp_path):
     assert report.verification["fine_error"] <= 1e-5
 
 
-def no_stage(net, maps):
-    return conv(net, maps)
-
-
 def enlarged(net, maps):
     scales = net.const(np.array([1, 1, 2, 2], np.float32))
     return conv(net, net.op("Resize", conv(net, maps, stride=2), "", scales, mode="nearest"))
@@ -248,14 +245,29 @@ def two_scales(net, maps):
     return net.op("Add", steps, once)
 
 
-def first_convolution_only(net, maps):
-    return net.op("Relu", maps)
+def joined_with_a_coarser_map(net, maps):
+    """HRNet: what is shrunk twice is repeated, and added to what is shrunk once."""
+    twice = conv(net, conv(net, maps, stride=2), stride=2)
+    repeats = net.const(np.array([1, 1, 2, 2]))
+    return net.op("Add", net.op("Tile", twice, repeats), conv(net, maps, stride=2))
+
+
+def normalised_over_cells(net, maps):
+    ones = net.const(np.ones(CHANNELS, np.float32))
+    return net.op("InstanceNormalization", conv(net, maps, stride=2), ones, ones)
+
+
+def position_embedding(net, maps):
+    return conv(net, net.op("Add", conv(net, maps, stride=2), net.weights(1, CHANNELS, 8, 8)))
 
 
 @pytest.mark.parametrize(
     ("form", "message"),
     [
         (enlarged, r"Resize node 'the_resize\d+' resizes the map"),
+        (joined_with_a_coarser_map, r"do not all shrink the same map \(Conv node 'the_conv\d+', Conv node"),
+        (normalised_over_cells, r"InstanceNormalization node .* normalises over all cells of the map"),
+        (position_embedding, r"Add node .* applies a constant of \[1, 5, 8, 8\].*Leave --fine out"),
         (two_scales, r"Conv node 'the_conv\d+' has stride 4x4; supported is 2x2"),
     ],
 )
@@ -280,6 +292,33 @@ def test_head_with_weights_for_each_cell_is_refused(tmp_path):
     flat = net.op("Flatten", plain(net, net.features()))
     source = net.save(tmp_path / "in.onnx", net.gemm(flat, channels=CHANNELS * 64), size=SIZE)
     with pytest.raises(ExportError, match=r"the head \(weighted_cells\) has a weight for each cell"):
+        attach(source, tmp_path / "fine.onnx", fine=True, **PLAIN)
+
+
+def test_several_heads_share_the_finer_stage(tmp_path):
+    net = Net(batch=1)
+    pooled = net.op("Flatten", net.op("GlobalAveragePool", plain(net, net.features())))
+    source = net.save(tmp_path / "in.onnx", net.gemm(pooled, to="kind"), net.gemm(pooled, to="age"), size=SIZE)
+    report = attach(source, tmp_path / "fine.onnx", output=["kind", "age"], fine=True, **PLAIN)
+    assert [head.features for head in report.heads] == [(CHANNELS, 16, 16)] * 2
+    convolutions = [node for node in onnx.load(tmp_path / "fine.onnx").graph.node if node.op_type == "Conv"]
+    assert len(convolutions) == 5  # each is there once
+
+
+def test_dynamically_quantized_stage_is_refused_since_its_range_changes(tmp_path):
+    """A dynamic quantizer takes its range from all cells, so the cells between change the others."""
+    net = Net()
+    net.nodes.append(onnx.helper.make_node("DynamicQuantizeLinear", [net.features()], ["q", "scale", "zero"]))
+    weights = net.const(net.random.integers(-127, 128, (CHANNELS, CHANNELS, 3, 3), dtype=np.int8))
+    net.nodes.append(onnx.helper.make_node("DynamicQuantizeLinear", ["floats"], ["q2", "scale2", "zero2"]))
+    first = net.op("ConvInteger", "q", weights, "zero", pads=[1] * 4, strides=[2, 2])
+    factor = net.op("Mul", "scale", net.const(np.array(0.01, np.float32)))
+    net.op("Relu", net.op("Mul", net.cast(first), factor), to="floats")
+    second = net.op("ConvInteger", "q2", weights, "zero2", pads=[1] * 4)
+    maps = net.op("Relu", net.op("Mul", net.cast(second), net.op("Mul", "scale2", factor)))
+    source = net.save(tmp_path / "in.onnx", net.gemm(net.op("Flatten", net.op("GlobalAveragePool", maps))), size=SIZE)
+    attach(source, tmp_path / "coarse.onnx", **PLAIN)
+    with pytest.raises(ExportError, match=r"DynamicQuantizeLinear node .* takes its range from all cells"):
         attach(source, tmp_path / "fine.onnx", fine=True, **PLAIN)
 
 
