@@ -11,6 +11,7 @@ from camrt.export.graph.read import read_classifier
 from camrt.export.head_options import Labels, options_of_heads
 from camrt.export.options import ConversionOptions
 from camrt.export.report import Report
+from camrt.export.resolution.change_size import change_size
 from camrt.files import check_target
 from camrt.model_file import Activation, Interpolation, Resize
 
@@ -31,6 +32,7 @@ def attach(
     shorter_side: int | None = None,
     interpolation: Interpolation | None = None,
     size: tuple[int, int] | None = None,
+    fine: bool = False,
     fix: FixedInputs | None = None,
     activation: Activation | Mapping[str, Activation] | None = None,
     images: str | Path | Sequence[str | Path] | None = None,
@@ -64,7 +66,9 @@ def attach(
         shorter_side: for ``resize="crop"``: the frame's shorter side is scaled to this many pixels before the centre
             is cropped.
         interpolation: ``antialias``, ``linear`` or ``area``, see `camrt.model_file.InputGeometry`; None: antialias.
-        size: (width, height) in pixels, for a network that leaves it open.
+        size: (width, height) in pixels, for a network that leaves it open, or to change a fixed one.
+        fine: compute the last stage with stride 1 and dilation 2, with the same weights: maps have twice as many rows
+            and columns, and scores change a little.
         fix: for a classifier with other inputs besides the image: a constant for each, by name. A number is repeated
             over the input's shape; an array, or the path of a ``.npy`` file, must have the shape.
         activation: what turns logits into scores; None: the graph's own, else softmax, and sigmoid for one logit;
@@ -92,6 +96,7 @@ def attach(
         shorter_side=shorter_side,
         interpolation=interpolation,
         size=size,
+        fine=fine,
         activation=None,
         images=images,
         check=check,
@@ -101,5 +106,7 @@ def attach(
     classifier = read_classifier(source)
     fixed = fix_inputs(classifier.model, fix or {})
     classifier = replace(classifier, remarks=(*classifier.remarks, *fixed))
+    if size is not None:
+        classifier = change_size(classifier, size)
     source_info = {"file": source.name} | ({"fixed": " ".join(fixed)} if fixed else {})
     return convert(classifier, target, options, source_info, path=source)

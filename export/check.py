@@ -64,6 +64,25 @@ class PreprocessingCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelledImages:
+    """Images whose classes are known."""
+
+    images: Sequence[NDArray[np.uint8]]
+    """Each uint8 (H, W, 3), BGR."""
+    truth: NDArray[np.int64]
+    """(N,), the number of each image's class."""
+    in_folder: int
+    """Images in the folder; at most `CHECK_IMAGES` are read."""
+
+    def fit(self, geometry: InputGeometry) -> NDArray[np.uint8]:
+        """Return the images at the network's size: uint8 (N, H, W, 3)."""
+        fitted = np.empty((len(self.images), geometry.height, geometry.width, 3), np.uint8)
+        for image, out in zip(self.images, fitted, strict=True):
+            fit(image, geometry, out)
+        return fitted
+
+
+@dataclass(frozen=True, slots=True)
 class _Candidate:
     preprocessing: Preprocessing
     geometry: InputGeometry
@@ -87,7 +106,7 @@ def check_preprocessing(
     output: str,
     chosen: Preprocessing,
     geometry: InputGeometry,
-    labelled: Sequence[tuple[Path, int]],
+    labelled: LabelledImages,
 ) -> PreprocessingCheck:
     """Measure the accuracy of a classifier with the chosen preprocessing and with others.
 
@@ -100,15 +119,12 @@ def check_preprocessing(
         output: the output that gives the scores.
         chosen: the preprocessing of the model file.
         geometry: the model file's.
-        labelled: from `find_labelled_images`.
+        labelled: from `read_labelled_images`.
 
     Raises:
-        SourceError: an image cannot be read.
         ExportError: the classifier cannot run.
     """
-    files = _spread(labelled, CHECK_IMAGES)
-    images = _read_all([path for path, _ in files])
-    truth = np.array([class_id for _, class_id in files])
+    truth = labelled.truth
     network = graph.copy()
     network.prune([helper.make_empty_tensor_value_info(output)])
     session = open_session(network.model, "the classifier")
@@ -117,7 +133,7 @@ def check_preprocessing(
 
     def measure(candidate: _Candidate) -> Variant:
         if candidate.geometry not in fitted:
-            fitted[candidate.geometry] = _fit_all(images, candidate.geometry)
+            fitted[candidate.geometry] = labelled.fit(candidate.geometry)
         answers = []
         for image in fitted[candidate.geometry]:
             batch = candidate.preprocessing.apply(image[None]).astype(dtype)
@@ -129,8 +145,8 @@ def check_preprocessing(
             flags=_flags(candidate),
             is_chosen=candidate is first,
             correct=correct,
-            accuracy=correct / len(files),
-            interval=wilson_interval(correct, len(files)),
+            accuracy=correct / len(truth),
+            interval=wilson_interval(correct, len(truth)),
             answers=len(set(answers)),
         )
 
@@ -143,7 +159,7 @@ def check_preprocessing(
 
     def try_all(candidates: Sequence[_Candidate], later: int = 0) -> None:
         new = _without_repeats(candidates, [other for other, _ in pairs])
-        progress.total = (len(pairs) + len(new) + later) * len(files)
+        progress.total = (len(pairs) + len(new) + later) * len(truth)
         pairs.extend((candidate, measure(candidate)) for candidate in new)
 
     with closing(Progress(None, "images classified", after_s=_PROGRESS_AFTER_S)) as progress:
@@ -156,24 +172,31 @@ def check_preprocessing(
     chosen_variant, *others = (variant for _, variant in pairs)
     variants = (chosen_variant, *sorted(others, key=lambda variant: -variant.correct))
     return PreprocessingCheck(
-        images=len(files),
-        images_in_folder=len(labelled),
+        images=len(truth),
+        images_in_folder=labelled.in_folder,
         classes=len(set(truth.tolist())),
         variants=variants,
         better=top.flags if top.interval[0] > chosen_variant.interval[1] else None,
     )
 
 
-def find_labelled_images(folder: Path, labels: Sequence[str] | None, classes: int) -> list[tuple[Path, int]]:
-    """Return the images of a folder with one sub-folder a class, and their class.
+def read_labelled_images(folder: Path, labels: Sequence[str] | None, classes: int) -> LabelledImages:
+    """Read the images of a folder with one sub-folder a class, from all classes alike.
 
     A sub-folder's name is a label, one of its synonyms ("tench" of "tench, Tinca tinca"), or a number of a class.
     Case, ``_`` and ``-`` do not matter.
 
     Raises:
         UsageError: there are no such sub-folders, or one is no class; the message lists them.
-        SourceError: the folder cannot be listed.
+        SourceError: the folder cannot be listed, or an image cannot be read.
     """
+    files = _find_labelled_images(folder, labels, classes)
+    chosen = _spread(files, CHECK_IMAGES)
+    truth = np.array([class_id for _, class_id in chosen], np.int64)
+    return LabelledImages(_read_all([path for path, _ in chosen]), truth, len(files))
+
+
+def _find_labelled_images(folder: Path, labels: Sequence[str] | None, classes: int) -> list[tuple[Path, int]]:
     if not folder.is_dir():
         raise UsageError(f"--check {folder} is no folder; pass one with a sub-folder of images for each class")
     folders = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
@@ -248,13 +271,6 @@ def _read_all(paths: Sequence[Path]) -> list[NDArray[np.uint8]]:
             images.append(read_image(path))
             progress.step()
     return images
-
-
-def _fit_all(images: Sequence[NDArray[np.uint8]], geometry: InputGeometry) -> NDArray[np.uint8]:
-    fitted = np.empty((len(images), geometry.height, geometry.width, 3), np.uint8)
-    for image, out in zip(images, fitted, strict=True):
-        fit(image, geometry, out)
-    return fitted
 
 
 def _pixel_candidates(chosen: Preprocessing, network_input: NetworkInput) -> list[Preprocessing]:

@@ -10,21 +10,25 @@ import onnx
 from onnx import ModelProto
 
 import camrt
-from camrt.export.check import check_preprocessing, find_labelled_images
+from camrt.export.check import check_preprocessing, read_labelled_images
 from camrt.export.choose import choose_activation, choose_labels, choose_preprocessing
-from camrt.export.graph.graph import opset_of
+from camrt.export.graph.graph import Graph, opset_of
+from camrt.export.graph.network_input import NetworkInput
 from camrt.export.graph.one_logit import split_one_logit, two_sides
+from camrt.export.graph.preprocessing import Preprocessing
 from camrt.export.graph.read import Classifier
 from camrt.export.graph.synthetic_images import Images, read_images, synthetic_images
-from camrt.export.head.find import find_head
+from camrt.export.head.find import ClassifierHead, find_head
 from camrt.export.head_options import without_stated_labels
 from camrt.export.options import ConversionOptions
 from camrt.export.report import Report, list_assumptions, list_limits, one_answer_warning
+from camrt.export.resolution.make_finer import make_finer
 from camrt.export.rewrite import load_graph, rewrite_graph
 from camrt.export.source_metadata.collect import check_against_graph, collect, size_for_open_input
+from camrt.export.verify.effect import measure_effect
 from camrt.export.verify.exported import F32, Forward, ModelUnderTest, verify
 from camrt.export.verify.map_cost import measure_map_cost
-from camrt.model_file import LOGITS, ModelInfo, maps_output
+from camrt.model_file import LOGITS, Activation, ModelInfo, maps_output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +71,8 @@ def convert_head(
     one_logit: frozenset[str] = frozenset()
     if options.activation != "none":
         model, one_logit = split_one_logit(model, options.output)
+    if classifier.own_size is not None and options.size is not None:
+        facts = facts.at_size(classifier.own_size, options.size)
     graph, network_input = load_graph(model, options.size or size_for_open_input(model, facts.size))
     check_against_graph(facts, network_input)
     chosen_pixels = choose_preprocessing(options.preprocessing, facts, graph, network_input)
@@ -79,37 +85,39 @@ def convert_head(
     activation = chosen_activation.value
     if forward is not None and is_one_logit:
         forward = _two_sided(forward, model, head.output.name, are_probabilities=head.output.activation is not None)
-    rewritten = rewrite_graph(graph, network_input, head, preprocessing, activation)
+    subject = _rewrite(model, graph, network_input, head, preprocessing, activation)
     if options.images is None:
         images, kind = synthetic_images(geometry.width, geometry.height), "synthetic"
     else:
         images, kind = read_images(options.images, geometry.width, geometry.height), "real"
-    verification = verify(
-        ModelUnderTest(
-            model=rewritten.model,
-            network_input_name=rewritten.network_input,
-            source=model,
-            graph=graph,
-            head=head,
-            network_input=network_input,
-            preprocessing=preprocessing,
-            activation=activation,
-        ),
-        images,
-        kind,
-        forward,
-    )
-    record = dict(verification.record)
+    record, remarks, coarse = dict(classifier.record), classifier.remarks, None
+    if options.fine:
+        coarse = subject
+        if forward is not None:  # torch knows the coarse stage only
+            record |= {name: error for name, error in verify(coarse, images, kind, forward).record.items()
+                       if name in ("torch_error", "features_error")}  # fmt: skip
+            forward = None
+        finer = make_finer(graph, network_input, head)
+        record, remarks = {**record, **finer.record}, (*remarks, *finer.remarks)
+        head = find_head(finer.graph, network_input, options.output, options.layer)
+        subject = _rewrite(finer.graph.model, finer.graph, network_input, head, preprocessing, activation)
+    verification = verify(subject, images, kind, forward)
+    record |= verification.record
     if head.nonlinear is not None:
-        record |= measure_map_cost(rewritten.model, images)
+        record |= measure_map_cost(subject.model, images)
     classes = verification.shapes[LOGITS][1]
     if head.classes is None:
         chosen_labels = choose_labels(options, facts, classes, is_one_logit=is_one_logit)
     labels = chosen_labels.value
-    check = None
+    check, labelled = None, None
     if options.check is not None:
-        labelled = find_labelled_images(Path(options.check), labels, classes)
-        check = check_preprocessing(graph, network_input, head.output.name, preprocessing, geometry, labelled)
+        labelled = read_labelled_images(Path(options.check), labels, classes)
+        check = check_preprocessing(subject.graph, network_input, head.output.name, preprocessing, geometry, labelled)
+    effect = None
+    if coarse is not None:
+        pictures, truth = (images, None) if labelled is None else (labelled.fit(geometry), labelled.truth)
+        effect = measure_effect(coarse.model, subject.model, pictures, kind if labelled is None else "labelled", truth)
+        record |= effect.record()
     info = ModelInfo(
         labels=labels,
         geometry=geometry,
@@ -120,7 +128,7 @@ def convert_head(
         source={**source_info, **_describe_source(model), "output": head.output.name},
         verification=record,
     )
-    _set_output_shapes(rewritten.model, verification.shapes)
+    _set_output_shapes(subject.model, verification.shapes)
     channels, height, width = verification.shapes[maps_output(head.kind)][1:]
     report = Report(
         path=str(target),
@@ -144,12 +152,35 @@ def convert_head(
             *chosen_labels.assumed,
             *facts.notes,
         ),
-        remarks=(*classifier.remarks, *list_limits(network_input, head, record)),
+        remarks=(*remarks, *list_limits(network_input, head, record)),
         verification=record,
         warning=one_answer_warning(verification.answers, kind),
         check=check,
+        fine=effect,
     )
-    return ConvertedHead(model=rewritten.model, info=info, report=report, images=images)
+    return ConvertedHead(model=subject.model, info=info, report=report, images=images)
+
+
+def _rewrite(
+    source: ModelProto,
+    graph: Graph,
+    network_input: NetworkInput,
+    head: ClassifierHead,
+    preprocessing: Preprocessing,
+    activation: Activation,
+) -> ModelUnderTest:
+    """Return the graph of a model file, with all that its verification needs."""
+    rewritten = rewrite_graph(graph, network_input, head, preprocessing, activation)
+    return ModelUnderTest(
+        model=rewritten.model,
+        network_input_name=rewritten.network_input,
+        source=source,
+        graph=graph,
+        head=head,
+        network_input=network_input,
+        preprocessing=preprocessing,
+        activation=activation,
+    )
 
 
 def _two_sided(forward: Forward, model: ModelProto, output: str, *, are_probabilities: bool) -> Forward:

@@ -47,6 +47,7 @@ def from_torch(
     resize: Resize | None = None,
     shorter_side: int | None = None,
     interpolation: Interpolation | None = None,
+    fine: bool = False,
     activation: Activation | Mapping[str, Activation] | None = None,
     images: str | Path | Sequence[str | Path] | None = None,
     check: str | Path | None = None,
@@ -79,6 +80,8 @@ def from_torch(
         shorter_side: for ``resize="crop"``: the frame's shorter side is scaled to this many pixels before the centre
             is cropped.
         interpolation: ``antialias``, ``linear`` or ``area``, see `camrt.model_file.InputGeometry`; None: antialias.
+        fine: compute the last stage with stride 1 and dilation 2, with the same weights: maps have twice as many rows
+            and columns, and scores change a little.
         activation: what turns logits into scores; None: the module's own, else softmax, and sigmoid for one logit;
             ``none`` for a regression. A mapping has one for each output.
         images: a folder of images, or image files, to verify on; None: synthetic images.
@@ -107,6 +110,7 @@ def from_torch(
         shorter_side=shorter_side,
         interpolation=interpolation,
         size=None,
+        fine=fine,
         activation=None,
         images=images,
         check=check,

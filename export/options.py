@@ -25,6 +25,7 @@ class ConversionOptions:
     interpolation: Interpolation | None
     size: tuple[int, int] | None
     """(width, height) in pixels."""
+    fine: bool
     activation: Activation | None
     images: str | Path | Sequence[str | Path] | None
     check: str | Path | None

@@ -7,6 +7,7 @@ from typing import Any
 from camrt.export.check import PreprocessingCheck
 from camrt.export.graph.network_input import NetworkInput
 from camrt.export.head.find import ClassifierHead
+from camrt.export.verify.effect import FineEffect
 from camrt.model_file import Activation, Head
 
 
@@ -39,6 +40,8 @@ class Report:
     """A sign that the preprocessing is wrong."""
     check: PreprocessingCheck | None = None
     """Accuracy on labelled images, if they were passed."""
+    fine: FineEffect | None = None
+    """Effect of the finer last stage, if there is one."""
     heads: tuple["Report", ...] = ()
     """The report of each head of a file with several; the first is this one, too."""
 

@@ -13,6 +13,7 @@ from camrt.export.graph.preprocessing import Preprocessing, PreprocessingOptions
 from camrt.export.graph.read import read_classifier
 from camrt.export.head.find import ClassifierHead, find_head, find_head_at
 from camrt.export.head.split_points import SplitPoint, find_split_points
+from camrt.export.resolution.change_size import change_size
 from camrt.export.rewrite import load_graph
 from camrt.export.source_metadata.collect import (
     Property,
@@ -70,7 +71,7 @@ def survey(
 
     Args:
         source: the classifier.
-        size: (width, height) in pixels, for a network that leaves it open.
+        size: (width, height) in pixels, for a network that leaves it open, or to change a fixed one.
         output: the output that gives the scores; needed where several could.
         fix: a constant for each input besides the image; see `camrt.export.attach`.
 
@@ -81,6 +82,8 @@ def survey(
     """
     classifier = read_classifier(Path(source))
     fixed = fix_inputs(classifier.model, fix or {})
+    if size is not None:
+        classifier = change_size(classifier, size)
     model = classifier.model
     head, refusal, facts = None, None, SourceFacts()
     pixels: Choice[Preprocessing] | None = None

@@ -88,6 +88,7 @@ class Graph:
         """Append a node with one output and return the output's name, by default a unique one."""
         name = output or self.unique_name(op_type.lower())
         self.proto.node.append(helper.make_node(op_type, inputs, [name], name=f"camrt/{name}", **attributes))
+        self._producers[name] = self.proto.node[-1]
         return name
 
     def add_reshape(self, tensor: str, shape: Sequence[int]) -> str:
@@ -173,6 +174,7 @@ class Graph:
         Raises:
             ExportError: the graph has a cycle.
         """
+        self.reindex()  # nodes may have been added
         order: list[NodeProto] = []
         placed: set[int] = set()
         visited: set[int] = set()

@@ -55,11 +55,11 @@ def read_input(graph: Graph, size: tuple[int, int] | None) -> NetworkInput:
 
     Args:
         graph: the classifier.
-        size: (width, height) in pixels, for a graph that leaves them open.
+        size: (width, height) in pixels; each is used where the graph leaves it open.
 
     Raises:
         ExportError: the input is not supported.
-        UsageError: the size is needed, or differs from the network's.
+        UsageError: the size is needed.
     """
     inputs = list(graph.proto.input)
     if len(inputs) != 1:
@@ -82,12 +82,8 @@ def read_input(graph: Graph, size: tuple[int, int] | None) -> NetworkInput:
             "(colour), 1 (grey) or 4 (colour and alpha): export the network with such an input"
         )
     batch, channels, height, width = (dimensions[layout.index(axis)] for axis in "nchw")
-    if size is not None and (width not in (None, size[0]) or height not in (None, size[1])):
-        raise UsageError(
-            f"size {size[0]}x{size[1]} differs from that of input {value.name!r}, {shape}; leave --size out"
-        )
     if size is not None:
-        width, height = size
+        width, height = width or size[0], height or size[1]
     if width is None or height is None:
         raise UsageError(f"input {value.name!r} is {shape}, of any size; choose one with --size WIDTHxHEIGHT")
     return NetworkInput(

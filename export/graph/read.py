@@ -1,8 +1,9 @@
 """Read an ONNX file, and check early that it can become a model file."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -28,7 +29,13 @@ class Classifier:
 
     model: ModelProto
     remarks: tuple[str, ...]
-    """A sentence for each repair."""
+    """A sentence for each repair and each change."""
+    own_size: tuple[int, int] | None = None
+    """(width, height) in pixels that the input had before its size was changed; None: it was not."""
+    coarse: ModelProto | None = None
+    """The classifier before its last stage was made finer; None: it was not."""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """Errors measured when the graph was changed, for the metadata."""
 
 
 def read_classifier(path: Path) -> Classifier:
@@ -159,8 +166,8 @@ def _external_tensors(message: Message) -> Iterator[TensorProto]:
         if external_data_helper.uses_external_data(message):
             yield message
         return
-    for field, value in message.ListFields():
-        if field.message_type is not None:
+    for descriptor, value in message.ListFields():
+        if descriptor.message_type is not None:
             for inner in value if isinstance(value, Sequence) else (value,):
                 yield from _external_tensors(inner)
 

@@ -171,6 +171,8 @@ def probe_linear(graph: Graph, head: NonlinearHead) -> Affine | None:
     logits = run_session(on_maps, None, maps, name)[0].reshape(PROBE_MAPS, -1).astype(np.float64)
     on_cells = open_session(_extract_head(graph, head, cell, full_size=False), name)
     rows = run_session(on_cells, None, basis.reshape(-1, *cell), name)[0].astype(np.float64)
+    if len(rows) != len(basis):  # the head mixes the images of a batch; the verification refuses it
+        return None
     rows = rows.reshape(len(rows), -1)
     bias, weights = rows[0], (rows[1:] - rows[0]).T
     pooled = maps.astype(np.float64).mean(axis=1 if is_tokens else (2, 3))

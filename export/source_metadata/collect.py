@@ -5,7 +5,7 @@ are refused, unless an option decides.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -54,6 +54,18 @@ class SourceFacts:
     """The place of each fact, for messages."""
     notes: tuple[str, ...] = ()
     """One sentence for each fact that the model file does not follow."""
+
+    def at_size(self, own: tuple[int, int], size: tuple[int, int]) -> "SourceFacts":
+        """Return the facts of a network whose input has another size than its own: the shorter side follows."""
+        how, stated = self.resize or ("stretch", None)
+        if stated is None:
+            return self
+        shorter_side = round(stated * max(size[0] / own[0], size[1] / own[1]))
+        note = (
+            f"The shorter side of {stated} pixels ({self.places['resize']}) is {shorter_side} here, in proportion to "
+            "the input's size."
+        )
+        return replace(self, resize=(how, shorter_side), notes=(*self.notes, note))
 
     def sentences(self) -> tuple[str, ...]:
         """Return one sentence for each place: what was read there."""

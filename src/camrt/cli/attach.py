@@ -23,7 +23,12 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     )
     parser.add_argument("classifier", metavar="CLASSIFIER", type=Path, help="ONNX file: images in, [N, K] out")
     add_flags(parser)
-    parser.add_argument("--size", metavar="WxH", type=size, help="input size of a network with an open size, in pixels")
+    parser.add_argument(
+        "--size",
+        metavar="WxH",
+        type=size,
+        help="input size in pixels; changes a fixed one where the network pools its maps",
+    )
     add_fix_flag(parser)
     parser.set_defaults(run=run)
 

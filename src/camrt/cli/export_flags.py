@@ -58,6 +58,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="measure the accuracy with this preprocessing and with others, on images in one sub-folder a class",
     )
+    parser.add_argument(
+        "--fine",
+        action="store_true",
+        help="double the rows and columns of the maps: last stage with stride 1 and dilation 2, same weights",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     pixels = parser.add_argument_group(
         "preprocessing",
@@ -122,6 +127,7 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
         "activation": of_heads("--activation", args.activation, args.output),
         "images": args.images,
         "check": args.check,
+        "fine": args.fine,
         "overwrite": args.overwrite,
     }
 
@@ -174,6 +180,8 @@ def show(report: "Report", *, as_json: bool) -> None:
             if line not in said:  # heads share the preprocessing
                 print(line)
         said.update(lines)
+        if head.fine is not None:
+            print(f"  fine       {head.fine.sentence()}")
         if head.check is not None:
             _show_check(head.check)
 

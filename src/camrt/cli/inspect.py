@@ -40,7 +40,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("model", nargs="?", type=Path, metavar="MODEL", help="model file, or an ONNX classifier")
     parser.add_argument(
-        "--size", metavar="WxH", type=size, help="input size of a classifier with an open size, in pixels"
+        "--size", metavar="WxH", type=size, help="input size of a classifier, in pixels: needed if it is open"
     )
     parser.add_argument("--output", metavar="NAME", help="output of a classifier that gives the scores")
     add_fix_flag(parser)

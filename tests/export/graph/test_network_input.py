@@ -26,11 +26,6 @@ def test_open_input_size_must_be_given(tmp_path):
     assert_identity(run(tmp_path / "out.onnx", random_images(2, 12, 10)))
 
 
-def test_size_that_differs_from_the_networks_is_refused(classifier, tmp_path):
-    with pytest.raises(UsageError, match="9x9"):
-        attach(classifier, tmp_path / "out.onnx", size=(9, 9))
-
-
 @pytest.mark.parametrize(
     ("shape", "kind", "message"),
     [

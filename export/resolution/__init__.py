@@ -1,0 +1,1 @@
+"""Change the size of a classifier's input, or of its last maps."""
