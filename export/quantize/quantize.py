@@ -17,6 +17,7 @@ from camrt.export.quantize.backbone import split_model
 from camrt.export.quantize.calibration import CalibrationImages, read_calibration
 from camrt.export.quantize.fidelity import Fidelity, ImageFidelity, compare, group_by_class, predict, summarize
 from camrt.export.quantize.fp16 import to_half
+from camrt.export.quantize.half_storage import round_like_half
 from camrt.export.quantize.int8 import METHODS, Int8Quantizer, Method, int8_sums_overflow
 from camrt.export.verify.quantized import verify_quantized
 from camrt.files import check_target
@@ -145,7 +146,7 @@ def quantize(
     check_target(target, source, overwrite=overwrite)
     model, info = read_model_file(source)
     assert info.geometry is not None  # read_model_file refuses a file without
-    images = read_calibration(calibration, info.geometry, divide=not fp16)
+    images = read_calibration(calibration, info.geometry)
     best = _select(_candidates(model, info, images, method, fp16=fp16), model, info, images)
     verification = verify_quantized(best.model, best.info, images.evaluation)
     info = replace(best.info, verification=verification)
@@ -158,8 +159,8 @@ def quantize(
         selected=best.attempt.configuration,
         attempts=tuple(best.attempts),
         passed=best.attempt.passed,
-        calibrated_on=0 if fp16 else len(images.calibration),
-        held_out=images.held_out or fp16,
+        calibrated_on=len(images.calibration),
+        held_out=images.held_out,
         size=target.stat().st_size,
         source_size=source.stat().st_size,
         fidelity=best.attempt.fidelity,
@@ -216,6 +217,8 @@ class _Candidate:
 
     configuration: str
     model: ModelProto
+    rounded: ModelProto
+    """Computes on the CPU what ``model`` computes on a device with its numbers."""
     info: ModelInfo
 
 
@@ -242,8 +245,25 @@ def _candidates(
     split = split_model(model, maps_output(info.head) if info.head in POOLED else HEAD_INPUT)
     version = {"by": f"camrt {camrt.__version__}"}
     if fp16:
-        half_info = replace(info, quantization={"kind": "fp16", **version})
-        yield _Candidate(configuration="16-bit floats", model=to_half(split), info=half_info)
+        half = to_half(split, images.calibration)
+        quantization = {
+            "kind": "fp16",
+            "calibration": f"{len(images.calibration)} images",
+            "scaled": half.scaled,
+            "float_nodes": half.float_nodes,
+            **version,
+        }
+        configuration = "16-bit floats"
+        if half.scaled:
+            configuration += ", scaled by powers of two"
+        if half.float_nodes:
+            configuration += f", {half.float_nodes} nodes in float32"
+        yield _Candidate(
+            configuration=configuration,
+            model=half.model,
+            rounded=round_like_half(half.model),
+            info=replace(info, quantization=quantization),
+        )
         return
     reduce_range = int8_sums_overflow()
     quantizer = Int8Quantizer(split, images.calibration, reduce_range=reduce_range)
@@ -265,7 +285,9 @@ def _candidates(
             if last_in_float:
                 configuration += f", the last {quantized.float_nodes} nodes in float32"
             new_info = replace(info, quantization=quantization)
-            yield _Candidate(configuration=configuration, model=quantized.model, info=new_info)
+            yield _Candidate(
+                configuration=configuration, model=quantized.model, rounded=quantized.model, info=new_info
+            )
 
 
 def _select(
@@ -277,7 +299,7 @@ def _select(
     best: _Selection | None = None
     attempts: list[Attempt] = []
     for candidate in candidates:
-        predictions = predict(candidate.model, candidate.info, images.evaluation, reference.class_ids)
+        predictions = predict(candidate.rounded, candidate.info, images.evaluation, reference.class_ids)
         rows = compare(reference, predictions, images.names, labels)
         attempt = Attempt(configuration=candidate.configuration, fidelity=summarize(rows))
         attempts.append(attempt)
