@@ -27,7 +27,7 @@ from camrt.export.quantize.half_scales import (
 from camrt.export.quantize.half_storage import LARGEST, largest_numbers, storage_error, storage_errors
 
 MAX_ERROR: Final = 2.0**-9
-"""Error of a tensor in 16-bit floats, relative, above which the nodes around it stay in float32: ten times the usual."""
+"""Relative error of a tensor in 16-bit floats above which the nodes around it stay in float32: ten times the usual."""
 MAX_IMAGES: Final = 32
 """Images on which the numbers are measured, at most."""
 _LARGEST_FACTOR: Final = 14
@@ -56,16 +56,10 @@ def to_half(split: SplitModel, images: Images) -> HalfModel:
         images: uint8 (N, H, W, 3), BGR, at the network's size, on which the size of its numbers is measured.
 
     Raises:
-        ExportError: no layer can compute in 16-bit floats, or ONNX Runtime's converter fails.
+        ExportError: the network cannot be run, or ONNX Runtime's converter fails.
         MissingExtra: ONNX Runtime is not installed.
     """
     backbone = Backbone(split, images[:: -(-len(images) // MAX_IMAGES)])
-    layers = [name for name, role in backbone.groups.roles.items() if role == "linear"]
-    if backbone.float_nodes.issuperset(layers):
-        raise ExportError(
-            f"no layer of the network can compute in 16-bit floats: the numbers of all {len(layers)} leave their range "
-            f"of 6e-8 to {LARGEST:.0f}; use the file as it is, or quantize it without --fp16"
-        )
     scaled = backbone.apply_scales()
     converted = _convert(backbone.graph.model, backbone.float32_nodes)
     model = split.join(converted, split.head, TensorProto.FLOAT)
@@ -93,8 +87,8 @@ class Backbone:
         self._tensors = self._largest.keys()
         self.groups = ScaleGroups(self.graph, self._tensors, set(self._preprocessing))
         self.groups.scale(self._largest)
-        if layers := self._coarse_layers():
-            around = {name for node in layers for name in (*node.input, *node.output)} & self._tensors
+        if coarse := self._coarse_layers():
+            around = {name for node in coarse for name in (*node.input, *node.output)} & self._tensors
             self.groups.scale(self._largest, around)
         self.float_nodes = {node.name for node in self._coarse_layers()} | self._coarse_nodes(images)
         """Names of the nodes that stay in float32 because of their numbers."""
@@ -133,10 +127,12 @@ class Backbone:
         }
 
     def _coarse_layers(self) -> list[NodeProto]:
-        """Return the nodes whose constants lose too much in 16-bit floats."""
+        """Return the nodes whose constants lose too much in 16-bit floats, or whose sums overflow."""
         coarse = []
         for node in self.graph.proto.node:
             role = self.groups.roles.get(node.name)
+            if role is not None and self._largest_sum(node) > LARGEST:
+                coarse.append(node)
             if role not in ("linear", "same") or node.op_type == "Clip":
                 continue
             positions = scaled_constants(self.graph, node, role, self._tensors)
@@ -166,11 +162,11 @@ class Backbone:
             pairs = {*stored.items(), *gives.items()}
             if node.op_type not in _READS_ANY_SIZE:
                 pairs |= {*reads.items()}
-            if any(errors[pair] > MAX_ERROR for pair in pairs) or self._largest_sum(node, gives) > LARGEST:
+            if any(errors[pair] > MAX_ERROR for pair in pairs):
                 coarse.add(node.name)
         return coarse
 
-    def _largest_sum(self, node: NodeProto, gives: Mapping[str, int]) -> float:
+    def _largest_sum(self, node: NodeProto) -> float:
         """Return the largest sum that a node divides by the number of its terms; 0 for nodes that take no mean."""
         if node.op_type == "AveragePool":
             count = float(np.prod(attribute(node, "kernel_shape")))
@@ -180,7 +176,8 @@ class Backbone:
             count = sizes[0] / sizes[1]
         else:
             return 0.0
-        return max(count * float(np.ldexp(self._largest[name], exponent)) for name, exponent in gives.items())
+        results = self._exponents(node)[1]
+        return max((count * float(np.ldexp(self._largest[name], results[name])) for name in results), default=0.0)
 
     def apply_scales(self) -> bool:
         """Change the constants of the graph, and add a Mul where no constant takes the factor.
@@ -193,14 +190,14 @@ class Backbone:
         for node in list(self.graph.proto.node):
             if node.name not in self.groups.roles:
                 nodes.append(node)
-                if self._pixels in node.output:
+                if self._pixels is not None and self._pixels in node.output:
                     nodes += self._scale_output(node, {self._pixels: 0}, in_float32=True)
                 continue
             reads, gives = self._exponents(node)
             for position, values in self._scaled_constants(node).items():
-                if node.op_type == "Clip" and position in _CLIP_BOUNDS:
-                    values = np.clip(values, -LARGEST, LARGEST)
-                node.input[position] = self.graph.add_initializer("scaled", np.asarray(values, np.float32))
+                is_bound = node.op_type == "Clip" and position in _CLIP_BOUNDS
+                kept = np.clip(values, -LARGEST, LARGEST) if is_bound else values
+                node.input[position] = self.graph.add_initializer("scaled", np.asarray(kept, np.float32))
             in_float32 = node.name in self.float_nodes
             for name, exponent in reads.items():
                 if change := exponent - self.groups.exponent(name):

@@ -63,8 +63,8 @@ def role_of(graph: Graph, node: NodeProto, tensors: Set[str]) -> Role:
         tensors: names of all activations in floats.
 
     Returns: ``same``: all have one scale; ``linear``: any two scales, the constants take the difference; ``product``:
-    the output has the product of the scales; ``gate``: reads and gives unscaled numbers, at most 1; ``other``: reads and
-    gives unscaled numbers.
+    the output has the product of the scales; ``gate``: reads unscaled numbers and gives numbers of at most 1;
+    ``other``: reads and gives unscaled numbers.
     """
     data = data_inputs(node, tensors)
     parameters = [name for name in node.input[1:] if name]

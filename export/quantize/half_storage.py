@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from camrt.export.graph.graph import Graph, attribute, copy_model
+from camrt.export.graph.graph import Graph, copy_model
 from camrt.export.graph.session import open_session, run_session
 from camrt.export.graph.synthetic_images import Images
 
@@ -48,15 +48,15 @@ def storage_error(values: Array, exponent: int, size: float | None = None) -> fl
     """Return the error of ``values * 2 ** exponent`` in 16-bit floats, root mean square, relative to the values'.
 
     Args:
-        values: of any shape.
+        values: float32 of any shape.
         exponent: of the scale.
         size: another number that the error is relative to, if it is larger; a bias is added to that.
 
     Returns: about 0.0002 if all numbers are in the range of 16-bit floats; inf if one is above it.
     """
-    scaled = np.ldexp(values.astype(np.float64), exponent)
     with np.errstate(over="ignore"):
-        half = scaled.astype(np.float16).astype(np.float64)
+        scaled = np.ldexp(values, exponent)
+        half = scaled.astype(np.float16)
     if not np.isfinite(half).all():
         return float("inf")
     reference = max(_root_mean_square(scaled), 0.0 if size is None else float(np.ldexp(size, exponent)), _TINY)
@@ -85,7 +85,8 @@ def storage_errors(
 
 
 def _root_mean_square(values: Array) -> float:
-    return float(np.sqrt(np.mean(np.square(values)))) if values.size else 0.0
+    largest = float(np.abs(values).max(initial=0.0))  # squares of float32 numbers below 1e-19 vanish
+    return largest * float(np.sqrt(np.mean(np.square(values / largest), dtype=np.float64))) if largest else 0.0
 
 
 def round_like_half(model: ModelProto) -> ModelProto:
@@ -103,8 +104,11 @@ def round_like_half(model: ModelProto) -> ModelProto:
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name))
     nodes = []
     for node in list(rounding.proto.node):
-        if node.op_type == "Cast" and attribute(node, "to") == TensorProto.FLOAT16:
-            next(entry for entry in node.attribute if entry.name == "to").i = TensorProto.FLOAT
+        for entry in node.attribute:
+            if entry.name in ("to", "dtype") and entry.i == TensorProto.FLOAT16:
+                entry.i = TensorProto.FLOAT
+            elif entry.t.data_type == TensorProto.FLOAT16:
+                entry.t.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(entry.t).astype(np.float32)))
         nodes.append(node)
         for position, name in enumerate(node.output):
             if name in halves:
