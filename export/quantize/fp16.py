@@ -197,16 +197,16 @@ class Backbone:
             for position, values in self._scaled_constants(node).items():
                 is_bound = node.op_type == "Clip" and position in _CLIP_BOUNDS
                 kept = np.clip(values, -LARGEST, LARGEST) if is_bound else values
-                node.input[position] = self.graph.add_initializer("scaled", np.asarray(kept, np.float32))
+                node.input[position] = self.graph.add_initializer("half_scaled", np.asarray(kept, np.float32))
             in_float32 = node.name in self.float_nodes
             for name, exponent in reads.items():
                 if change := exponent - self.groups.exponent(name):
-                    unscaled = self.graph.unique_name("unscaled")
+                    unscaled = self.graph.unique_name("half_unscaled")
                     nodes.append(self._mul(name, unscaled, change, in_float32=in_float32))
                     node.input[:] = [unscaled if entry == name else entry for entry in node.input]
             nodes += [node, *self._scale_output(node, gives, in_float32=in_float32)]
         if exponent := self.groups.exponent(self._maps):
-            scaled = self.graph.unique_name("scaled_maps")
+            scaled = self.graph.unique_name("half_scaled_maps")
             for node in nodes:
                 for names in (node.input, node.output):
                     names[:] = [scaled if name == self._maps else name for name in names]
@@ -223,14 +223,14 @@ class Backbone:
         added = []
         for name, exponent in gives.items():
             if change := self.groups.exponent(name) - exponent:
-                unscaled = self.graph.unique_name("unscaled")
+                unscaled = self.graph.unique_name("half_unscaled")
                 node.output[:] = [unscaled if entry == name else entry for entry in node.output]
                 added.append(self._mul(unscaled, name, change, in_float32=in_float32))
         return added
 
     def _mul(self, source: str, target: str, exponent: int, *, in_float32: bool) -> NodeProto:
-        factor = self.graph.add_initializer("power_of_two", np.ldexp(np.float32(1), exponent))
-        node = helper.make_node("Mul", [source, factor], [target], name=self.graph.unique_name("scaling"))
+        factor = self.graph.add_initializer("half_power_of_two", np.ldexp(np.float32(1), exponent))
+        node = helper.make_node("Mul", [source, factor], [target], name=self.graph.unique_name("half_scaling"))
         if in_float32 or abs(exponent) > _LARGEST_FACTOR:
             self.float32_nodes.append(node.name)
         return node
@@ -247,7 +247,7 @@ def _convert(backbone: ModelProto, float32_nodes: list[str]) -> ModelProto:
         if node.name in float32_nodes:
             for position, name in enumerate(node.input):
                 if name in graph.initializers and graph.initializers[name].data_type == TensorProto.FLOAT:
-                    node.input[position] = graph.add_initializer("float", np.asarray(graph.constant(name)))
+                    node.input[position] = graph.add_initializer("half_float", np.asarray(graph.constant(name)))
     logging.getLogger("onnxruntime.transformers.float16").setLevel(logging.ERROR)
     try:
         half = convert_float_to_float16(backbone, keep_io_types=True, node_block_list=float32_nodes)

@@ -120,10 +120,10 @@ def normalize_statistics(graph: Graph) -> None:
         epsilon = float(attribute(node, "epsilon", 1e-5))
         factor = scale / np.sqrt(variance + epsilon)
         changed = {
-            "bn_scale": factor * np.sqrt(1 + epsilon),
-            "bn_bias": bias - mean * factor,
-            "bn_mean": np.zeros_like(mean),
-            "bn_variance": np.ones_like(mean),
+            "half_bn_scale": factor * np.sqrt(1 + epsilon),
+            "half_bn_bias": bias - mean * factor,
+            "half_bn_mean": np.zeros_like(mean),
+            "half_bn_variance": np.ones_like(mean),
         }
         node.input[1:] = [graph.add_initializer(stem, value.astype(np.float32)) for stem, value in changed.items()]
     graph.reindex()

@@ -20,6 +20,7 @@ from camrt.export.graph.graph import Graph, copy_model
 from camrt.export.graph.session import onnxruntime_version
 from camrt.export.graph.synthetic_images import Images
 from camrt.export.head.pooling import find_pooled_maps
+from camrt.export.quantize.average_pools import pools_to_convolutions
 from camrt.export.quantize.backbone import SplitModel, preprocessing_nodes
 from camrt.export.quantize.fold_preprocessing import PLANES, fold_preprocessing, read_pixels
 from camrt.export.quantize.pixel_blocks import read_pixel_blocks
@@ -280,6 +281,7 @@ def _prepare_backbone(split: SplitModel) -> ModelProto:
     # The tool may remove data movement, and with it the name of the maps.
     probe = next(node for node in prepared.graph.node if node.name == _PROBE)
     Graph(prepared).rename({probe.input[0]: split.maps})
+    pools_to_convolutions(prepared)
     for number, node in enumerate(prepared.graph.node):
         node.name = node.name or f"prepared_{number}_{node.op_type}"
     return prepared

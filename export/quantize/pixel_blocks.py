@@ -79,50 +79,61 @@ def read_pixel_blocks(quantized: ModelProto, planes: str) -> None:
     layer = _first_layer(graph, transpose.output[0])
     if layer is None:
         return
-    convolution, quantizer = layer
+    pixels, convolution, quantizer = layer
     image, result = graph.shape(transpose.input[0]), graph.shape(convolution.output[0])
-    if image is None or result is None:
+    if image is None or result is None or None in (*image[1:], *result[1:]):
         return
-    rows, columns, colours = (size or 0 for size in image[1:])
-    count, out_rows, out_columns = (size or 0 for size in result[1:])
+    rows, columns, colours = (int(size or 0) for size in image[1:])
+    count, out_rows, out_columns = (int(size or 0) for size in result[1:])
     (down, right), pads = attribute(convolution, "strides", [1, 1]), attribute(convolution, "pads", [0] * 4)
-    weights = [graph.constant(name) for name in _dequantizer(graph, convolution.input[1]).input]
-    kernel = np.asarray(weights[0])
-    blocks = make_blocks(kernel.shape[3], right, pads[1])
-    positions = out_columns // blocks.outputs
-    pad_after = positions - 1 + blocks.kernel - blocks.before - columns // blocks.pixels
-    too_wide = blocks.kernel * blocks.pixels > _MOST_ZEROS * kernel.shape[3]
-    if columns % blocks.pixels or not positions or out_columns % blocks.outputs or pad_after < 0 or too_wide:
+    weights, *weight_scales = _constants(graph, convolution.input[1])
+    blocks = make_blocks(weights.shape[3], right, pads[1])
+    if blocks.kernel * blocks.pixels > _MOST_ZEROS * weights.shape[3]:
         return
-    wide = [widen_weights(kernel, blocks, right, pads[1]), *(_repeat(value, blocks) for value in weights[1:])]
-    _set_constants(graph, convolution.input[1], wide)
+    count_of_blocks = -(-columns // blocks.pixels)
+    pad_after = max(0, -(-out_columns // blocks.outputs) - 1 + blocks.kernel - blocks.before - count_of_blocks)
+    positions = count_of_blocks + blocks.before + pad_after - blocks.kernel + 1
+    wide = widen_weights(weights, blocks, right, pads[1])
+    _set_constants(graph, convolution.input[1], [wide, *(_repeat(value, blocks) for value in weight_scales)])
     if len(convolution.input) > 2:
-        bias = [graph.constant(name) for name in _dequantizer(graph, convolution.input[2]).input]
+        bias = _constants(graph, convolution.input[2])
         _set_constants(graph, convolution.input[2], [_repeat(value, blocks) for value in bias])
     for name, values in (
         ("strides", [down, 1]),
-        ("kernel_shape", [kernel.shape[2], blocks.kernel]),
+        ("kernel_shape", [weights.shape[2], blocks.kernel]),
         ("pads", [pads[0], blocks.before, pads[2], pad_after]),
     ):
         for entry in [entry for entry in convolution.attribute if entry.name == name]:
             convolution.attribute.remove(entry)
         convolution.attribute.append(helper.make_attribute(name, values))
-    transpose.input[0] = graph.add_reshape(
-        transpose.input[0], [-1, rows, columns // blocks.pixels, blocks.pixels * colours]
-    )
-    integers, wide_name = quantizer.output[0], graph.unique_name("wide")
-    quantizer.output[0] = wide_name
-    cells = graph.add_node("Transpose", [wide_name], perm=[0, 2, 3, 1])
-    cells = graph.add_reshape(cells, [-1, out_rows, out_columns, count])
-    graph.add_node("Transpose", [cells], integers, perm=[0, 3, 1, 2])
+
+    def add(op_type: str, *inputs: str, to: str | None = None, **attributes: Any) -> str:
+        return graph.add_node(op_type, inputs, to or graph.unique_name("block_tensor"), **attributes)
+
+    def constant(*values: int) -> str:
+        return graph.add_initializer("block_numbers", np.array(values, np.int64))
+
+    source = transpose.input[0]
+    if missing := count_of_blocks * blocks.pixels - columns:
+        zero_point = pixels.input[2]  # of the pixels: the number of padding
+        source = add("Pad", source, constant(0, 0, 0, 0, 0, 0, missing, 0), zero_point)
+    shape = constant(-1, rows, count_of_blocks, blocks.pixels * colours)
+    transpose.input[0] = add("Reshape", source, shape)
+    integers = quantizer.output[0]
+    quantizer.output[0] = graph.unique_name("block_outputs")
+    cells = add("Transpose", quantizer.output[0], perm=[0, 2, 3, 1])
+    cells = add("Reshape", cells, constant(-1, out_rows, positions * blocks.outputs, count))
+    if positions * blocks.outputs > out_columns:
+        cells = add("Slice", cells, constant(0), constant(out_columns), constant(2))
+    add("Transpose", cells, to=integers, perm=[0, 3, 1, 2])
     del graph.proto.value_info[:]
     graph.reindex()
     graph.sort_topologically()
     graph.prune(list(graph.proto.output))
 
 
-def _first_layer(graph: Graph, pixels: str) -> tuple[NodeProto, NodeProto] | None:
-    """Return the convolution that reads the pixels and the node that quantizes its result; None if it has no such form.
+def _first_layer(graph: Graph, pixels: str) -> tuple[NodeProto, NodeProto, NodeProto] | None:
+    """Return the nodes that dequantize the pixels, convolve them and quantize the result; None for any other form.
 
     Args:
         graph: a QDQ network.
@@ -146,7 +157,7 @@ def _first_layer(graph: Graph, pixels: str) -> tuple[NodeProto, NodeProto] | Non
     while len(following := graph.consumers(node.output[0])) == 1:
         node = following[0]
         if node.op_type == "QuantizeLinear":
-            return convolution, node
+            return readers[0], convolution, node
         if node.op_type not in ("Relu", "Clip"):
             return None
     return None
@@ -158,13 +169,16 @@ def _dequantizer(graph: Graph, tensor: str) -> NodeProto:
     return node
 
 
-def _repeat(value: NDArray[Any] | None, blocks: Blocks) -> NDArray[Any]:
-    """Return a constant of the output channels for the outputs of a block; a constant of the whole tensor stays."""
-    values = np.asarray(value)
-    return np.tile(values, blocks.outputs) if values.ndim else values
+def _constants(graph: Graph, tensor: str) -> list[NDArray[Any]]:
+    """Return the numbers, scales and zero points from which a node dequantizes a constant."""
+    return [np.asarray(graph.constant(name)) for name in _dequantizer(graph, tensor).input]
 
 
 def _set_constants(graph: Graph, tensor: str, values: Sequence[NDArray[Any]]) -> None:
-    """Let the node that dequantizes a constant read other numbers, scales and zero points."""
-    names = [graph.add_initializer("blocks", value) for value in values]
-    _dequantizer(graph, tensor).input[:] = names
+    """Let the node that dequantizes a constant read others."""
+    _dequantizer(graph, tensor).input[:] = [graph.add_initializer("block_constant", value) for value in values]
+
+
+def _repeat(values: NDArray[Any], blocks: Blocks) -> NDArray[Any]:
+    """Return constants of the output channels for the outputs of a block; a constant of the whole tensor stays."""
+    return np.tile(values, blocks.outputs) if values.ndim else values
