@@ -66,6 +66,8 @@ def role_of(graph: Graph, node: NodeProto, tensors: Set[str]) -> Role:
     the output has the product of the scales; ``gate``: reads unscaled numbers and gives numbers of at most 1;
     ``other``: reads and gives unscaled numbers.
     """
+    if node.domain not in ("", "ai.onnx"):
+        return "other"
     data = data_inputs(node, tensors)
     parameters = [name for name in node.input[1:] if name]
     if node.op_type in GATES:

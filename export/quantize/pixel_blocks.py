@@ -153,14 +153,11 @@ def _first_layer(graph: Graph, pixels: str) -> tuple[NodeProto, NodeProto, NodeP
         return None
     if attribute(convolution, "auto_pad", b"NOTSET") != b"NOTSET":
         return None
-    node = convolution
-    while len(following := graph.consumers(node.output[0])) == 1:
-        node = following[0]
-        if node.op_type == "QuantizeLinear":
-            return readers[0], convolution, node
-        if node.op_type not in ("Relu", "Clip"):
-            return None
-    return None
+    # With another node between, ONNX Runtime computes the layer in float32. A Relu is part of the range by now.
+    following = graph.consumers(convolution.output[0])
+    if [node.op_type for node in following] != ["QuantizeLinear"]:
+        return None
+    return readers[0], convolution, following[0]
 
 
 def _dequantizer(graph: Graph, tensor: str) -> NodeProto:
