@@ -11,6 +11,7 @@ from onnx import ModelProto
 
 from camrt.export.graph.session import open_session, run_session
 from camrt.export.graph.synthetic_images import Images
+from camrt.export.verify.checks import check_finite
 from camrt.kernels import boxes, normalize
 from camrt.kernels.map_metrics import box_iou, peak_distance, pearson, rank_correlation
 from camrt.model_file import CAM_WEIGHTS, SCORES, ModelInfo, maps_output
@@ -77,7 +78,7 @@ def predict(
         map_classes: (N,), the class of the map for each image; None: the predicted class.
 
     Raises:
-        ExportError: the file cannot be run.
+        ExportError: the file cannot be run, or gives NaN or infinite numbers.
     """
     assert info.head is not None
     session = open_session(model, "the model file")
@@ -87,6 +88,7 @@ def predict(
     class_ids, class_maps = [], []
     for index, image in enumerate(images):
         scores, maps = run_session(session, [SCORES, maps_name], image[None], "the model file")
+        check_finite({SCORES: scores, maps_name: maps})
         class_ids.append(int(np.argmax(scores[0])))
         class_id = class_ids[-1] if map_classes is None else map_classes[index]
         values = (maps[0].astype(np.float64) - zero_point) * scale

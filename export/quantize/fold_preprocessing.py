@@ -19,7 +19,9 @@ _TOLERANCE: Final = 1e-5
 """Largest error of the preprocessing that was measured, relative to the network's largest input: float32's rounding."""
 _MAX_CONDITION: Final = 1e6
 """Condition number of the colour matrix above which the preprocessing cannot be inverted."""
-_PLANES, _FLOATS, _PIXELS = "backbone_planes", "backbone_floats", "backbone_pixels"
+PLANES: Final = "backbone_planes"
+"""Name of the node that transposes the pixels to planes."""
+_FLOATS, _PIXELS = "backbone_floats", "backbone_pixels"
 
 
 def fold_preprocessing(backbone: ModelProto) -> tuple[str, int] | None:
@@ -62,7 +64,7 @@ def fold_preprocessing(backbone: ModelProto) -> tuple[str, int] | None:
     convolution.input.extend([kernel, shift])
     planes, floats = graph.unique_name("planes"), graph.unique_name("plane_floats")
     nodes = [
-        helper.make_node("Transpose", [backbone.graph.input[0].name], [planes], name=_PLANES, perm=[0, 3, 1, 2]),
+        helper.make_node("Transpose", [backbone.graph.input[0].name], [planes], name=PLANES, perm=[0, 3, 1, 2]),
         helper.make_node("Cast", [planes], [floats], name=_FLOATS, to=TensorProto.FLOAT),
         helper.make_node("Sub", [floats, zero], [tensor], name=_PIXELS),
     ]
@@ -102,7 +104,7 @@ def read_pixels(quantized: ModelProto, tensor: str) -> None:
     """Replace the quantized ``tensor`` by the pixels, which are the same numbers; changes the model in place."""
     for node in quantized.graph.node:
         if node.op_type == "QuantizeLinear" and node.input[0] == tensor:
-            planes = next(node for node in quantized.graph.node if node.name == _PLANES)
+            planes = next(node for node in quantized.graph.node if node.name == PLANES)
             pixels = planes.output[0] = node.output[0]
             remaining = [
                 node

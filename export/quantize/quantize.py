@@ -17,6 +17,7 @@ from camrt.export.quantize.backbone import split_model
 from camrt.export.quantize.calibration import CalibrationImages, read_calibration
 from camrt.export.quantize.fidelity import Fidelity, ImageFidelity, compare, group_by_class, predict, summarize
 from camrt.export.quantize.fp16 import to_half
+from camrt.export.quantize.half_storage import round_like_half
 from camrt.export.quantize.int8 import METHODS, Int8Quantizer, Method, int8_sums_overflow
 from camrt.export.verify.quantized import verify_quantized
 from camrt.files import check_target
@@ -130,8 +131,8 @@ def quantize(
         overwrite: replace an existing target.
 
     Raises:
-        ExportError: the source is no model file or not in float32, cannot be quantized, or the new file fails its
-            verification; nothing is written.
+        ExportError: the source is no model file or not in float32, cannot be quantized, its maps need more bits than
+            16-bit floats have, or the new file fails its verification; nothing is written.
         UsageError: an option has a wrong value, there are no images, or the target exists.
         SourceError: an image cannot be read.
         SinkError: the file cannot be written.
@@ -141,12 +142,18 @@ def quantize(
     if method is not None and method not in METHODS:
         raise UsageError(f"method is {method!r}; it must be one of {', '.join(METHODS)}")
     if fp16 and method is not None:
-        raise UsageError("16-bit floats need no calibration: leave --method out")
+        raise UsageError("--method is for ranges of 8-bit integers, and 16-bit floats have none: leave it out")
     check_target(target, source, overwrite=overwrite)
     model, info = read_model_file(source)
     assert info.geometry is not None  # read_model_file refuses a file without
-    images = read_calibration(calibration, info.geometry, divide=not fp16)
+    images = read_calibration(calibration, info.geometry)
     best = _select(_candidates(model, info, images, method, fp16=fp16), model, info, images)
+    if fp16 and best.attempt.fidelity.pearson_median < PEARSON:
+        fidelity = best.attempt.fidelity
+        raise ExportError(
+            f"{source} needs more than the 11 bits of 16-bit floats: its maps would have a median correlation of "
+            f"{fidelity.pearson_median:.2f} with those in float32, and {PEARSON} is the least; use it as it is"
+        )
     verification = verify_quantized(best.model, best.info, images.evaluation)
     info = replace(best.info, verification=verification)
     onnx.helper.set_model_props(best.model, _other_metadata(model) | info.to_metadata())
@@ -158,8 +165,8 @@ def quantize(
         selected=best.attempt.configuration,
         attempts=tuple(best.attempts),
         passed=best.attempt.passed,
-        calibrated_on=0 if fp16 else len(images.calibration),
-        held_out=images.held_out or fp16,
+        calibrated_on=len(images.calibration),
+        held_out=images.held_out,
         size=target.stat().st_size,
         source_size=source.stat().st_size,
         fidelity=best.attempt.fidelity,
@@ -216,6 +223,8 @@ class _Candidate:
 
     configuration: str
     model: ModelProto
+    rounded: ModelProto
+    """Computes on the CPU what ``model`` computes on a device with its numbers."""
     info: ModelInfo
 
 
@@ -242,8 +251,25 @@ def _candidates(
     split = split_model(model, maps_output(info.head) if info.head in POOLED else HEAD_INPUT)
     version = {"by": f"camrt {camrt.__version__}"}
     if fp16:
-        half_info = replace(info, quantization={"kind": "fp16", **version})
-        yield _Candidate(configuration="16-bit floats", model=to_half(split), info=half_info)
+        half = to_half(split, images.calibration)
+        half_facts = {
+            "kind": "fp16",
+            "calibration": f"{len(images.calibration)} images",
+            "scaled": half.scaled,
+            "float_nodes": half.float_nodes,
+            **version,
+        }
+        configuration = "16-bit floats"
+        if half.scaled:
+            configuration += ", scaled by powers of two"
+        if half.float_nodes:
+            configuration += f", {half.float_nodes} nodes in float32"
+        yield _Candidate(
+            configuration=configuration,
+            model=half.model,
+            rounded=round_like_half(half.model),
+            info=replace(info, quantization=half_facts),
+        )
         return
     reduce_range = int8_sums_overflow()
     quantizer = Int8Quantizer(split, images.calibration, reduce_range=reduce_range)
@@ -265,7 +291,7 @@ def _candidates(
             if last_in_float:
                 configuration += f", the last {quantized.float_nodes} nodes in float32"
             new_info = replace(info, quantization=quantization)
-            yield _Candidate(configuration=configuration, model=quantized.model, info=new_info)
+            yield _Candidate(configuration=configuration, model=quantized.model, rounded=quantized.model, info=new_info)
 
 
 def _select(
@@ -277,7 +303,7 @@ def _select(
     best: _Selection | None = None
     attempts: list[Attempt] = []
     for candidate in candidates:
-        predictions = predict(candidate.model, candidate.info, images.evaluation, reference.class_ids)
+        predictions = predict(candidate.rounded, candidate.info, images.evaluation, reference.class_ids)
         rows = compare(reference, predictions, images.names, labels)
         attempt = Attempt(configuration=candidate.configuration, fidelity=summarize(rows))
         attempts.append(attempt)
@@ -316,11 +342,14 @@ def _notes(best: _Selection, images: CalibrationImages, *, fp16: bool) -> Iterat
     if len(best.attempts) > 1:
         yield f"{len(best.attempts)} configurations were tried; selected: {best.attempt.configuration}."
     if not best.attempt.passed:
+        help_int8 = "" if fp16 else "; more images of what the network will see may help, or --fp16"
+        yield f"It falls short of {TOP1:.0%} equal predictions or a median correlation of {PEARSON}{help_int8}."
+    if fp16:
         yield (
-            f"It falls short of {TOP1:.0%} equal predictions or a median correlation of {PEARSON}; more images of "
-            "what the network will see may help, or --fp16."
+            "Classes and maps were computed on the CPU, with each tensor rounded to 16 bits as a GPU stores it; a GPU "
+            "may add in another order."
         )
-    if not images.held_out and not fp16:
+    if not images.held_out:
         yield (
             f"With only {len(images.evaluation)} images, the evaluation uses the images of the calibration: the "
             "numbers are too good."

@@ -102,6 +102,6 @@ def correct_biases(backbone: ModelProto, scales: Scales, means: Mapping[str, F64
         bias = graph.constant(node.input[2]) if len(node.input) > 2 and node.input[2] else 0.0
         if bias is None:
             continue  # the graph computes this bias at run time; leaving the error in is rare and harmless
-        name = graph.add_initializer("bias", np.asarray(bias - mean_error, np.float32))
+        name = graph.add_initializer("corrected_bias", np.asarray(bias - mean_error, np.float32))
         del node.input[2:]
         node.input.append(name)

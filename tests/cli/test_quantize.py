@@ -101,10 +101,12 @@ def test_a_video_calibrates_and_the_printed_report_has_all_rows(mobilenet, dog_v
     assert "dog.mp4, frame " in done.stdout
 
 
-def test_half_floats_need_no_calibration_and_classes_need_no_names(photos, tmp_path):
+def test_half_floats_are_measured_on_other_images_and_classes_need_no_names(photos, tmp_path):
     write_linear(tmp_path / "in.onnx", info=model_info(labels=None))
     printed = succeeds("quantize", "in.onnx", "-o", "half.onnx", "--calibrate", photos, "--fp16", cwd=tmp_path)
-    assert printed.startswith("half.onnx: 16-bit floats\n  images     evaluated on 20\n")
+    assert printed.startswith(
+        "half.onnx: 16-bit floats\n  images     calibrated on 7, evaluated on 13 (other images)\n"
+    )
     assert re.search(r"worst      class \d: ", printed)
 
 
@@ -124,7 +126,11 @@ def test_half_floats_need_no_calibration_and_classes_need_no_names(photos, tmp_p
         (["in.onnx", "-o", "text.txt", "--calibrate", "PHOTOS"], 2, "text.txt exists"),
         (["in.onnx", "-o", "out.onnx", "--calibrate", "PHOTOS", "--html", "text.txt"], 2, "text.txt exists"),
         (["in.onnx", "-o", "out.onnx", "--calibrate", "PHOTOS", "--html", "no/page.html"], 2, "no folder no"),
-        (["in.onnx", "-o", "out.onnx", "--calibrate", "PHOTOS", "--fp16", "--method", "entropy"], 2, "no calibration"),
+        (
+            ["in.onnx", "-o", "out.onnx", "--calibrate", "PHOTOS", "--fp16", "--method", "entropy"],
+            2,
+            "16-bit floats have none",
+        ),
     ],
 )
 def test_an_error_is_one_line_and_leaves_no_file(flags, status, message, photos, tmp_path):

@@ -40,7 +40,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         choices=("minmax", "percentile", "entropy"),
         help="calibrate the ranges this way (default: minmax, then percentile if the result is not good enough)",
     )
-    parser.add_argument("--fp16", action="store_true", help="use 16-bit floats instead of 8-bit integers")
+    parser.add_argument(
+        "--fp16", action="store_true", help="use 16-bit floats, for GPUs; scale what leaves their range"
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--html", metavar="FILE", type=Path, help="write the report as a page with images")
     parser.set_defaults(run=run)
