@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
-from camrt.errors import ExportError
+from camrt.errors import ExportError, ModelFileError, UsageError
 from camrt.export.graph.graph import Graph, attribute, copy_model
 from camrt.export.graph.network_input import NetworkInput, read_input
 from camrt.export.graph.read import Classifier
@@ -19,6 +19,7 @@ from camrt.export.resolution.compare import (
 from camrt.export.resolution.follow_sizes import follow_sizes
 from camrt.export.resolution.tensor_sizes import TensorSizes
 from camrt.export.rewrite import load_graph
+from camrt.model_file import InputGeometry
 
 _SMALLEST_FIXED_POOL: Final = 3
 """Smaller windows shrink a map."""
@@ -38,8 +39,13 @@ def change_size(classifier: Classifier, size: tuple[int, int]) -> Classifier:
 
     Raises:
         ExportError: a node is tied to the old size, or the new graph differs from the source at the old size.
+        UsageError: the size is too large for a model file.
         UsageError, ExportError: the input is not supported; see `camrt.export.graph.network_input.read_input`.
     """
+    try:
+        InputGeometry(width=size[0], height=size[1])
+    except ModelFileError as reason:
+        raise UsageError(str(reason)) from reason
     source = classifier.model
     is_fixed = read_input(Graph(copy_model(source)), size).size != size
     if not is_fixed and not any(node.op_type == "AveragePool" for node in source.graph.node):
@@ -66,7 +72,10 @@ def change_size(classifier: Classifier, size: tuple[int, int]) -> Classifier:
             f"{error:.3g}, tolerance {tolerance:.3g}); leave --size out"
         )
     model = with_input_shape(graph.model, ["N", *new_input.shape[1:]])
-    check_outputs(model, new_input, [output.shape[1:] for output in expected], names)
+    try:
+        check_outputs(model, new_input, [output.shape[1:] for output in expected], names)
+    except ExportError as failure:
+        raise ExportError(f"the network does not take {new_text} pixels: {failure}") from failure
     was = "The input was fixed to" if is_fixed else "A pool fitted an input of"
     sentence = f"{was} {old_text} pixels and takes {new_text} now; at {old_text} nothing has changed."
     return replace(

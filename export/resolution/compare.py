@@ -115,6 +115,6 @@ def check_outputs(
     for name, output, shape in zip(names, outputs, shapes, strict=True):
         if output.shape[1:] != shape:
             raise ExportError(
-                f"the network keeps its size: output {name!r} has shape {list(output.shape[2:])} for each image at "
+                f"output {name!r} has shape {list(output.shape[2:])} for each image at "
                 f"{network_input.width}x{network_input.height} pixels, and {list(shape[1:])} at its own size"
             )

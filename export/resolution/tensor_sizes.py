@@ -21,6 +21,7 @@ from camrt.export.graph.session import run_constant
 _MOST_NUMBERS: Final = 4096
 """Larger constants hold weights, no shapes."""
 
+_WITH_WINDOWS: Final = ("Conv", "ConvInteger", "AveragePool", "MaxPool", "LpPool")
 Shape = tuple[int, ...]
 
 
@@ -93,6 +94,8 @@ class TensorSizes:
         self._types.update(self._inferred(node))
         if node.op_type == "Reshape":
             self._check_reshape(node)
+        elif min(self.shape(node.output[0]) or (1,), default=1) < 1 and node.op_type in _WITH_WINDOWS:
+            raise SizeMismatchError("its window is larger than the map, so no cell is left; choose a larger size")
 
     def _computed_numbers(self, node: NodeProto) -> Array | None:
         """Return the value of a node's output, if that depends on the input's size only."""

@@ -7,7 +7,7 @@ import onnx
 import pytest
 import torch
 
-from camrt.errors import ExportError
+from camrt.errors import ExportError, UsageError
 from camrt.export import attach, survey
 from support.export_graphs import CHANNELS, CLASSES, PLAIN, Net, assert_identity, expected_output, random_images, run
 
@@ -312,3 +312,18 @@ def test_several_heads_share_the_new_size(tmp_path):
     report = attach(source, tmp_path / "out.onnx", output=["kind", "age"], size=(16, 12), **PLAIN)
     assert [head.features for head in report.heads] == [(CHANNELS, 6, 8)] * 2
     assert run(tmp_path / "out.onnx", random_images(2, 16, 12))["logits.age"].shape == (2, CLASSES)
+
+
+def test_size_that_leaves_no_cell_is_refused_with_the_node(tmp_path):
+    net = Net()
+    maps = net.op("Conv", net.features(), net.weights(CHANNELS, CHANNELS, 3, 3))
+    source = net.save(tmp_path / "in.onnx", net.gemm(gap(net, maps, 0, 0)), size=16)
+    with pytest.raises(ExportError, match=r"Conv node 'the_conv\d+' .*no cell is left; choose a larger size"):
+        attach(source, tmp_path / "out.onnx", size=(16, 4), **PLAIN)
+
+
+@pytest.mark.parametrize("make", [attach, survey])
+def test_size_beyond_the_limit_of_a_model_file_is_refused_before_it_needs_memory(make, classifier, tmp_path):
+    arguments = [classifier] if make is survey else [classifier, tmp_path / "out.onnx"]
+    with pytest.raises(UsageError, match="100000x100000: more than"):
+        make(*arguments, size=(100000, 100000))
