@@ -32,8 +32,6 @@ class Classifier:
     """A sentence for each repair and each change."""
     own_size: tuple[int, int] | None = None
     """(width, height) in pixels that the input had before its size was changed; None: it was not."""
-    coarse: ModelProto | None = None
-    """The classifier before its last stage was made finer; None: it was not."""
     record: Mapping[str, Any] = field(default_factory=dict)
     """Errors measured when the graph was changed, for the metadata."""
 
