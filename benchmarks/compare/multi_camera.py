@@ -75,12 +75,19 @@ def _run_turn(way: Sharing, images: Sequence[Image], cameras: int, turn_s: float
     threads = [threading.Thread(target=run, args=(number,)) for number in range(cameras)]
     for thread in threads:
         thread.start()
-    time.sleep(_WARM_UP_S)
+    _sleep(_WARM_UP_S, counts)
     before, start = list(counts), time.perf_counter()
-    time.sleep(turn_s)
+    _sleep(turn_s, counts)
     after, seconds = list(counts), time.perf_counter() - start
     for each in pipelines:
         each.stop()
     for thread in threads:
         thread.join()
     return [(last - first) / seconds for first, last in zip(before, after, strict=True)]
+
+
+def _sleep(seconds: float, counts: Sequence[int]) -> None:
+    """Sleep until the time is over and each camera has shown one more frame, which takes longer on a busy machine."""
+    before, until_s = list(counts), time.monotonic() + seconds
+    while time.monotonic() < until_s or any(now == then for now, then in zip(counts, before, strict=True)):
+        time.sleep(0.01)
