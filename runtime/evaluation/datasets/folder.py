@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from camrt.errors import UsageError
-from camrt.media_files import list_folder
+from camrt.media_files import list_folder, natural_order
 from camrt.runtime.evaluation.datasets.labelled import Dataset, LabelledImage, Target
 
 _PARTS: Final = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
@@ -29,18 +29,20 @@ def read_folder(root: Path) -> Dataset:
     top = class_root(root)
     found = list_folder(top, subfolders=True)
     images, loose = [], 0
-    for path in found.images:
+    for path in sorted([*found.images, *found.broken], key=natural_order):
         parts = path.relative_to(top).parts
         if len(parts) == 1:
             loose += 1
         elif not _is_mask(path, parts):
-            images.append(LabelledImage("/".join(parts), path, (Target(parts[0]),)))
+            problem = found.broken.get(path, "")
+            images.append(LabelledImage("/".join(parts), path, (Target(parts[0]),), problem=problem))
     labels = {image.targets[0].label for image in images}
     if not images:
         raise UsageError(f"{root} has no images in folders named after their classes, and no annotations")
     if labels <= {label for label in labels if label.lower() in _PARTS}:
         raise UsageError(f"{root} has the parts {', '.join(sorted(labels))}; name one: {root / min(labels)}")
-    remarks = [*found.problems, *found.lines(videos=False)]
+    broken = set(found.broken.values())
+    remarks = [problem for problem in found.problems if problem not in broken] + found.lines(videos=False)
     if loose:
         remarks.append(f"left out: {loose} images directly in {top}, which have no class")
     return Dataset(str(root), "folder", images, remarks)

@@ -62,9 +62,10 @@ def test_folders_of_classes_give_their_images_at_any_depth(tmp_path):
     (tmp_path / "boat" / "broken.jpg").write_bytes(b"no JPEG")
     dataset = read_dataset(tmp_path)
     assert dataset.format == "folder"
-    assert [image.name for image in dataset.images] == ["anchor/deeper/anchor.png", "boat/deeper/boat.png"]
-    assert [image.targets[0].label for image in dataset.images] == ["anchor", "boat"]
-    assert any("broken.jpg" in remark for remark in dataset.remarks)
+    usable = [image for image in dataset.images if not image.problem]
+    assert [image.name for image in usable] == ["anchor/deeper/anchor.png", "boat/deeper/boat.png"]
+    assert [image.targets[0].label for image in usable] == ["anchor", "boat"]
+    assert "neither an image nor a video" in problems_of(dataset)["broken"]
     assert any("notes.txt" in remark for remark in dataset.remarks)
     assert any("1 images directly" in remark for remark in dataset.remarks)
 
