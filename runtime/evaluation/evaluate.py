@@ -64,7 +64,9 @@ def evaluate(
         images = _matched_one_by_one(model, dataset)
     wanted = {metric.name for metric in selected}
     spatial = any(metric.needs != "class" for metric in selected)
-    rows = {MODEL: Rows(selected)} | {name: Rows(selected) for name in baselines if spatial}
+    # A baseline predicts no class.
+    of_maps = [metric for metric in selected if metric.needs != "class" and not metric.name.startswith("top1")]
+    rows = {MODEL: Rows(selected)} | {name: Rows(of_maps) for name in baselines if spatial}
     others = Baselines(tuple(baselines) if spatial else ())
     per_image: list[dict[str, Any]] = []
     names: list[str] = []
@@ -92,7 +94,8 @@ def evaluate(
             ]
             names.append(labelled.name)
             rows[MODEL].add([classes, *own])
-            for name, one in others.maps(labelled.name, result).items():
+            placed = any(truth.boxes or truth.mask is not None for truth in truths)
+            for name, one in (others.maps(labelled.name, result) if placed else {}).items():
                 rows[name].add([score_map(one, truth, right=classes["top1"], wanted=wanted) for truth in truths])
             for (target, ids), scores in zip(known, own, strict=True):
                 per_image.append(

@@ -194,7 +194,6 @@ def evaluation_of(
     best = None
     if "max_box_acc" in values[MODEL]:
         best = float(rows[MODEL].table("max_box_acc")[0].sum(axis=0, dtype=np.int64).argmax() / CUTS)
-    classes_only = {"top1_box_acc", "top1_box_acc_at_threshold"}  # a baseline predicts no class
     return Evaluation(
         model=model,
         dataset=dataset,
@@ -202,8 +201,8 @@ def evaluation_of(
         images=len(names),
         values=values.pop(MODEL),
         intervals=intervals.pop(MODEL),
-        baselines={name: _without(one, classes_only) for name, one in values.items()},
-        baseline_intervals={name: _without(one, classes_only) for name, one in intervals.items()},
+        baselines={name: one for name, one in values.items() if one},
+        baseline_intervals={name: one for name, one in intervals.items() if one},
         threshold=BOX_THRESHOLD,
         best_threshold=best,
         ms_per_image=ms_per_image,
@@ -213,7 +212,3 @@ def evaluation_of(
         names=names,
         rows=rows[MODEL],
     )
-
-
-def _without(values: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in names}

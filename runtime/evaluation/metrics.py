@@ -29,7 +29,6 @@ class Metric:
     """``class``: labels are enough; ``place``: boxes or masks; ``boxes``; ``mask``."""
     shape: tuple[int, ...]
     """Shape of the row of an image."""
-    dtype: Any
     reduce: Callable[[F64, F64], F64]
     """Values (B,) of sums (B, *shape) and numbers of objects (B,)."""
 
@@ -57,17 +56,17 @@ def _precision(sums: F64, _: F64) -> F64:
 
 
 METRICS: Final = (
-    Metric("top1", "top-1", "class", (1,), np.float32, _mean),
-    Metric("top5", "top-5", "class", (1,), np.float32, _mean),
-    Metric("pointing_game", "pointing game", "place", (1,), np.float32, _mean),
-    Metric("pointing_game_15px", "pointing game, 15 px", "place", (1,), np.float32, _mean),
-    Metric("energy_in_box", "energy in box", "place", (1,), np.float32, _mean),
-    Metric("max_box_acc", "MaxBoxAcc (GT-known)", "boxes", (CUTS,), np.uint16, _best_cut),
-    Metric("max_box_acc_v2", "MaxBoxAccV2", "boxes", (len(IOUS), CUTS), np.uint16, _best_cuts),
-    Metric("top1_box_acc", "top-1 localization", "boxes", (2, CUTS), np.uint16, _at_best_cut),
-    Metric("box_acc_at_threshold", "box accuracy at the threshold in use", "boxes", (1,), np.float32, _mean),
-    Metric("top1_box_acc_at_threshold", "top-1 localization, same threshold", "boxes", (1,), np.float32, _mean),
-    Metric("pxap", "PxAP", "mask", (2, BINS), np.uint32, _precision),
+    Metric("top1", "top-1", "class", (1,), _mean),
+    Metric("top5", "top-5", "class", (1,), _mean),
+    Metric("pointing_game", "pointing game", "place", (1,), _mean),
+    Metric("pointing_game_15px", "pointing game, 15 px", "place", (1,), _mean),
+    Metric("energy_in_box", "energy in box", "place", (1,), _mean),
+    Metric("max_box_acc", "MaxBoxAcc (GT-known)", "boxes", (CUTS,), _best_cut),
+    Metric("max_box_acc_v2", "MaxBoxAccV2", "boxes", (len(IOUS), CUTS), _best_cuts),
+    Metric("top1_box_acc", "top-1 localization", "boxes", (2, CUTS), _at_best_cut),
+    Metric("box_acc_at_threshold", "box accuracy at the threshold in use", "boxes", (1,), _mean),
+    Metric("top1_box_acc_at_threshold", "top-1 localization, same threshold", "boxes", (1,), _mean),
+    Metric("pxap", "PxAP", "mask", (2, BINS), _precision),
 )
 """All metrics, in the order of tables."""
 BY_NAME: Final = {metric.name: metric for metric in METRICS}
@@ -94,8 +93,10 @@ class Rows:
         """Add an image: for each of its objects the rows by metric; an object may lack some."""
         for name, metric in self._metrics.items():
             rows = [np.asarray(one[name]).reshape(metric.shape) for one in objects if name in one]
-            total = np.sum(rows, axis=0) if rows else np.zeros(metric.shape)
-            self._rows[name].append(total.astype(metric.dtype))
+            total = np.sum(rows, axis=0) if rows else np.zeros(metric.shape, np.int64)
+            # Rows of counts are long, and a data set has many: they take the smallest type that holds them.
+            counts = metric.shape != (1,)
+            self._rows[name].append(total.astype(np.min_scalar_type(int(total.max())) if counts else np.float32))
             self._counts[name].append(len(rows))
 
     def measured(self) -> list[Metric]:

@@ -127,8 +127,12 @@ def _print(evaluations: Sequence["Evaluation"], dataset: "Dataset") -> None:
     for evaluation in evaluations:
         print(f"{evaluation.model} on {evaluation.images} images of {dataset.name} ({dataset.format})\n")
         print(evaluation.table())
-        best = "" if evaluation.best_threshold is None else f"; MaxBoxAcc is at {evaluation.best_threshold:.2f}"
-        print(f"\nthreshold in use: {evaluation.threshold:.2f} of the map's maximum{best}\n")
+        if evaluation.best_threshold is not None:
+            print(
+                f"\nthreshold in use: {evaluation.threshold:.2f} of the map's maximum; MaxBoxAcc is at "
+                f"{evaluation.best_threshold:.2f}"
+            )
+        print()
         for remark in evaluation.remarks:
             say(remark)
         for one in evaluation.skipped[:_SKIPPED_SHOWN]:
