@@ -1,4 +1,4 @@
-"""Pure functions on pixels and maps: no I/O, no state. Needs NumPy and Numba, and OpenCV for connected components."""
+"""Pure functions on pixels and maps: no I/O, no state. Needs NumPy and Numba."""
 
 import numpy as np
 

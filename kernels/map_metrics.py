@@ -66,33 +66,40 @@ def box_iou(first: ArrayLike, second: ArrayLike) -> F64:
     return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0.0))
 
 
-def points_at_mask(heatmap: Map, mask: NDArray[np.bool_]) -> bool:
+def points_at_mask(heatmap: Map, mask: NDArray[np.bool_], tolerance: float = 0.0) -> bool:
     """Play the pointing game: tell whether the peak of a heatmap lies on the object.
 
     Args:
         heatmap: (H, W).
         mask: bool (H, W), True on the object.
+        tolerance: pixels from the object within which the peak may lie, as the crow flies.
 
-    Source: Zhang et al. 2018, IJCV 126, section 4.1. They allow 15 pixels beside the object; here it is none.
+    Source: Zhang et al. 2018, IJCV 126, section 4.1, who allow 15 pixels.
     """
-    return bool(mask[peak(heatmap)])
-
-
-def points_at_box(heatmap: Map, boxes: ArrayLike) -> bool:
-    """Play the pointing game, as `points_at_mask` does, with the boxes (n, 4) of the objects in pixels."""
     y, x = peak(heatmap)
-    x0, y0, x1, y1 = np.asarray(boxes, np.float64).reshape(-1, 4).T
-    return bool(((x0 <= x) & (x < x1) & (y0 <= y) & (y < y1)).any())
+    reach = int(tolerance)
+    top, left = max(0, y - reach), max(0, x - reach)
+    rows, columns = np.nonzero(mask[top : y + reach + 1, left : x + reach + 1])
+    return bool(((rows + top - y) ** 2 + (columns + left - x) ** 2 <= tolerance**2).any())
 
 
-def max_box_acc(ious: ArrayLike, least_iou: float = 0.5) -> float:
-    """Return MaxBoxAcc: the share of images whose box is right, at the threshold that is best over all images.
+def energy_in_mask(heatmap: Map, mask: NDArray[np.bool_]) -> float:
+    """Return the share of a heatmap that lies on the object, in [0, 1].
 
     Args:
-        ious: (N, T), for each image and threshold of the map the greatest IoU of the box of the largest region with a
-            true box; 0 where there is no region.
-        least_iou: from which IoU on a box is right.
+        heatmap: (H, W), not negative. A map of zeros has share 0.
+        mask: bool (H, W), True on the object.
 
-    Source: Choe et al. 2020, arXiv:2001.07437, section 3.3.
+    Source: Wang et al. 2020, arXiv:1910.01279, section 4.3 (energy-based pointing game).
     """
-    return float((np.asarray(ious) >= least_iou).mean(axis=0).max())
+    total = float(heatmap.sum(dtype=np.float64))
+    return float(heatmap.sum(dtype=np.float64, where=mask)) / total if total > 0.0 else 0.0
+
+
+def mask_of_boxes(boxes: ArrayLike, width: int, height: int) -> NDArray[np.bool_]:
+    """Return the pixels of an image that lie in boxes (n, 4), fractions included: bool (height, width)."""
+    mask = np.zeros((height, width), np.bool_)
+    edges = np.ceil(np.asarray(boxes, np.float64).reshape(-1, 4)).clip(0).astype(np.int64)
+    for x0, y0, x1, y1 in edges.tolist():
+        mask[y0:y1, x0:x1] = True
+    return mask

@@ -18,6 +18,7 @@ DOCUMENTS = (
     "README.md",
     "docs/browser.md",
     "docs/export.md",
+    "docs/localization.md",
     "docs/heads.md",
     "docs/quantize.md",
     "docs/providers.md",
@@ -104,6 +105,12 @@ def user_folder(checkout, shared_data):
     for number, name in {"203": "n02098286_West_Highland_white_terrier", "144": "n02051845_pelican"}.items():
         (checkout / "labelled" / number).mkdir(parents=True)
         (checkout / "labelled" / number / "photo.jpg").symlink_to(shared_data / "images_cls" / f"{name}.JPEG")
+    for name, label in {
+        "n02098286_West_Highland_white_terrier": "West_Highland-white_terrier",
+        "n02051845_pelican": "pelican",
+    }.items():
+        (checkout / "labelled-photos" / label).mkdir(parents=True)
+        (checkout / "labelled-photos" / label / "photo.jpg").symlink_to(shared_data / "images_cls" / f"{name}.JPEG")
     (checkout / "my_package").mkdir()
     (checkout / "my_package" / "models.py").write_text(NETWORK)
     (checkout / "names.txt").write_text("female\nmale\n")

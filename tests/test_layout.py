@@ -120,7 +120,9 @@ def test_importing_camrt_loads_nothing_heavy():
 def test_all_lists_the_public_names():
     import camrt
 
-    assert camrt.__all__ == ["CamrtError", "LiveSession", "Model", "Result", "__version__", "load"]
+    assert camrt.__all__ == [
+        *("CamrtError", "Evaluation", "LiveSession", "Model", "Result", "__version__", "evaluate", "load")
+    ]
     for name in camrt.__all__:
         assert getattr(camrt, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'lode'"):

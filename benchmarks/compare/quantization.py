@@ -31,7 +31,7 @@ from camrt.export.quantize.calibration import read_calibration
 from camrt.export.quantize.int8 import Int8Quantizer
 from camrt.export.quantize.quantize import read_model_file
 from camrt.runtime.assets import DEMO_MODEL
-from camrt.runtime.evaluation.localization import localize, read_boxes
+from camrt.runtime.evaluation.evaluate import evaluate
 from camrt.runtime.inference.compare_speed import compare_speed, open_pair
 from camrt.runtime.inference.model import load
 from camrt.synthetic_scene import FRAMES_PER_ACT, Scene
@@ -41,6 +41,7 @@ RANDOM = ("mobilenet_v2", "resnet50")
 AREA_INTERPOLATION = ("mobilenet_v1_0.25_128", "resnet8_large_cifar10")
 """Networks with small inputs: images are reduced by averaging, as in the reference results of these networks."""
 IMAGE_FOLDERS = ("images_boxes", "images_cls")
+LOCALIZATION = ("pointing_game", "max_box_acc")
 SCENES = 30
 """Number of synthetic scenes to evaluate the demo model on, with one image per act."""
 
@@ -57,35 +58,34 @@ def measure(data: Path, folder: Path) -> Iterator[dict[str, Any]]:
     ``pointing_game`` and ``max_box_acc``. For networks with random weights only sizes and speed.
     """
     image_folders = [data / name for name in IMAGE_FOLDERS]
-    for name, file, offset in _trained_networks(data, folder):
-        yield _trained_row(name, file, image_folders, data, offset)
+    for name, file, boxes in _trained_networks(data, folder):
+        yield _trained_row(name, file, image_folders, boxes)
     scenes = folder / "scenes"
     scenes.mkdir()
     _render(scenes)
     demo = folder / "demo.onnx"
     demo.write_bytes(DEMO_MODEL.read_bytes())
-    yield _trained_row("demo", demo, [scenes], data, None)
+    yield _trained_row("demo", demo, [scenes], None)
     for name in RANDOM:
         yield _random_row(name, image_folders, folder)
 
 
-def _trained_row(name: str, file: Path, images: Sequence[Path], data: Path, offset: int | None) -> dict[str, Any]:
+def _trained_row(name: str, file: Path, images: Sequence[Path], boxes: Path | None) -> dict[str, Any]:
     target = file.with_suffix(".int8.onnx")
     report = quantize(file, target, calibration=images)
     row = report.as_dict()
     del row["images"], row["classes"], row["path"], row["source"]
     first, second = open_pair(file, target)
     row = {"name": name, "trained": True, **row, **compare_speed(first, second, report.images[0])}
-    if offset is not None:
-        boxes = read_boxes(data / IMAGE_FOLDERS[0], offset)
-        row["localization"] = {
-            key: {"pointing_game": scores.pointing_game, "max_box_acc": scores.max_box_acc}
-            for key, scores in (
-                (key, localize(load(path, provider="cpu"), boxes))
-                for key, path in (("source", file), ("quantized", target))
-            )
-        }
+    if boxes is not None:
+        row["localization"] = {key: localize(path, boxes) for key, path in (("source", file), ("quantized", target))}
     return row
+
+
+def localize(file: Path, boxes: Path) -> dict[str, float]:
+    """Return the metrics `LOCALIZATION` of a model file on the images of a folder."""
+    found = evaluate(load(file, provider="cpu"), boxes, metrics=LOCALIZATION, baselines=())
+    return dict(found.values)
 
 
 def _random_row(name: str, images: Sequence[Path], folder: Path) -> dict[str, Any]:
@@ -113,10 +113,10 @@ def _random_row(name: str, images: Sequence[Path], folder: Path) -> dict[str, An
     }
 
 
-def _trained_networks(data: Path, folder: Path) -> Iterator[tuple[str, Path, int | None]]:
-    """Yield (name, model file, offset of its class numbers to ImageNet's 1000) of each trained network.
+def _trained_networks(data: Path, folder: Path) -> Iterator[tuple[str, Path, Path | None]]:
+    """Yield (name, model file, folder of images with boxes) of each trained network.
 
-    The offset is None for networks that are not trained on ImageNet.
+    The folder is None for networks that are not trained on ImageNet.
     """
     for note_file in sorted((data / "models").glob("*.json")):
         note = json.loads(note_file.read_text(encoding="utf-8"))
@@ -137,7 +137,7 @@ def _trained_networks(data: Path, folder: Path) -> Iterator[tuple[str, Path, int
             channels={"RGB": "rgb", "BGR": "bgr"}[pixels["channel_order"]],  # type: ignore[arg-type]
             interpolation="area" if note_file.stem in AREA_INTERPOLATION else "linear",
         )
-        yield name, file, note["label_offset_vs_imagenet1000"] if "imagenet" in note["labels"] else None
+        yield name, file, data / IMAGE_FOLDERS[0] if "imagenet" in note["labels"] else None
 
 
 def remove_quantization(model: ModelProto) -> ModelProto:

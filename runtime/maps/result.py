@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,11 @@ from camrt.geometry import Placement
 from camrt.images import Image
 from camrt.runtime.maps.decoder import MapDecoder
 from camrt.runtime.maps.overlay import OverlayStyle, paint
+from camrt.runtime.maps.placed import boxes_on_frame, heatmap_on_frame
 
 Map = NDArray[np.float32]
+BOX_THRESHOLD: Final = 0.2
+"""Fraction of a heatmap's maximum above which its regions get boxes, in live and by default."""
 
 
 class Result:
@@ -137,13 +141,9 @@ class Result:
 
         Pixels that the network did not see (outside a crop) are 0. A constant map is 0 everywhere.
         """
-        x0, y0, x1, y1 = self.placement.frame_rect
-        small = kernels.normalize(self.visible_cam(class_id), "minmax")
-        heat = np.zeros((self.placement.frame_height, self.placement.frame_width), np.float32)
-        heat[y0:y1, x0:x1] = kernels.upsample(small, x1 - x0, y1 - y0, map_rect=self._map_rect(small))
-        return heat
+        return heatmap_on_frame(self.visible_cam(class_id), self.placement)
 
-    def boxes(self, class_id: int | None = None, threshold: float = 0.2) -> list[kernels.Box]:
+    def boxes(self, class_id: int | None = None, threshold: float = BOX_THRESHOLD) -> list[kernels.Box]:
         """Return boxes around the warm regions of a class's map, largest region first.
 
         The regions are above ``threshold`` of the map's maximum. The first box, of the largest connected region, is
@@ -158,8 +158,7 @@ class Result:
         """
         if not 0.0 <= threshold < 1.0:
             raise UsageError(f"threshold {threshold} must be within [0, 1)")
-        small = kernels.normalize(self.visible_cam(class_id), "minmax")
-        return kernels.boxes(small, [threshold], self.placement.frame_rect, self._map_rect(small))[0]
+        return boxes_on_frame(self.visible_cam(class_id), self.placement, [threshold])[0]
 
     def draw(
         self,
@@ -187,6 +186,3 @@ class Result:
                 f"{self.placement.frame_width}x{self.placement.frame_height}"
             )
         return paint(frame, self.visible_cam(class_id), self.placement, style or OverlayStyle(), out=out)
-
-    def _map_rect(self, cam: Map) -> tuple[float, float, float, float]:
-        return self.placement.map_rect(cam.shape[1], cam.shape[0])

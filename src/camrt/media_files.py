@@ -38,6 +38,8 @@ class MediaFiles:
     """Each image and video with its kind, in natural order."""
     problems: list[str] = field(default_factory=list)
     """One line about each file that promises an image or a video and is none, or that cannot be read."""
+    broken: dict[Path, str] = field(default_factory=dict)
+    """The files among ``problems``, each with its line."""
     left_out: list[tuple[str, str]] = field(default_factory=list)
     """Name and kind of each other file, and of each link to a folder that is listed already."""
 
@@ -132,12 +134,14 @@ def _add(found: MediaFiles, paths: Iterable[Path], folder: Path | None) -> None:
         try:
             kind = media_kind(path)
         except SourceError as error:
-            found.problems.append(str(error))
+            found.broken[path] = str(error)
+            found.problems.append(found.broken[path])
             continue
         if kind.kind != "other":
             found.kinds[path] = kind
         elif path.suffix.lower() in MEDIA_SUFFIXES:
-            found.problems.append(_describe(path, kind))
+            found.broken[path] = _describe(path, kind)
+            found.problems.append(found.broken[path])
         else:
             found.left_out.append((name, kind.name))
 

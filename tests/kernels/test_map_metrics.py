@@ -9,11 +9,11 @@ from scipy import stats
 
 from camrt.kernels.map_metrics import (
     box_iou,
-    max_box_acc,
+    energy_in_mask,
+    mask_of_boxes,
     peak,
     peak_distance,
     pearson,
-    points_at_box,
     points_at_mask,
     rank_correlation,
 )
@@ -89,14 +89,38 @@ def test_the_pointing_game_counts_only_a_peak_on_the_object():
     mask[2, 5] = True
     assert points_at_mask(heatmap, mask)
     assert not points_at_mask(heatmap, ~mask)
-    assert points_at_box(heatmap, [(0, 0, 1, 1), (5, 2, 6, 3)])
-    assert not points_at_box(heatmap, [(0, 0, 5, 4)])  # x1 is exclusive
-    assert not points_at_box(heatmap, [(0, 0, 6, 2)])  # and so is y1
-    assert not points_at_box(heatmap, [])
+    assert points_at_mask(heatmap, mask_of_boxes([(0, 0, 1, 1), (5, 2, 6, 3)], 6, 4))
+    assert not points_at_mask(heatmap, mask_of_boxes([(0, 0, 5, 4)], 6, 4))  # x1 is exclusive
+    assert not points_at_mask(heatmap, mask_of_boxes([(0, 0, 6, 2)], 6, 4))  # and so is y1
+    assert not points_at_mask(heatmap, mask_of_boxes([], 6, 4))
 
 
-def test_max_box_acc_uses_one_threshold_for_all_images():
-    ious = [[0.9, 0.6, 0.1], [0.2, 0.5, 0.7], [0.0, 0.4, 0.8]]
-    assert max_box_acc(ious) == pytest.approx(2 / 3)  # not 1, of the best threshold of each image
-    assert max_box_acc(ious, 0.75) == pytest.approx(1 / 3)
-    assert max_box_acc(ious, 0.95) == 0
+@given(st.integers(0, 9), st.integers(0, 12), hnp.arrays(bool, (10, 13), elements=st.booleans()), st.floats(0, 18))
+def test_the_tolerance_of_the_pointing_game_is_a_disc(y, x, mask, tolerance):
+    heatmap = np.zeros(mask.shape)
+    heatmap[y, x] = 1
+    near = any(np.hypot(v - y, u - x) <= tolerance for v, u in np.argwhere(mask))
+    assert points_at_mask(heatmap, mask, tolerance) == near
+
+
+def test_the_pointing_game_with_15_pixels_equals_values_computed_by_hand():
+    heatmap = np.zeros((40, 40))
+    heatmap[20, 20] = 1
+    far, near = np.zeros((2, 40, 40), bool)
+    near[29, 32] = True  # 9 and 12 pixels: 15
+    far[29, 33] = True
+    assert points_at_mask(heatmap, near, 15)
+    assert not points_at_mask(heatmap, far, 15)
+
+
+def test_energy_is_the_share_of_the_map_on_the_object():
+    heatmap = np.array([[1, 2, 3], [4, 0, 10]], np.float32) / 20
+    mask = np.array([[True, False, True], [False, True, True]])
+    assert energy_in_mask(heatmap, mask) == pytest.approx(14 / 20)
+    assert energy_in_mask(heatmap, ~mask) == pytest.approx(6 / 20)
+    assert energy_in_mask(np.zeros((2, 3)), mask) == 0
+
+
+def test_pixels_of_boxes_are_those_whose_numbers_lie_within():
+    mask = mask_of_boxes([(1, 0, 3, 1), (2.5, 1.2, 4, 9), (-3, -3, 1, 1)], 5, 3)
+    assert mask.astype(int).tolist() == [[1, 1, 1, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 1, 0]]

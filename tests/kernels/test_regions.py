@@ -1,9 +1,11 @@
 """Boxes of warm regions agree with a flood fill in plain Python, and bulk thresholds with single ones."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -55,6 +57,70 @@ def test_many_thresholds_at_once_give_the_boxes_of_single_thresholds(heatmap, th
     rect = (5, 7, 45, 37)
     single = [kernels.boxes(heatmap, [threshold], rect)[0] for threshold in thresholds]
     assert kernels.boxes(heatmap, thresholds, rect) == single
+
+
+def labelled_by_opencv(grid, level):
+    """Twin: the (left, top, right, bottom, score) of the regions above a level, with OpenCV."""
+    above = (grid > np.float32(level)).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
+    regions = []
+    for number in range(1, count):
+        left, top, width, height, size = stats[number].tolist()
+        first = int(np.argmax(labels == number))
+        score = float(grid[labels == number].max())
+        regions.append((-size, first, (left, top, left + width, top + height, score)))
+    return [shape for _, _, shape in sorted(regions)]
+
+
+@settings(max_examples=40)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    st.tuples(st.integers(1, GRID), st.integers(1, GRID)),
+    st.integers(1, 40),
+    st.booleans(),
+)
+def test_all_thresholds_in_one_pass_equal_connected_components_of_each(seed, shape, size, count, coarse):
+    """Regions that split, merge and have holes: noise, fine or in a few values, on grids up to the largest."""
+    random = np.random.default_rng(seed)
+    heatmap = random.random(shape, np.float32)
+    if coarse:
+        heatmap = (heatmap * 6).round() / np.float32(6)
+    width, height = size
+    thresholds = [0.0, *random.random(count - 1)]
+    grid = kernels.upsample(heatmap, width, height)
+    bulk = kernels.boxes(heatmap, thresholds, (0, 0, width, height))
+    for threshold, boxes in zip(thresholds, bulk, strict=True):
+        assert list(map(tuple, boxes)) == labelled_by_opencv(grid, threshold * float(grid.max()))
+
+
+def test_of_equal_regions_the_first_in_reading_order_comes_first():
+    heatmap = np.zeros((5, 5), np.float32)
+    heatmap[3, 0] = heatmap[2, 4] = heatmap[0, 2] = 1.0
+    (boxes,) = kernels.boxes(heatmap, [0.5], (0, 0, 5, 5))
+    assert [box[:2] for box in boxes] == [(2, 0), (4, 2), (0, 3)]
+
+
+def test_a_map_with_as_many_regions_as_a_grid_can_have_keeps_all():
+    heatmap = np.zeros((GRID, GRID), np.float32)
+    heatmap[::2, ::2] = np.linspace(0.1, 1.0, (GRID // 2) ** 2).reshape(GRID // 2, -1)
+    half, every = kernels.boxes(heatmap, [0.55, 0.0], (0, 0, GRID, GRID))
+    assert len(every) == (GRID // 2) ** 2
+    assert len(half) == int((heatmap > 0.55).sum())
+
+
+def test_a_map_of_nan_has_no_box():
+    assert kernels.boxes(np.full((3, 3), np.nan, np.float32), [0.2], (0, 0, 9, 9)) == [[]]
+
+
+def test_threads_do_not_share_buffers():
+    heatmaps = [np.random.default_rng(seed).random((9, 9), np.float32) for seed in range(8)]
+    expected = [kernels.boxes(heatmap, [0.3, 0.7], (0, 0, 200, 200)) for heatmap in heatmaps]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(20):
+            assert list(pool.map(lambda heatmap: kernels.boxes(heatmap, [0.3, 0.7], (0, 0, 200, 200)), heatmaps)) == (
+                expected
+            )
 
 
 def test_regions_are_sorted_by_their_number_of_cells():

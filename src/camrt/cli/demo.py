@@ -3,7 +3,6 @@
 import argparse
 import json
 from collections.abc import Collection
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,15 +158,17 @@ def _write(args: argparse.Namespace, model: "Model") -> bool:
 
 def _evaluate(args: argparse.Namespace, model: "Model") -> int:
     from camrt.runtime.evaluation.evaluate import evaluate
-    from camrt.synthetic_scene import views_of
+    from camrt.runtime.evaluation.scenes import labelled_scenes
 
-    views = views_of(_TEST_SEEDS, _VIEWS_PER_ACT)
-    found = evaluate(model, ((view.image, view.class_id, view.mask) for view in views))
+    scenes = labelled_scenes(_TEST_SEEDS, _VIEWS_PER_ACT)
+    found = evaluate(model, scenes, metrics=("top1", "pointing_game"), baselines=())
+    accuracy, pointing_game = found.values["top1"], found.values["pointing_game"]
     if args.json:
         output = None if args.output is None else str(args.output)
-        print(json.dumps({**asdict(found), "output": output}))
+        report = {"frames": found.images, "accuracy": accuracy, "pointing_game": pointing_game, "output": output}
+        print(json.dumps(report))
     else:
-        print(f"on {found.frames} frames of {len(_TEST_SEEDS)} scenes that it was not trained on:")
-        print(f"  right class            {found.accuracy:6.1%}")
-        print(f"  map peak on the object {found.pointing_game:6.1%}   (pointing game)")
+        print(f"on {found.images} frames of {len(_TEST_SEEDS)} scenes that it was not trained on:")
+        print(f"  right class            {accuracy:6.1%}")
+        print(f"  map peak on the object {pointing_game:6.1%}   (pointing game)")
     return 0

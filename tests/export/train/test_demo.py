@@ -11,7 +11,8 @@ import camrt
 from camrt.export.train.demo import FIRST_SEED, make_network, render, train
 from camrt.runtime.assets import DEMO_MODEL
 from camrt.runtime.evaluation.evaluate import evaluate
-from camrt.synthetic_scene import CLASSES, views_of
+from camrt.runtime.evaluation.scenes import labelled_scenes
+from camrt.synthetic_scene import CLASSES
 
 
 def weights_of(path):
@@ -46,7 +47,8 @@ def test_bundled_model_has_the_kernels_of_the_network():
 def test_bundled_model_finds_objects_in_unseen_scenes():
     seeds = range(100, 104)
     assert max(seeds) < FIRST_SEED
-    views = views_of(seeds, 3)
-    found = evaluate(camrt.load(DEMO_MODEL, provider="cpu"), ((view.image, view.class_id, view.mask) for view in views))
-    assert found.accuracy > 0.9
-    assert found.pointing_game > 0.85
+    model = camrt.load(DEMO_MODEL, provider="cpu")
+    found = evaluate(model, labelled_scenes(seeds, 3), metrics=("top1", "pointing_game"), baselines=())
+    assert found.images == 4 * 6 * 3
+    assert found.values["top1"] > 0.9
+    assert found.values["pointing_game"] > 0.85

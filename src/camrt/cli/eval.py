@@ -1,0 +1,143 @@
+"""``camrt eval``: measure classes and maps of model files on labelled images."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from camrt.cli.common_flags import add_head_flag, add_session_flags, open_model
+from camrt.cli.messages import say
+
+if TYPE_CHECKING:
+    from camrt.runtime.evaluation.datasets.labelled import Dataset
+    from camrt.runtime.evaluation.evaluation import Evaluation
+
+EPILOG = """\
+examples:
+  camrt eval model.onnx photos                        a folder for each class
+  camrt eval model.onnx VOC2012 --csv images.csv      XML in Annotations, images in JPEGImages
+  camrt eval model.onnx boxes.csv --compare model.int8.onnx
+
+A table of boxes has the titles file,class,x0,y0,x1,y1 (x1 and y1 exclusive). Masks are PNG files, a_mask.png beside
+a.jpg or masks/a.png. Values are fractions; intervals of 95 % come from 1000 draws of the images.
+"""
+_SKIPPED_SHOWN = 10
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the command."""
+    parser = commands.add_parser(
+        "eval",
+        help="measure how right classes and maps are, on labelled images",
+        description="Measure the classes of a model file, and on images with boxes or masks how well its maps find "
+        "the object: MaxBoxAcc, MaxBoxAccV2 and PxAP as Choe et al. (CVPR 2020) define them, pointing game, energy, "
+        "and the boxes that camrt live draws. Each value has an interval and stands beside simple baselines.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", metavar="MODEL", type=Path, help="model file from camrt attach, export or quantize")
+    parser.add_argument(
+        "data",
+        metavar="DATA",
+        type=Path,
+        help="folder with one folder for each class, Pascal VOC XML, COCO JSON or a CSV; or the .json or .csv file",
+    )
+    parser.add_argument(
+        "--compare",
+        metavar="MODEL",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="also evaluate these files, and tell which differences to the first exceed the paired interval",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("folder", "voc", "coco", "csv", "json"),
+        help="form of the labels (default: found out by looking)",
+    )
+    parser.add_argument("--masks", metavar="FOLDER", type=Path, help="folder of masks (default: beside the images)")
+    parser.add_argument(
+        "--classes",
+        metavar="FILE",
+        type=Path,
+        help="table from the classes of the data to labels of the model: lines 'class,label' or 'n02123045 tabby'",
+    )
+    parser.add_argument("--allow-unmatched", action="store_true", help="leave out classes that the model does not know")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--csv", metavar="FILE", type=Path, help="write one line for each image and class")
+    parser.add_argument("--html", metavar="FILE", type=Path, help="write a page with the worst and the best images")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    add_head_flag(parser)
+    add_session_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read the labels, evaluate every model, report."""
+    from camrt.files import check_target, write_file
+    from camrt.runtime.evaluation.datasets.read import read_dataset
+    from camrt.runtime.evaluation.evaluate import evaluate
+    from camrt.runtime.report.evaluation import page
+
+    for target in (args.csv, args.html):
+        if target is not None:
+            check_target(target, args.model, overwrite=args.overwrite)
+    paths = [args.model, *args.compare]
+    models = [open_model(path, args.provider, args.threads, args.provider_option, args.head) for path in paths]
+    dataset = read_dataset(args.data, args.format, masks=args.masks, classes=args.classes)
+    evaluations = [evaluate(model, dataset, allow_unmatched=args.allow_unmatched) for model in models]
+    first = evaluations[0]
+    if args.csv is not None:
+        write_file(args.csv, first.to_csv().encode("utf-8", "backslashreplace"))
+    if args.html is not None:
+        write_file(args.html, page(first, dataset, models[0]).encode("utf-8", "backslashreplace"))
+    if args.json:
+        print(json.dumps(_report(evaluations), indent=2, ensure_ascii=False))
+    else:
+        _print(evaluations, dataset)
+    return 0
+
+
+def _report(evaluations: Sequence["Evaluation"]) -> dict[str, Any]:
+    first, *others = evaluations
+    report = first.as_dict()
+    if others:
+        report["compared"] = [
+            {
+                **other.as_dict(),
+                "differences": {
+                    one.metric: {
+                        "difference": one.difference,
+                        "confidence_interval": list(one.interval),
+                        "exceeds_interval": one.clear,
+                    }
+                    for one in first.compare(other)
+                },
+            }
+            for other in others
+        ]
+    return report
+
+
+def _print(evaluations: Sequence["Evaluation"], dataset: "Dataset") -> None:
+    from camrt.runtime.evaluation.evaluation import difference_table
+
+    first, *others = evaluations
+    for evaluation in evaluations:
+        print(f"{evaluation.model} on {evaluation.images} images of {dataset.name} ({dataset.format})\n")
+        print(evaluation.table())
+        if evaluation.best_threshold is not None:
+            print(
+                f"\nthreshold in use: {evaluation.threshold:.2f} of the map's maximum; MaxBoxAcc is at "
+                f"{evaluation.best_threshold:.2f}"
+            )
+        print()
+        for remark in evaluation.remarks:
+            say(remark)
+        for one in evaluation.skipped[:_SKIPPED_SHOWN]:
+            say(f"skipped: {one.reason}")
+        if len(evaluation.skipped) > _SKIPPED_SHOWN:
+            say(f"skipped: {len(evaluation.skipped) - _SKIPPED_SHOWN} more images; --json lists all")
+    for other in others:
+        print(difference_table(first.compare(other), first.model, other.model))

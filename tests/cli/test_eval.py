@@ -1,0 +1,98 @@
+"""``camrt eval``: table, JSON, CSV and page; broken images, unmatched classes and wrong use."""
+
+import csv
+import json
+
+import pytest
+
+from support.command import camrt, refusal, succeeds
+from support.labelled_data import BOXES, write_folder, write_picture, write_table
+from support.tiny_models import write_class_maps, write_linear
+
+pytestmark = pytest.mark.process
+
+KEYS = {
+    *("images", "top1", "top5", "pointing_game", "max_box_acc", "max_box_acc_v2", "box_acc_at_threshold"),
+    *("energy_in_box", "pxap", "ms_per_image", "confidence_interval", "baselines", "skipped", "threshold"),
+}
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory):
+    return write_linear(tmp_path_factory.mktemp("model") / "model.onnx")
+
+
+@pytest.fixture
+def data(tmp_path):
+    return write_table(tmp_path / "data")
+
+
+def test_eval_reports_as_json_and_writes_a_table_of_images_and_a_page(model_file, data, tmp_path):
+    (data / "images" / "boat.png").write_bytes(b"\x89PNG no more")
+    write_picture(data / "images" / "second.png", BOXES["boat"])
+    with (data / "boxes.csv").open("a") as file:
+        file.write(f"images/second.png,Boat,{','.join(map(str, BOXES['boat']))}\n")
+    flags = "--json", "--csv", tmp_path / "images.csv", "--html", tmp_path / "report.html", "--provider", "cpu"
+    done = camrt("eval", model_file, data, *flags)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert set(report) >= KEYS
+    assert (report["images"], report["pxap"]) == (2, None)
+    assert [one["file"] for one in report["skipped"]] == ["images/boat.png"]
+    measured = [
+        name for name in ("top1", "pointing_game", "max_box_acc_v2", "energy_in_box") if report[name] is not None
+    ]
+    assert len(measured) == 4
+    assert all(len(report["confidence_interval"][name]) == 2 for name in measured)
+    assert set(report["baselines"]) == {"centre_gaussian", "whole_image", "random", "activation"}
+    with (tmp_path / "images.csv").open(newline="") as file:
+        assert [line["file"] for line in csv.DictReader(file)] == ["images/anchor.png", "images/second.png"]
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("data:image/jpeg") == 2
+    assert "images/boat.png" in page
+    assert "MaxBoxAccV2" in page
+
+
+def test_eval_compares_models_on_the_same_images(model_file, data, tmp_path):
+    other = write_class_maps(tmp_path / "other.onnx")
+    shown = succeeds("eval", model_file, data, "--compare", other)
+    assert "95 % interval, paired" in shown
+    assert "no clear difference" in shown
+    report = json.loads(succeeds("eval", model_file, data, "--compare", other, model_file, "--json"))
+    second, same = report["compared"]
+    difference = second["differences"]["energy_in_box"]
+    assert difference["difference"] == pytest.approx(second["energy_in_box"] - report["energy_in_box"])
+    assert not any(one["exceeds_interval"] for one in same["differences"].values())
+
+
+def test_eval_shows_a_table_and_names_what_was_left_out(model_file, tmp_path):
+    write_folder(tmp_path / "data")
+    write_picture(tmp_path / "data" / "house" / "a.png", BOXES["boat"])
+    (tmp_path / "data" / "boat" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    refused = refusal("eval", model_file, tmp_path / "data", status=2)
+    assert "does not know 1 classes" in refused
+    assert "house" in refused
+    done = camrt("eval", model_file, tmp_path / "data", "--allow-unmatched")
+    assert done.returncode == 0
+    assert "top-1" in done.stdout
+    assert "no class for 'house' (1 images)" in done.stderr
+    assert "cut.png" in done.stderr
+    (tmp_path / "classes.csv").write_text("house,anchor\n")
+    assert " on 3 images" in succeeds("eval", model_file, tmp_path / "data", "--classes", tmp_path / "classes.csv")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["missing"], 2, "there is nothing at missing"),
+        (["data", "--format", "voc"], 2, "has no Pascal VOC XML"),
+        (["data", "--classes", "missing.csv"], 2, "there is no file missing.csv"),
+        (["data", "--csv", "data"], 2, "is a folder"),
+        (["data", "--html", "no/where.html"], 2, "there is no folder"),
+        (["broken"], 1, "line 2: a box needs four numbers"),
+    ],
+)
+def test_wrong_use_gives_one_line(arguments, status, message, model_file, data, tmp_path):
+    broken = write_table(tmp_path / "broken")
+    (broken / "boxes.csv").write_text("file,class,x0,y0,x1,y1\na.png,boat,1,2,3,x\n")
+    assert message in refusal("eval", model_file, *arguments, status=status, cwd=tmp_path)
