@@ -16,7 +16,7 @@ import torch
 
 from camrt.errors import ExportError, MissingExtra, MissingInput
 from camrt.export.error_text import first_line
-from camrt.file_kind import describe_foreign_file
+from camrt.file_kind import UNKNOWN, kind_of
 
 Tensors = dict[str, torch.Tensor]
 
@@ -112,12 +112,13 @@ def _read(checkpoint: Path) -> Any:
         raise ExportError(f"{checkpoint} cannot be read: {error.strerror}") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
         found = sorted(set(re.findall(r"GLOBAL ([\w.]+)", str(error))))
+        kind = kind_of(checkpoint)
         if found:
             problem = f"cannot be read without running code from it (it holds objects of {', '.join(found)})"
-        elif (kind := describe_foreign_file(checkpoint)) and "torch" not in kind:
-            problem = f"is no checkpoint of torch: {kind.partition(':')[0]}"
-        else:
+        elif kind is UNKNOWN or kind.may_be_checkpoint:
             problem = "is no checkpoint of torch, or it is damaged"
+        else:
+            problem = f"is no checkpoint of torch: {kind.sentence}"
         raise ExportError(
             f"{checkpoint} {problem}; save the weights with torch.save(module.state_dict(), path)"
         ) from error

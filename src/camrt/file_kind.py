@@ -121,6 +121,18 @@ class FileKind:
     """Way out for a file that is neither an image nor a video; may be empty."""
 
     @property
+    def sentence(self) -> str:
+        """A clause for a file of another kind than expected: ``it is an image (JPEG)``, ``it is a text file``."""
+        if self.kind != "other":
+            return f"it is {'an image' if self.kind == 'image' else 'a video'} ({self.name})"
+        return "it is empty" if self.name.startswith("empty") else f"it is {self.name}"
+
+    @property
+    def may_be_checkpoint(self) -> bool:
+        """The file may come from torch, which writes checkpoints as ZIP archives or pickles."""
+        return "torch checkpoint" in self.name
+
+    @property
     def animated(self) -> bool:
         """An image file whose frames have times; it counts as a video."""
         return self.kind == "video" and self.name in ("animated PNG", "animated WebP", "AVIF sequence")
@@ -262,11 +274,9 @@ def describe_foreign_file(path: Path) -> str | None:
         return None
     if kind is UNKNOWN:
         return None
-    if kind.kind != "other":
-        return f"it is {'an image' if kind.kind == 'image' else 'a video'} ({kind.name}): name the .onnx file"
     if kind.name.startswith("empty"):
-        return "it is empty: copy or export it again"
-    return f"it is {kind.name}: {_MODEL_ADVICE.get(kind.name) or kind.advice or 'name the .onnx file'}"
+        return f"{kind.sentence}: copy or export it again"
+    return f"{kind.sentence}: {_MODEL_ADVICE.get(kind.name) or kind.advice or 'name the .onnx file'}"
 
 
 def describe_custom_operators(operators: Iterable[tuple[str, str]]) -> str:

@@ -105,9 +105,7 @@ def test_a_new_connection_repeats_no_segment(tmp_path, decoder):
         _, after = read_numbers(source, 3 * FPS)
     assert source.losses >= 1
     steps = np.diff([*before, *after]) % 256
-    # On a slow machine a connection may end in the middle of a segment. OpenCV shows the frame that was cut off, and
-    # later the whole frame; PyAV leaves out damaged frames.
-    assert np.count_nonzero(steps == 0) <= (source.losses if decoder == "OpenCV" else 0)
+    assert (steps > 0).all()
     assert (steps < 128).all()
 
 
