@@ -38,11 +38,13 @@ def call_from_threads(recording_model, max_batch, runs, threads, seconds):
     """Call a shared model from several threads; return the calls of each thread and the threads with wrong results."""
     shared = SharedModel(recording_model, max_batch=max_batch, runs=runs)
     counts, wrong = Counter(), []
-    until = time.monotonic() + seconds
+    ready = threading.Barrier(threads)
 
     def work(number):
         frame = np.full((24, 32, 3), 20 * number, np.uint8)
         expected = recording_model.model(frame).logits
+        ready.wait()
+        until = time.monotonic() + seconds
         while time.monotonic() < until:
             if not np.allclose(shared(frame).logits, expected, atol=1e-4):
                 wrong.append(number)
@@ -107,3 +109,12 @@ def test_the_fastest_way_is_one_of_those_that_are_measured(model, cameras):
     assert way.model.labels == model.labels
     frame = np.full((24, 32, 3), 90, np.uint8)
     np.testing.assert_allclose(way.share(way.model)(frame).logits, model(frame).logits, atol=1e-4)
+
+
+def test_failing_model_ends_the_measurement_with_its_error(model, monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise MemoryError("out of memory")
+
+    monkeypatch.setattr(type(model), "__call__", fail)
+    with pytest.raises(MemoryError, match="out of memory"):
+        fastest_sharing(model, 3)
