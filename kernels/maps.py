@@ -133,6 +133,8 @@ def _normalize(cams, method, low, high, out):  # type: ignore[no-untyped-def]
 
 def canonical(array: F32) -> F32:
     """Return the array in the form that the kernels are compiled for: float32, C-contiguous, aligned, writeable."""
+    if array.dtype == np.float32 and array.flags.carray:  # np.require takes 2 us
+        return array
     return np.require(array, np.float32, _LAYOUT)
 
 

@@ -23,6 +23,12 @@ def bytes_at(_typing: Any, address: Any) -> Any:
     return types.CPointer(types.uint8)(types.intp), generate
 
 
+@kernel
+def address(array):  # type: ignore[no-untyped-def]
+    """Return the address of the first element. Faster than ``array.ctypes.data``: 0.4 us instead of 2 us."""
+    return array.ctypes.data
+
+
 @intrinsic  # type: ignore[untyped-decorator, unused-ignore]
 def store_pixel(_typing: Any, row: Any, index: Any, pixel: Any) -> Any:
     """Store the three lower uint16 of a uint64, a pixel, at ``row[index]``; overwrites `SPILL` elements after them."""

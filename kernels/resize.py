@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from camrt.kernels.jit import kernel
 from camrt.kernels.lanes import COLUMNS, add, bits_and, load_pixels, scale, splat, store_pixels
-from camrt.kernels.memory import bytes_at
+from camrt.kernels.memory import address, bytes_at
 from camrt.kernels.resize_rows import (
     BLOCK,
     LEVEL,
@@ -82,11 +82,11 @@ def resize(image: U8, width: int, height: int, window: Rect | None = None, out: 
     packed = out if out.strides[1:] == (3, 1) else np.empty(out.shape, np.uint8)
     _resize(
         *(
-            image.ctypes.data,
+            address(image),
             image.strides[0],
             rows,
             right - left,
-            packed.ctypes.data,
+            address(packed),
             packed.strides[0],
             height,
             width,
