@@ -14,13 +14,13 @@ from typing import Any
 import cv2
 import numpy as np
 import onnxruntime
-import openvino
 import torch
 from numpy.typing import NDArray
 from PIL import Image as PilImage
 
 import camrt
-from camrt.benchmarks.compare.overlay import MAPS, ThriftyChain, synthetic_heatmap, usual_chain
+from camrt.benchmarks.compare.openvino_overlay import PRECISIONS, OpenVinoOverlay
+from camrt.benchmarks.compare.overlay import MAPS, synthetic_heatmap, usual_chain
 from camrt.benchmarks.compare.torch_libraries import (
     CAM,
     GradCAM,
@@ -93,12 +93,9 @@ class Libraries:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        self._openvino = {
-            precision: _openvino_request(file, threads, settings)
-            for precision, settings in (("fp32", {"INFERENCE_PRECISION_HINT": "f32"}), ("default", {}))
-        }
-        self._thrifty = ThriftyChain(self._out)
         self._weights: F32 = network.classifier[1].weight.detach().numpy()  # type: ignore[index, union-attr]
+        self.openvino = {name: OpenVinoOverlay(file, self._weights, threads, name) for name in PRECISIONS}
+        """Each draws with OpenVINO and the fastest chain of OpenCV functions."""
 
     def close(self) -> None:
         """Stop threads and remove hooks."""
@@ -146,22 +143,9 @@ class Libraries:
         cam = self._positive_cam(logits, features)
         return usual_chain(frame, _scale_to_one(cam)), cam
 
-    def openvino(self, frame: Image, precision: str) -> OverlayAndMap:
-        """Draw with OpenVINO and the fastest chain of OpenCV functions."""
-        outputs = self._openvino[precision].infer({"image": cv2.resize(frame, (SIDE, SIDE))[None]}, share_inputs=True)
-        cam = self._positive_cam(outputs["logits"], outputs["features"])
-        if not self._thrifty.fits(frame):
-            self._thrifty = ThriftyChain(frame)
-        return self._thrifty(frame, _scale_to_one(cam)), cam
-
     def _positive_cam(self, logits: F32, features: F32) -> F32:
         cam = np.tensordot(self._weights[int(logits[0].argmax())], features[0], axes=1)
         return np.maximum(cam, np.float32(0))
-
-
-def _openvino_request(file: Path, threads: int, settings: Mapping[str, str]) -> Any:
-    latency = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
-    return openvino.Core().compile_model(file, "CPU", {**latency, **settings}).create_infer_request()
 
 
 def _scale_to_one(cam: F32) -> F32:
@@ -192,8 +176,8 @@ def measure_whole_frame(
         methods: dict[str, Callable[[Image], OverlayAndMap]] = {
             "camrt": libraries.camrt,
             "ONNX Runtime by hand": libraries.onnx_runtime,
-            "OpenVINO fp32": partial(libraries.openvino, precision="fp32"),
-            OPENVINO_DEFAULT: partial(libraries.openvino, precision="default"),
+            "OpenVINO fp32": libraries.openvino["fp32"],
+            OPENVINO_DEFAULT: libraries.openvino["default"],
             "torchcam": libraries.torchcam,
             "pytorch-grad-cam": libraries.pytorch_grad_cam,
         }

@@ -10,17 +10,20 @@ does to their predictions. Needs the extras ``export``, ``cpu`` and ``bench``.
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import ModelProto, helper, numpy_helper
 
 from camrt.benchmarks.compare import baselines
+from camrt.benchmarks.compare.openvino_overlay import PRECISIONS, OpenVinoOverlay
 from camrt.benchmarks.machine import describe_machine, format_machine
 from camrt.benchmarks.report import tables
 from camrt.export import attach, quantize
@@ -30,10 +33,13 @@ from camrt.export.quantize.backbone import split_model
 from camrt.export.quantize.calibration import read_calibration
 from camrt.export.quantize.int8 import Int8Quantizer
 from camrt.export.quantize.quantize import read_model_file
+from camrt.images import Image
+from camrt.interleaved_timing import compare, interleave
 from camrt.runtime.assets import DEMO_MODEL
 from camrt.runtime.evaluation.evaluate import evaluate
 from camrt.runtime.inference.compare_speed import compare_speed, open_pair
 from camrt.runtime.inference.model import load
+from camrt.runtime.maps.overlay import paint
 from camrt.synthetic_scene import FRAMES_PER_ACT, Scene
 
 RANDOM = ("mobilenet_v2", "resnet50")
@@ -44,6 +50,10 @@ IMAGE_FOLDERS = ("images_boxes", "images_cls")
 LOCALIZATION = ("pointing_game", "max_box_acc")
 SCENES = 30
 """Number of synthetic scenes to evaluate the demo model on, with one image per act."""
+WHOLE_FRAME = ("mobilenetv2_torchvision_qdq_int8", *RANDOM)
+"""Networks that are compared with OpenVINO, from a frame to its overlay."""
+FRAME_SIZE = (1920, 1080)
+_WHOLE_FRAME_ROUNDS = 40
 
 
 def measure(data: Path, folder: Path) -> Iterator[dict[str, Any]]:
@@ -77,9 +87,43 @@ def _trained_row(name: str, file: Path, images: Sequence[Path], boxes: Path | No
     del row["images"], row["classes"], row["path"], row["source"]
     first, second = open_pair(file, target)
     row = {"name": name, "trained": True, **row, **compare_speed(first, second, report.images[0])}
+    if file.stem in WHOLE_FRAME:
+        row["whole_frame"] = compare_with_openvino(file, target, report.images[0])
     if boxes is not None:
         row["localization"] = {key: localize(path, boxes) for key, path in (("source", file), ("quantized", target))}
     return row
+
+
+def compare_with_openvino(source: Path, quantized: Path, image: Image) -> dict[str, Any]:
+    """Time camrt with the quantized file against OpenVINO with the original file, from a frame to its overlay.
+
+    Args:
+        source: model file in float32 with a linear head.
+        quantized: the file made from it.
+        image: uint8 (H, W, 3) BGR, resized to `FRAME_SIZE`.
+
+    Returns: ``ms`` and ``speedup`` of `compare` for ``camrt``, ``OpenVINO fp32`` and ``OpenVINO default``; and
+    ``correlation`` of the positive part of each map with that of camrt in float32.
+    """
+    original, model = load(source, provider="cpu"), load(quantized, provider="cpu")
+    weights = original.decoder.cam_weights
+    assert weights is not None
+    frame = np.asarray(cv2.resize(image, FRAME_SIZE, interpolation=cv2.INTER_CUBIC), np.uint8)
+    out = np.empty_like(frame)
+
+    def draw(frame: Image) -> tuple[Image, NDArray[np.float32]]:
+        result = model(frame)
+        paint(frame, cam := result.cam(), result.placement, baselines.GRAD_CAM_STYLE, out=out)
+        return out, np.maximum(cam, 0)
+
+    methods: dict[str, Callable[[Image], tuple[Image, NDArray[np.float32]]]] = {"camrt": draw}
+    for precision in PRECISIONS:
+        methods[f"OpenVINO {precision}"] = OpenVinoOverlay(source, weights, model.threads, precision)
+    cv2.setNumThreads(model.threads)
+    reference = np.maximum(original(frame).cam(), 0).ravel()
+    correlation = {name: float(np.corrcoef(reference, call(frame)[1].ravel())[0, 1]) for name, call in methods.items()}
+    calls = {name: partial(call, frame) for name, call in methods.items()}
+    return compare(interleave(calls, _WHOLE_FRAME_ROUNDS, turn=4), to="camrt") | {"correlation": correlation}
 
 
 def localize(file: Path, boxes: Path) -> dict[str, float]:
@@ -110,6 +154,7 @@ def _random_row(name: str, images: Sequence[Path], folder: Path) -> dict[str, An
         "source_size_bytes": sizes[0],
         "size_ratio": sizes[0] / sizes[1],
         **compare_speed(first, second, calibration[0]),
+        "whole_frame": compare_with_openvino(file, target, calibration[0]),
     }
 
 
@@ -192,6 +237,7 @@ def make_tables(report: Mapping[str, Any]) -> dict[str, str]:
     return {
         "quantized": fidelity_table(rows),
         "quantized_speed": speed_table(rows),
+        "quantized_whole_frame": whole_frame_table(rows),
         "quantized_machine": f"{format_machine(report['machine'])}. {rows[0]['threads']} threads.",
     }
 
@@ -237,6 +283,22 @@ def speed_table(rows: Sequence[Mapping[str, Any]]) -> str:
             for row in rows
             if not row["trained"]
         ),
+    )
+
+
+def whole_frame_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table of the networks that were compared with OpenVINO, with the correlations of the maps."""
+    names = ("camrt", *(f"OpenVINO {precision}" for precision in PRECISIONS))
+
+    def cells(row: Mapping[str, Any]) -> Iterator[str]:
+        yield row["name"]
+        for name in names:
+            timing = row["whole_frame"]
+            time = f"{timing['speedup'][name]:.2f}x" if name in timing["speedup"] else f"{timing['ms'][name]:.1f} ms"
+            yield f"{time}, {timing['correlation'][name]:.3f}"
+
+    return tables.table(
+        ("network", "camrt, int8", *names[1:]), (tuple(cells(row)) for row in rows if "whole_frame" in row)
     )
 
 
