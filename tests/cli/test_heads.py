@@ -205,6 +205,11 @@ def test_two_sources_change_the_head_together(two_heads, tmp_path):
         assert eventually(lambda: all(camera["frames"] for camera in served.get("/api/state")["cameras"]))
         served.change(head="size")
         assert eventually(lambda: {served.get(f"/api/result?camera={n}")["head"] for n in (0, 1)} == {"size"})
+
+        def sources_with_the_new_head():  # the page shows it on the last frame before the next frame is classified
+            return {line["source"] for line in read_events(tmp_path / "e.jsonl") if line["head"] == "size"}
+
+        assert eventually(lambda: len(sources_with_the_new_head()) == 2)
         assert interrupt(served.process, signal.SIGTERM)[0] == 0
     lines = read_events(tmp_path / "e.jsonl")
     sources = {line["source"] for line in lines}
