@@ -104,13 +104,13 @@ def choose_device(
     by_name = {device.ep_metadata.get("ov_device"): device for device in reversed(devices)}
     if name not in by_name:
         raise ProviderError(
-            f"provider 'openvino' cannot run: device_type={name}: Device {name} is not available; its plug-in found "
+            f"provider 'openvino' cannot run: option device_type: Device {name} is not available; its plug-in found "
             f"only {', '.join(sorted(map(str, by_name)))}"
         )
     if ignored := ", ".join(sorted(options.keys() - {"device_type", "load_config"})):
         raise UsageError(
             f"OpenVINO's plug-in takes the options device_type and load_config; it would ignore {ignored}. Set "
-            f'OpenVINO\'s own properties with load_config={{"{name}": {{"PROPERTY": "VALUE"}}}}'
+            f'OpenVINO\'s own properties with the option load_config, as in {{"{name}": {{"PROPERTY": "VALUE"}}}}'
         )
     return by_name[name], {"load_config": json.dumps(_load_config(name, threads, options.get("load_config", "{}")))}
 
@@ -122,7 +122,8 @@ def _load_config(device: str, threads: int, text: str) -> dict[str, Any]:
         properties = dict(config.get(device, {}))
     except (ValueError, TypeError, AttributeError) as error:
         raise UsageError(
-            f'load_config={text} cannot be read: write a JSON object such as {{"{device}": {{"PROPERTY": "VALUE"}}}}'
+            f'option load_config, {text}, cannot be read: write a JSON object such as {{"{device}": {{"PROPERTY": '
+            '"VALUE"}}'
         ) from error
     if _THREADS in properties:
         raise UsageError(f"camrt sets {_THREADS} from the number of threads; use --threads instead")
