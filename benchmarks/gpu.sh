@@ -7,7 +7,7 @@
 #
 # PYTHON=... names the Python of an environment with camrt and the extras export and bench; by default a new one is
 # created, and its installation counts. LIMIT=480 is the limit in seconds; what does not fit is left out, and named.
-# TURN=2 is the duration of one measurement, PROVIDER=cpu tests the rows of a GPU without one.
+# TURN=2 is the duration of one measurement.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,5 +23,4 @@ if [ -z "$python" ]; then
   "$python" -m pip install --quiet --no-deps grad-cam
   if [ "$wheel" = gpu ]; then "$python" -m pip install --quiet 'onnxruntime-gpu[cuda,cudnn]'; fi
 fi
-"$python" -m camrt.benchmarks.goals --json gpu.json --seconds $((${LIMIT:-480} - SECONDS)) \
-  ${TURN:+--turn "$TURN"} ${PROVIDER:+--provider "$PROVIDER"}
+"$python" -m camrt.benchmarks.goals --json gpu.json --seconds $((${LIMIT:-480} - SECONDS)) ${TURN:+--turn "$TURN"}

@@ -19,10 +19,14 @@ from camrt.runtime.inference import captured_runs
 from camrt.runtime.inference.capture_gate import CaptureGate
 from camrt.runtime.inference.captured_runs import MAX_BATCH, MAX_SIZES, GraphCapture
 from camrt.runtime.inference.model import Model
+from camrt.runtime.inference.pinned_memory import pinned_allocator
 from camrt.runtime.inference.providers import onnxruntime
 from camrt.runtime.inference.session import open_session
 from camrt.runtime.stream.live_session import LiveSession
+from support import REPOSITORY
+from support.needs import has_cuda
 from support.tiny_models import SIZE, write_class_maps, write_linear
+from support.tolerances import WITHIN_BATCH
 
 RANDOM = np.random.default_rng(5)
 
@@ -313,11 +317,6 @@ def test_replays_that_give_other_outputs_are_not_used(tmp_path):
     assert np.isfinite(model(frames(1)[0]).logits).all()
 
 
-# Largest difference of a frame's logits and maps within a batch from those of the frame alone, as a share of the
-# largest value; docs/providers.md states it for each provider. Only the CPU can be tested on any machine.
-BATCH_TOLERANCE = {"cpu": 1e-5}
-
-
 @pytest.mark.parametrize("size", [2, 3, 8])
 @pytest.mark.parametrize("open_file", [partial(camrt.load, provider="cpu"), captured])
 def test_a_frame_in_a_batch_has_the_maps_of_the_frame_alone(path, open_file, size):
@@ -329,4 +328,23 @@ def test_a_frame_in_a_batch_has_the_maps_of_the_frame_alone(path, open_file, siz
             (result.logits, alone.logits),
             *((result.cam(k), alone.cam(k)) for k in range(model.classes)),
         ]:
-            assert np.abs(values - wanted).max() <= BATCH_TOLERANCE["cpu"] * np.abs(wanted).max()
+            assert np.abs(values - wanted).max() <= WITHIN_BATCH["`cpu`, fp32"] * np.abs(wanted).max()
+
+
+def test_the_documents_state_the_tolerance_of_each_provider():
+    lines = (REPOSITORY / "docs" / "providers.md").read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| `")]
+    stated = {row[0]: row[1] for row in rows if len(row) == 3 and row[0] in WITHIN_BATCH}
+    assert {name: float(text) for name, text in stated.items()} == WITHIN_BATCH
+
+
+def test_page_locked_memory_without_a_gpu_is_one_remark(path, plain):
+    """With any wheel: one has no library for CUDA, the other cannot load it, or finds no device."""
+    if has_cuda():
+        pytest.skip("this machine has a GPU; test_cuda.py runs there")
+    model = captured(path, host_allocator=pinned_allocator)
+    batch = frames(2)
+    assert_equal(model(batch), plain(batch))
+    (remark,) = model.remarks
+    assert remark.startswith("page-locked memory is not used: ")
+    assert "onnxruntime_providers_cuda" in remark or "CUDA" in remark
