@@ -22,8 +22,8 @@ from camrt.benchmarks.machine import describe_gpu, describe_machine
 from camrt.errors import CamrtError
 
 _TURN_S = 2.0
-_LATE, _LEAST_S = 4.0, 120.0
-"""A part is ended after so many times its planned duration, but not before so many seconds."""
+_LATE, _SHARE = 4.0, 0.5
+"""A part is ended after so many times its planned duration, but not before this share of the time that is left."""
 _SHORTEST = 0.7
 """Share of a part's planned duration that must be left, so that it is started."""
 
@@ -53,7 +53,7 @@ def measure(setup: Setup, seconds: float) -> dict[str, Any]:
         else:
             print(f"{name} (about {planned_s:.0f} s; {left_s:.0f} s are left)", file=sys.stderr, flush=True)
             try:
-                parts[name] = _in_process(name, setup, min(left_s, max(_LEAST_S, _LATE * planned_s)))
+                parts[name] = _in_process(name, setup, min(left_s, max(_SHARE * left_s, _LATE * planned_s)))
             except CamrtError as error:
                 missing[name] = str(error)
                 if part.on_gpu and missing[name].startswith(f"provider '{setup.provider}' cannot run: "):
