@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import platform
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,22 @@ from camrt.cores import usable_cores
 _PACKAGES = (
     *("numpy", "numba", "onnxruntime", "onnxruntime-gpu", "opencv-python", "openvino", "torch", "torchcam", "grad-cam"),
 )
+
+
+_GPU_QUERY = ("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
+
+
+def describe_gpu() -> str | None:
+    """Return the name of the first NVIDIA GPU and its driver; None: nvidia-smi finds none."""
+    try:
+        run = subprocess.run(_GPU_QUERY, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = run.stdout.strip().splitlines()
+    if run.returncode or not lines:
+        return None
+    name, _, driver = lines[0].partition(", ")
+    return f"{name}, driver {driver}"
 
 
 def describe_machine() -> dict[str, Any]:

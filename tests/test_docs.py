@@ -193,6 +193,7 @@ def test_every_flag_in_the_documents_exists():
         "--data",
         "--epochs",
         "--documents",
+        "--gpu",
         "--viewers",
         "--cameras",
         "--seconds",

@@ -1,6 +1,6 @@
 """Compare camrt with other libraries, with the same weights, threads and frames; `report` prints the tables.
 
-*Whole frame*: from a frame in memory to the overlay of the best class, with MobileNetV2 at 224x224. ONNX Runtime and
+*Whole frame*: from a frame in memory to the overlay of the best class, with a network at 224x224. ONNX Runtime and
 OpenVINO run the same ONNX file. *Overlay*: from a 7x7 map to the overlay. Before anything is timed, the maps of all
 libraries are compared with those of camrt. Needs the extras ``export``, ``cpu`` and ``bench``.
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -38,8 +38,9 @@ from camrt.images import Image
 from camrt.interleaved_timing import compare, interleave
 from camrt.model_file import InputGeometry
 from camrt.runtime.inference.model import Model
+from camrt.runtime.inference.providers import PROVIDERS
 from camrt.runtime.maps.overlay import OverlayStyle, paint
-from camrt.runtime.maps.row_pool import RowPool
+from camrt.runtime.maps.row_pool import RowPool, drawing_threads
 
 SIDE = 224
 """Width and height of the network's input, in pixels."""
@@ -56,16 +57,26 @@ Its maps are compared, but may differ: with random weights another class may bec
 _TURN = 6
 """Calls in a row; the first is not counted."""
 
+_LAYERS = {"MobileNetV2": ("features", "classifier.1"), "ResNet": ("layer4", "fc")}
+"""By class of torchvision: the layer whose maps are pooled, and the linear layer."""
+
+Device = Literal["cpu", "cuda"]
+"""A device of torch that is a provider of camrt, too."""
 F32 = NDArray[np.float32]
 OverlayAndMap = tuple[Image, F32]
 """The overlay, uint8 (H, W, 3), and its map, float32 (h, w): at least 0, of any scale and size."""
 
 
-def export_network(name: str, file: Path) -> torch.nn.Module:
-    """Write the model file of a torchvision network with random weights and real batch statistics; returns it."""
+def random_network(name: str) -> torch.nn.Module:
+    """Return a torchvision network with the same random weights in each process, and real batch statistics."""
     torch.manual_seed(0)
     network: torch.nn.Module = models.get_model(name, weights=None)
-    set_batch_statistics(network, torch.from_numpy(Preprocessing().apply(synthetic_images(SIDE, SIDE))))
+    return set_batch_statistics(network, torch.from_numpy(Preprocessing().apply(synthetic_images(SIDE, SIDE))))
+
+
+def export_network(name: str, file: Path) -> torch.nn.Module:
+    """Write the model file of `random_network`; returns the network."""
+    network = random_network(name)
     from_torch(network, file, input_size=SIDE)
     return network
 
@@ -73,29 +84,46 @@ def export_network(name: str, file: Path) -> torch.nn.Module:
 class Libraries:
     """One network in every library. Each method draws the overlay of a frame, uint8 (H, W, 3) BGR."""
 
-    def __init__(self, network: torch.nn.Module, file: Path, threads: int) -> None:
+    def __init__(self, network: torch.nn.Module, file: Path, threads: int, device: Device = "cpu") -> None:
         """Load the network in every library.
 
         Args:
-            network: torchvision's MobileNetV2.
+            network: torchvision's MobileNetV2 or ResNet-50.
             file: its model file.
             threads: threads of each library.
+            device: where torch and ONNX Runtime compute. OpenVINO has the CPU only, so it is not loaded for ``cuda``.
+
+        Raises:
+            ProviderError: ONNX Runtime cannot use the device.
         """
         torch.set_num_threads(threads)
-        self._model = camrt.load(file, provider="cpu", threads=threads)
+        self._model = camrt.load(file, provider=device, threads=threads)
         linear = replace(self._model.geometry, interpolation="linear")
-        self._linear_model = camrt.load(file, provider="cpu", threads=threads, geometry=linear)
-        self._pool = RowPool(threads)
+        self._linear_model = camrt.load(file, provider=device, threads=threads, geometry=linear)
+        self._pool = RowPool(drawing_threads(threads))
         self._out: Image = np.empty((0, 0, 3), np.uint8)
-        self._network = network
-        self._grad_cam = GradCAM(network, [network.features])
-        self._torchcam = CAM(network, "features", "classifier.1")
+        self._device = device
+        self._network = network.to(device)
+        layers, linear_layer = _LAYERS[type(network).__name__]
+        self._grad_cam = GradCAM(network, [network.get_submodule(layers)])
+        self._torchcam = CAM(network, layers, linear_layer)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        self._weights: F32 = network.classifier[1].weight.detach().numpy()  # type: ignore[index, union-attr]
-        self.openvino = {name: OpenVinoOverlay(file, self._weights, threads, name) for name in PRECISIONS}
-        """Each draws with OpenVINO and the fastest chain of OpenCV functions."""
+        providers = [PROVIDERS[name] for name in dict.fromkeys((device, "cpu"))]
+        self._session = onnxruntime.InferenceSession(str(file), options, providers=providers)
+        self._weights: F32 = network.get_parameter(f"{linear_layer}.weight").detach().cpu().numpy()
+        precisions = PRECISIONS if device == "cpu" else ()
+        self._openvino = {name: OpenVinoOverlay(file, self._weights, threads, name) for name in precisions}
+
+    def methods(self) -> dict[str, Callable[[Image], OverlayAndMap]]:
+        """Return the libraries that run on the device, by name."""
+        return {
+            "camrt": self.camrt,
+            "ONNX Runtime by hand": self.onnx_runtime,
+            **{f"OpenVINO {precision}": draw for precision, draw in self._openvino.items()},
+            "torchcam": self.torchcam,
+            "pytorch-grad-cam": self.pytorch_grad_cam,
+        }
 
     def close(self) -> None:
         """Stop threads and remove hooks."""
@@ -122,7 +150,7 @@ class Libraries:
     def pytorch_grad_cam(self, frame: Image) -> OverlayAndMap:
         """Draw as in the examples of pytorch-grad-cam: Grad-CAM and ``show_cam_on_image``."""
         rgb = np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
-        cam = self._grad_cam(_network_input(rgb), None)[0]
+        cam = self._grad_cam(_network_input(rgb).to(self._device), None)[0]
         image = rgb.astype(np.float32) / 255
         resized = cv2.resize(cam, (frame.shape[1], frame.shape[0]))
         return show_cam_on_image(image, resized, use_rgb=True), cam
@@ -131,8 +159,8 @@ class Libraries:
         """Draw as in the examples of torchcam: CAM and ``overlay_mask``."""
         rgb = np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
         with torch.inference_mode():
-            scores = self._network(_network_input(rgb))
-        cam = self._torchcam(int(scores.argmax()), scores, normalized=False)[0][0].numpy()
+            scores = self._network(_network_input(rgb).to(self._device))
+        cam = self._torchcam(int(scores.argmax()), scores, normalized=False)[0][0].cpu().numpy()
         heatmap = (cam - cam.min()) / (cam.max() - cam.min())
         mask = PilImage.fromarray(heatmap.astype(np.float32))
         return np.asarray(overlay_mask(PilImage.fromarray(rgb), mask, alpha=0.5)), np.maximum(cam, 0)
@@ -173,14 +201,7 @@ def measure_whole_frame(
     cv2.setNumThreads(threads)
     for width, height in sizes:
         frame = _frame(width, height)
-        methods: dict[str, Callable[[Image], OverlayAndMap]] = {
-            "camrt": libraries.camrt,
-            "ONNX Runtime by hand": libraries.onnx_runtime,
-            "OpenVINO fp32": libraries.openvino["fp32"],
-            OPENVINO_DEFAULT: libraries.openvino["default"],
-            "torchcam": libraries.torchcam,
-            "pytorch-grad-cam": libraries.pytorch_grad_cam,
-        }
+        methods = libraries.methods()
         correlations = _check_maps(frame, methods | {"camrt": libraries.camrt_linear})
         calls = {name: partial(method, frame) for name, method in methods.items()}
         row = _row((width, height), threads, interleave(calls, rounds, turn=_TURN))
@@ -210,7 +231,7 @@ def measure_overlay(sizes: Sequence[tuple[int, int]], threads: int, rounds: int)
     """
     rows = []
     cv2.setNumThreads(threads)
-    pool = RowPool(threads)
+    pool = RowPool(drawing_threads(threads))
     heatmap = synthetic_heatmap(MAPS[0])
     mask = PilImage.fromarray(heatmap)
     for width, height in sizes:

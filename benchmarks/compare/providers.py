@@ -2,7 +2,7 @@
 
     python -m camrt.benchmarks.compare.providers MODEL [--provider P ...] [--size W H] [--seconds S] [--json FILE]
 
-``benchmarks/compare/gpu.sh`` runs it on a machine with a GPU. The CPU is measured by the same code.
+Providers that cannot run here are named with the reason.
 """
 
 import argparse

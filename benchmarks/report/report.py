@@ -1,10 +1,11 @@
 """Run all speed measurements of the documents in one run.
 
     python -m camrt.benchmarks.report.report [--rounds N] [--threads N] [--json FILE] [--chart FILE]
-        [--documents FILE ...]
+        [--gpu FILE] [--documents FILE ...]
 
 Prints Markdown tables. ``--json`` writes the results, ``--chart`` draws the times of whole frames, and ``--documents``
-updates the tables of documents (see `tables`). Needs the extras ``export``, ``cpu`` and ``bench``.
+updates the tables of documents (see `tables`). With ``--gpu`` nothing is measured: the results that
+``benchmarks/gpu.sh`` wrote become the table ``gpu``. Needs the extras ``export``, ``cpu`` and ``bench``.
 """
 
 import argparse
@@ -13,13 +14,14 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from camrt import kernels
 from camrt.benchmarks import chart
 from camrt.benchmarks.compare import baselines, multi_camera, overlay
+from camrt.benchmarks.goals.goals import goals_table
 from camrt.benchmarks.machine import describe_machine
 from camrt.benchmarks.report import tables
 from camrt.cores import usable_cores
@@ -89,8 +91,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=usable_cores(), help="per library (default: one per core)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results")
     parser.add_argument("--chart", type=Path, metavar="FILE", help="draw times of whole frames (.png or .svg)")
+    parser.add_argument("--gpu", type=Path, metavar="FILE", help="show these results of benchmarks/gpu.sh instead")
     parser.add_argument("--documents", type=Path, nargs="*", default=[], metavar="FILE", help="update their tables")
     args = parser.parse_args()
+    if args.gpu is not None:
+        _show({"gpu": goals_table(json.loads(args.gpu.read_text(encoding="utf-8")))}, args.documents)
+        return
     if args.chart is not None:
         chart.check(args.chart, overwrite=True)
     report = measure(args.threads, args.rounds)
@@ -98,8 +104,12 @@ def main() -> None:
         args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if args.chart is not None:
         chart.draw_baselines(args.chart, report["whole_frame"], report["machine"])
-    shown = tables.make_tables(report)
-    for document in args.documents:
+    _show(tables.make_tables(report), args.documents)
+
+
+def _show(shown: Mapping[str, str], documents: Sequence[Path]) -> None:
+    """Print tables, and fill the blocks of documents with them."""
+    for document in documents:
         document.write_text(tables.fill(document.read_text(encoding="utf-8"), shown), encoding="utf-8")
     print("\n\n".join(f"{name}\n\n{table}" for name, table in shown.items()))
 

@@ -12,9 +12,10 @@ from camrt.benchmarks.report import edge_estimate
 from camrt.errors import CamrtError
 
 NAMES = frozenset(
-    {"machine", "live", "whole_frame", "libraries", "overlay", "cameras", "summary", "one_core", "edge", "load"}
+    {"machine", "live", "whole_frame", "libraries", "overlay", "cameras", "summary", "one_core", "edge", "load", "gpu"}
 )
-"""Names of tables in documents. `camrt.benchmarks.endurance.load` makes ``load``, `make_tables` all others."""
+"""Names of tables in documents. `camrt.benchmarks.endurance.load` makes ``load``, `camrt.benchmarks.goals` makes
+``gpu``, and `make_tables` all others."""
 
 _BLOCK = re.compile(r"(<!-- measured: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

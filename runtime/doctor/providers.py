@@ -9,8 +9,8 @@ from camrt.errors import CamrtError
 from camrt.runtime.assets import DEMO_MODEL
 from camrt.runtime.doctor import nvidia
 from camrt.runtime.doctor.finding import OK, PROBLEM, WARNING, Finding, swap
-from camrt.runtime.inference.captured_runs import MAX_SIZES, NOT_USED
-from camrt.runtime.inference.model import load
+from camrt.runtime.inference.captured_runs import MAX_BATCH, MAX_SIZES, NOT_USED, PAGEABLE
+from camrt.runtime.inference.model import Model, load
 from camrt.runtime.inference.plugins import PLUGINS, is_plugin, loads_plugins
 from camrt.runtime.inference.providers import PROVIDERS, onnxruntime
 from camrt.runtime.inference.session import is_installed
@@ -50,10 +50,8 @@ def _try(name: str, plugin: list[str]) -> Finding:
         reason = str(error).removeprefix(f"provider {name!r} ")
     else:
         source = f", from {' and '.join(plugin)}" if plugin else ""
-        graphs = [remark for remark in model.remarks if remark.startswith(NOT_USED)]
-        if model.graph_sizes:
-            graphs.append(f"captures CUDA graphs for up to {MAX_SIZES} batch sizes")
-        return Finding(subject, OK, "; ".join([f"runs the demo model in {model.running_precision}{source}", *graphs]))
+        text = "; ".join([f"runs the demo model in {model.running_precision}{source}", *describe_graphs(model)])
+        return Finding(subject, OK, text)
     if name == "cpu":
         return Finding(subject, PROBLEM, reason, swap("onnxruntime", "onnxruntime"))
     if name in _OF_NVIDIA and not nvidia.gpu_found():  # missing libraries do not matter then
@@ -61,6 +59,17 @@ def _try(name: str, plugin: list[str]) -> Finding:
     if name == "cuda":
         return Finding(subject, PROBLEM, reason, _with_libraries())
     return Finding(subject, WARNING, reason)  # auto skips such a provider
+
+
+def describe_graphs(model: Model) -> list[str]:
+    """Return how a model uses CUDA graphs and how much memory they take at most; empty on other providers."""
+    notes = [remark for remark in model.remarks if remark.startswith((NOT_USED, PAGEABLE))]
+    if model.graph_sizes:
+        notes.append(
+            f"captures CUDA graphs for up to {MAX_SIZES} batch sizes of at most {MAX_BATCH} images; the buffers of "
+            f"this model's graphs take at most {model.graph_bytes_limit / 1e6:.0f} MB of the GPU's memory"
+        )
+    return notes
 
 
 def _with_libraries() -> str | None:

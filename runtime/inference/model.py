@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -27,12 +27,10 @@ from camrt.runtime.inference.providers import PROVIDERS, reason_of
 from camrt.runtime.inference.session import OpenedSession, open_session
 from camrt.runtime.maps.decoder import MapDecoder
 from camrt.runtime.maps.result import Result
+from camrt.runtime.maps.row_pool import drawing_threads
 
 if TYPE_CHECKING:
     import PIL.Image
-
-_DRAWING_THREADS: Final = 4
-"""Drawing an image is limited by the memory: on 16 cores, 1080p takes 0.49 ms with 4 threads and 0.83 ms with 8."""
 
 
 def load(
@@ -161,6 +159,11 @@ class Model:
         return self._runs.sizes
 
     @property
+    def graph_bytes_limit(self) -> int:
+        """Most bytes of device memory that images and results of captured graphs take; 0 without graphs."""
+        return self._runs.bytes_limit
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Name of each class, in the order of the scores."""
         return self.decoder.labels
@@ -221,18 +224,14 @@ class Model:
 
     @property
     def spare_threads(self) -> int:
-        """Threads that may draw while the model runs: at most `_DRAWING_THREADS`.
+        """Threads that may draw while the model runs: see `drawing_threads`.
 
         It is 1 if the model runs on the CPU: the model keeps every core busy, and an image shared between threads is
         done only when its last band has got a core. MobileNetV2 at 1920x1080 on two cores reaches 0.83 of the frame
         rate without drawing; with two threads, 0.77.
         """
         on_device = self.provider_options.get("device_type", "CPU") != "CPU"  # an option of OpenVINO
-        return (
-            1
-            if self.provider in ("cpu", "xnnpack", "openvino") and not on_device
-            else min(self.threads, _DRAWING_THREADS)
-        )
+        return 1 if self.provider in ("cpu", "xnnpack", "openvino") and not on_device else drawing_threads(self.threads)
 
     def _black(self) -> Image:
         return np.zeros((1, self.geometry.height, self.geometry.width, 3), np.uint8)

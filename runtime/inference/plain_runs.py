@@ -29,6 +29,7 @@ class PlainRuns:
 
     remarks: tuple[str, ...] = ()
     sizes: tuple[int, ...] = ()
+    bytes_limit: int = 0
 
     def __init__(self, session: Any, outputs: Sequence[Output], run_options: Any = None) -> None:
         """Run a session with options of ONNX Runtime (``RunOptions``), or with its own."""

@@ -20,6 +20,7 @@ from camrt.runtime.inference.onnx_header import (
     custom_operators,
 )
 from camrt.runtime.inference.onnx_part import output_names, part_for_outputs
+from camrt.runtime.inference.pinned_memory import pinned_allocator
 from camrt.runtime.inference.plugins import PLUGINS, is_plugin, loads_plugins
 from camrt.runtime.inference.precision import FP32, file_precision, precision_remarks
 from camrt.runtime.inference.providers import (
@@ -115,7 +116,8 @@ def _with_graphs(
         opened = open_with(without)
         reason = str(error).removeprefix(f"provider 'cuda' cannot run {path}: ")
         return replace(opened, remarks=[*opened.remarks, NOT_USED + reason])
-    capture = GraphCapture("cuda", int(options.get("device_id", "0")), lambda: open_with(without).session)
+    number = int(options.get("device_id", "0"))
+    capture = GraphCapture("cuda", number, lambda: open_with(without).session, pinned_allocator)
     return replace(opened, capture=capture)
 
 

@@ -61,6 +61,7 @@ class LiveSession:
     ) -> None:
         self._sources = sources
         self._watched = watched
+        self._told = set(model.remarks)
         if settings is None:
             settings = DisplaySettings.defaults(live=all(source.live for source in sources))
         sharing = fastest_sharing(model, len(sources))
@@ -108,6 +109,7 @@ class LiveSession:
         *,
         meanwhile: Callable[[], None] | None = None,
         on_failure: Callable[[int, BaseException], None] | None = None,
+        on_remark: Callable[[str], None] | None = None,
     ) -> list[Summary | BaseException]:
         """Run until every source has ended.
 
@@ -115,6 +117,8 @@ class LiveSession:
             on_item: gets the number of the stream, 0 first, and each item, in the stream's thread.
             meanwhile: called in this thread, again and again; it waits a little itself. A window needs it.
             on_failure: gets the number of a stream that failed, and its error, in the stream's thread.
+            on_remark: gets each remark that the model makes after the session was created, such as that CUDA graphs
+                stopped working, once, in this thread.
 
         Returns: the outcome of each stream: its summary, or the error that ended it.
         """
@@ -125,11 +129,22 @@ class LiveSession:
             if self._watched:
                 self._hold(self._sources[number], item)
 
-        return self._group.run(
-            attend,
-            meanwhile or (lambda: time.sleep(_POLL_S)),
-            on_failure or (lambda number, error: None),
-        )
+        def wait() -> None:
+            self._tell_remarks(on_remark)
+            if meanwhile is None:
+                time.sleep(_POLL_S)
+            else:
+                meanwhile()
+
+        outcomes = self._group.run(attend, wait, on_failure or (lambda number, error: None))
+        self._tell_remarks(on_remark)
+        return outcomes
+
+    def _tell_remarks(self, tell: Callable[[str], None] | None) -> None:
+        for remark in self._switch.model.remarks:
+            if tell is not None and remark not in self._told:
+                self._told.add(remark)
+                tell(remark)
 
     def _fit(self, wanted: DisplaySettings) -> DisplaySettings:
         fitted = fit_settings(wanted, self._switch.model)

@@ -22,7 +22,7 @@ def test_model_file_of_a_trained_network_agrees_with_torch(shared_data, tmp_path
     assert result["agreement"] > 0.99
     assert abs(result["accuracy"] - result["torch_accuracy"]) < 0.01
     assert result["identity_error"] <= 1e-4
-    model = camrt.load(target)
+    model = camrt.load(target, "cpu")
     assert model.labels == tuple(sorted(folder.name for folder in (data / "Training").iterdir()))
 
 

@@ -59,7 +59,7 @@ def test_every_kind_of_image_is_drawn_in_its_own_size_and_folder(squeezenet, ima
     folder, frames = image_kinds
     done = run("annotate", squeezenet, folder, "-o", tmp_path / "out", "--no-hud")
     assert (done.returncode, done.stderr) == (0, f"wrote 12 of 12 files to {tmp_path / 'out'}\n")
-    model = camrt.load(squeezenet)
+    model = camrt.load(squeezenet, "cpu")
     for name, frame in frames.items():
         output = tmp_path / "out" / name.replace(".ppm", ".png")
         expected = model(frame).draw(frame)
@@ -83,7 +83,7 @@ def test_every_photo_of_a_folder_is_drawn(squeezenet, shared_data, tmp_path, fol
 def test_the_heat_lies_on_the_objects_of_real_photos(squeezenet, shared_data, tmp_path):
     """Pointing game on the written files: the hottest pixel is inside a box of the object."""
     boxes = json.loads((shared_data / "images_boxes" / "boxes.json").read_text())
-    model = camrt.load(squeezenet)
+    model = camrt.load(squeezenet, "cpu")
     hits = []
     for row in boxes:
         photo = shared_data / "images_boxes" / row["file"]
@@ -109,7 +109,7 @@ def test_a_video_keeps_its_frames_rate_and_size(mobilenet, shared_data, tmp_path
     source, source_fps = read_video(short)
     overlays, fps = read_video(tmp_path / "out.mp4")
     assert (len(overlays), overlays[0].shape, fps) == (30, source[0].shape, pytest.approx(source_fps, abs=0.01))
-    model = camrt.load(mobilenet)
+    model = camrt.load(mobilenet, "cpu")
     for frame, overlay in zip(source, overlays, strict=True):
         assert np.abs(overlay.astype(int) - model(frame).draw(frame)).mean() < 5  # the loss of MPEG-4
 

@@ -72,7 +72,7 @@ def test_overlays_lie_on_changed_and_enlarged_frames(mobilenet, small_inputs, tm
     flags = ["--crop", "4,8,40,30", "--rotate-image", "90", "--flip", "horizontal", "--scale-output", "3", "--no-hud"]
     succeeds("annotate", mobilenet, "in/a.png", "-o", "out.png", *flags, cwd=tmp_path)
     frame = np.ascontiguousarray(np.rot90(gradient_image(48, 64)[8:38, 4:44], -1)[:, ::-1])
-    expected = camrt.load(mobilenet)(frame).enlarged(3).draw(frame.repeat(3, 0).repeat(3, 1))
+    expected = camrt.load(mobilenet, "cpu")(frame).enlarged(3).draw(frame.repeat(3, 0).repeat(3, 1))
     np.testing.assert_array_equal(cv2.imread(str(tmp_path / "out.png")), expected)
 
 

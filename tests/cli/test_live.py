@@ -83,7 +83,7 @@ def test_the_video_shows_the_result_drawn_over_each_frame(mobilenet, dog_video, 
     succeeds("live", mobilenet, "--source", dog_video, "-o", tmp_path / "out.avi", "--frames", "5", *style)
     overlays, _ = read_video(tmp_path / "out.avi")
     assert len(overlays) == 5
-    model = camrt.load(mobilenet)
+    model = camrt.load(mobilenet, "cpu")
     expected_style = OverlayStyle(
         colormap="inferno",
         alpha=0.8,
@@ -102,7 +102,7 @@ def test_each_normalization_gives_another_overlay(mobilenet, photo, tmp_path, no
     succeeds("live", mobilenet, "--source", photo, "-o", tmp_path / "out", "--no-hud", f"--normalize={normalization}")
     overlay = cv2.imread(str(tmp_path / "out" / photo.name))
     frame = cv2.imread(str(photo))
-    model = camrt.load(mobilenet)
+    model = camrt.load(mobilenet, "cpu")
     styles = {
         "minmax": OverlayStyle(),
         "relu_max": OverlayStyle(normalization="relu_max"),
@@ -122,7 +122,7 @@ def test_selected_classes_are_drawn_side_by_side_in_the_order_of_the_flag(squeez
     succeeds("live", squeezenet, "--source", video, "-o", "out.avi", "--events", "e.jsonl", *flags, cwd=tmp_path)
     overlays, fps = read_video(tmp_path / "out.avi")
     assert (len(overlays), overlays[0].shape, fps) == (40, (360, 3 * 640, 3), pytest.approx(29.83, abs=0.01))
-    model = camrt.load(squeezenet)
+    model = camrt.load(squeezenet, "cpu")
     frame = read_video(video)[0][0]
     expected = np.hstack([model(frame).draw(frame, model.class_id(name)) for name in classes.split(",")])
     assert np.abs(overlays[0].astype(int) - expected).mean() < 3
@@ -148,7 +148,7 @@ def test_boxes_are_drawn_with_the_flag(mobilenet, photo, tmp_path):
     for flags in ([], ["--boxes"]):
         succeeds("live", mobilenet, "--source", photo, "-o", tmp_path / f"out{len(flags)}", "--no-hud", *flags)
     plain, boxed = (cv2.imread(str(tmp_path / name / photo.name)).astype(int) for name in ("out0", "out1"))
-    x0, y0, x1, _, _ = camrt.load(mobilenet)(cv2.imread(str(photo))).boxes()[0]
+    x0, y0, x1, _, _ = camrt.load(mobilenet, "cpu")(cv2.imread(str(photo))).boxes()[0]
     assert np.abs(plain - boxed)[y0 : y0 + 3, x0:x1].mean() > 20
 
 

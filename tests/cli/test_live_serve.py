@@ -76,7 +76,7 @@ def test_an_image_is_complete_before_the_next_one_is_made(still):
     connection.request("GET", "/stream")
     _, jpeg = next(jpegs(connection.getresponse()))
     connection.close()
-    assert np.abs(decoded(jpeg).astype(int) - camrt.load(DEMO)(frame).draw(frame)).mean() < 3
+    assert np.abs(decoded(jpeg).astype(int) - camrt.load(DEMO, "cpu")(frame).draw(frame)).mean() < 3
 
 
 def test_opencv_reads_the_stream(live):
@@ -100,7 +100,7 @@ def test_events_describe_the_images_of_the_stream(live):
 
 def test_result_and_raw_map_are_those_of_the_model(still):
     served, frame = still
-    result = camrt.load(DEMO)(frame)
+    result = camrt.load(DEMO, "cpu")(frame)
     record = served.get("/api/result?top=3")
     assert [row["class_id"] for row in record["top"]] == [row[0] for row in result.top(3)]
     assert [row["score"] for row in record["top"]] == pytest.approx([row[2] for row in result.top(3)], abs=1e-6)
@@ -113,7 +113,7 @@ def test_result_and_raw_map_are_those_of_the_model(still):
 
 def test_a_changed_setting_redraws_a_standing_image(still):
     served, frame = still
-    result = camrt.load(DEMO)(frame)
+    result = camrt.load(DEMO, "cpu")(frame)
     connection = served.connect()
     connection.request("GET", "/stream")
     images = jpegs(connection.getresponse())
@@ -233,7 +233,7 @@ def test_every_route_is_described(live):
     assert expected | {"/api/snapshot.jpg", "/api/map.npy"} == set(paths)
     assert set(paths["/api/settings"]) == {"get", "patch"}
     assert live.get("/healthz") == {"status": "ok"}
-    assert live.get("/api/labels") == list(camrt.load(DEMO).labels)
+    assert live.get("/api/labels") == list(camrt.load(DEMO, "cpu").labels)
 
 
 def test_the_health_check_of_the_documents_works(live):
@@ -310,7 +310,7 @@ def test_a_signal_ends_the_server_at_once_in_spite_of_open_connections(how):
 def test_an_image_stays_until_ctrl_c(photo, mobilenet):
     with serving(model=mobilenet, source=("--source", photo)) as served:
         assert eventually(lambda: served.request("/api/result")[0].status == 200)
-        (_, label, _), *_ = camrt.load(mobilenet)(cv2.imread(str(photo))).top(1)
+        (_, label, _), *_ = camrt.load(mobilenet, "cpu")(cv2.imread(str(photo))).top(1)
         assert served.get("/api/result")["explained"][0]["label"] == label
         served.process.send_signal(signal.SIGINT)
         _, errors = served.process.communicate(timeout=120)

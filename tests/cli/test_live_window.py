@@ -40,7 +40,7 @@ def shows(screen, image):
 
 
 def test_an_image_stays_until_q_and_keys_change_class_and_colours(mobilenet, screen, small, tmp_path):
-    model = camrt.load(mobilenet)
+    model = camrt.load(mobilenet, "cpu")
     result = model(small)
     (first, _, _), (second, _, _) = result.top(2)
     with started("live", mobilenet, "--source", "photo.png", *FLAGS, cwd=tmp_path, DISPLAY=screen.display) as process:

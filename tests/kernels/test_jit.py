@@ -25,7 +25,8 @@ print(sum(sum(value.stats.cache_hits.values()) for value in compiled.values()), 
 
 
 def run(package, *, before="", **environment):
-    environment = os.environ | {"PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1"} | environment
+    own = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}  # settings of the user
+    environment = own | {"PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1"} | environment
     done = subprocess.run(
         [sys.executable, "-c", before + REPORT],
         env=environment,

@@ -4,7 +4,9 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from functools import cache
 
+from camrt.cli import _parser
 from support.needs import environment
 
 TIMEOUT_S = 400
@@ -12,7 +14,21 @@ TIMEOUT_S = 400
 
 
 def command(*arguments):
-    return [sys.executable, "-m", "camrt.cli", *map(str, arguments)]
+    """Return the words that start ``camrt``; it runs a model on the CPU unless they name a provider.
+
+    Where there is a GPU, ``auto`` may choose it: other digits, and a line that says why.
+    """
+    words = [str(argument) for argument in arguments]
+    if words and words[0] in _with_provider() and not any(word.startswith(("--provider", "--help")) for word in words):
+        words += ["--provider", "cpu"]
+    return [sys.executable, "-m", "camrt.cli", *words]
+
+
+@cache
+def _with_provider():
+    """Return the names of the commands that have ``--provider``."""
+    commands = _parser()._subparsers._group_actions[0].choices
+    return {name for name, parser in commands.items() if "--provider" in parser._option_string_actions}
 
 
 def camrt(*arguments, cwd=None, **changes):

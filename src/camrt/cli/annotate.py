@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--resume keeps files, and an address may have changed; leave one of them out")
     planned = plan(paths, args.output, overwrite=args.overwrite, resume=args.resume) if paths else Plan([])
     model = open_model(args.model, args.provider, args.threads, args.provider_option, args.head)
+    told = model.remarks
     annotator = Annotator(
         model,
         settings_of(args, model, live=False),
@@ -78,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
     kept = f", {annotator.kept} were whole already" if annotator.kept else ""
     left_out = f", {planned.left_out_count} left out" if planned.left_out_count else ""
     say(f"wrote {done} of {total} files{frames} to {args.output}{kept}{left_out}")
-    for line in (*planned.left_out, *annotator.remarks, *problems):
+    later = [remark for remark in model.remarks if remark not in told]
+    for line in (*planned.left_out, *later, *annotator.remarks, *problems):
         tell(line)
     if annotator.stopped:
         tell("stopped before the end; --resume goes on")

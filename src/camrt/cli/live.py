@@ -143,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
         stop_on_signals(stop)
         names = ", ".join(source.name for source in sources)
         say(f"{names}: {model.path.name} on {model.provider}, {model.threads} threads; Ctrl-C stops")
-        outcomes = session.run(on_item, meanwhile=meanwhile, on_failure=on_failure)
+        outcomes = session.run(on_item, meanwhile=meanwhile, on_failure=on_failure, on_remark=tell)
         notifier.stopping()
     summaries = [_summary_of(outcome, alone=len(sources) == 1) for outcome in outcomes]
     return _conclude(sources, summaries, files)

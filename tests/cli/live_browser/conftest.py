@@ -44,4 +44,4 @@ def still(frame, tmp_path):
 
 @pytest.fixture(scope="module")
 def result(frame):
-    return camrt.load(DEMO)(frame)
+    return camrt.load(DEMO, "cpu")(frame)

@@ -103,7 +103,7 @@ def test_each_display_setting_has_a_control_that_redraws_a_standing_image(browse
 def test_the_list_of_classes_follows_the_head(browser, frame, tmp_path):
     cv2.imwrite(str(tmp_path / "image.png"), frame)
     path = write_two_heads(tmp_path / "model.onnx")
-    results = {name: camrt.load(path, head=name)(frame) for name in HEADS}
+    results = {name: camrt.load(path, "cpu", head=name)(frame) for name in HEADS}
 
     def top_labels():
         return [label.inner_text() for label in page.locator("#top li:not([hidden]) .label").all()]
@@ -166,7 +166,7 @@ def test_a_setting_that_the_server_refuses_is_reported_and_reverted(browser, liv
 
 
 def test_labels_are_found_by_the_search_and_chosen(browser, still, frame, result):
-    labels = camrt.load(DEMO).labels
+    labels = camrt.load(DEMO, "cpu").labels
     with open_page(browser, still.url) as page:
         assert eventually(lambda: page.locator("#count").inner_text() == str(len(labels)))
         page.get_by_role("searchbox").fill("STA")

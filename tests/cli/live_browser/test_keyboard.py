@@ -12,7 +12,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_the_keyboard_reaches_every_control(browser, still, frame, result):
-    labels = camrt.load(DEMO).labels
+    labels = camrt.load(DEMO, "cpu").labels
     with open_page(browser, still.url) as page:
         assert shows(page, result.draw(frame))
         page.keyboard.press("m")

@@ -1,30 +1,19 @@
 """CUDA on a machine that has a GPU: captured graphs, batches and precision against plain runs and the CPU."""
 
-import ctypes
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import camrt
-from camrt.runtime.inference.captured_runs import MAX_SIZES
-from camrt.runtime.inference.providers import onnxruntime
+from camrt.runtime.inference.captured_runs import MAX_SIZES, PAGEABLE
+from support.needs import has_cuda
 from support.tiny_models import SIZE, write_class_maps, write_linear
+from support.tolerances import WITHIN_BATCH
 
 TF32, FP32 = {}, {"use_tf32": "0"}
-# Largest differences as shares of the largest value, as docs/providers.md states them.
 FROM_CPU = 1e-5
-WITHIN_BATCH = {"TF32": 1e-3, "fp32": 1e-5}
-
-
-def has_cuda():
-    if "CUDAExecutionProvider" not in onnxruntime().get_available_providers():
-        return False
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    return True
+"""Largest difference in fp32, as a share of the largest value."""
 
 
 pytestmark = pytest.mark.skipif(not has_cuda(), reason="needs onnxruntime-gpu and an NVIDIA GPU")
@@ -51,7 +40,8 @@ def test_replayed_graphs_give_the_results_of_plain_runs_and_of_the_cpu(path):
     captured = camrt.load(path, "cuda", provider_options=FP32)
     plain = camrt.load(path, "cuda", provider_options={**FP32, "enable_cuda_graph": "0"})
     cpu = camrt.load(path, "cpu")
-    assert captured.remarks == plain.remarks == ()
+    assert plain.remarks == ()
+    assert all(remark.startswith(PAGEABLE) for remark in captured.remarks)
     batches = [frames(size, seed) for seed, size in enumerate((1, 2, 1, 3, 2, 1, 3))]
     results = [captured(batch) for batch in batches]  # compared at the end: none may change when the next one runs
     for batch, result in zip(batches, results, strict=True):
@@ -70,7 +60,15 @@ def test_several_threads_replay_more_sizes_than_have_a_graph(path):
     assert len(captured.graph_sizes) == MAX_SIZES
 
 
-@pytest.mark.parametrize(("name", "options"), [("TF32", TF32), ("fp32", FP32)])
+def test_auto_says_how_it_chose_between_the_gpu_and_the_cpu(path):
+    model = camrt.load(path)
+    assert model.provider in ("cuda", "cpu")
+    assert any(remark.startswith(f"provider 'auto' chose {model.provider!r}: ") for remark in model.remarks)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("`cuda`, fp32 with TF32", TF32), ("`cuda`, fp32 with `use_tf32=0`", FP32)]
+)
 def test_a_frame_in_a_batch_has_the_maps_of_the_frame_alone(path, name, options):
     model = camrt.load(path, "cuda", provider_options=options)
     for size in (2, 3, 8):

@@ -185,18 +185,18 @@ def test_a_batch_array_gives_a_list(linear):
 
 def test_a_file_without_labels_numbers_its_classes_or_takes_labels_of_the_caller(tmp_path):
     path = write_linear(tmp_path / "m.onnx", info=model_info(labels=None))
-    assert camrt.load(path).labels == ("class 0", "class 1", "class 2", "class 3")
-    assert camrt.load(path, labels="abcd").labels == ("a", "b", "c", "d")
+    assert camrt.load(path, "cpu").labels == ("class 0", "class 1", "class 2", "class 3")
+    assert camrt.load(path, "cpu", labels="abcd").labels == ("a", "b", "c", "d")
     with pytest.raises(ModelFileError, match="4 classes but 3 labels"):
-        camrt.load(path, labels="abc")
+        camrt.load(path, "cpu", labels="abc")
 
 
 def test_a_file_without_geometry_needs_a_geometry_of_the_caller(tmp_path):
     path = write_linear(tmp_path / "m.onnx", info=model_info(geometry=None))
     with pytest.raises(ModelFileError, match=r"again with camrt attach; in Python, camrt\.load takes a geometry"):
-        camrt.load(path)
+        camrt.load(path, "cpu")
     geometry = InputGeometry(width=SIZE, height=SIZE, resize="letterbox")
-    assert camrt.load(path, geometry=geometry).geometry == geometry
+    assert camrt.load(path, "cpu", geometry=geometry).geometry == geometry
 
 
 def test_a_path_without_a_model_raises_model_file_error(tmp_path):
@@ -207,11 +207,11 @@ def test_a_path_without_a_model_raises_model_file_error(tmp_path):
     for name, content in {"empty.onnx": b"", "text.onnx": b"hello, this is no model"}.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ModelFileError, match=rf"{name} \(\d+ bytes\) is not a model"):
-            camrt.load(tmp_path / name)
+            camrt.load(tmp_path / name, "cpu")
     content = write_linear(tmp_path / "whole.onnx").read_bytes()
     (tmp_path / "half.onnx").write_bytes(content[: len(content) // 2])
     with pytest.raises(ModelFileError, match=r"half\.onnx \(\d+ bytes\) is not a model"):
-        camrt.load(tmp_path / "half.onnx")
+        camrt.load(tmp_path / "half.onnx", "cpu")
 
 
 def test_the_error_for_an_onnx_classifier_suggests_camrt_attach(tmp_path):
@@ -220,7 +220,7 @@ def test_the_error_for_an_onnx_classifier_suggests_camrt_attach(tmp_path):
     del model.graph.output[2:]
     onnx.save(model, path)
     with pytest.raises(ModelFileError, match=r"camrt attach .*raw\.onnx"):
-        camrt.load(path)
+        camrt.load(path, "cpu")
 
 
 def test_a_provider_that_cannot_run_is_an_error_without_fallback_to_the_cpu(tmp_path):

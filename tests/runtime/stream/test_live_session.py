@@ -116,7 +116,7 @@ def test_after_a_scene_cut_no_consumer_draws_the_old_map(model):
         return model(image)
 
     slow.info, slow.provider, slow.spare_threads = model.info, "cpu", 1
-    slow.heads, slow.head_name, slow.labels_of = (), None, model.labels_of
+    slow.heads, slow.head_name, slow.labels_of, slow.remarks = (), None, model.labels_of, ()
     recorder, events = Recorder(), []
     source = CutSource(count=40, period_s=0.02)
     session = LiveSession(slow, [source], settings=DisplaySettings(), recorders=[[recorder]], hud=False)
