@@ -50,12 +50,15 @@ def measure(
     rows = []
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
+        bit_rates: dict[Path, float] = {}
         for kind in kinds:
             width, height = KINDS[kind]
             bit_rate, opener = 0.0, None
             if not kind.startswith("memory"):
                 video = folder / f"{width}x{height}.mp4"
-                bit_rate = write_camera_video(video, width, height)
+                if video not in bit_rates:
+                    bit_rates[video] = write_camera_video(video, width, height)
+                bit_rate = bit_rates[video]
                 opener = _endless_files(video) if "file" in kind else _cameras(opened.enter_context(rtsp_camera(video)))
             measured = multi_camera.measure(model, width, height, counts, rounds, turn_s=seconds, open_sources=opener)
             rows += [{"kind": kind, "mbit_s": bit_rate, **row} for row in measured]

@@ -100,7 +100,9 @@ def _run_turn(way: Sharing, sources: Sequence[Source], turn_s: float) -> tuple[l
     before, used, start = list(counts), stage_seconds(), time.perf_counter()
     _sleep(turn_s, counts)
     after, seconds = list(counts), time.perf_counter() - start
-    cores = {stage: (total - used[stage]) / seconds for stage, total in stage_seconds().items()}
+    at_end = stage_seconds()  # with hundreds of threads this takes a while
+    measured_s = time.perf_counter() - start
+    cores = {stage: (total - used[stage]) / measured_s for stage, total in at_end.items()}
     for each in pipelines:
         each.stop()
     for thread in threads:
