@@ -126,11 +126,10 @@ class PyavCapture:
     def _leave_device(self, reason: str) -> None:
         """Open the video again, in software. Raises: SourceError: the device was named; or as `__init__` does."""
         device, self._device = self._device, None
+        if self._named:
+            raise SourceError(f"{device} {reason}; without --decode {device} it is decoded in software")
         self.damaged = 0
         self._start()
-        if self._named:
-            self.release()
-            raise SourceError(f"{device} {reason}; without --decode {device} it is decoded in software")
         self.remark = f"decoded in software: {device} {reason}"
 
     @property
