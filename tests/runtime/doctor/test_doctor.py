@@ -98,5 +98,4 @@ def test_output_of_libraries_is_no_finding(tmp_path, monkeypatch):
     findings = findings_of("packages", "kernels")
     assert findings["numba"].status == findings["kernels"].status == PROBLEM
     assert findings["numba"].text == "cannot be imported: llvmlite is too old"
-    assert all(f"{name}: " in findings["hardware decoding"].text for name in hwdevices_available())
     assert findings["kernels"].text == "cannot be compiled: OSError: llvmlite is too old"
