@@ -16,7 +16,7 @@ import numpy as np
 from camrt.errors import CamrtError
 from camrt.images import Image
 from camrt.interleaved_timing import median_ratio
-from camrt.runtime.frames import Frame, StreamItem
+from camrt.runtime.frames import Frame, Source, StreamItem
 from camrt.runtime.inference.model import Model
 from camrt.runtime.inference.providers import spin_us
 from camrt.runtime.maps.result import Result
@@ -119,15 +119,16 @@ def random_images(width: int, height: int) -> list[Image]:
     return [random.integers(0, 256, (height, width, 3), np.uint8) for _ in range(_DISTINCT_FRAMES)]
 
 
-def pipeline(model: Model, source: FramesFromMemory, classify: Callable[[Image], Result] | None = None) -> Pipeline:
-    """Return the pipeline of ``camrt live``, without sinks and without text on the frame.
+def pipeline(model: Model, source: Source, classify: Callable[[Image], Result] | None = None) -> Pipeline:
+    """Return the pipeline of ``camrt live --sync``, without sinks and without text on the frame.
 
     Args:
         model: draws with its number of threads, and classifies if ``classify`` is None.
         source: gives the frames.
         classify: the model, shared with other pipelines.
     """
-    return Pipeline(classify or model, source, SettingsStore(DisplaySettings()), renderer=_renderer(model))
+    settings = SettingsStore(DisplaySettings())
+    return Pipeline(classify or model, source, settings, renderer=_renderer(model), every_camera_frame=False)
 
 
 def _renderer(model: Model) -> Renderer:

@@ -8,6 +8,7 @@ from camrt.kernels.maps import normalize, weighted_sum
 from camrt.kernels.overlay import overlay
 from camrt.kernels.regions import Box, boxes
 from camrt.kernels.resize import resize
+from camrt.kernels.thumbnail import thumbnail
 from camrt.kernels.upsample import upsample
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "normalize",
     "overlay",
     "resize",
+    "thumbnail",
     "upsample",
     "warm_up",
     "weighted_sum",
@@ -34,4 +36,5 @@ def warm_up() -> None:
     boxes(np.eye(2, dtype=np.float32), [0.5])
     image = np.zeros((4, 4, 3), np.uint8)
     resize(image, 2, 2)
+    thumbnail(image)
     overlay(image, cam, blend_table(np.zeros((256, 3), np.uint8), 0.5))

@@ -71,6 +71,15 @@ def resize_reference(image: U8, width: int, height: int, window: tuple[float, ..
     return np.rint(exact).astype(np.uint8)
 
 
+def thumbnail_reference(image: U8) -> F32:
+    """Twin of `thumbnail`: (H, W, 3) -> (9, 16), from 4 x 4 pixels of each cell."""
+    height, width = image.shape[:2]
+    rows = [int((number + 0.5) * height / 36) for number in range(36)]
+    columns = [int((number + 0.5) * width / 64) for number in range(64)]
+    cells: F64 = image[rows][:, columns].reshape(9, 4, 16, 4, 3).mean(axis=(1, 3, 4))
+    return cells.astype(np.float32)
+
+
 def overlay_reference(
     frame: U8,
     cam: F32,

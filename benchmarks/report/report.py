@@ -20,7 +20,7 @@ from typing import Any
 
 from camrt import kernels
 from camrt.benchmarks import chart
-from camrt.benchmarks.compare import baselines, multi_camera, overlay
+from camrt.benchmarks.compare import baselines, many_streams, multi_camera, overlay
 from camrt.benchmarks.goals.goals import goals_table
 from camrt.benchmarks.machine import describe_machine
 from camrt.benchmarks.report import tables
@@ -31,6 +31,8 @@ FRAMES = ((640, 480), (1920, 1080))
 NETWORKS = ("mobilenet_v2", "resnet50")
 """The first one is also measured in other libraries and with several cameras."""
 CAMERAS = (1, 2, 3)
+STREAMS = (1, 4, 16, 64)
+STREAM_TURN_S = 3.0
 
 
 def measure(threads: int, rounds: int) -> dict[str, Any]:
@@ -42,7 +44,8 @@ def measure(threads: int, rounds: int) -> dict[str, Any]:
 
     Returns: ``machine``, ``threads``, ``rounds``, and lists of rows: ``live`` from `bench.measure`, ``whole_frame``
     from `baselines.measure_whole_frame`, ``libraries`` from `baselines.measure_overlay`, ``overlay`` from
-    `overlay.measure_all`, ``cameras`` from `multi_camera.measure`, and ``one_core`` from `bench.measure` on one core.
+    `overlay.measure_all`, ``cameras`` from `multi_camera.measure`, ``streams`` from
+    `many_streams.measure`, and ``one_core`` from `bench.measure` on one core.
     """
     kernels.warm_up()
     few = max(1, rounds // 5)
@@ -54,6 +57,7 @@ def measure(threads: int, rounds: int) -> dict[str, Any]:
         first = NETWORKS[0]
         model = load(files[first], provider="cpu", threads=threads)
         cameras = multi_camera.measure(model, *FRAMES[0], CAMERAS, few)
+        streams = many_streams.measure(model, list(many_streams.KINDS), STREAMS, STREAM_TURN_S)
         libraries = baselines.Libraries(networks[first], files[first], threads)
         whole_frame = baselines.measure_whole_frame(libraries, FRAMES, threads, rounds)
         libraries.close()
@@ -66,6 +70,7 @@ def measure(threads: int, rounds: int) -> dict[str, Any]:
         "libraries": baselines.measure_overlay(overlay.SIZES, threads, rounds),
         "overlay": overlay.measure_all(threads, rounds),
         "cameras": cameras,
+        "streams": streams,
         "one_core": one_core,
     }
 

@@ -12,7 +12,20 @@ from camrt.benchmarks.report import edge_estimate
 from camrt.errors import CamrtError
 
 NAMES = frozenset(
-    {"machine", "live", "whole_frame", "libraries", "overlay", "cameras", "summary", "one_core", "edge", "load", "gpu"}
+    {
+        "machine",
+        "live",
+        "whole_frame",
+        "libraries",
+        "overlay",
+        "cameras",
+        "streams",
+        "summary",
+        "one_core",
+        "edge",
+        "load",
+        "gpu",
+    }
 )
 """Names of tables in documents. `camrt.benchmarks.endurance.load` makes ``load``, `camrt.benchmarks.goals` makes
 ``gpu``, and `make_tables` all others."""
@@ -31,6 +44,7 @@ def make_tables(report: Mapping[str, Any]) -> dict[str, str]:
         "libraries": libraries(report["libraries"]),
         "overlay": overlay(report["overlay"]),
         "cameras": cameras(report["cameras"]),
+        "streams": streams(report["streams"]),
         "summary": summary(report),
         "one_core": one_core(report["one_core"]),
         "edge": edge(report["one_core"]),
@@ -104,6 +118,34 @@ def cameras(rows: Sequence[Row]) -> str:
         ("cameras", "fps, all cameras", "relative to one camera", "spread between cameras"),
         (
             (str(row["cameras"]), f"{row['fps']:.0f}", f"{row['throughput']:.2f}", f"{100 * row['spread']:.0f} %")
+            for row in rows
+        ),
+    )
+
+
+def streams(rows: Sequence[Row]) -> str:
+    """Return the table of 1 to 64 streams from memory, files and network cameras."""
+    header = (
+        "streams",
+        "number",
+        "fps, all together",
+        "relative to one",
+        "spread",
+        "cores: decode",
+        "inference",
+        "draw",
+    )
+    return table(
+        header,
+        (
+            (
+                row["kind"] + (f", {row['mbit_s']:.1f} Mbit/s" if row["mbit_s"] else ""),
+                str(row["cameras"]),
+                f"{row['fps']:.0f}",
+                f"{row['throughput']:.2f}",
+                f"{100 * row['spread']:.0f} %",
+                *(f"{row['cores'][stage]:.2f}" if row["cores"] else "" for stage in ("decode", "inference", "draw")),
+            )
             for row in rows
         ),
     )

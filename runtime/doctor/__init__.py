@@ -17,7 +17,7 @@ from typing import IO, Final
 
 from camrt.runtime.doctor.finding import PROBLEM, Finding
 
-SUBJECTS: Final = ("machine", "packages", "providers", "nvidia", "opencv", "kernels", "cameras")
+SUBJECTS: Final = ("machine", "packages", "providers", "nvidia", "opencv", "decoders", "kernels", "cameras")
 """Modules of this folder, in the order of the report."""
 _TIMEOUT_S: Final = 90.0
 """Longer than every subject: compiling the kernels without a cache takes 20 s on a small device."""

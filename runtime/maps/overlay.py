@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ from camrt.runtime.maps.colormaps import COLORMAPS
 from camrt.runtime.maps.row_pool import RowPool
 
 Normalization = Literal["minmax", "relu_max", "range"]
+_NORMALIZATIONS: Final = get_args(Normalization)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +44,8 @@ class OverlayStyle:
             raise UsageError(f"alpha {self.alpha} must be within [0, 1]")
         if not 0.0 <= self.threshold <= 1.0:
             raise UsageError(f"threshold {self.threshold} must be within [0, 1]")
-        if self.normalization not in get_args(Normalization):
-            raise UsageError(f"no normalization {self.normalization!r}; known: {', '.join(get_args(Normalization))}")
+        if self.normalization not in _NORMALIZATIONS:
+            raise UsageError(f"no normalization {self.normalization!r}; known: {', '.join(_NORMALIZATIONS)}")
         if (self.normalization == "range") != (self.value_range is not None):
             raise UsageError("normalization 'range' and value_range go together")
         if self.value_range is not None and not -np.inf < self.value_range[0] < self.value_range[1] < np.inf:

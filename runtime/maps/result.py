@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -87,7 +88,7 @@ class Result:
         """Return the name of a class."""
         return self.decoder.labels[class_id]
 
-    @property
+    @cached_property
     def class_id(self) -> int:
         """Number of the class with the highest score; the first of several, and NaN is never the highest."""
         best = int(self.scores.argmax())

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from camrt import kernels
 from camrt.runtime.maps.result import Map, Result
 
 RANGE_HALF_LIFE_S: Final = 20.0
@@ -13,7 +14,6 @@ RANGE_HALF_LIFE_S: Final = 20.0
 all colours."""
 _CUT: Final = 40.0
 """Mean change in grey levels between two frames that counts as a scene cut; a moving hand changes less."""
-_THUMBNAIL: Final = (16, 9)
 
 
 class SceneDetector:
@@ -29,8 +29,8 @@ class SceneDetector:
         Args:
             image: uint8 (H, W, 3), the next frame of the stream.
         """
-        thumbnail = _thumbnail(image)
-        if self._thumbnail is not None and float(np.abs(thumbnail - self._thumbnail).mean()) > _CUT:
+        thumbnail = kernels.thumbnail(image)
+        if self._thumbnail is not None and cv2.norm(thumbnail, self._thumbnail, cv2.NORM_L1) > _CUT * thumbnail.size:
             self._scene += 1
         self._thumbnail = thumbnail
         return self._scene
@@ -110,10 +110,3 @@ class TemporalFilter:
 def _rows(maps: Map) -> Map:
     """Return maps as a matrix, for OpenCV: (C, h, w) -> (C, h * w)."""
     return maps.reshape(maps.shape[0], -1)
-
-
-def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return an image so small that only the scene is left: float32 (9, 16), grey levels."""
-    step_y, step_x = (max(1, side // 64) for side in image.shape[:2])  # a sparse grid: one pixel in 480 at 1080p
-    small = cv2.resize(np.ascontiguousarray(image[::step_y, ::step_x]), _THUMBNAIL, interpolation=cv2.INTER_AREA)
-    return np.asarray(small.mean(axis=2), np.float32)

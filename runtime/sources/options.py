@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from camrt.video_decoding.hardware_devices import SOFTWARE
+
 EVERY_S: Final = 1.0
 """Seconds between two requests for a still picture, by default."""
 
@@ -20,3 +22,6 @@ class SourceOptions:
     """Width and height that a camera of this machine is set to, in pixels. None: 1280x720."""
     fps: float | None = None
     """Frame rate that a camera of this machine is set to. None: 30."""
+    decode: str = SOFTWARE
+    """Decoder of videos and network streams: ``software``, ``auto``, or the name of a device, such as ``cuda``. See
+    `camrt.video_decoding.hardware_devices.choose_device`."""

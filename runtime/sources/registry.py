@@ -101,7 +101,7 @@ def prepare_source(text: str, options: SourceOptions) -> PreparedSource:
         return OPENERS[key](text, options)
     if prefix is not None:
         raise UsageError(f"{redact(text)}: {key} addresses cannot be read; use one of {', '.join(SCHEMES)}")
-    return _camera(text, options) if is_camera(text) else _path(text)
+    return _camera(text, options) if is_camera(text) else _path(text, options)
 
 
 def is_camera(text: str) -> bool:
@@ -186,6 +186,7 @@ def _stream(text: str, options: SourceOptions) -> PreparedSource:
         read_timeout_s=read_timeout_s,
         segments_timeout_s=options.silence_s or _READ_SEGMENTS_S,
         every_s=options.every_s,
+        decode=options.decode,
     )
     return _live(redact(text), address.open, read_timeout_s=read_timeout_s)
 
@@ -225,19 +226,23 @@ def _live(
         except BaseException:  # Ctrl-C
             first.close()
             raise
-        return ReconnectingSource(connect, first, tell) if first.live else first
+        if first.live:
+            return ReconnectingSource(connect, first, tell)
+        if first.remark:
+            tell(f"{name} is {first.remark}")
+        return first
 
     return PreparedSource(name, open_live)
 
 
-def _path(text: str) -> PreparedSource:
+def _path(text: str, options: SourceOptions) -> PreparedSource:
     path = Path(text)
     if path.is_dir():
         return _folder(path, text)
     if path.exists():
-        return _file(path)
+        return _file(path, options)
     if _is_glob(text):
-        return _glob(text)
+        return _glob(text, options)
     place = f" (looked for {path.absolute()})" if redact_text(text) == text else ""
     raise MissingInput(f"there is no {redact_text(text)}{place}; a source can be {KINDS}")
 
@@ -248,23 +253,23 @@ def _folder(path: Path, text: str) -> PreparedSource:
     return _images(text, files_in_folder(path))
 
 
-def _file(path: Path) -> PreparedSource:
+def _file(path: Path, options: SourceOptions) -> PreparedSource:
     from camrt.media_files import MediaFiles, kind_of_input
 
     if not path.is_file():
         raise SourceError(f"{path} is neither a file nor a folder; a source can be {KINDS}")
     kind = kind_of_input(path)
-    return _images(str(path), MediaFiles(kinds={path: kind})) if kind.kind == "image" else _video(path)
+    return _images(str(path), MediaFiles(kinds={path: kind})) if kind.kind == "image" else _video(path, options)
 
 
-def _glob(pattern: str) -> PreparedSource:
+def _glob(pattern: str, options: SourceOptions) -> PreparedSource:
     from camrt.runtime.sources.files.paths import files_of_glob
 
     found = files_of_glob(pattern)
     if found.images:
         return _images(pattern, found)
     if len(found.videos) == 1:
-        return _video(found.videos[0])
+        return _video(found.videos[0], options)
     raise UsageError(
         f"{pattern} matches {len(found.videos)} videos; name one of them, or pass each as a source of its own"
     )
@@ -281,7 +286,9 @@ def _images(name: str, found: "MediaFiles") -> PreparedSource:
     return PreparedSource(name, open_images)
 
 
-def _video(path: Path) -> PreparedSource:
+def _video(path: Path, options: SourceOptions) -> PreparedSource:
     from camrt.runtime.sources.files.animation import open_video
 
-    return PreparedSource(str(path), lambda name, patient, tell: open_video(path, name))
+    return PreparedSource(
+        str(path), lambda name, patient, tell: open_video(path, name, decode=options.decode, tell=tell)
+    )

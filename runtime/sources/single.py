@@ -1,5 +1,6 @@
 """Open an address once, to the end: one still picture, or a video that ends."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ from camrt.runtime.sources.network.address import NetworkAddress
 from camrt.runtime.sources.network.url import check_port, redact
 from camrt.runtime.sources.registry import OPEN_S, READ_S
 from camrt.text import one_line
+from camrt.video_decoding.hardware_devices import SOFTWARE
 
 _NEVER_S: Final = 3600.0  # the connection is closed long before a second picture is due
 
@@ -35,14 +37,19 @@ class SinglePicture:
         """Nothing is open."""
 
 
-def open_finite(url: str) -> Source:
+def open_finite(url: str, *, decode: str = SOFTWARE, tell: Callable[[str], None] = lambda line: None) -> Source:
     """Open an address that has an end.
+
+    Args:
+        url: the address.
+        decode: the decoder, see `camrt.video_decoding.hardware_devices.choose_device`.
+        tell: takes a line about the decoder of a video, if one was requested.
 
     Returns: a `SinglePicture`, or a video that gives every frame in order. The caller closes it.
 
     Raises:
         UsageError: the address is a live stream.
-        SourceError: it does not answer, or gives neither a picture nor a video.
+        SourceError: it does not answer, or gives neither a picture nor a video; or the named device does not decode it.
     """
     from camrt.video_decoding.capture import quiet_decoders
 
@@ -50,12 +57,19 @@ def open_finite(url: str) -> Source:
     check_port(url)
     name = one_line(redact(url))
     address = NetworkAddress(
-        url, open_timeout_s=OPEN_S, read_timeout_s=READ_S, segments_timeout_s=READ_S, every_s=_NEVER_S
+        url,
+        open_timeout_s=OPEN_S,
+        read_timeout_s=READ_S,
+        segments_timeout_s=READ_S,
+        every_s=_NEVER_S,
+        decode=decode,
     )
     connection = CaptureThread(name, address.open, open_timeout_s=OPEN_S, read_timeout_s=READ_S)
     try:
         connection.wait()
         if not connection.live:
+            if connection.remark:
+                tell(f"{name} is {connection.remark}")
             return connection
         frame = connection.read() if address.is_still else None
     except BaseException:

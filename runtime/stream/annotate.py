@@ -20,6 +20,7 @@ from camrt.runtime.sources.files.video import VideoSource
 from camrt.runtime.sources.transform import FrameTransform, TransformedSource
 from camrt.runtime.stream.annotation_plan import Job
 from camrt.runtime.stream.pipeline import Pipeline
+from camrt.video_decoding.hardware_devices import SOFTWARE
 
 
 class Annotator:
@@ -34,6 +35,7 @@ class Annotator:
         transform: change of every frame before the model sees it; None: there is none.
         every: of a video, the first frame and each n-th after it are drawn.
         enlarge: enlargement of the overlays.
+        decode: the decoder of videos, see `camrt.video_decoding.hardware_devices.choose_device`.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Annotator:
         transform: FrameTransform | None = None,
         every: int = 1,
         enlarge: Enlargement = 1,
+        decode: str = SOFTWARE,
     ) -> None:
         self._model = model
         self._settings = SettingsStore(settings)
@@ -56,6 +59,7 @@ class Annotator:
         self._transform = transform
         self._every = every
         self._enlarge = enlarge
+        self._decode = decode
         self._running: Pipeline | None = None
         self.stopped = False
         """`stop` was called before the last job was finished."""
@@ -66,7 +70,8 @@ class Annotator:
         self.kept = 0
         """Number of jobs whose outputs were whole already."""
         self.remarks: list[str] = []
-        """One line about each thing that was assumed about the values of images, or that an output lacks."""
+        """One line about each thing that was assumed about the values of images, or that an output lacks, and about the
+        decoder of each video if one was requested."""
 
     def stop(self) -> None:
         """End soon; the current file is finished as far as it got. May be called from a signal handler."""
@@ -123,7 +128,7 @@ class Annotator:
         return problems
 
     def _annotate_video(self, path: Path, target: Path) -> list[str]:
-        return self._write_video(open_video(path), target)
+        return self._write_video(open_video(path, decode=self._decode, tell=self.remarks.append), target)
 
     def _write_video(self, source: Source, target: Path) -> list[str]:
         sound = source.sound if isinstance(source, VideoSource) else None

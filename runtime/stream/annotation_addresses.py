@@ -1,7 +1,7 @@
 """Plan of an annotation of addresses: each is opened, and gets an output file."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from camrt.errors import UsageError
@@ -11,10 +11,17 @@ from camrt.runtime.sinks.images import KEPT_SUFFIXES
 from camrt.runtime.sinks.opencv_video import CODECS
 from camrt.runtime.sources.network.url import split_credentials
 from camrt.runtime.sources.single import SinglePicture, open_finite
+from camrt.video_decoding.hardware_devices import SOFTWARE
 
 
 def open_addresses(
-    urls: Sequence[str], output: Path, taken: Collection[Path], *, overwrite: bool
+    urls: Sequence[str],
+    output: Path,
+    taken: Collection[Path],
+    *,
+    overwrite: bool,
+    decode: str = SOFTWARE,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> list[tuple[Source, Path]]:
     """Open addresses of pictures and videos, and choose an output file for each.
 
@@ -23,6 +30,8 @@ def open_addresses(
         output: folder to write; for a single address and nothing else also a file.
         taken: files that the run writes besides.
         overwrite: outputs may exist and are replaced.
+        decode: the decoder, see `camrt.video_decoding.hardware_devices.choose_device`.
+        tell: takes a line about the decoder of a video, if one was requested.
 
     Returns: each open source with its file. The caller closes the sources.
 
@@ -34,7 +43,7 @@ def open_addresses(
     targets = set(taken)
     try:
         for url in urls:
-            source = open_finite(url)
+            source = open_finite(url, decode=decode, tell=tell)
             jobs.append((source, output))  # closed below, should the choice of a file fail
             alone = len(urls) == 1 and not taken
             target = _target(url, source, output, targets, alone=alone)

@@ -20,7 +20,7 @@ def http(shared_data):
         yield address
 
 
-@pytest.mark.parametrize("flags", [[], ["--sync"]])
+@pytest.mark.parametrize("flags", [[], ["--sync", "--decode", "auto"]])
 def test_an_rtsp_camera_is_drawn_live(mobilenet, tmp_path, flags):
     with rtsp_camera.serve() as (_, address):
         with_secret = address.replace("//", "//user:secret@") + "/live"
@@ -36,6 +36,7 @@ def test_an_rtsp_camera_is_drawn_live(mobilenet, tmp_path, flags):
     if flags:
         assert all(event["result_frame"] == event["frame"] for event in events)
     assert {event["source"] for event in events} == {redact(f"{address}/live")}
+    assert ("at 30 fps, decoded " in done.stderr) == ("--decode" in flags)
     assert "secret" not in done.stderr + (tmp_path / "e.jsonl").read_text()
 
 

@@ -30,6 +30,10 @@ def test_one_value_is_for_all_sources_and_several_are_for_one_each():
         SourceOptions(size=(640, 480), fps=15.0),
         SourceOptions(size=(1920, 1080), fps=60.0),
     ]
+    videos = ["--source", "rtsp://cam/live", "--source", "film.mp4"]
+    assert options_of(*videos, "--decode", "auto") == [SourceOptions(decode="auto")] * 2
+    each = [SourceOptions(decode="auto"), SourceOptions(decode="software")]
+    assert options_of(*videos, "--decode", "auto", "--decode", "software") == each
     assert options_of("--source", "http://cam/image", "--every", "2.5") == [SourceOptions(every_s=2.5)]
 
 
@@ -55,6 +59,8 @@ def test_each_source_of_a_file_has_its_own_mode(tmp_path):
         (["--camera-fps", "inf"], "--camera-fps inf: more than 0"),
         (["--camera-size", "640"], "--camera-size 640: write width and height in pixels, as in 1280x720"),
         (["--camera-size", "0x480"], "--camera-size 0x480: write width"),
+        (["--source", "0", "--decode", "auto"], "--decode is for videos and network streams, and no --source is one"),
+        (["--source", "a.mp4", "--decode", "gpu"], "--decode gpu: use auto, software, or a device of this FFmpeg: "),
         (["--camera-size", "1x1", "--camera-size", "2x2"], "--camera-size has 2 values for 1 sources"),
     ],
 )

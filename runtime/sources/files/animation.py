@@ -1,6 +1,6 @@
 """Read animated PNG, WebP and AVIF files as videos, and choose the reader of a video file."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -9,20 +9,26 @@ from camrt.file_kind import kind_of
 from camrt.images import Picture, read_pictures
 from camrt.runtime.frames import Frame, Source
 from camrt.text import one_line
+from camrt.video_decoding.hardware_devices import SOFTWARE, software_remark
 
 _UNSTATED_S: Final = 0.1  # as in browsers, a frame without a duration
 """Duration of a frame that states none, in seconds."""
 
 
-def open_video(path: Path, name: str = "") -> Source:
+def open_video(
+    path: Path, name: str = "", *, decode: str = SOFTWARE, tell: Callable[[str], None] = lambda line: None
+) -> Source:
     """Open a video or an animation.
 
     Args:
         path: the file.
         name: name of the source; empty: the path.
+        decode: the decoder, see `camrt.video_decoding.hardware_devices.choose_device`.
+        tell: takes a line about the decoder, if one was requested.
 
     Raises:
-        SourceError: the file does not exist, is empty or truncated, or is not a video.
+        SourceError: the file does not exist, is empty or truncated, or is not a video; or the named device does not
+            decode it.
     """
     from camrt.runtime.sources.files.video import VideoSource
 
@@ -30,7 +36,13 @@ def open_video(path: Path, name: str = "") -> Source:
         animated = kind_of(path).animated
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
-    return AnimationSource(path, name=name) if animated else VideoSource(path, name=name)
+    if not animated:
+        return VideoSource(path, name=name, decode=decode, tell=tell)
+    remark = software_remark(decode)
+    source = AnimationSource(path, name=name)
+    if remark:
+        tell(f"{source.name} is {remark}")
+    return source
 
 
 class AnimationSource:

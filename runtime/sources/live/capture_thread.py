@@ -54,7 +54,10 @@ class CaptureThread:
         self.frame_count: int | None = None
         self.problems: list[str] = []
         self.mode = ""
-        """Codec, size and frame rate: ``MJPG 1280x720 at 30 fps``; empty until the connection is open."""
+        """Codec, size and frame rate: ``MJPG 1280x720 at 30 fps``; empty until the connection is open. The decoder
+        follows if one was requested."""
+        self.remark = ""
+        """The decoder, half a sentence; empty if none was requested."""
         self.ended = False
         """The thread has ended: no more frames will come, and the device is free."""
         self._open_capture = open_capture
@@ -154,6 +157,8 @@ class CaptureThread:
         self.mode = mode_of(capture)
         if self._requested_mode and self._requested_mode != self.mode:
             self.mode += f" (requested: {self._requested_mode})"
+        self.remark = getattr(capture, "remark", "")
+        self.mode += f", {self.remark}" if self.remark else ""
 
     def _read_all(self, capture: Capture) -> None:
         frames, time_s = 0, 0.0

@@ -15,6 +15,7 @@ from camrt.runtime.sources.network.picture_stream import JPEG, PictureStream
 from camrt.runtime.sources.network.segments import SegmentCapture, ShownFrames
 from camrt.runtime.sources.network.url import diagnose, encode_credentials, listens, redact
 from camrt.video_decoding.capture import Capture, frame_count_of, has_pyav
+from camrt.video_decoding.hardware_devices import SOFTWARE, software_remark
 
 _HEAD: Final = 512  # bytes: enough for a kind, and few enough for the first part of an MJPEG stream
 _HLS: Final = ("application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "audio/x-mpegurl")
@@ -24,7 +25,14 @@ class NetworkAddress:
     """An address that is opened again and again."""
 
     def __init__(
-        self, url: str, *, open_timeout_s: float, read_timeout_s: float, segments_timeout_s: float, every_s: float
+        self,
+        url: str,
+        *,
+        open_timeout_s: float,
+        read_timeout_s: float,
+        segments_timeout_s: float,
+        every_s: float,
+        decode: str = SOFTWARE,
     ) -> None:
         """Take the address; nothing is sent yet.
 
@@ -34,12 +42,14 @@ class NetworkAddress:
             read_timeout_s: seconds after which a read fails.
             segments_timeout_s: as ``read_timeout_s``, for streams of segments (HLS).
             every_s: seconds between two requests for a still picture.
+            decode: the decoder, see `camrt.video_decoding.hardware_devices.choose_device`.
         """
         self._url = encode_credentials(url)
         self._name = redact(url)
         self._open_timeout_s = open_timeout_s
         self._read_timeout_s = read_timeout_s
         self._every_s = every_s
+        self._decoder = decode
         self._segments_timeout_s = segments_timeout_s
         self._client = HttpClient(url)
         self._shown = ShownFrames()
@@ -107,7 +117,8 @@ class NetworkAddress:
             pictures = self._still(answer, read_rest(answer, head, self._open_timeout_s))
         else:
             return None
-        return PictureCapture(pictures, self._open_timeout_s, self._read_timeout_s)
+        remark = software_remark(self._decoder)
+        return PictureCapture(pictures, self._open_timeout_s, self._read_timeout_s, remark)
 
     def _still(self, answer: HttpAnswer, first: bytes) -> StillPictures:
         answer.close()
@@ -118,7 +129,7 @@ class NetworkAddress:
         """Open the address with a decoder; ``note`` is the reason where that fails, if one is known."""
         start_s = time.monotonic()
         try:
-            return _open_decoder(self._url, self._open_timeout_s, read_timeout_s)
+            return _open_decoder(self._url, self._open_timeout_s, read_timeout_s, self._decoder)
         except SourceError as error:
             reason = str(error)
         if time.monotonic() - start_s >= 0.9 * self._open_timeout_s:
@@ -150,12 +161,12 @@ def _head_of(answer: HttpAnswer, timeout_s: float) -> bytes:
     return head
 
 
-def _open_decoder(url: str, open_timeout_s: float, read_timeout_s: float) -> Capture:
+def _open_decoder(url: str, open_timeout_s: float, read_timeout_s: float, decode: str) -> Capture:
     """Open an address with PyAV if it is installed. Raises: SourceError: half a sentence; empty: unknown reason."""
     if not has_pyav():
         if url.startswith("rtmp") and listens(url):
             raise SourceError("only PyAV listens for RTMP: pip install 'camrt[video]'")
-        return OpencvStream(url, open_timeout_s, read_timeout_s)
+        return OpencvStream(url, open_timeout_s, read_timeout_s, software_remark(decode))
     import av.error
 
     from camrt.video_decoding.pyav_capture import PyavCapture
@@ -167,9 +178,15 @@ def _open_decoder(url: str, open_timeout_s: float, read_timeout_s: float) -> Cap
     options |= {key: value for key, _, value in pairs if key}
     if url.startswith("rtmp") and listens(url):  # an option of this protocol, and no part of its address
         url, options["listen"] = url.partition("?")[0], "1"
-    timeouts = {"open_timeout_s": open_timeout_s, "read_timeout_s": read_timeout_s}
     try:
-        return PyavCapture(url, live=True, options=options, **timeouts)
+        return PyavCapture(
+            url,
+            live=True,
+            open_timeout_s=open_timeout_s,
+            read_timeout_s=read_timeout_s,
+            options=options,
+            decode=decode,
+        )
     except av.error.ProtocolNotFoundError:
         scheme = url.partition(":")[0]
         advice = "use udp:// or rtsp://" if scheme == "srt" else "use another address of the camera"

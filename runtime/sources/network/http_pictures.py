@@ -39,19 +39,22 @@ class Pictures(Protocol):
 class PictureCapture:
     """Pictures with the methods of `cv2.VideoCapture`. Each has its own size, and is turned as its EXIF data say."""
 
-    def __init__(self, pictures: Pictures, open_timeout_s: float, read_timeout_s: float) -> None:
+    def __init__(self, pictures: Pictures, open_timeout_s: float, read_timeout_s: float, remark: str) -> None:
         """Wait for the first picture.
 
         Args:
             pictures: closed by `release`.
             open_timeout_s: seconds after which the first read fails.
             read_timeout_s: seconds without a picture, beyond the regular pause, after which a read fails.
+            remark: the remark about the decoder.
 
         Raises:
             SourceError: no picture came. The message is half a sentence.
         """
         self.pause_s = pictures.pause_s
         """Regular pause between two pictures, in seconds."""
+        self.remark = remark
+        """The decoder, half a sentence; empty if none was requested."""
         self.interrupt = pictures.interrupt
         self.release = pictures.close
         self._pictures = pictures

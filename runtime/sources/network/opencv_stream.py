@@ -23,13 +23,14 @@ class OpencvStream:
     gives no access to what was decoded, so it cannot be told from a still picture.
     """
 
-    def __init__(self, url: str, open_timeout_s: float, read_timeout_s: float) -> None:
+    def __init__(self, url: str, open_timeout_s: float, read_timeout_s: float, remark: str = "") -> None:
         """Open the stream.
 
         Args:
             url: the address, with its credentials.
             open_timeout_s: seconds after which opening fails.
             read_timeout_s: seconds after which a read fails.
+            remark: the remark about the decoder.
 
         Raises:
             SourceError: it cannot be opened; the message is empty, because OpenCV tells no reason.
@@ -51,6 +52,8 @@ class OpencvStream:
         self.get = self._capture.get
         self.release = self._capture.release
         self._read_timeout_s = read_timeout_s
+        self.remark = remark
+        """The decoder, half a sentence; empty if none was requested."""
         self._proven = False
         # FFmpeg in OpenCV would scale every JPEG to the size of the first, so the JPEGs are decoded here.
         self._encoded = (

@@ -88,6 +88,8 @@ class SegmentCapture:
         self.pause_s = pause_s
         self.get = capture.get
         self.release = capture.release
+        self.remark = getattr(capture, "remark", "")
+        """The decoder, half a sentence; empty if none was requested."""
         self._capture = capture
         self._repeated = repeated
         self._pace = Pace()

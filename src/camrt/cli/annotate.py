@@ -8,6 +8,7 @@ from camrt.cli.common_flags import add_session_flags, open_model, stop_on_signal
 from camrt.cli.display_flags import add_display_flags, settings_of
 from camrt.cli.frame_flags import add_frame_flags, transform_of
 from camrt.cli.messages import say, tell
+from camrt.cli.source_flags import DECODE_HELP
 from camrt.errors import UsageError
 
 
@@ -36,6 +37,7 @@ def add(commands: Any) -> None:
         "--resume", action="store_true", help="keep existing files that are whole, and make the others (again)"
     )
     parser.add_argument("--every", type=int, default=1, metavar="N", help="draw every N-th frame of a video")
+    parser.add_argument("--decode", default="software", metavar="DEVICE", help=DECODE_HELP)
     add_frame_flags(parser)
     add_display_flags(parser)
     add_session_flags(parser)
@@ -48,11 +50,13 @@ def run(args: argparse.Namespace) -> int:
     from camrt.runtime.stream.annotate import Annotator
     from camrt.runtime.stream.annotation_addresses import open_addresses
     from camrt.runtime.stream.annotation_plan import Plan, plan
+    from camrt.video_decoding.hardware_devices import check_decoding
 
     if args.every < 1:
         raise UsageError(f"--every {args.every}: at least 1")
     if args.resume and args.overwrite:
         raise UsageError("--resume keeps files that --overwrite replaces; name one of them")
+    check_decoding(args.decode)
     transform = transform_of(args)
     urls = [text for text in args.inputs if is_address(text)]
     paths = [Path(text) for text in args.inputs if not is_address(text)]
@@ -70,8 +74,16 @@ def run(args: argparse.Namespace) -> int:
         transform=transform,
         every=args.every,
         enlarge=args.scale_output,
+        decode=args.decode,
     )
-    addresses = open_addresses(urls, args.output, [job.target for job in planned.jobs], overwrite=args.overwrite)
+    addresses = open_addresses(
+        urls,
+        args.output,
+        [job.target for job in planned.jobs],
+        overwrite=args.overwrite,
+        decode=args.decode,
+        tell=annotator.remarks.append,
+    )
     stop_on_signals(annotator.stop)
     problems = planned.problems + annotator.run_addresses(addresses) + annotator.run(planned.jobs)
     done, total = len(annotator.written), len(planned.jobs) + len(planned.problems) + len(urls)

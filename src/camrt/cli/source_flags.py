@@ -4,12 +4,17 @@ import argparse
 import math
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from camrt.errors import UsageError
 
 if TYPE_CHECKING:
     from camrt.runtime.sources.options import SourceOptions
+
+
+DECODE_HELP: Final = (
+    "decoder of videos: software (default), a device (cuda, vaapi, ...), or auto: a device that gives the same frames"
+)
 
 
 def add_source_flags(parser: argparse.ArgumentParser) -> None:
@@ -37,12 +42,14 @@ def add_source_flags(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="frame rate of cameras of this machine (default 30); once for all sources, or once for each",
     )
+    group.add_argument("--decode", action="append", metavar="DEVICE", help=f"{DECODE_HELP}; once, or once for each")
 
 
 def source_options(args: argparse.Namespace, texts: Sequence[str]) -> "list[SourceOptions]":
     """Return the options of each source. Raises: UsageError: a value is wrong, or no source uses it."""
     from camrt.runtime.sources.options import EVERY_S, SourceOptions
     from camrt.runtime.sources.registry import is_address, is_camera
+    from camrt.video_decoding.hardware_devices import SOFTWARE, check_decoding
 
     for flag in ("silence_timeout", "every"):
         _check_positive(flag, getattr(args, flag))
@@ -53,12 +60,23 @@ def source_options(args: argparse.Namespace, texts: Sequence[str]) -> "list[Sour
             raise UsageError(f"--{flag.replace('_', '-')} is for cameras of this machine, and no --source is one")
     for fps in args.camera_fps or ():
         _check_positive("camera_fps", fps)
+    for decode in args.decode or ():
+        check_decoding(decode)
+    if args.decode and not any(is_address(text) or _is_path(text) for text in texts):
+        raise UsageError("--decode is for videos and network streams, and no --source is one")
     sizes = _for_each("--camera-size", [_size(size) for size in args.camera_size or ()], len(texts))
     rates = _for_each("--camera-fps", args.camera_fps or (), len(texts))
+    decoders = _for_each("--decode", args.decode or [SOFTWARE], len(texts))
     return [
-        SourceOptions(silence_s=args.silence_timeout, every_s=args.every or EVERY_S, size=size, fps=fps)
-        for size, fps in zip(sizes, rates, strict=True)
+        SourceOptions(silence_s=args.silence_timeout, every_s=args.every or EVERY_S, size=size, fps=fps, decode=decode)
+        for size, fps, decode in zip(sizes, rates, decoders, strict=True)
     ]
+
+
+def _is_path(text: str) -> bool:
+    from camrt.runtime.sources.registry import is_camera
+
+    return not (is_camera(text) or text in ("synthetic", "picamera2") or text.startswith("gst:"))
 
 
 def _check_positive(flag: str, value: float | None) -> None:

@@ -10,6 +10,7 @@ from camrt.errors import SourceError
 from camrt.file_kind import kind_of
 from camrt.images import Image
 from camrt.video_decoding.capture import Capture, fps_of, frame_count_of, has_pyav, shortfall
+from camrt.video_decoding.hardware_devices import SOFTWARE, software_remark
 
 
 class FileCapture(Capture, Protocol):
@@ -21,6 +22,8 @@ class FileCapture(Capture, Protocol):
     """Seconds that the newest frame is shown; 0: unknown."""
     failure: str
     """Reason why `read` returned False, half a sentence; empty at the regular end."""
+    remark: str
+    """The decoder, half a sentence; empty if none was requested. It may change during a read."""
 
     @property
     def reached_end(self) -> bool:
@@ -42,18 +45,20 @@ class VideoFile:
     file. With OpenCV, interlaced frames are an error, and all frames have the size of the first.
     """
 
-    def __init__(self, path: Path, name: str = "") -> None:
+    def __init__(self, path: Path, name: str = "", *, decode: str = SOFTWARE) -> None:
         """Open a video file.
 
         Args:
             path: the file.
             name: name of the video in errors and problems; empty: the path.
+            decode: the decoder, see `camrt.video_decoding.hardware_devices.choose_device`.
 
         Raises:
-            SourceError: the file does not exist, is empty or truncated, or is not a video.
+            SourceError: the file does not exist, is empty or truncated, or is not a video; or the named device does not
+                decode it.
         """
         self._name = name or str(path)
-        self._capture = _open(path)
+        self._capture = _open(path, decode)
         self.fps = fps_of(self._capture)
         """Nominal frame rate; None if the header has none."""
         self.frame_count = frame_count_of(self._capture)
@@ -97,6 +102,11 @@ class VideoFile:
         self.frames += 1
         return np.asarray(image, np.uint8)
 
+    @property
+    def remark(self) -> str:
+        """The decoder, half a sentence; empty if none was requested. It may change during a read."""
+        return self._capture.remark
+
     def close(self) -> None:
         """Release the file. Not during a read, which would crash the process."""
         self._capture.release()
@@ -112,7 +122,7 @@ class VideoFile:
         self.problems += [] if missing is None else [missing]
 
 
-def _open(path: Path) -> FileCapture:
+def _open(path: Path, decode: str) -> FileCapture:
     """Open a video file, with PyAV if it is installed.
 
     Raises:
@@ -126,7 +136,7 @@ def _open(path: Path) -> FileCapture:
     if size == 0:
         raise SourceError(f"{path} is empty (0 bytes); copy or record it again")
     try:
-        return _open_decoder(path)
+        return _open_decoder(path, decode)
     except SourceError as error:
         reason = str(error)
     if kind.kind == "other":
@@ -136,17 +146,17 @@ def _open(path: Path) -> FileCapture:
     raise SourceError(f"{path} cannot be opened as a video ({size} bytes): {reason}")
 
 
-def _open_decoder(path: Path) -> FileCapture:
+def _open_decoder(path: Path, decode: str) -> FileCapture:
     if not has_pyav():
         from camrt.video_decoding.opencv_file import OpencvFile
 
-        return OpencvFile(path)
+        return OpencvFile(path, software_remark(decode))
     import av.error
 
     from camrt.video_decoding.pyav_capture import PyavCapture
 
     try:
         # Absolute, because FFmpeg takes the text before a colon for a protocol.
-        return PyavCapture(str(path.absolute()))
+        return PyavCapture(str(path.absolute()), decode=decode)
     except av.error.FFmpegError as error:
         raise SourceError("it is truncated or damaged") from error

@@ -54,7 +54,13 @@ class FrameConverter:
     converted is an error, unlike with `cv2.VideoCapture`, which returns the memory of another frame.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, upright: bool = True) -> None:
+        """Prepare.
+
+        Args:
+            upright: turn frames as they state; False: leave them as they are stored.
+        """
+        self._upright = upright
         self._form: _Form | None = None
         self._graph: av.filter.Graph | None = None
         self._interlaced = False
@@ -90,7 +96,7 @@ class FrameConverter:
             matrix=int(frame.colorspace),
             range=int(frame.color_range),
             square=square_size(frame.width, frame.height, aspect),
-            turn=self._turn_of(frame),
+            turn=self._turn_of(frame) if self._upright else "",
             interlaced=self._interlaced,
         )
         if form != self._form:

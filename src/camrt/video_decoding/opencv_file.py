@@ -37,8 +37,12 @@ class OpencvFile:
     again, into a new buffer. That costs decoding at most each frame twice.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, remark: str = "") -> None:
         """Open a video.
+
+        Args:
+            path: the file.
+            remark: the remark about the decoder.
 
         Raises:
             SourceError: OpenCV cannot open it; half a sentence.
@@ -47,6 +51,8 @@ class OpencvFile:
         """Damaged frames since the newest one that `read` returned, or since the start."""
         self.failure = ""
         """Reason why `read` returned False; empty at the regular end."""
+        self.remark = remark
+        """The decoder, half a sentence; empty if none was requested."""
         self.lasts_s = 0.0
         """Seconds that the newest frame is shown; OpenCV does not state it."""
         self.reached_end = False

@@ -1,23 +1,26 @@
 """Decode a video file or a network stream with PyAV (extra ``video``)."""
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from fractions import Fraction
+from functools import partial
 from typing import Final, cast
 
 import av
 import av.error
 import cv2
-from av.stream import Disposition
 
 from camrt.errors import SourceError
 from camrt.images import Image
 from camrt.video_decoding.capture import DEFAULT_FPS, MOST_DAMAGED
 from camrt.video_decoding.frame_converter import FrameConverter, ShownImage
+from camrt.video_decoding.hardware_check import HardwareDecoder, HardwareError, device_decoder
+from camrt.video_decoding.hardware_devices import AUTO, SOFTWARE, choose_device, hardware
+from camrt.video_decoding.pyav_stream import choose_stream, fourcc_letters, time_base
 from camrt.video_decoding.stream_clock import StreamClock
 
 _NEARLY_ALL: Final = 0.98
-_FOURCC: Final = {"mjpeg": "MJPG"}
 
 
 class PyavCapture:
@@ -35,6 +38,7 @@ class PyavCapture:
         open_timeout_s: float | None = None,
         read_timeout_s: float | None = None,
         options: Mapping[str, str] | None = None,
+        decode: str = SOFTWARE,
     ) -> None:
         """Open a video.
 
@@ -44,42 +48,95 @@ class PyavCapture:
             open_timeout_s: seconds after which opening fails; None: never.
             read_timeout_s: seconds after which a read fails; None: never.
             options: options of FFmpeg's demuxer and protocol, such as ``{"rtsp_transport": "tcp"}``.
+            decode: the decoder, see `choose_device`. A device's first frames are read and compared at once.
 
         Raises:
             av.error.FFmpegError: the address cannot be opened. The message may hold credentials.
-            SourceError: there is no video in it, or no decoder for it. The message has no name.
+            SourceError: there is no video in it, or no decoder for it, or the named device does not decode it. The
+                message has no name.
         """
         self.damaged = 0
         """Damaged frames since the newest one that `read` returned, or since the start."""
         self.failure = ""
         """Reason why `read` returned False, without the address; empty at the regular end."""
-        self._container = av.open(
-            address, options=dict(options or {}), timeout=(open_timeout_s, read_timeout_s), metadata_errors="replace"
+        self.lasts_s = 0.0
+        """Seconds that the newest frame is shown; 0: the video does not state it."""
+        self._live = live
+        self._time_s = 0.0
+        self._connect = partial(
+            av.open,
+            address,
+            options=dict(options or {}),
+            timeout=(open_timeout_s, read_timeout_s),
+            metadata_errors="replace",
         )
+        self._returned = 0  # frames of this container
+        self._ahead: deque[ShownImage] = deque()  # frames that were read when the device was proven
+        self._named = decode != AUTO
+        self._device, self.remark = choose_device(decode)
+        """The remark: the decoder, half a sentence; empty if none was requested."""
+        if self._device is None:
+            self._start()
+        else:
+            self._start_with_device(self._device)
+
+    def _start(self) -> None:
+        """Open the container and its video, to be decoded by the device, if there is one. Raises: as `__init__`."""
+        self._container = self._connect(hwaccel=None if self._device is None else hardware(self._device))
         try:
-            self._stream = _choose(self._container)
+            self._stream = choose_stream(self._container)
         except BaseException:
             self._container.close()
             raise
-        self._stream.thread_type = "SLICE" if live else "AUTO"
+        context = self._stream.codec_context
+        self._stream.thread_type = "SLICE" if self._live or self._device else "AUTO"
         self._aspect = self._stream.sample_aspect_ratio
-        self._header_aspect = self._stream.codec_context.sample_aspect_ratio
-        self.lasts_s = 0.0
-        """Seconds that the newest frame is shown; 0: the video does not state it."""
-        self._time_s = 0.0
+        self._header_aspect = context.sample_aspect_ratio
         # The average, because the most frequent step of a video with a varying rate says little about it.
         self._fps = float(self._stream.average_rate or self._stream.guessed_rate or 0)
         self._reached_s = float("-inf")
         self._cut: av.Packet[av.VideoStream] | None = None
         # AVI has no presentation times, only the order of the packets; frames come out in the order of presentation.
         self._stamps: deque[int] | None = deque() if self._container.format.name == "avi" else None
+        self._hardware: HardwareDecoder | None = None
+        if self._device is not None:
+            try:
+                self._hardware = HardwareDecoder(device_decoder(context), context)
+            except HardwareError:
+                self._container.close()
+                raise
         self._frames = self._read_all()
+
+    def _start_with_device(self, device: str) -> None:
+        """Open the video and read its first frames with a device; with the software decoder, should it fail."""
+        try:
+            self._start()
+            try:
+                self._ahead.extend(itertools.islice(self._frames, 1))
+            except BaseException:
+                self.release()
+                raise
+        except HardwareError as error:
+            self._leave_device(str(error))
+        except RuntimeError:  # PyAV's, if no stream of the container has a decoder for the device
+            self._leave_device("does not decode it")
+        else:
+            self.remark = f"decoded by {device}"
+
+    def _leave_device(self, reason: str) -> None:
+        """Open the video again, in software. Raises: SourceError: the device was named; or as `__init__` does."""
+        device, self._device = self._device, None
+        if self._named:
+            raise SourceError(f"{device} {reason}; without --decode {device} it is decoded in software")
+        self.damaged = 0
+        self._start()
+        self.remark = f"decoded in software: {device} {reason}"
 
     @property
     def start_s(self) -> float | None:
         """Time at which the video starts, on the clock that all streams of the file share, in seconds."""
         start = self._stream.start_time
-        return None if start is None else float(start * _time_base(self._stream))
+        return None if start is None else float(start * time_base(self._stream))
 
     @property
     def has_sound(self) -> bool:
@@ -90,17 +147,37 @@ class PyavCapture:
     def duration_s(self) -> float | None:
         """Duration that the header states, in seconds; None if it states none, as for streams."""
         if self._stream.duration is not None:
-            return float(self._stream.duration * _time_base(self._stream))
+            return float(self._stream.duration * time_base(self._stream))
         duration = self._container.duration
         return None if duration is None else duration / av.time_base
 
     def read(self) -> tuple[bool, Image | None]:
         """Wait for the next frame, uint8 (H, W, 3) BGR; False at the end, after an error or a time-out."""
         self.damaged = 0
-        if (shown := next(self._frames, None)) is None:
+        try:
+            shown = self._ahead.popleft() if self._ahead else next(self._frames, None)
+        except HardwareError as error:
+            shown = self._read_in_software(str(error))
+        if shown is None:
             return False, None
+        self._returned += 1
         self._time_s, self.lasts_s = shown.time_s, shown.lasts_s
         return True, shown.image
+
+    def _read_in_software(self, reason: str) -> ShownImage | None:
+        """Return the next frame of a file, in software; None for a stream, which has to be opened again."""
+        if self._live and not self._count():
+            self.failure = f"{self._device} {reason}"
+            return None
+        self.release()
+        try:
+            self._leave_device(reason)
+        except av.error.FFmpegError as error:
+            self.failure = _reason(error)
+            return None
+        shown = next(itertools.islice(self._frames, self._returned, None), None)
+        self.damaged = 0
+        return shown
 
     def get(self, propId: int, /) -> float:  # noqa: N803 - OpenCV's name
         """Return the property with this OpenCV number: times, rate, count, size and codec; 0 if it is not known."""
@@ -111,7 +188,7 @@ class PyavCapture:
             cv2.CAP_PROP_FRAME_COUNT: self._count,
             cv2.CAP_PROP_FRAME_WIDTH: lambda: float(context.width),
             cv2.CAP_PROP_FRAME_HEIGHT: lambda: float(context.height),
-            cv2.CAP_PROP_FOURCC: lambda: float(cv2.VideoWriter.fourcc(*_letters(context.codec.canonical_name))),
+            cv2.CAP_PROP_FOURCC: lambda: float(cv2.VideoWriter.fourcc(*fourcc_letters(context.codec.canonical_name))),
         }
         return values[propId]() if propId in values else 0.0
 
@@ -135,15 +212,15 @@ class PyavCapture:
         return min(counted, by_time) if counted and by_time else counted or by_time
 
     def _read_all(self) -> Generator[ShownImage, None, None]:
-        converter, time_base = FrameConverter(), _time_base(self._stream)
+        converter, unit = FrameConverter(), time_base(self._stream)
         clock, step_s = StreamClock(self.start_s, self._container), 1 / (self._fps or DEFAULT_FPS)
         try:
             for frame in self._decode():
                 stamp = frame.dts if frame.pts is None else frame.pts
                 if self._stamps is not None:
                     stamp = self._stamps.popleft() if self._stamps else None
-                time_s = clock.next_s(None if stamp is None else float(stamp * time_base), step_s)
-                yield from converter.convert(frame, time_s, float(frame.duration * time_base), self._pixel_aspect())
+                time_s = clock.next_s(None if stamp is None else float(stamp * unit), step_s)
+                yield from converter.convert(frame, time_s, float(frame.duration * unit), self._pixel_aspect())
             yield from converter.flush()
         except av.error.FFmpegError as error:
             context = self._stream.codec_context
@@ -160,12 +237,15 @@ class PyavCapture:
                     return
                 continue
             try:
-                frames, damaged = packet.decode(), False
+                frames = packet.decode() if self._hardware is None else self._hardware.decode(packet)
+                damaged = False
             except av.error.EOFError:  # the decoder was emptied already
                 return
             except av.error.InvalidDataError:
                 frames, damaged = [], True
             whole = [frame for frame in frames if not frame.is_corrupt]
+            if self._device is not None and not self._live and (damaged or len(whole) < len(frames)):
+                raise HardwareError("meets damaged data, which only the software decoder tells reliably")
             left_out = damaged + len(frames) - len(whole)
             if self._stamps is not None:
                 for _ in range(min(left_out, len(self._stamps))):
@@ -177,6 +257,8 @@ class PyavCapture:
             if failures >= MOST_DAMAGED:
                 return
             yield from whole
+        if self._hardware is not None and self._hardware.holds_frames and not self._live:
+            raise HardwareError("was not proven before the end of the data")
 
     def _packets(self) -> Iterator["av.Packet[av.VideoStream] | None"]:
         """Yield the packets of the video; None: one that cannot be read."""
@@ -218,27 +300,5 @@ class PyavCapture:
         return self._aspect if now == self._header_aspect else now
 
 
-def _choose(container: "av.container.InputContainer") -> av.VideoStream:
-    """Return the stream that shows the video: FFmpeg's choice, except for a cover picture. Raises: SourceError."""
-    best = container.streams.best("video")
-    moving = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
-    if not moving:
-        others = sorted({"a cover picture" if s.type == "video" else s.type for s in container.streams})
-        raise SourceError(f"it has no video, only {' and '.join(others) or 'a header'}")
-    stream = best if best in moving else moving[0]
-    if stream.codec_context is None:
-        raise SourceError(f"its codec is {stream.codec_tag!r}, for which PyAV has no decoder")
-    return stream
-
-
 def _reason(error: av.error.FFmpegError) -> str:
     return (error.strerror or type(error).__name__).lower()
-
-
-def _time_base(stream: av.VideoStream) -> Fraction:
-    return Fraction(1, av.time_base) if stream.time_base is None else Fraction(stream.time_base)
-
-
-def _letters(codec: str) -> str:
-    """Return the four letters of a codec, padded with spaces."""
-    return _FOURCC.get(codec, codec.upper())[:4].ljust(4)

@@ -26,10 +26,12 @@ def test_one_command_runs_all_measurements_and_fills_the_documents(tmp_path, com
     document = tmp_path / "page.md"
     document.write_text("Before.\n\n<!-- measured: whole_frame -->\nold\n<!-- end -->\n\nAfter.\n")
     code = (
-        "from camrt.benchmarks.compare import overlay\n"
+        "from camrt.benchmarks.compare import many_streams, overlay\n"
         "from camrt.benchmarks.report import report\n"
         "overlay.SIZES = ((64, 48), (33, 7), (80, 60)); report.FRAMES = ((64, 48), (80, 60))\n"
         "report.NETWORKS = ('mobilenet_v2',)\n"
+        "many_streams.KINDS = {'memory 720p': (64, 48), 'H.264 file 720p': (64, 48)}\n"
+        "report.STREAMS = (1, 2); report.STREAM_TURN_S = 0.2\n"
         "report.main()"
     )
     arguments = ["--rounds", "1", "--threads", "2", "--json", "numbers.json"]
@@ -44,6 +46,7 @@ def test_one_command_runs_all_measurements_and_fills_the_documents(tmp_path, com
     assert [run["frame"] for run in report["live"]] == [[64, 48], [80, 60]]
     assert [row["cameras"] for row in report["cameras"]] == [1, 2, 3]
     assert all(row["fps"] > 0 and row["spread"] >= 0 for row in report["cameras"])
+    assert [row["cameras"] for row in report["streams"]] == [1, 2] * 2
     chart = (tmp_path / "chart.svg").read_text()
     assert all(name in chart for name in report["whole_frame"][0]["ms"])
     text = document.read_text()

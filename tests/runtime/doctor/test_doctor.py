@@ -10,6 +10,7 @@ import numpy as np
 import PIL
 import pillow_heif
 import pytest
+from av.codec.hwaccel import hwdevices_available
 
 from camrt.cores import usable_cores
 from camrt.kernels import cache_folder
@@ -47,6 +48,7 @@ def test_this_environment_has_no_problem(no_display):
     assert findings["provider cpu"].text == "runs the demo model in fp32"
     assert findings["video"].text.startswith("MPEG-4 can be written and read (with FFMPEG")
     assert findings["h264"].status == OK
+    assert all(f"{name}: " in findings["hardware decoding"].text for name in hwdevices_available())
     assert findings["kernels"].text.endswith(f"cached in {cache_folder()}")
     assert findings["window"].text.startswith("cannot be opened: no display (DISPLAY is not set)")
     for finding in findings.values():

@@ -72,3 +72,46 @@ def test_close_wakes_a_waiting_producer():
     assert awake.wait(60)
     with pytest.raises(Closed):
         queue.get()
+
+
+@pytest.mark.parametrize("drop_oldest", [False, True])
+def test_every_item_is_taken_or_counted_while_both_ends_run(drop_oldest):
+    queue = BoundedQueue(1, drop_oldest=drop_oldest)
+    count = 20_000
+
+    def produce():
+        for number in range(count):
+            queue.put(number)
+        queue.close()
+
+    producer = threading.Thread(target=produce)
+    producer.start()
+    taken = []
+    with pytest.raises(Closed):  # noqa: PT012 - the items before the end are compared below
+        while True:
+            taken.append(queue.get())
+    producer.join()
+    assert taken == sorted(set(taken))
+    assert taken[-1] == count - 1
+    assert len(taken) + queue.dropped == count
+    assert drop_oldest or queue.dropped == 0
+
+
+@pytest.mark.parametrize("drop_oldest", [False, True])
+def test_a_closed_queue_stays_closed_at_both_ends(drop_oldest):
+    queue = BoundedQueue(2, drop_oldest=drop_oldest)
+    queue.put(1)
+    queue.put(2)
+    queue.close()
+    for _ in range(3):
+        with pytest.raises(Closed):
+            queue.put(3)
+    assert [queue.get(), queue.get(0.0)] == [1, 2]
+    for _ in range(3):
+        with pytest.raises(Closed):
+            queue.get()
+    queue.close(discard=True)
+    with pytest.raises(Closed):
+        queue.get(0.0)
+    with pytest.raises(Closed):
+        queue.put(4)
