@@ -14,6 +14,7 @@ import numpy as np
 from camrt.errors import UsageError
 from camrt.kernels.localization import CUTS
 from camrt.runtime.evaluation.bootstrap import drawn_values, interval, value_of
+from camrt.runtime.evaluation.faithfulness import Cost
 from camrt.runtime.evaluation.map_sources import MODEL
 from camrt.runtime.evaluation.metrics import BY_NAME, METRICS, Rows
 from camrt.runtime.maps.result import BOX_THRESHOLD
@@ -49,7 +50,10 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Metrics of a model on labelled images. Every value is a fraction, in [0, 1]."""
+    """Metrics of a model on labelled images.
+
+    Values are fractions in [0, 1]. ROAD and the agreements of the sanity checks may be negative.
+    """
 
     model: str
     dataset: str
@@ -68,6 +72,8 @@ class Evaluation:
     """The threshold that gives ``max_box_acc``, chosen with hindsight."""
     ms_per_image: float
     """Median milliseconds of preprocessing, inference and one map."""
+    cost: Cost | None
+    """What the metrics of faithfulness took; None: they were not measured."""
     per_image: Sequence[Mapping[str, Any]]
     """One entry for each object: file, class, predicted class, scores."""
     skipped: Sequence[Skipped]
@@ -86,6 +92,7 @@ class Evaluation:
             "images": self.images,
             **every,
             "ms_per_image": self.ms_per_image,
+            "faithfulness": None if self.cost is None else self.cost.as_dict(),
             "threshold": self.threshold,
             "best_threshold": self.best_threshold,
             "confidence_interval": {name: list(ends) for name, ends in self.intervals.items()},
@@ -154,7 +161,8 @@ def difference_table(differences: Sequence[Difference], model: str, other: str) 
     lines = [["", Path(model).stem, Path(other).stem, "difference", "95 % interval, paired", ""]]
     for one in differences:
         low, high = one.interval
-        verdict = ("better" if one.difference > 0 else "worse") if one.clear else "no clear difference"
+        better = (one.difference > 0) != BY_NAME[one.metric].lower_is_better
+        verdict = ("better" if better else "worse") if one.clear else "no clear difference"
         values = f"{one.value:.3f}", f"{one.other:.3f}", f"{one.difference:+.3f}"
         lines.append([BY_NAME[one.metric].title, *values, f"{low:+.3f} - {high:+.3f}", verdict])
     return in_columns(lines)
@@ -183,6 +191,7 @@ def evaluation_of(
     skipped: Sequence[Skipped],
     remarks: Sequence[str],
     ms_per_image: float,
+    cost: Cost | None,
 ) -> Evaluation:
     """Compute values and intervals of the rows of all images, by map source."""
     values: dict[str, dict[str, float]] = {}
@@ -206,6 +215,7 @@ def evaluation_of(
         threshold=BOX_THRESHOLD,
         best_threshold=best,
         ms_per_image=ms_per_image,
+        cost=cost,
         per_image=per_image,
         skipped=skipped,
         remarks=remarks,
