@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-import camrt.benchmarks.compare.torch_libraries  # makes grad-cam importable where torchvision does not fit torch
+import camrt.benchmarks.compare.torch_libraries  # noqa: F401 - grad-cam needs it where torchvision does not fit torch
 from camrt.kernels.imputation import impute
 from support.needs import skip_or_fail
 
