@@ -22,7 +22,7 @@ from camrt.kernels.localization import IOUS
 from camrt.runtime.evaluation.bootstrap import drawn_values, interval, value_of
 from camrt.runtime.evaluation.datasets.labelled import Dataset
 from camrt.runtime.evaluation.datasets.read import read_dataset
-from camrt.runtime.evaluation.evaluate import evaluate
+from camrt.runtime.evaluation.evaluate import FAITHFUL_IMAGES, evaluate
 from camrt.runtime.evaluation.evaluation import Evaluation
 from camrt.runtime.evaluation.metrics import BY_NAME, METRICS
 from camrt.runtime.inference.model import Model, load
@@ -30,16 +30,22 @@ from camrt.runtime.inference.model import Model, load
 NETWORKS = ("squeezenet11_caffe", "mobilenetv2_torchvision_qdq_int8")
 IMAGES = "images_boxes"
 _SCORE = 0.5
+_CLASS = ("top1", "max_box_acc", "top1_box_acc", "box_acc_at_threshold", "top1_box_acc_at_threshold")
+_FAITHFUL = ("insertion_auc", "deletion_auc", "road", "average_drop", "adcc")
+_SANITY = ("permuted_weights", "other_class")
 _OF_GROUPS = ("pointing_game", "energy_in_box", "box_acc_at_threshold")
 
 
-def measure(data: Path, folder: Path, images: int | None = None) -> list[dict[str, Any]]:
+def measure(
+    data: Path, folder: Path, images: int | None = None, faithfulness: int = FAITHFUL_IMAGES
+) -> list[dict[str, Any]]:
     """Return `Evaluation.as_dict` of each network, with ``name`` and the values of parts of the images.
 
     Args:
         data: folder of real models and images.
         folder: folder for the model files that are written.
         images: number of images; None: all.
+        faithfulness: number of images for the metrics that need further forward passes.
     """
     dataset = read_dataset(data / IMAGES)
     dataset = replace(dataset, images=dataset.images[:images])
@@ -48,7 +54,7 @@ def measure(data: Path, folder: Path, images: int | None = None) -> list[dict[st
         note = json.loads((data / "models" / f"{name}.json").read_text(encoding="utf-8"))
         file = attach_with_note(data, note, folder / f"{name}.onnx")
         model = load(file, provider="cpu")
-        found = evaluate(model, dataset)
+        found = evaluate(model, dataset, faithfulness=faithfulness)
         more = {"map_cells": _map_cells(model), "box_acc_by_iou": _by_iou(found), "groups": _groups(found, dataset)}
         rows.append({"name": name, **found.as_dict(), **more, "model": file.name, "dataset": IMAGES})
     return rows
@@ -110,32 +116,66 @@ def make_tables(report: Mapping[str, Any]) -> dict[str, str]:
         "localization": localization_table(report["networks"]),
         "limits_resolution": resolution_table(report["networks"]),
         "limits_groups": groups_table(report["networks"]),
+        "faithfulness": faithfulness_table(
+            report["networks"], [metric.name for metric in METRICS if metric.needs == "passes"]
+        ),
+        "faithfulness_cost": cost_table(report["networks"]),
+        "limits_class": _by_network(report["networks"], _CLASS),
+        "limits_faithfulness": faithfulness_table(report["networks"], _FAITHFUL),
+        "limits_sanity": faithfulness_table(report["networks"], _SANITY),
         "localization_machine": f"{format_machine(report['machine'])}.",
     }
 
 
 def localization_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the table with one column for each network and each baseline of the first one."""
+    empty = [""] * len(rows[0]["baselines"])
+    best = ("best threshold, with hindsight", *(f"{row['best_threshold']:.2f}" for row in rows), *empty)
+    cost = ("ms per image", *(f"{row['ms_per_image']:.1f}" for row in rows), *empty)
+    metrics = [metric.name for metric in METRICS if metric.needs != "passes"]
+    return _by_network(rows, metrics, [best, cost])
+
+
+def _by_network(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str], more: Sequence[Sequence[str]] = ()) -> str:
     baselines = list(rows[0]["baselines"])
     lines: list[Sequence[str]] = [
         (
-            metric.title,
-            *(_with_interval(row, metric.name) for row in rows),
-            *(_number(rows[0]["baselines"][name].get(metric.name)) for name in baselines),
+            BY_NAME[name].title,
+            *(_with_interval(row, name) for row in rows),
+            *(_number(rows[0]["baselines"][baseline].get(name)) for baseline in baselines),
         )
-        for metric in METRICS
-        if any(row[metric.name] is not None for row in rows)
+        for name in metrics
+        if rows[0][name] is not None
     ]
-    empty = [""] * len(baselines)
-    best = ("best threshold, with hindsight", *(f"{row['best_threshold']:.2f}" for row in rows), *empty)
-    cost = ("ms per image", *(f"{row['ms_per_image']:.1f}" for row in rows), *empty)
-    passes = (
-        "images, forward passes and seconds for insertion AUC and below",
-        *("{images}, {passes_per_image:.0f}, {seconds_per_image:.1f}".format(**row["faithfulness"]) for row in rows),
-        *empty,
-    )
     names = (name.replace("_", " ") for name in baselines)
-    return tables.table(("", *(row["name"] for row in rows), *names), [*lines, best, cost, passes])
+    return tables.table(("", *(row["name"] for row in rows), *names), [*lines, *more])
+
+
+def faithfulness_table(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> str:
+    """Return the table with one line for each metric and network: the network decides about its baselines, too."""
+    baselines = list(rows[0]["baselines"])
+    lines = [
+        (
+            BY_NAME[name].title,
+            row["name"],
+            _with_interval(row, name),
+            *(_number(row["baselines"][baseline].get(name)) for baseline in baselines),
+        )
+        for name in metrics
+        for row in rows
+        if row[name] is not None
+    ]
+    return tables.table(("", "network", "map", *(name.replace("_", " ") for name in baselines)), lines)
+
+
+def cost_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table of what the metrics of faithfulness took."""
+    costs = [(row["name"], row["faithfulness"]) for row in rows]
+    lines = [
+        (name, str(cost["images"]), f"{cost['passes_per_image']:.0f}", f"{cost['seconds_per_image']:.1f}")
+        for name, cost in costs
+    ]
+    return tables.table(("", "images", "forward passes an image", "seconds an image"), lines)
 
 
 def resolution_table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -163,8 +203,6 @@ def _group_cell(value: Sequence[float] | None) -> str:
 
 
 def _with_interval(row: Mapping[str, Any], name: str) -> str:
-    if row[name] is None:
-        return ""
     low, high = row["confidence_interval"][name]
     return f"**{row[name]:.3f}** ({low:.2f} - {high:.2f})"
 

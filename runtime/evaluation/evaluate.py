@@ -24,7 +24,7 @@ from camrt.runtime.evaluation.scoring import best_class, score_class, score_map,
 from camrt.runtime.inference.model import Model
 
 FAITHFUL_IMAGES: Final = 30
-"""Images for the metrics of faithfulness, unless another number is given: one to two minutes on two cores."""
+"""Images for the metrics of faithfulness, unless another number is given: about two minutes on two cores."""
 _PROGRESS_AFTER_S: Final = 2.0
 _OF_PASSES: Final = tuple(metric.name for metric in METRICS if metric.needs == "passes" and metric.shape == (1,))
 _Known = list[tuple[Target, tuple[int, ...]]]

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from camrt.runtime.evaluation.metrics import BY_NAME, METRICS, Rows
 from camrt.runtime.maps.result import BOX_THRESHOLD
 
 Interval = tuple[float, float]
+MOST_AGREEMENT: Final = 0.5
+"""Rank correlation above which a map fails a sanity check: half of it stays without its class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,17 @@ def in_columns(lines: Sequence[Sequence[str]]) -> str:
     )
 
 
+def _sanity_warnings(values: Mapping[str, float]) -> list[str]:
+    """Return a line about each sanity check that the maps fail: their agreement does not fall."""
+    checks = {"permuted_weights": "the weights of the class are permuted", "other_class": "the class is another one"}
+    return [
+        f"sanity check failed: if {change}, the maps stay the same (rank correlation {values[name]:.2f}); they show "
+        "where the network is active, and hardly the class"
+        for name, change in checks.items()
+        if values.get(name, 0.0) > MOST_AGREEMENT
+    ]
+
+
 def evaluation_of(
     *,
     model: str,
@@ -200,6 +213,7 @@ def evaluation_of(
         metrics = [metric for metric in some.measured() if not math.isnan(value_of(metric, some))]
         values[name] = {metric.name: value_of(metric, some) for metric in metrics}
         intervals[name] = {metric.name: interval(drawn_values(metric, some)) for metric in metrics}
+    remarks = [*remarks, *_sanity_warnings(values[MODEL])]
     best = None
     if "max_box_acc" in values[MODEL]:
         best = float(rows[MODEL].table("max_box_acc")[0].sum(axis=0, dtype=np.int64).argmax() / CUTS)

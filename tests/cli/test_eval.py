@@ -60,6 +60,7 @@ def test_eval_reports_as_json_and_writes_a_table_of_images_and_a_page(model_file
     assert page.count("data:image/jpeg") == 2
     assert "images/boat.png" in page
     assert "MaxBoxAccV2" in page
+    assert "From insertion AUC on: 2 images" in page
 
 
 def test_eval_compares_models_on_the_same_images(model_file, data, tmp_path):

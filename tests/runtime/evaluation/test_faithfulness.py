@@ -223,6 +223,17 @@ def test_agreements_are_rank_correlations_with_other_weights(sharp_model):
     assert agreements(result, class_id) == pytest.approx({"permuted_weights": 1, "other_class": 1})
 
 
+def test_maps_that_show_no_class_are_reported(tmp_path):
+    model = camrt.load(write_linear(tmp_path / "model.onnx", seed=5, channels=16), "cpu")
+    passed = evaluate(model, labelled(model, frames(2)), baselines=())
+    assert passed.values["permuted_weights"] < 0.5
+    assert not [line for line in passed.remarks if "permuted" in line]
+    model.decoder = replace(model.decoder, cam_weights=np.full_like(model.decoder.cam_weights, 0.5))
+    failed = evaluate(model, labelled(model, frames(2)), baselines=())
+    assert failed.values["permuted_weights"] == 1
+    assert "sanity check failed: if the weights of the class are permuted, the maps stay the same" in failed.remarks[0]
+
+
 def test_class_maps_have_no_weights_to_permute(any_model):
     found = agreements(any_model(frames(1)[0]), 0)
     assert ("permuted_weights" in found) == (any_model.head == "linear")
