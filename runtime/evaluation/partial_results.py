@@ -62,6 +62,8 @@ class PartialResults:
             UsageError: the file has other settings, is no such file, or another process writes it.
             SinkError: it cannot be written.
         """
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path} is no regular file; name another with --resume")
         self.path = path
         self._stored: dict[int, deque[bytes]] = {}
         self._file = open_exclusive(path, keep=True)
@@ -105,8 +107,10 @@ class PartialResults:
             return end
 
     def _write(self, line: bytes) -> None:
+        left = memoryview(line)
         try:
-            os.write(self._file, line)
+            while left:  # a disk that becomes full takes a part
+                left = left[os.write(self._file, left) :]
         except OSError as error:
             raise write_error(self.path, error) from error
 

@@ -162,6 +162,8 @@ def _partial_results(
         finished = True
     finally:
         partial.close(finished=finished)
+        if not finished and args.resume.exists():
+            say(f"{args.resume} keeps the results so far; the same command goes on from there")
 
 
 def _report(evaluations: Sequence["Evaluation"]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import math
 import os
 from contextlib import suppress
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -168,6 +169,13 @@ def test_other_files_are_refused_and_stay(content, tmp_path):
     with pytest.raises(UsageError, match="is no file of partial results; name another"):
         PartialResults(path, SETTINGS)
     assert path.read_bytes() == content
+
+
+def test_a_pipe_or_a_folder_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, "/dev/null"):
+        with pytest.raises(UsageError, match="is no regular file"):
+            PartialResults(Path(path), SETTINGS)
 
 
 def test_a_second_process_is_refused(tmp_path):
