@@ -75,6 +75,12 @@ def test_eval_compares_models_on_the_same_images(model_file, data, tmp_path):
     assert not any(one["exceeds_interval"] for one in same["differences"].values())
 
 
+@pytest.mark.input_kind(
+    "labels",
+    "a folder for each class, without boxes (eval)",
+    "-",
+    "classes and faithfulness; localization is refused by name",
+)
 def test_eval_shows_a_table_and_names_what_was_left_out(model_file, tmp_path):
     write_folder(tmp_path / "data")
     write_picture(tmp_path / "data" / "house" / "a.png", BOXES["boat"])
@@ -127,9 +133,10 @@ def test_a_wrong_number_of_images_is_refused(number, model_file, data):
 TIMES = {"ms_per_image", "faithfulness"}
 
 
+@pytest.mark.slow
 def test_a_killed_eval_goes_on_where_it_stopped(model_file, tmp_path):
     """The same command again gives the values of an undisturbed one, and ends with the same files."""
-    names = list(BOXES) * 40
+    names = list(BOXES) * 12
     lines = ["file,class,x0,y0,x1,y1"]
     for number, name in enumerate(names):
         write_picture(tmp_path / "data" / f"{number}.png", BOXES[name])
@@ -140,8 +147,8 @@ def test_a_killed_eval_goes_on_where_it_stopped(model_file, tmp_path):
     flags = "eval", first, tmp_path / "data", "--compare", other, "--faithfulness", "all", "--json"
     whole = json.loads(succeeds(*flags))
     partial = tmp_path / "partial"
-    sizes = [killed(flags, partial, fewest) for fewest in (5, 120)]  # in the first model and in the second
-    assert sizes[0] < sizes[1] < 160
+    sizes = [killed(flags, partial, fewest) for fewest in (3, 30)]  # in the first model and in the second
+    assert sizes[0] < sizes[1] < 48
     content = first.read_bytes()
     write_linear(first, seed=3)
     refused = refusal(*flags, "--resume", partial, status=2)
