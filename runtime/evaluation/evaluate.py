@@ -194,13 +194,16 @@ def _chosen(
     Of a list, the names decide by their hashes, so that it is the same choice for all models; of a stream, the order.
     """
     if isinstance(images, list) and count is not None:
-        hashes = sorted(hashlib.sha256(image.name.encode("utf-8", "backslashreplace")).digest() for image, _ in images)
-        last = hashes[min(count, len(hashes)) - 1] if count else b""
+        lowest = sorted(_name_hash(image) for image, _ in images if not image.problem)[:count]
         for image, known in images:
-            yield image, known, hashlib.sha256(image.name.encode("utf-8", "backslashreplace")).digest() <= last
+            yield image, known, bool(lowest) and _name_hash(image) <= lowest[-1]
     else:
         for number, (image, known) in enumerate(images):
             yield image, known, count is None or number < count
+
+
+def _name_hash(image: LabelledImage) -> bytes:
+    return hashlib.sha256(image.name.encode("utf-8", "backslashreplace")).digest()
 
 
 def _matched(

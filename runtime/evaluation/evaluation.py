@@ -147,14 +147,19 @@ class Evaluation:
         keep, other_keep = np.array(pairs, np.intp).T
         differences = []
         for name in self.values:
-            if name in other.values:
-                first = drawn_values(BY_NAME[name], self.rows, keep)
-                second = drawn_values(BY_NAME[name], other.rows, other_keep)
-                value, others = (
-                    value_of(BY_NAME[name], self.rows, keep),
-                    value_of(BY_NAME[name], other.rows, other_keep),
-                )
-                differences.append(Difference(name, value, others, others - value, interval(second - first)))
+            if name not in other.values:
+                continue
+            # The metrics of faithfulness have some of the images only.
+            both = (self.rows.table(name)[1][keep] > 0) & (other.rows.table(name)[1][other_keep] > 0)
+            if not both.any():
+                continue
+            first = drawn_values(BY_NAME[name], self.rows, keep[both])
+            second = drawn_values(BY_NAME[name], other.rows, other_keep[both])
+            value, others = (
+                value_of(BY_NAME[name], self.rows, keep[both]),
+                value_of(BY_NAME[name], other.rows, other_keep[both]),
+            )
+            differences.append(Difference(name, value, others, others - value, interval(second - first)))
         return differences
 
 

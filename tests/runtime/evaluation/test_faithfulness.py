@@ -332,6 +332,17 @@ def test_a_number_of_images_is_measured_and_its_cost_is_stated(sharp_model):
     assert none.as_dict()["faithfulness"] is None
 
 
+def test_a_comparison_uses_the_images_that_both_models_have(sharp_model, model):
+    images = labelled(sharp_model, frames(5))
+    first, second = evaluate(sharp_model, images, faithfulness=2), evaluate(model, images, faithfulness=4)
+    (found,) = [one for one in first.compare(second) if one.metric == "road"]
+    assert found.value == first.values["road"]
+    assert found.other == pytest.approx(np.mean([line["road"] for line in second.per_image[:2]]), abs=1e-6)
+    assert found.other != second.values["road"]
+    lower = evaluate(model, images, faithfulness=0)
+    assert not {one.metric for one in first.compare(lower)} & {"road", "adcc"}
+
+
 def test_two_models_are_measured_on_the_same_images(sharp_model, model, tmp_path):
     for number, frame in enumerate(frames(7)):
         (tmp_path / "boat").mkdir(exist_ok=True)
