@@ -1,7 +1,8 @@
 """Run a model over labelled images and measure its classes and its maps."""
 
+import hashlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -15,12 +16,17 @@ from camrt.runtime.evaluation.class_matching import check_matching, match_classe
 from camrt.runtime.evaluation.datasets.labelled import Dataset, LabelledImage, Target
 from camrt.runtime.evaluation.datasets.read import read_dataset
 from camrt.runtime.evaluation.evaluation import Evaluation, Skipped, evaluation_of
+from camrt.runtime.evaluation.faithfulness import Cost, measure_faithfulness
 from camrt.runtime.evaluation.map_sources import BASELINES, MODEL, Baselines, MapSource
-from camrt.runtime.evaluation.metrics import Rows, select_metrics
+from camrt.runtime.evaluation.metrics import METRICS, Metric, Rows, select_metrics
+from camrt.runtime.evaluation.partial_results import ImageScores, Section
 from camrt.runtime.evaluation.scoring import best_class, score_class, score_map, truth_of
 from camrt.runtime.inference.model import Model
 
+FAITHFUL_IMAGES: Final = 30
+"""Images for the metrics of faithfulness, unless another number is given: about two minutes on two cores."""
 _PROGRESS_AFTER_S: Final = 2.0
+_OF_PASSES: Final = tuple(metric.name for metric in METRICS if metric.needs == "passes" and metric.shape == (1,))
 _Known = list[tuple[Target, tuple[int, ...]]]
 """The objects of an image that the model knows, with their right classes."""
 
@@ -32,6 +38,8 @@ def evaluate(
     *,
     baselines: Sequence[str] = BASELINES,
     allow_unmatched: bool = False,
+    faithfulness: int | None = FAITHFUL_IMAGES,
+    partial: Section | None = None,
 ) -> Evaluation:
     """Measure a model's classes and maps on labelled images. The pixels of one image at a time are in memory.
 
@@ -44,6 +52,9 @@ def evaluate(
         metrics: names of `camrt.runtime.evaluation.metrics.METRICS`; None: all that the data allow.
         baselines: names of `BASELINES`, to measure beside the model; empty: none.
         allow_unmatched: leave out classes that the model does not know, instead of raising an error.
+        faithfulness: number of images for the metrics that need further forward passes, about 200 an image with all
+            baselines; None: all images, 0: none.
+        partial: results of an evaluation that was interrupted; those of this one are added.
 
     Raises:
         UsageError: a name is unknown, the model does not know a class of the data, or no image can be evaluated.
@@ -56,52 +67,43 @@ def evaluate(
         dataset = read_dataset(dataset)
     remarks: list[str] = []
     whole = None
+    images: Iterable[tuple[LabelledImage, _Known]]
     if isinstance(dataset, Dataset):
         whole = dataset
         remarks += whole.remarks
         images = _matched(model, whole, remarks, allow_unmatched)
     else:
         images = _matched_one_by_one(model, dataset)
-    wanted = {metric.name for metric in selected}
-    spatial = any(metric.needs != "class" for metric in selected)
-    # A baseline predicts no class.
-    of_maps = [metric for metric in selected if metric.needs != "class" and not metric.name.startswith("top1")]
-    rows = {MODEL: Rows(selected)} | {name: Rows(of_maps) for name in baselines if spatial}
-    others = Baselines(tuple(baselines) if spatial else ())
-    per_image: list[dict[str, Any]] = []
+    measure = _Measure(model, selected, tuple(baselines))
+    if whole is not None and measure.places and not any(map(_is_placed, whole.images)):
+        remarks.append("the data have neither boxes nor masks, which localization needs: it is not measured")
+    rows = {source: Rows(metrics) for source, metrics in measure.by_source.items()}
+    per_image: list[Mapping[str, Any]] = []
     names: list[str] = []
     skipped: list[Skipped] = []
+    costs: list[tuple[int, float]] = []
     milliseconds: list[float] = []
     total = None if whole is None else len(whole.images)
     with closing(Progress(total, "images", after_s=_PROGRESS_AFTER_S)) as progress:
-        for labelled, known in images:
-            try:
-                image = _pixels(labelled)
-                truths = [truth_of(labelled, target, image) for target, _ in known]
-            except SourceError as error:
-                skipped.append(Skipped(labelled.name, str(error)))
+        for labelled, known, faithful in _chosen(images, faithfulness if measure.passes else 0):
+            scores = partial.take() if partial is not None else None
+            if scores is not None and progress.total is not None:
+                progress.total -= 1
+            elif scores is None:
+                scores = measure(labelled, known, faithful=faithful)
+                if partial is not None:
+                    partial.add(scores)
                 progress.step()
+            if scores.reason:
+                skipped.append(Skipped(scores.name, scores.reason))
                 continue
-            result = model(image)
-            start = time.perf_counter()
-            maps = [_own_map(result, best_class(result, ids)) for _, ids in known]
-            spent = 1e3 * (time.perf_counter() - start) / len(known)
-            milliseconds.append(sum(result.stages_ms.values()) + spent)
-            classes = score_class(result, {number for _, ids in known for number in ids})
-            own = [
-                score_map(one, truth, right=classes["top1"], wanted=wanted)
-                for one, truth in zip(maps, truths, strict=True)
-            ]
-            names.append(labelled.name)
-            rows[MODEL].add([classes, *own])
-            placed = any(truth.boxes or truth.mask is not None for truth in truths)
-            for name, one in (others.maps(labelled.name, result) if placed else {}).items():
-                rows[name].add([score_map(one, truth, right=classes["top1"], wanted=wanted) for truth in truths])
-            for (target, ids), scores in zip(known, own, strict=True):
-                per_image.append(
-                    _line(labelled, target, result, best_class(result, ids), classes | scores, milliseconds[-1])
-                )
-            progress.step()
+            names.append(scores.name)
+            milliseconds.append(scores.milliseconds)
+            per_image += scores.lines
+            if scores.passes:
+                costs.append((scores.passes, scores.seconds))
+            for source, objects in scores.objects.items():
+                rows[source].add(objects)
     if not milliseconds:
         reason = f"; the first: {skipped[0].reason}" if skipped else ""
         kind = SourceError if skipped else UsageError
@@ -116,19 +118,104 @@ def evaluate(
         skipped=skipped,
         remarks=remarks,
         ms_per_image=float(np.median(milliseconds)),
+        cost=Cost(len(costs), *map(sum, zip(*costs, strict=True))) if costs else None,
     )
+
+
+class _Measure:
+    """Measures one image after the other."""
+
+    def __init__(self, model: Model, selected: Sequence[Metric], baselines: tuple[str, ...]) -> None:
+        self._model = model
+        self._wanted = {metric.name for metric in selected}
+        self.passes = any(metric.needs == "passes" for metric in selected)
+        """Further forward passes are wanted."""
+        self.places = any(metric.needs not in ("class", "passes") for metric in selected)
+        """Places of objects are wanted."""
+        # A baseline predicts no class.
+        of_maps = [metric for metric in selected if metric.needs != "class" and not metric.name.startswith("top1")]
+        used = baselines if of_maps else ()
+        self._baselines = Baselines(used)
+        self.by_source: dict[str, Sequence[Metric]] = {MODEL: selected} | dict.fromkeys(used, of_maps)
+
+    def __call__(self, labelled: LabelledImage, known: _Known, *, faithful: bool) -> ImageScores:
+        """Return the scores of an image.
+
+        Args:
+            labelled: the image.
+            known: its objects.
+            faithful: measure the metrics that need further forward passes.
+        """
+        try:
+            image = _pixels(labelled)
+            truths = [truth_of(labelled, target, image) for target, _ in known]
+        except SourceError as error:
+            return ImageScores(labelled.name, {}, [], 0.0, reason=str(error))
+        result = self._model(image)
+        start = time.perf_counter()
+        maps = [_own_map(result, best_class(result, ids)) for _, ids in known]
+        spent = 1e3 * (time.perf_counter() - start) / len(known)
+        milliseconds = sum(result.stages_ms.values()) + spent
+        classes = score_class(result, {number for _, ids in known for number in ids})
+
+        def scores_of(sources: Iterable[MapSource]) -> list[dict[str, Any]]:
+            return [
+                score_map(one, truth, right=classes["top1"], wanted=self._wanted)
+                for one, truth in zip(sources, truths, strict=True)
+            ]
+
+        own = scores_of(maps)
+        objects = {source: list[dict[str, Any]]() for source in self.by_source} | {MODEL: [classes, *own]}
+        if self.places and _is_placed(labelled):
+            for source, one in self._baselines.maps(labelled.name, result).items():
+                objects[source] += scores_of([one] * len(truths))
+        passes, seconds = 0, 0.0
+        if faithful:
+            changed, passes, seconds = measure_faithfulness(self._model, labelled.name, image, result, self._baselines)
+            for source, some in changed.items():
+                objects[source].append(some)
+            classes = classes | changed[MODEL]
+        lines = [
+            _line(labelled, target, result, best_class(result, ids), classes | scores, milliseconds)
+            for (target, ids), scores in zip(known, own, strict=True)
+        ]
+        return ImageScores(labelled.name, objects, lines, milliseconds, passes=passes, seconds=seconds)
+
+
+def _is_placed(labelled: LabelledImage) -> bool:
+    return any(target.boxes or target.masks for target in labelled.targets)
+
+
+def _chosen(
+    images: Iterable[tuple[LabelledImage, _Known]], count: int | None
+) -> Iterator[tuple[LabelledImage, _Known, bool]]:
+    """Yield images, and whether they are among those that the metrics of faithfulness measure.
+
+    Of a list, the names decide by their hashes, so that it is the same choice for all models; of a stream, the order.
+    """
+    if isinstance(images, list) and count is not None:
+        lowest = sorted(_name_hash(image) for image, _ in images if not image.problem)[:count]
+        for image, known in images:
+            yield image, known, bool(lowest) and _name_hash(image) <= lowest[-1]
+    else:
+        for number, (image, known) in enumerate(images):
+            yield image, known, count is None or number < count
+
+
+def _name_hash(image: LabelledImage) -> bytes:
+    return hashlib.sha256(image.name.encode("utf-8", "backslashreplace")).digest()
 
 
 def _matched(
     model: Model, dataset: Dataset, remarks: list[str], allow_unmatched: bool
-) -> Iterator[tuple[LabelledImage, _Known]]:
+) -> list[tuple[LabelledImage, _Known]]:
     """Check all classes at once, and return the images with objects that the model knows."""
     matching = match_classes(dataset, model.labels)
     remarks += check_matching(matching, dataset, model.path.name, allow_unmatched=allow_unmatched)
     for_image = (
         (image, [(one, ids) for one in image.targets if (ids := matching.class_ids(one))]) for image in dataset.images
     )
-    return ((image, known) for image, known in for_image if known or image.problem)
+    return [(image, known) for image, known in for_image if known or image.problem]
 
 
 def _matched_one_by_one(model: Model, images: Iterable[LabelledImage]) -> Iterator[tuple[LabelledImage, _Known]]:
@@ -169,7 +256,7 @@ def _line(
     for name in ("top1", "top5", "pointing_game", "pointing_game_15px", "box_acc_at_threshold"):
         if name in scores:
             line[name] = int(scores[name])
-    for name in ("iou", "energy_in_box"):
+    for name in ("iou", "energy_in_box", *_OF_PASSES):
         if name in scores:
             line[name] = float(scores[name])
     if "max_box_acc" in scores:

@@ -7,18 +7,21 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from camrt.errors import UsageError
 from camrt.kernels.localization import CUTS
 from camrt.runtime.evaluation.bootstrap import drawn_values, interval, value_of
+from camrt.runtime.evaluation.faithfulness import Cost
 from camrt.runtime.evaluation.map_sources import MODEL
 from camrt.runtime.evaluation.metrics import BY_NAME, METRICS, Rows
 from camrt.runtime.maps.result import BOX_THRESHOLD
 
 Interval = tuple[float, float]
+MOST_AGREEMENT: Final = 0.5
+"""Rank correlation above which a map fails a sanity check: half of it stays without its class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,10 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Metrics of a model on labelled images. Every value is a fraction, in [0, 1]."""
+    """Metrics of a model on labelled images.
+
+    Values are fractions in [0, 1]. ROAD and the agreements of the sanity checks may be negative.
+    """
 
     model: str
     dataset: str
@@ -68,6 +74,8 @@ class Evaluation:
     """The threshold that gives ``max_box_acc``, chosen with hindsight."""
     ms_per_image: float
     """Median milliseconds of preprocessing, inference and one map."""
+    cost: Cost | None
+    """What the metrics of faithfulness took; None: they were not measured."""
     per_image: Sequence[Mapping[str, Any]]
     """One entry for each object: file, class, predicted class, scores."""
     skipped: Sequence[Skipped]
@@ -86,6 +94,7 @@ class Evaluation:
             "images": self.images,
             **every,
             "ms_per_image": self.ms_per_image,
+            "faithfulness": None if self.cost is None else self.cost.as_dict(),
             "threshold": self.threshold,
             "best_threshold": self.best_threshold,
             "confidence_interval": {name: list(ends) for name, ends in self.intervals.items()},
@@ -138,14 +147,19 @@ class Evaluation:
         keep, other_keep = np.array(pairs, np.intp).T
         differences = []
         for name in self.values:
-            if name in other.values:
-                first = drawn_values(BY_NAME[name], self.rows, keep)
-                second = drawn_values(BY_NAME[name], other.rows, other_keep)
-                value, others = (
-                    value_of(BY_NAME[name], self.rows, keep),
-                    value_of(BY_NAME[name], other.rows, other_keep),
-                )
-                differences.append(Difference(name, value, others, others - value, interval(second - first)))
+            if name not in other.values:
+                continue
+            # The metrics of faithfulness have some of the images only.
+            both = (self.rows.table(name)[1][keep] > 0) & (other.rows.table(name)[1][other_keep] > 0)
+            if not both.any():
+                continue
+            first = drawn_values(BY_NAME[name], self.rows, keep[both])
+            second = drawn_values(BY_NAME[name], other.rows, other_keep[both])
+            value, others = (
+                value_of(BY_NAME[name], self.rows, keep[both]),
+                value_of(BY_NAME[name], other.rows, other_keep[both]),
+            )
+            differences.append(Difference(name, value, others, others - value, interval(second - first)))
         return differences
 
 
@@ -154,7 +168,8 @@ def difference_table(differences: Sequence[Difference], model: str, other: str) 
     lines = [["", Path(model).stem, Path(other).stem, "difference", "95 % interval, paired", ""]]
     for one in differences:
         low, high = one.interval
-        verdict = ("better" if one.difference > 0 else "worse") if one.clear else "no clear difference"
+        better = (one.difference > 0) != BY_NAME[one.metric].lower_is_better
+        verdict = ("better" if better else "worse") if one.clear else "no clear difference"
         values = f"{one.value:.3f}", f"{one.other:.3f}", f"{one.difference:+.3f}"
         lines.append([BY_NAME[one.metric].title, *values, f"{low:+.3f} - {high:+.3f}", verdict])
     return in_columns(lines)
@@ -172,6 +187,17 @@ def in_columns(lines: Sequence[Sequence[str]]) -> str:
     )
 
 
+def _sanity_warnings(values: Mapping[str, float]) -> list[str]:
+    """Return a line about each sanity check that the maps fail: their agreement does not fall."""
+    checks = {"permuted_weights": "the weights of the class are permuted", "other_class": "the class is another one"}
+    return [
+        f"sanity check failed: if {change}, the maps stay the same (rank correlation {values[name]:.2f}); they show "
+        "where the network is active, and hardly the class"
+        for name, change in checks.items()
+        if values.get(name, 0.0) > MOST_AGREEMENT
+    ]
+
+
 def evaluation_of(
     *,
     model: str,
@@ -183,6 +209,7 @@ def evaluation_of(
     skipped: Sequence[Skipped],
     remarks: Sequence[str],
     ms_per_image: float,
+    cost: Cost | None,
 ) -> Evaluation:
     """Compute values and intervals of the rows of all images, by map source."""
     values: dict[str, dict[str, float]] = {}
@@ -191,6 +218,7 @@ def evaluation_of(
         metrics = [metric for metric in some.measured() if not math.isnan(value_of(metric, some))]
         values[name] = {metric.name: value_of(metric, some) for metric in metrics}
         intervals[name] = {metric.name: interval(drawn_values(metric, some)) for metric in metrics}
+    remarks = [*remarks, *_sanity_warnings(values[MODEL])]
     best = None
     if "max_box_acc" in values[MODEL]:
         best = float(rows[MODEL].table("max_box_acc")[0].sum(axis=0, dtype=np.int64).argmax() / CUTS)
@@ -206,6 +234,7 @@ def evaluation_of(
         threshold=BOX_THRESHOLD,
         best_threshold=best,
         ms_per_image=ms_per_image,
+        cost=cost,
         per_image=per_image,
         skipped=skipped,
         remarks=remarks,

@@ -12,7 +12,7 @@ from camrt import kernels, model_file
 from camrt.cores import usable_cores
 from camrt.errors import MissingInput, ModelFileError, ProviderError, TimeLimitExceeded, UsageError
 from camrt.frame_input import as_frames
-from camrt.geometry import fit, place
+from camrt.geometry import Placement, fit, place
 from camrt.images import Image
 from camrt.model_file import InputGeometry, ModelInfo
 from camrt.runtime.inference.automatic import open_fastest
@@ -279,24 +279,40 @@ class Model:
 
     def _run(self, frames: Sequence[Image]) -> list[Result]:
         start = time.perf_counter()
+        batch = self.fitted(frames)
+        preprocess_ms = 1e3 * (time.perf_counter() - start) / len(frames)
+        placements = [place(self.geometry, frame.shape[1], frame.shape[0]) for frame in frames]
+        return self.run_fitted(batch, placements, preprocess_ms)
+
+    def fitted(self, frames: Sequence[Image]) -> Image:
+        """Return what the network receives of frames: uint8 (N, height, width, 3) BGR, at the network's size."""
         batch = np.empty((len(frames), self.geometry.height, self.geometry.width, 3), np.uint8)
         for frame, target in zip(frames, batch, strict=True):
             fit(frame, self.geometry, target)
-        ready = time.perf_counter()
+        return batch
+
+    def run_fitted(self, batch: Image, placements: Sequence[Placement], preprocess_ms: float = 0.0) -> list[Result]:
+        """Classify images at the network's size, for example changed copies of `fitted`.
+
+        Args:
+            batch: uint8 (N, height, width, 3) BGR.
+            placements: of each image, how it lies on its frame.
+            preprocess_ms: milliseconds that each image has taken so far.
+        """
+        start = time.perf_counter()
         outputs = self._runs(batch)
-        done = time.perf_counter()
-        share = 1e3 / len(frames)
-        stages_ms = {"preprocess": (ready - start) * share, "inference": (done - ready) * share}
+        inference_ms = 1e3 * (time.perf_counter() - start) / len(batch)
+        stages_ms = {"preprocess": preprocess_ms, "inference": inference_ms}
         return [
             Result(
                 self.decoder,
                 scores=outputs[model_file.SCORES][i],
                 logits=outputs[model_file.LOGITS][i],
                 maps=outputs[self._maps][i],
-                placement=place(self.geometry, frame.shape[1], frame.shape[0]),
+                placement=placement,
                 stages_ms=stages_ms,
             )
-            for i, frame in enumerate(frames)
+            for i, placement in enumerate(placements)
         ]
 
     def _quantization_params(self) -> tuple[float, int]:

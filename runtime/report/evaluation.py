@@ -45,6 +45,7 @@ def page(evaluation: Evaluation, dataset: Dataset, model: Model) -> str:
             "the threshold that is best on these images, with hindsight. MaxBoxAccV2 does not count boxes beside the "
             "object."
         ),
+        *_cost(evaluation),
         html.section("Worst images"),
         html.paragraph(f"Ordered {rule}. Map of the true class; green: true boxes, red: box at the threshold in use."),
         html.gallery(_figure(line, dataset, model) for line in worst),
@@ -56,6 +57,18 @@ def page(evaluation: Evaluation, dataset: Dataset, model: Model) -> str:
         parts += [html.paragraph(remark) for remark in evaluation.remarks]
         parts.append(html.table((), [(one.file, one.reason) for one in evaluation.skipped]))
     return html.document(name, f"{name} on {evaluation.dataset}", parts)
+
+
+def _cost(evaluation: Evaluation) -> list[str]:
+    if evaluation.cost is None:
+        return []
+    cost = evaluation.cost.as_dict()
+    return [
+        html.paragraph(
+            f"From insertion AUC on: {cost['images']} images, the map of the predicted class, "
+            f"{cost['passes_per_image']:.0f} forward passes an image."
+        )
+    ]
 
 
 def _order(line: Mapping[str, Any]) -> tuple[float, float]:

@@ -2,22 +2,27 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from camrt.cli.common_flags import add_head_flag, add_session_flags, open_model
 from camrt.cli.messages import say
+from camrt.errors import UsageError
 
 if TYPE_CHECKING:
     from camrt.runtime.evaluation.datasets.labelled import Dataset
     from camrt.runtime.evaluation.evaluation import Evaluation
+    from camrt.runtime.evaluation.partial_results import PartialResults
+    from camrt.runtime.inference.model import Model
 
 EPILOG = """\
 examples:
   camrt eval model.onnx photos                        a folder for each class
   camrt eval model.onnx VOC2012 --csv images.csv      XML in Annotations, images in JPEGImages
   camrt eval model.onnx boxes.csv --compare model.int8.onnx
+  camrt eval model.onnx photos --faithfulness all --resume photos.partial
 
 A table of boxes has the titles file,class,x0,y0,x1,y1 (x1 and y1 exclusive). Masks are PNG files, a_mask.png beside
 a.jpg or masks/a.png. Values are fractions; intervals of 95 % come from 1000 draws of the images.
@@ -32,7 +37,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         help="measure how right classes and maps are, on labelled images",
         description="Measure the classes of a model file, and on images with boxes or masks how well its maps find "
         "the object: MaxBoxAcc, MaxBoxAccV2 and PxAP as Choe et al. (CVPR 2020) define them, pointing game, energy, "
-        "and the boxes that camrt live draws. Each value has an interval and stands beside simple baselines.",
+        "and the boxes that camrt live draws. Further forward passes measure how faithful the maps are: insertion and "
+        "deletion, average drop and increase, ADCC, ROAD, and sanity checks. Each value has an interval and stands "
+        "beside simple baselines.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -64,6 +71,19 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         help="table from the classes of the data to labels of the model: lines 'class,label' or 'n02123045 tabby'",
     )
     parser.add_argument("--allow-unmatched", action="store_true", help="leave out classes that the model does not know")
+    parser.add_argument(
+        "--faithfulness",
+        metavar="N",
+        type=_number_or_all,
+        default=30,
+        help="number of images for the metrics of faithfulness, or 'all'; about 200 forward passes each (default: 30)",
+    )
+    parser.add_argument(
+        "--resume",
+        metavar="FILE",
+        type=Path,
+        help="keep the results of each image in FILE until the end; if it exists, go on from there",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--csv", metavar="FILE", type=Path, help="write one line for each image and class")
     parser.add_argument("--html", metavar="FILE", type=Path, help="write a page with the worst and the best images")
@@ -71,6 +91,14 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     add_head_flag(parser)
     add_session_flags(parser)
     parser.set_defaults(run=run)
+
+
+def _number_or_all(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of images nor 'all'")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -86,17 +114,56 @@ def run(args: argparse.Namespace) -> int:
     paths = [args.model, *args.compare]
     models = [open_model(path, args.provider, args.threads, args.provider_option, args.head) for path in paths]
     dataset = read_dataset(args.data, args.format, masks=args.masks, classes=args.classes)
-    evaluations = [evaluate(model, dataset, allow_unmatched=args.allow_unmatched) for model in models]
-    first = evaluations[0]
-    if args.csv is not None:
-        write_file(args.csv, first.to_csv().encode("utf-8", "backslashreplace"))
-    if args.html is not None:
-        write_file(args.html, page(first, dataset, models[0]).encode("utf-8", "backslashreplace"))
-    if args.json:
-        print(json.dumps(_report(evaluations), indent=2, ensure_ascii=False))
-    else:
-        _print(evaluations, dataset)
+    with _partial_results(args, models, dataset) as partial:
+        evaluations = [
+            evaluate(
+                model,
+                dataset,
+                allow_unmatched=args.allow_unmatched,
+                faithfulness=args.faithfulness,
+                partial=None if partial is None else partial.section(number),
+            )
+            for number, model in enumerate(models)
+        ]
+        first = evaluations[0]
+        if args.csv is not None:
+            write_file(args.csv, first.to_csv().encode("utf-8", "backslashreplace"))
+        if args.html is not None:
+            write_file(args.html, page(first, dataset, models[0]).encode("utf-8", "backslashreplace"))
+        if args.json:
+            print(json.dumps(_report(evaluations), indent=2, ensure_ascii=False))
+        else:
+            _print(evaluations, dataset)
     return 0
+
+
+@contextmanager
+def _partial_results(
+    args: argparse.Namespace, models: Sequence["Model"], dataset: "Dataset"
+) -> Iterator["PartialResults | None"]:
+    """Open the file of ``--resume``, and remove it when all is reported; None: there is no such file."""
+    if args.resume is None:
+        yield None
+        return
+    from camrt.files import check_target
+    from camrt.runtime.evaluation.partial_results import PartialResults, settings_of
+
+    for other in (args.csv, args.html):
+        if other is not None and other.absolute() == args.resume.absolute():
+            raise UsageError(f"{other} is both a report and the file of --resume; name two files")
+    check_target(args.resume, args.model, overwrite=True)
+    options = {"--allow-unmatched": args.allow_unmatched, "--faithfulness": args.faithfulness}
+    partial = PartialResults(args.resume, settings_of(models, dataset, **options))
+    if partial.images:
+        say(f"{args.resume} has the results of {partial.images} images; the others follow")
+    finished = False
+    try:
+        yield partial
+        finished = True
+    finally:
+        partial.close(finished=finished)
+        if not finished and args.resume.exists():
+            say(f"{args.resume} keeps the results so far; the same command goes on from there")
 
 
 def _report(evaluations: Sequence["Evaluation"]) -> dict[str, Any]:
@@ -131,6 +198,12 @@ def _print(evaluations: Sequence["Evaluation"], dataset: "Dataset") -> None:
             print(
                 f"\nthreshold in use: {evaluation.threshold:.2f} of the map's maximum; MaxBoxAcc is at "
                 f"{evaluation.best_threshold:.2f}"
+            )
+        if evaluation.cost is not None:
+            cost = evaluation.cost.as_dict()
+            print(
+                f"\nfrom insertion AUC on: {cost['images']} images, {cost['passes_per_image']:.0f} forward passes and "
+                f"{cost['seconds_per_image']:.1f} s each (--faithfulness)"
             )
         print()
         for remark in evaluation.remarks:

@@ -4,12 +4,12 @@ import warnings
 
 import numpy as np
 import pytest
-import torch
 
 from camrt.runtime.evaluation.datasets.labelled import LabelledImage, Target
 from camrt.runtime.evaluation.evaluate import evaluate
 from support.needs import skip_or_fail
 from support.tiny_models import LABELS
+from support.torch_session import Session
 
 
 @pytest.fixture(scope="module")
@@ -21,18 +21,6 @@ def localisation():
         except ImportError as error:
             skip_or_fail(f"Quantus is not installed: {error}")
     return localisation
-
-
-class Session(torch.nn.Module):
-    """A camrt model as Quantus takes a network: float (N, 3, H, W) in, scores out."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, images):
-        frames = images.permute(0, 2, 3, 1).numpy().round().clip(0, 255).astype(np.uint8)
-        return torch.tensor(np.stack([result.scores for result in self.model(frames)]))
 
 
 def test_pointing_game_and_energy_equal_those_of_quantus(localisation, model):
