@@ -15,7 +15,8 @@ from camrt.runtime.evaluation.class_matching import check_matching, match_classe
 from camrt.runtime.evaluation.datasets.labelled import Dataset, LabelledImage, Target
 from camrt.runtime.evaluation.datasets.read import read_dataset
 from camrt.runtime.evaluation.evaluation import Evaluation, Skipped, evaluation_of
-from camrt.runtime.evaluation.map_sources import BASELINES, MODEL, Baselines, MapSource
+from camrt.runtime.evaluation.map_provider import MapProvider
+from camrt.runtime.evaluation.map_sources import BASELINES, MODEL, OF_FEATURES, Baselines, MapSource
 from camrt.runtime.evaluation.metrics import Rows, select_metrics
 from camrt.runtime.evaluation.scoring import best_class, score_class, score_map, truth_of
 from camrt.runtime.inference.model import Model
@@ -26,7 +27,7 @@ _Known = list[tuple[Target, tuple[int, ...]]]
 
 
 def evaluate(
-    model: Model,
+    model: Model | MapProvider,
     dataset: str | Path | Dataset | Iterable[LabelledImage],
     metrics: Sequence[str] | None = None,
     *,
@@ -39,7 +40,7 @@ def evaluate(
     fit, are skipped and listed. Objects of one image are one class each; an image with several counts for each of them.
 
     Args:
-        model: the model.
+        model: the model, or a provider of stored maps, which leaves out what needs the model.
         dataset: a folder or a file of annotations (see `read_dataset`), a `Dataset`, or labelled images.
         metrics: names of `camrt.runtime.evaluation.metrics.METRICS`; None: all that the data allow.
         baselines: names of `BASELINES`, to measure beside the model; empty: none.
@@ -55,6 +56,9 @@ def evaluate(
     if isinstance(dataset, (str, Path)):
         dataset = read_dataset(dataset)
     remarks: list[str] = []
+    if isinstance(model, MapProvider):
+        remarks += model.remarks
+        baselines = [name for name in baselines if name not in OF_FEATURES]
     whole = None
     if isinstance(dataset, Dataset):
         whole = dataset
@@ -76,7 +80,10 @@ def evaluate(
     with closing(Progress(total, "images", after_s=_PROGRESS_AFTER_S)) as progress:
         for labelled, known in images:
             try:
-                image = _pixels(labelled)
+                if isinstance(model, MapProvider):
+                    image = model.image_of(labelled, [ids for _, ids in known])
+                else:
+                    image = _pixels(labelled)
                 truths = [truth_of(labelled, target, image) for target, _ in known]
             except SourceError as error:
                 skipped.append(Skipped(labelled.name, str(error)))
@@ -115,12 +122,12 @@ def evaluate(
         names=names,
         skipped=skipped,
         remarks=remarks,
-        ms_per_image=float(np.median(milliseconds)),
+        ms_per_image=None if isinstance(model, MapProvider) else float(np.median(milliseconds)),
     )
 
 
 def _matched(
-    model: Model, dataset: Dataset, remarks: list[str], allow_unmatched: bool
+    model: Model | MapProvider, dataset: Dataset, remarks: list[str], allow_unmatched: bool
 ) -> Iterator[tuple[LabelledImage, _Known]]:
     """Check all classes at once, and return the images with objects that the model knows."""
     matching = match_classes(dataset, model.labels)
@@ -131,7 +138,9 @@ def _matched(
     return ((image, known) for image, known in for_image if known or image.problem)
 
 
-def _matched_one_by_one(model: Model, images: Iterable[LabelledImage]) -> Iterator[tuple[LabelledImage, _Known]]:
+def _matched_one_by_one(
+    model: Model | MapProvider, images: Iterable[LabelledImage]
+) -> Iterator[tuple[LabelledImage, _Known]]:
     for image in images:
         one = Dataset(image.name, "folder", [image])
         matching = match_classes(one, model.labels)

@@ -12,12 +12,15 @@ from camrt.cli.messages import say
 if TYPE_CHECKING:
     from camrt.runtime.evaluation.datasets.labelled import Dataset
     from camrt.runtime.evaluation.evaluation import Evaluation
+    from camrt.runtime.evaluation.map_provider import MapProvider
+    from camrt.runtime.inference.model import Model
 
 EPILOG = """\
 examples:
   camrt eval model.onnx photos                        a folder for each class
   camrt eval model.onnx VOC2012 --csv images.csv      XML in Annotations, images in JPEGImages
   camrt eval model.onnx boxes.csv --compare model.int8.onnx
+  camrt eval maps.parquet VOC2012                     maps that camrt collect has stored
 
 A table of boxes has the titles file,class,x0,y0,x1,y1 (x1 and y1 exclusive). Masks are PNG files, a_mask.png beside
 a.jpg or masks/a.png. Values are fractions; intervals of 95 % come from 1000 draws of the images.
@@ -36,7 +39,12 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", metavar="MODEL", type=Path, help="model file from camrt attach, export or quantize")
+    parser.add_argument(
+        "model",
+        metavar="MODEL|MAPS",
+        type=Path,
+        help="model file from camrt attach, export or quantize; or a store of maps from camrt collect",
+    )
     parser.add_argument(
         "data",
         metavar="DATA",
@@ -84,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         if target is not None:
             check_target(target, args.model, overwrite=args.overwrite)
     paths = [args.model, *args.compare]
-    models = [open_model(path, args.provider, args.threads, args.provider_option, args.head) for path in paths]
+    models = [_open(path, args) for path in paths]
     dataset = read_dataset(args.data, args.format, masks=args.masks, classes=args.classes)
     evaluations = [evaluate(model, dataset, allow_unmatched=args.allow_unmatched) for model in models]
     first = evaluations[0]
@@ -97,6 +105,16 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print(evaluations, dataset)
     return 0
+
+
+def _open(path: Path, args: argparse.Namespace) -> "Model | MapProvider":
+    """Open a model file, or a store of maps, which is a folder."""
+    from camrt.runtime.collect.store import MapStore
+    from camrt.runtime.collect.stored_maps import StoredMaps
+
+    if path.is_dir():
+        return StoredMaps(MapStore(path))
+    return open_model(path, args.provider, args.threads, args.provider_option, args.head)
 
 
 def _report(evaluations: Sequence["Evaluation"]) -> dict[str, Any]:
