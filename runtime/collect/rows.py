@@ -147,5 +147,6 @@ def quantize_map(cam: NDArray[np.float32]) -> tuple[bytes, float, float]:
 
 def dequantize_map(cam: bytes, shape: tuple[int, int], low: float, high: float) -> NDArray[np.float32]:
     """Return the map of `quantize_map`: float32 ``shape``."""
-    levels = np.frombuffer(cam, np.uint8).reshape(shape)
-    return np.asarray(low + levels * ((high - low) / _LEVELS), np.float32)
+    levels = np.frombuffer(cam, np.uint8).reshape(shape).astype(np.float64)
+    # In this form the first and the last level are exactly the lowest and the highest value.
+    return np.asarray(((_LEVELS - levels) * low + levels * high) / _LEVELS, np.float32)
