@@ -15,7 +15,8 @@ from camrt.images import Image
 from camrt.runtime.collect.items import Item
 from camrt.runtime.evaluation.scoring import best_class
 from camrt.runtime.inference.model import Model
-from camrt.runtime.maps.result import Result
+from camrt.runtime.maps.placed import boxes_on_frame
+from camrt.runtime.maps.result import BOX_THRESHOLD, Result
 
 TOP: Final = 5
 """Number of best classes in a row."""
@@ -128,7 +129,8 @@ def _values(model: Model, result: Result, item: Item) -> dict[str, Any]:
         pooled = result.decoder.decoded(result.maps).mean(axis=(1, 2), dtype=np.float32)
         with np.errstate(over="ignore"):  # float16 has no values above 65504: they become infinite
             values["pooled"] = pooled.astype(np.float16)
-    values["boxes"] = [dict(zip(("x0", "y0", "x1", "y1", "score"), box, strict=True)) for box in result.boxes(first)]
+    (boxes,) = boxes_on_frame(cams[0], result.placement, [BOX_THRESHOLD])
+    values["boxes"] = [dict(zip(("x0", "y0", "x1", "y1", "score"), box, strict=True)) for box in boxes]
     return values
 
 
