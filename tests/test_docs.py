@@ -19,6 +19,7 @@ DOCUMENTS = (
     "docs/browser.md",
     "docs/export.md",
     "docs/localization.md",
+    "docs/collect.md",
     "docs/heads.md",
     "docs/quantize.md",
     "docs/providers.md",

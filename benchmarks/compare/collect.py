@@ -41,8 +41,8 @@ def measure(model: Model, images: Sequence[Path], rounds: int) -> dict[str, Any]
         images: files; they are repeated up to `_LEAST_IMAGES`.
         rounds: turns of each alternative.
 
-    Returns: ``images_per_second`` of each alternative, medians; ``ratio`` of collect to the two ways of the model alone;
-    ``workers``: for each number of workers its rate, and its ratio to the default; ``decode_share``.
+    Returns: ``images_per_second`` of each alternative, medians; ``ratio`` of collect to the two ways of the model
+    alone; ``workers``: for each number of workers its rate, and its ratio to the default; ``decode_share``.
     """
     files = list(itertools.islice(itertools.cycle(images), max(len(images), _LEAST_IMAGES)))
     decoded = [read_image(file) for file in images]

@@ -116,7 +116,7 @@ class Collector:
         """Collect the rows that the store does not have yet.
 
         Raises:
-            UsageError: the store belongs to another model, to other options or other images.
+            UsageError: there is no image, or the store belongs to another model, to other options or other images.
             SourceError: an input cannot be read, or no image could be.
             DiskFull, SinkError: the store cannot be written; the rows before are whole.
             CamrtError: the model cannot be run.
@@ -159,7 +159,7 @@ class Collector:
                 writer.finish()
         lines = [*self._items.remarks, *self._items.left_out.lines(), *remarks.lines()]
         if not writer.done and not self._stopped:
-            raise SourceError("; ".join(["there is no image in the inputs", *lines]))
+            raise UsageError("; ".join(["there is no image in the inputs", *lines]))
         if writer.skipped == writer.done and not self._stopped:
             raise SourceError(f"none of the {writer.done} images could be read; {self._path} has the reasons")
         return Report(
@@ -220,7 +220,8 @@ def collect(
 
     Raises:
         MissingExtra: pyarrow (extra ``judge``) is not installed.
-        UsageError: an argument is wrong, or the store belongs to another model, to other options or other images.
+        UsageError: an argument is wrong, there is no image, or the store belongs to another model, to other options or
+            other images.
         SourceError: an input cannot be read, or no image could be.
         DiskFull, SinkError: the store cannot be written.
     """

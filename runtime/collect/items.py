@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from camrt.errors import SourceError
+from camrt.errors import SourceError, UsageError
 from camrt.file_kind import UNKNOWN
 from camrt.images import Image
 from camrt.media_files import MEDIA_SUFFIXES, describe_other, media_kind
@@ -76,7 +76,6 @@ class Items:
 
         Raises:
             SourceError: an input cannot be read.
-            UsageError: the model knows no class of labelled data.
         """
         self.expected = 0
         """Number of items, as far as it is known."""
@@ -104,7 +103,10 @@ class Items:
                 matching = match_classes(one.dataset, labels)
                 self.remarks.append(f"{one.name}: {len(one.dataset.images)} images with labels ({one.dataset.format})")
                 self.remarks += one.dataset.remarks
-                self.remarks += check_matching(matching, one.dataset, model, allow_unmatched=True)
+                try:
+                    self.remarks += check_matching(matching, one.dataset, model, allow_unmatched=True)
+                except UsageError as error:  # the model knows none of the classes
+                    self.remarks.append(str(error))
                 self._folders.append(None)
                 self._matchings.append(matching)
                 self.classes |= {name: list(ids) for name, ids in matching.by_name.items() if ids}

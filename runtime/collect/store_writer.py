@@ -67,7 +67,7 @@ class StoreWriter:
         if is_store(self.folder):
             if overwrite:
                 self._remove()
-            elif difference := read_manifest(self.folder).difference(manifest):
+            elif (difference := read_manifest(self.folder).difference(manifest)) and shards_of(self.folder):
                 raise UsageError(
                     f"{self.folder} was begun with {difference}; run that again to go on, choose another name, or "
                     "start again with --overwrite"
@@ -146,6 +146,11 @@ class StoreWriter:
             raise write_error(self.folder, error) from error
 
     def _release(self) -> None:
+        """Let other processes write; nothing stays of a store without a row."""
         with suppress(OSError):
+            if not shards_of(self.folder):
+                (self.folder / NAME).unlink(missing_ok=True)
             (self.folder / _LOCK).unlink()
+            if not any(self.folder.iterdir()):
+                self.folder.rmdir()
         os.close(self._lock)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -30,10 +31,18 @@ def rows(items, root=None):
     ]
 
 
-@pytest.mark.input_kind("folder", "folder per class below splits", "labels of the model", "class and group of each image")
+@pytest.mark.input_kind("folder", "folder per class below splits", "labels of the model", "class and group of images")
 def test_folders_are_classes_and_groups(tmp_path):
-    for name in ("train/boat/a.png", "train/boat/night/b.png", "val/Cup/c.png", "val/house/d.png", "e.png", "203/f.png"):
+    for name in (
+        "train/boat/a.png",
+        "train/boat/night/b.png",
+        "val/Cup/c.png",
+        "val/house/d.png",
+        "e.png",
+        "203/f.png",
+    ):
         write_picture(tmp_path / name, BOX)
+    write_picture(tmp_path / "203" / "f.png", BOX)
     items = items_of(tmp_path)
     assert rows(items, tmp_path) == [
         ("203/f.png", None, "203", ()),
@@ -74,9 +83,7 @@ def test_a_list_has_paths_from_its_folder_or_the_current_one(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     for name in ("lists/boat/a.png", "here/cup/b.png", "elsewhere/duck/c.png"):
         write_picture(tmp_path / name, BOX)
-    odd = os.fsencode(tmp_path / "lists") + b"/\xff.png"
-    with open(odd, "wb") as file:
-        file.write((tmp_path / "here/cup/b.png").read_bytes())
+    shutil.copy(tmp_path / "here/cup/b.png", tmp_path / "lists" / "\udcff.png")  # a name that is no UTF-8
     whole = tmp_path / "elsewhere/duck/c.png"
     lines = [b"boat/a.png", b"", b"here/cup/b.png", os.fsencode(whole), b"missing/d.png", b"\xff.png", b" lists"]
     listed = tmp_path / "lists" / "list.txt"
@@ -138,7 +145,7 @@ def test_a_folder_leaves_out_videos_masks_and_other_files_and_says_so(tmp_path, 
     shutil.copy(shared_data / "videos" / "cockatoo.mp4", tmp_path / "clip.mp4")
     items = items_of(tmp_path)
     found = list(items)
-    assert [os.path.basename(item.path) for item in found] == ["a.png", "broken.jpg", "empty.png"]
+    assert [Path(item.path).name for item in found] == ["a.png", "broken.jpg", "empty.png"]
     assert "is a text file, neither an image nor a video" in found[1].problem
     assert "is empty (0 bytes)" in found[2].problem
     assert items.expected == 3
@@ -154,7 +161,7 @@ def test_a_folder_leaves_out_videos_masks_and_other_files_and_says_so(tmp_path, 
 def test_labelled_data_gives_the_classes_of_its_annotations(form, tmp_path):
     WRITERS[form](tmp_path)
     items = items_of(tmp_path)
-    found = {os.path.basename(item.path): (item.label, item.classes) for item in items}
+    found = {Path(item.path).name: (item.label, item.classes) for item in items}
     assert found == {"anchor.png": ("anchor", ((0,),)), "boat.png": ("boat", ((1,),))}
     assert f"{tmp_path}: 2 images with labels ({form})" in items.remarks
 

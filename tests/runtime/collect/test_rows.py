@@ -93,7 +93,9 @@ def with_weights(path, **weights):
     file = onnx.load(write_linear(path))
     for tensor in file.graph.initializer:
         if tensor.name in weights:
-            tensor.CopyFrom(numpy_helper.from_array(np.full(tensor.dims, weights[tensor.name], np.float32), tensor.name))
+            tensor.CopyFrom(
+                numpy_helper.from_array(np.full(tensor.dims, weights[tensor.name], np.float32), tensor.name)
+            )
     onnx.save(file, path)
     return camrt.load(path, provider="cpu")
 
@@ -110,7 +112,11 @@ def test_features_beyond_float16_become_infinite(tmp_path, picture):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "is empty"), (b"\xff\xd8\xff\xe0 no more", "is truncated or damaged"), (None, "cannot be read: No such file")],
+    [
+        (b"", "is empty"),
+        (b"\xff\xd8\xff\xe0 no", "is truncated or damaged"),
+        (None, "cannot be read: No such file"),
+    ],
 )
 def test_a_broken_image_is_a_row_with_an_error(model, tmp_path, content, message):
     path = tmp_path / "a.jpg"

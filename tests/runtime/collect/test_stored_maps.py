@@ -89,7 +89,7 @@ def test_a_file_is_found_by_its_content_and_a_missing_one_by_its_path(model, tmp
     shutil.copy(tmp_path / "here" / "b" / "x.png", tmp_path / "here" / "a" / "x.png")
     assert found(tmp_path / "here" / "a" / "x.png") == expected["b"]
     assert found(tmp_path / "nowhere" / "a" / "x.png") == expected["a"]
-    with pytest.raises(SourceError, match="2 rows .* have this name, and the file is missing"):
+    with pytest.raises(SourceError, match=r"2 rows .* have this name, and the file is missing"):
         found(tmp_path / "nowhere" / "x.png")
     write_picture(tmp_path / "here" / "a" / "x.png", (1, 1, 3, 3))
     with pytest.raises(SourceError, match="has no row of this file; it is new, or has changed"):
@@ -106,7 +106,7 @@ def test_a_class_without_a_stored_map_is_skipped_with_what_to_do(model, tmp_path
         assert evaluation.images == len(stored)
         assert len(evaluation.skipped) == 2 - len(stored)
     else:
-        with pytest.raises(SourceError, match="has no map of .* for it; collect again with these data as the input"):
+        with pytest.raises(SourceError, match=r"has no map of .* for it; collect again with these data as the input"):
             evaluate(StoredMaps(store), data)
 
 
