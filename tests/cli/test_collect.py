@@ -130,10 +130,10 @@ def test_ctrl_c_keeps_what_is_done(model_file, tmp_path):
 
 
 def test_a_full_disk_is_one_error_and_the_run_goes_on_with_more_space(model_file, tmp_path):
-    write_images(tmp_path / "data", 2500)
+    write_images(tmp_path / "data", 2500, kinds=1500)
     words = "collect", model_file, tmp_path / "data", "--provider", "cpu", "-o", "disk/maps.parquet"
     copied = ["sh", "-c", '"$@"; status=$?; cp -r disk/maps.parquet kept; exit $status', "sh", *command(*words)]
-    done = small_disk.run(copied, tmp_path, size="150k")
+    done = small_disk.run(copied, tmp_path, size="250k")
     assert done.returncode == 1, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("camrt: ")]
     assert "No space left on device" in line
