@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from camrt.errors import SourceError, UsageError
+from camrt.errors import CamrtError, SinkError, SourceError, UsageError
 from camrt.progress import Progress
 from camrt.runtime.collect.inputs import open_inputs
-from camrt.runtime.collect.items import Item, Items, LeftOut
+from camrt.runtime.collect.items import Item, Items, Tally
 from camrt.runtime.collect.manifest import Manifest
 from camrt.runtime.collect.pool import WorkerPool
 from camrt.runtime.collect.rows import Seconds
@@ -30,6 +30,7 @@ _MOST_ON_DEVICE: Final = 4
 """Workers by default where the model runs on a GPU: each of them holds the model in its memory."""
 _ON_CPU: Final = ("cpu", "xnnpack", "openvino")
 _PROGRESS_AFTER_S: Final = 2.0
+_ERRORS_SHOWN: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ class Collector:
             head=model.head_name,
             threads=self._threads,
         )
-        remarks = LeftOut()
+        remarks, errors = Tally(), list[str]()
         pool = WorkerPool(setup, self._workers, lambda: self._stopped)
         progress = Progress(None, "images", after_s=_PROGRESS_AFTER_S)
         before = 0
@@ -145,11 +146,15 @@ class Collector:
             try:
                 for item, row in pool.rows(_batches(self._remaining(writer))):
                     writer.add(row.values, item.chain)
+                    if len(errors) < _ERRORS_SHOWN and (error := row.values.get("error")):
+                        errors.append(f"no map: {error}")
                     if row.remark:
                         remarks.add(item.path, row.remark)
                     progress.total = max(0, self._items.expected - before)
                     progress.step()
-            except KeyboardInterrupt:
+            except SinkError:
+                raise
+            except (KeyboardInterrupt, CamrtError):
                 writer.flush()
                 raise
             ended = time.perf_counter()
@@ -157,7 +162,10 @@ class Collector:
                 writer.flush()
             else:
                 writer.finish()
-        lines = [*self._items.remarks, *self._items.left_out.lines(), *remarks.lines()]
+        lines = [*self._items.remarks, *self._items.left_out.lines("left out"), *remarks.lines("remark")]
+        lines += errors
+        if writer.skipped > len(errors):
+            lines.append(f"no map: {writer.skipped - len(errors)} more; the column 'error' has the reasons")
         if not writer.done and not self._stopped:
             raise UsageError("; ".join(["there is no image in the inputs", *lines]))
         if writer.skipped == writer.done and not self._stopped:
@@ -181,8 +189,8 @@ class Collector:
         for number, item in enumerate(self._items, 1):
             if number == writer.done and item.chain != writer.chain:
                 raise UsageError(
-                    f"the first {writer.done} images are not those of {self._path}: files were added, removed or "
-                    "changed since it was begun; choose another name, or start again with --overwrite"
+                    f"the first {writer.done} images are not those of {self._path}: files or their classes were "
+                    "added, removed or changed since it was begun; choose another name, or start again with --overwrite"
                 )
             if number > writer.done:
                 yield item

@@ -119,8 +119,9 @@ def _labelled(path: Path, classes: Path | None) -> Input:
     def entries(_: LeaveOut) -> Iterator[Entry]:
         for image in dataset.images:
             assert isinstance(image.image, Path)
-            folders = () if image.problem else Path(image.name).parent.parts
-            yield Entry(image.image, folders, image.targets, image.problem, named=True)
+            # Of an image that was not found, the annotation has only the name.
+            file = Path(image.name) if image.problem else image.image
+            yield Entry(file, Path(image.name).parent.parts, image.targets, image.problem, named=True)
 
     return Input(str(path), entries, dataset.synonyms, dataset)
 

@@ -1,7 +1,6 @@
 """Items of a collection: each image and each frame of a video, in the order of the inputs."""
 
 import hashlib
-import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ class Item:
     file: str
     """The file to read."""
     chain: bytes
-    """Digest of this item and all before it: names, sizes and times of change. It tells whether a run can go on."""
+    """Digest of this item and all before it: names, sizes, times of change, classes. It tells if a run can go on."""
     group: str | None = None
     label: str | None = None
     classes: tuple[tuple[int, ...], ...] = ()
@@ -41,8 +40,8 @@ class Item:
     """A frame of a video; None: the image is in the file."""
 
 
-class LeftOut:
-    """Files that are left out: their number for each kind, and the first names."""
+class Tally:
+    """Files of several kinds: their number, and the first names."""
 
     def __init__(self) -> None:
         self._kinds: dict[str, tuple[int, list[str]]] = {}
@@ -54,10 +53,10 @@ class LeftOut:
         self._kinds[kind] = number + 1, names if len(names) == _NAMED else [*names, name]
         self.count += 1
 
-    def lines(self) -> list[str]:
-        """Return one line for each kind."""
+    def lines(self, words: str) -> list[str]:
+        """Return one line for each kind, after ``words``."""
         return [
-            f"left out: {', '.join(names)}{f' and {number - len(names)} more' if number > len(names) else ''} ({kind})"
+            f"{words}: {', '.join(names)}{f' and {number - len(names)} more' if number > len(names) else ''} ({kind})"
             for kind, (number, names) in self._kinds.items()
         ]
 
@@ -81,7 +80,7 @@ class Items:
         """Number of items, as far as it is known."""
         self.remarks: list[str] = []
         """Lines about classes, and about videos as far as they were read."""
-        self.left_out = LeftOut()
+        self.left_out = Tally()
         self.classes: dict[str, list[int]] = {}
         """Numbers of the model's classes for each label."""
         self._inputs = inputs
@@ -137,7 +136,8 @@ class Items:
 
         def item(problem: str = "", frame: Image | None = None, number: int | None = None) -> Item:
             shown = path if number is None else f"{path}#frame={number}"
-            digest = hashlib.sha256(chain + os.fsencode(shown) + b"\0" + state.encode()).digest()
+            described = repr((shown, state, label, group, classes)).encode("utf-8", "backslashreplace")
+            digest = hashlib.sha256(chain + described).digest()
             return Item(shown, path, digest, group, label, classes, problem, frame)
 
         problem, state = entry.problem, ""

@@ -41,6 +41,7 @@ def test_collect_reports_as_json_and_names_what_was_left_out(model_file, tmp_pat
     assert report["images_per_second"] > 0
     assert 0 < report["decode_share"] < 1
     assert "left out: notes.md (a text file)" in done.stderr
+    assert f"no map: data/{paths[2].relative_to(tmp_path / 'data')} cannot be decoded" in done.stderr
     again = succeeds("collect", model_file, "data", "-o", "maps.parquet", "--provider", "cpu", cwd=tmp_path)
     assert again == "maps.parquet: 12 rows, 1 of them with an error instead of a map, 12 of an earlier run\n"
 
@@ -64,6 +65,21 @@ def test_the_store_is_evaluated_in_place_of_the_model(model_file, tmp_path):
     assert "ms per image" not in table.stdout
     assert "left out for stored maps: the cost, the baseline 'activation'" in table.stderr
     assert "is no map store" in refusal("eval", data, data, status=2, cwd=tmp_path)
+    other = refusal("eval", "maps.parquet", data, "--head", "size", status=2, cwd=tmp_path)
+    assert "maps.parquet has the maps of head None; leave out --head size" in other
+
+
+def test_maps_of_real_photos_score_as_those_of_the_model(mobilenet, shared_data, tmp_path):
+    """On 56 photos 1/56 is one image; energy is a mean of ratios, which levels of 1/255 hardly move."""
+    photos = shared_data / "images_boxes"
+    succeeds("collect", mobilenet, photos, "-o", "maps.parquet", "--provider", "cpu", cwd=tmp_path)
+    stored = json.loads(succeeds("eval", "maps.parquet", photos, "--json", cwd=tmp_path))
+    direct = json.loads(succeeds("eval", mobilenet, photos, "--json", "--provider", "cpu", cwd=tmp_path))
+    assert (stored["images"], stored["skipped"]) == (56, [])
+    assert (stored["top1"], stored["top5"]) == (direct["top1"], direct["top5"])
+    assert stored["energy_in_box"] == pytest.approx(direct["energy_in_box"], abs=1e-3)
+    for name in ("pointing_game", "max_box_acc", "max_box_acc_v2", "top1_box_acc", "box_acc_at_threshold"):
+        assert stored[name] == pytest.approx(direct[name], abs=1.01 / 56), name
 
 
 @pytest.mark.parametrize(

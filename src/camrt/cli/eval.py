@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from camrt.cli.common_flags import add_head_flag, add_session_flags, open_model
 from camrt.cli.messages import say
+from camrt.errors import UsageError
 
 if TYPE_CHECKING:
     from camrt.runtime.evaluation.datasets.labelled import Dataset
@@ -113,7 +114,10 @@ def _open(path: Path, args: argparse.Namespace) -> "Model | MapProvider":
     from camrt.runtime.collect.stored_maps import StoredMaps
 
     if path.is_dir():
-        return StoredMaps(MapStore(path))
+        store = MapStore(path)
+        if args.head not in (None, store.manifest.head):
+            raise UsageError(f"{path} has the maps of head {store.manifest.head!r}; leave out --head {args.head}")
+        return StoredMaps(store)
     return open_model(path, args.provider, args.threads, args.provider_option, args.head)
 
 

@@ -162,13 +162,24 @@ def test_changed_inputs_are_refused_and_more_images_at_the_end_are_added(model, 
     assert after.num_rows == 21
     assert after.slice(0, 20).equals(before)
     write_picture(tmp_path / "data" / "boat" / "2b.png", BOXES["boat"])
-    with pytest.raises(UsageError, match="files were added, removed or changed since it was begun"):
+    with pytest.raises(UsageError, match="files or their classes were added, removed or changed since it was begun"):
         collect(model, tmp_path / "data", store, workers=1)
     for number in range(19):
         (tmp_path / "data" / "boat" / f"{number}.jpg").unlink()
     with pytest.raises(UsageError, match="has 21 rows, and there are only 3 images"):
         collect(model, tmp_path / "data", store, workers=1)
     assert rows_of(store).equals(after)
+
+
+def test_other_classes_are_refused(model, tmp_path):
+    write_images(tmp_path / "data", 8, classes=("anchor", "ship"))
+    (tmp_path / "classes.csv").write_text("ship,boat\n")
+    collect(model, tmp_path / "data", tmp_path / "maps.parquet", workers=1)
+    table = tmp_path / "classes.csv"
+    with pytest.raises(UsageError, match="files or their classes were added, removed or changed"):
+        collect(model, tmp_path / "data", tmp_path / "maps.parquet", workers=1, classes=table)
+    collect(model, tmp_path / "data", tmp_path / "maps.parquet", workers=1, classes=table, overwrite=True)
+    assert set(rows_of(tmp_path / "maps.parquet").column("label").to_pylist()) == {"anchor", "ship"}
 
 
 def test_a_complete_run_does_nothing_again(model, tmp_path):

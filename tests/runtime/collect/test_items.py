@@ -1,5 +1,6 @@
 """Items: the images that inputs name, their classes by name and never by number, and all that is left out."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -116,7 +117,7 @@ def test_a_glob_takes_images_and_frames_of_videos(tmp_path, shared_data):
         *((f"boat/clip.mp4#frame={number}", "boat", None, ((1,),)) for number in (0, 100, 200)),
         ("cup/a.png", "cup", None, ((2,),)),
     ]
-    assert items.left_out.lines() == ["left out: notes.txt (a text file)"]
+    assert items.left_out.lines("left out") == ["left out: notes.txt (a text file)"]
 
 
 @pytest.mark.input_kind("video", "every N-th frame into the map store", "PyAV or OpenCV", "the same pixels")
@@ -150,7 +151,7 @@ def test_a_folder_leaves_out_videos_masks_and_other_files_and_says_so(tmp_path, 
     assert "is empty (0 bytes)" in found[2].problem
     assert items.expected == 3
     assert items.left_out.count == 9
-    lines = items.left_out.lines()
+    lines = items.left_out.lines("left out")
     assert "left out: 0.md, 1.md, 2.md and 2 more (a text file)" in lines
     assert "left out: a_mask.png (a mask)" in lines
     assert "left out: clip.mp4 (a video or an animation; name it, or use a glob)" in lines
@@ -164,6 +165,24 @@ def test_labelled_data_gives_the_classes_of_its_annotations(form, tmp_path):
     found = {Path(item.path).name: (item.label, item.classes) for item in items}
     assert found == {"anchor.png": ("anchor", ((0,),)), "boat.png": ("boat", ((1,),))}
     assert f"{tmp_path}: 2 images with labels ({form})" in items.remarks
+
+
+def test_an_annotated_image_that_is_missing_is_a_row_with_its_name(tmp_path):
+    entries = [{"file": "gone.png", "class_name": "boat"}, {"file": "a.png", "class_name": "boat"}]
+    write_picture(tmp_path / "a.png", BOX)
+    (tmp_path / "labels.json").write_text(json.dumps(entries))
+    gone, _ = items_of(tmp_path)
+    assert gone.path == "gone.png"
+    assert "image 'gone.png' is not below" in gone.problem
+
+
+def test_labelled_data_of_other_classes_has_no_labels_and_says_so(tmp_path):
+    write_picture(tmp_path / "a.png", BOX)
+    (tmp_path / "table.csv").write_text("file,class\na.png,house\n")
+    items = items_of(tmp_path)
+    (item,) = items
+    assert (item.label, item.classes) == (None, ())
+    assert "model.onnx knows no class of" in items.remarks[-1]
 
 
 def test_an_image_with_several_classes_has_them_all(tmp_path):

@@ -95,7 +95,6 @@ def test_rows_that_were_not_written_are_missing_and_the_next_run_goes_on_behind_
         ({"every": 2}, "--every 1"),
         ({"labels": ("boat", "mug")}, "other labels"),
         ({"geometry": InputGeometry(width=32, height=32, resize="crop")}, "another way to fit images"),
-        ({"classes": {"boat": [1]}}, "other classes for 'boat'"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
