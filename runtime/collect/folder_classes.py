@@ -45,7 +45,7 @@ class FolderClasses:
         if unknown and self._ids:
             shown = ", ".join(f"{name!r} ({reason})" for name, reason in list(unknown.items())[:_SHOWN])
             more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
-            self.remarks.append(f"{source}: no class for the folders {shown}{more}; their names are groups")
+            self.remarks.append(f"{source or 'files'}: no class for the folders {shown}{more}; their names are groups")
         elif unknown:
             self.remarks.append(
                 f"{source}: no folder is named after a class of the model, so its images have a group and no label"

@@ -50,6 +50,7 @@ class Input:
     """One of the inputs of a collection."""
 
     name: str
+    """For messages; empty: single files, whose folders need not be classes."""
     entries: Callable[[LeaveOut], Iterator[Entry]]
     """Yields the files in order, the same at every call."""
     synonyms: Mapping[str, tuple[str, ...]]
@@ -73,10 +74,31 @@ def open_inputs(inputs: Sequence[str | Path], classes: Path | None = None) -> li
     """
     if not inputs:
         raise UsageError("there are no inputs; name folders, images, videos, lists of paths or globs")
-    return [_open_input(str(one), classes) for one in inputs]
+    opened: list[Input] = []
+    files: list[Path] = []  # a shell writes thousands of them for *.jpg: neighbours are one input
+    for one in map(str, inputs):
+        source = _open_input(one, classes)
+        if isinstance(source, Path):
+            files.append(source)
+            continue
+        opened += _files(files, classes)
+        files = []
+        opened.append(source)
+    return opened + _files(files, classes)
 
 
-def _open_input(text: str, classes: Path | None) -> Input:
+def _files(paths: Sequence[Path], classes: Path | None) -> list[Input]:
+    """Return images and videos that are named one by one as an input; none: there are none."""
+    if not paths:
+        return []
+    parents = dict.fromkeys(path.parent for path in paths)
+    synonyms = {name: words for parent in parents for name, words in _synonyms(parent, classes).items()}
+    entries = [Entry(path, _named_folders(path, None), named=True) for path in paths]
+    return [Input("", lambda _: iter(entries), synonyms)]
+
+
+def _open_input(text: str, classes: Path | None) -> Input | Path:
+    """Return an input, or the path of a single image or video."""
     path = Path(text)
     if path.is_dir():
         return _labelled(path, classes) if has_annotations(path) else _folder(path, classes)
@@ -86,8 +108,7 @@ def _open_input(text: str, classes: Path | None) -> Input:
         if _is_list(path):
             return Input(text, partial(_lines, path), _synonyms(path.parent, classes))
         kind_of_input(path)  # raises
-        entry = Entry(path, _named_folders(path, None), named=True)
-        return Input(text, lambda _: iter([entry]), _synonyms(path.parent, classes))
+        return path
     if path.exists():
         raise UsageError(f"{text} is no regular file")
     if glob.has_magic(text):

@@ -94,7 +94,7 @@ class Items:
                 names.update(dict.fromkeys(entry.folders))
             if one.dataset is None:
                 folders = FolderClasses(names, labels, one.synonyms, one.name)
-                self.remarks += folders.remarks
+                self.remarks += folders.remarks if one.name or folders.ids else []
                 self.classes |= {name: list(ids) for name, ids in folders.ids.items()}
                 self._folders.append(folders)
                 self._matchings.append(None)

@@ -60,6 +60,23 @@ def test_folders_are_classes_and_groups(tmp_path):
     assert items.classes == {"boat": [1], "Cup": [2]}
 
 
+def test_single_files_are_classed_by_their_folders_and_say_nothing_of_other_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ["train/boat/a.png", "train/boat/b.png", "cup/c.png"]
+    for name in names:
+        write_picture(tmp_path / name, BOX)
+    items = items_of(*names)
+    assert rows(items) == [
+        ("train/boat/a.png", "boat", "train", ((1,),)),
+        ("train/boat/b.png", "boat", "train", ((1,),)),
+        ("cup/c.png", "cup", None, ((2,),)),
+    ]
+    assert items.remarks == []
+    alone = items_of(write_picture(tmp_path / "photos" / "d.png", BOX))
+    assert rows(alone, tmp_path) == [("photos/d.png", None, "photos", ())]
+    assert alone.remarks == []
+
+
 def test_a_number_as_a_folder_is_no_class(tmp_path):
     for number in range(len(LABELS)):
         write_picture(tmp_path / str(number) / "a.png", BOX)
