@@ -20,6 +20,7 @@ DOCUMENTS = (
     "docs/export.md",
     "docs/localization.md",
     "docs/cam-limits.md",
+    "docs/collect.md",
     "docs/heads.md",
     "docs/quantize.md",
     "docs/providers.md",

@@ -121,7 +121,8 @@ def test_all_lists_the_public_names():
     import camrt
 
     assert camrt.__all__ == [
-        *("CamrtError", "Evaluation", "LiveSession", "Model", "Result", "__version__", "evaluate", "load")
+        *("CamrtError", "Evaluation", "LiveSession", "MapStore", "Model", "Result", "__version__", "collect"),
+        *("evaluate", "load"),
     ]
     for name in camrt.__all__:
         assert getattr(camrt, name) is not None

@@ -17,7 +17,8 @@ from camrt.runtime.evaluation.datasets.labelled import Dataset, LabelledImage, T
 from camrt.runtime.evaluation.datasets.read import read_dataset
 from camrt.runtime.evaluation.evaluation import Evaluation, Skipped, evaluation_of
 from camrt.runtime.evaluation.faithfulness import Cost, measure_faithfulness
-from camrt.runtime.evaluation.map_sources import BASELINES, MODEL, Baselines, MapSource
+from camrt.runtime.evaluation.map_provider import MapProvider
+from camrt.runtime.evaluation.map_sources import BASELINES, MODEL, OF_FEATURES, Baselines, MapSource
 from camrt.runtime.evaluation.metrics import METRICS, Metric, Rows, select_metrics
 from camrt.runtime.evaluation.partial_results import ImageScores, Section
 from camrt.runtime.evaluation.scoring import best_class, score_class, score_map, truth_of
@@ -32,7 +33,7 @@ _Known = list[tuple[Target, tuple[int, ...]]]
 
 
 def evaluate(
-    model: Model,
+    model: Model | MapProvider,
     dataset: str | Path | Dataset | Iterable[LabelledImage],
     metrics: Sequence[str] | None = None,
     *,
@@ -47,7 +48,7 @@ def evaluate(
     fit, are skipped and listed. Objects of one image are one class each; an image with several counts for each of them.
 
     Args:
-        model: the model.
+        model: the model, or a provider of stored maps, which leaves out what needs the model.
         dataset: a folder or a file of annotations (see `read_dataset`), a `Dataset`, or labelled images.
         metrics: names of `camrt.runtime.evaluation.metrics.METRICS`; None: all that the data allow.
         baselines: names of `BASELINES`, to measure beside the model; empty: none.
@@ -66,6 +67,10 @@ def evaluate(
     if isinstance(dataset, (str, Path)):
         dataset = read_dataset(dataset)
     remarks: list[str] = []
+    if isinstance(model, MapProvider):
+        remarks += model.remarks
+        faithfulness = 0
+        baselines = [name for name in baselines if name not in OF_FEATURES]
     whole = None
     images: Iterable[tuple[LabelledImage, _Known]]
     if isinstance(dataset, Dataset):
@@ -117,7 +122,7 @@ def evaluate(
         names=names,
         skipped=skipped,
         remarks=remarks,
-        ms_per_image=float(np.median(milliseconds)),
+        ms_per_image=None if isinstance(model, MapProvider) else float(np.median(milliseconds)),
         cost=Cost(len(costs), *map(sum, zip(*costs, strict=True))) if costs else None,
     )
 
@@ -125,7 +130,7 @@ def evaluate(
 class _Measure:
     """Measures one image after the other."""
 
-    def __init__(self, model: Model, selected: Sequence[Metric], baselines: tuple[str, ...]) -> None:
+    def __init__(self, model: Model | MapProvider, selected: Sequence[Metric], baselines: tuple[str, ...]) -> None:
         self._model = model
         self._wanted = {metric.name for metric in selected}
         self.passes = any(metric.needs == "passes" for metric in selected)
@@ -147,7 +152,10 @@ class _Measure:
             faithful: measure the metrics that need further forward passes.
         """
         try:
-            image = _pixels(labelled)
+            if isinstance(self._model, MapProvider):
+                image = self._model.image_of(labelled, [ids for _, ids in known])
+            else:
+                image = _pixels(labelled)
             truths = [truth_of(labelled, target, image) for target, _ in known]
         except SourceError as error:
             return ImageScores(labelled.name, {}, [], 0.0, reason=str(error))
@@ -170,7 +178,7 @@ class _Measure:
             for source, one in self._baselines.maps(labelled.name, result).items():
                 objects[source] += scores_of([one] * len(truths))
         passes, seconds = 0, 0.0
-        if faithful:
+        if faithful and not isinstance(self._model, MapProvider):
             changed, passes, seconds = measure_faithfulness(self._model, labelled.name, image, result, self._baselines)
             for source, some in changed.items():
                 objects[source].append(some)
@@ -207,7 +215,7 @@ def _name_hash(image: LabelledImage) -> bytes:
 
 
 def _matched(
-    model: Model, dataset: Dataset, remarks: list[str], allow_unmatched: bool
+    model: Model | MapProvider, dataset: Dataset, remarks: list[str], allow_unmatched: bool
 ) -> list[tuple[LabelledImage, _Known]]:
     """Check all classes at once, and return the images with objects that the model knows."""
     matching = match_classes(dataset, model.labels)
@@ -218,7 +226,9 @@ def _matched(
     return [(image, known) for image, known in for_image if known or image.problem]
 
 
-def _matched_one_by_one(model: Model, images: Iterable[LabelledImage]) -> Iterator[tuple[LabelledImage, _Known]]:
+def _matched_one_by_one(
+    model: Model | MapProvider, images: Iterable[LabelledImage]
+) -> Iterator[tuple[LabelledImage, _Known]]:
     for image in images:
         one = Dataset(image.name, "folder", [image])
         matching = match_classes(one, model.labels)

@@ -72,8 +72,8 @@ class Evaluation:
     """Threshold of the boxes in use, a fraction of the heatmap's maximum."""
     best_threshold: float | None
     """The threshold that gives ``max_box_acc``, chosen with hindsight."""
-    ms_per_image: float
-    """Median milliseconds of preprocessing, inference and one map."""
+    ms_per_image: float | None
+    """Median milliseconds of preprocessing, inference and one map; None: the maps are stored."""
     cost: Cost | None
     """What the metrics of faithfulness took; None: they were not measured."""
     per_image: Sequence[Mapping[str, Any]]
@@ -131,7 +131,8 @@ class Evaluation:
                 others = [self.baselines[name].get(metric.name) for name in names]
                 cells = ["" if other is None else f"{other:.3f}" for other in others]
                 lines.append([metric.title, f"{self.values[metric.name]:.3f}", f"{low:.3f} - {high:.3f}", *cells])
-        lines.append(["ms per image", f"{self.ms_per_image:.1f}", "", *([""] * len(names))])
+        if self.ms_per_image is not None:
+            lines.append(["ms per image", f"{self.ms_per_image:.1f}", "", *([""] * len(names))])
         return in_columns(lines)
 
     def compare(self, other: "Evaluation") -> list[Difference]:
@@ -208,7 +209,7 @@ def evaluation_of(
     names: Sequence[str],
     skipped: Sequence[Skipped],
     remarks: Sequence[str],
-    ms_per_image: float,
+    ms_per_image: float | None,
     cost: Cost | None,
 ) -> Evaluation:
     """Compute values and intervals of the rows of all images, by map source."""

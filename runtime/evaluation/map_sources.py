@@ -19,6 +19,8 @@ BASELINES: Final = ("centre_gaussian", "whole_image", "random", "activation")
 """``centre_gaussian``: a Gaussian in the frame's centre, its deviation a quarter of each side. ``whole_image``: the box
 and the mask of the whole frame. ``random``: noise of the map's size. ``activation``: the mean of the features, or of
 the maps of all classes, whatever the class."""
+OF_FEATURES: Final = ("activation",)
+"""Baselines that need the output of the network, not only maps of single classes."""
 _GAUSSIAN_CELLS: Final = 56
 _SIGMA: Final = 0.25
 

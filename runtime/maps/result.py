@@ -81,7 +81,13 @@ class Result:
 
     def top(self, k: int = 5) -> list[tuple[int, str, float]]:
         """Return the ``k`` best classes, best first: (class_id, label, score). NaN comes last."""
-        ranked = np.argsort(-np.nan_to_num(self.scores, nan=-np.inf), kind="stable")[: max(0, k)]
+        descending = -np.nan_to_num(self.scores, nan=-np.inf)
+        k = min(max(0, k), len(descending))
+        if not k:
+            return []
+        # Of thousands of classes only the best and those equal to the last of them are sorted.
+        best = np.flatnonzero(descending <= np.partition(descending, k - 1)[k - 1])
+        ranked = best[np.argsort(descending[best], kind="stable")][:k]
         return [(int(number), self.label(int(number)), float(self.scores[number])) for number in ranked]
 
     def label(self, class_id: int) -> str:

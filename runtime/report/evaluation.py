@@ -10,11 +10,14 @@ import numpy as np
 from camrt.errors import SourceError
 from camrt.geometry import place
 from camrt.images import Image, read_image
+from camrt.model_file import InputGeometry
 from camrt.runtime.evaluation.datasets.labelled import Box, Dataset
 from camrt.runtime.evaluation.evaluation import Evaluation
+from camrt.runtime.evaluation.map_provider import MapProvider
 from camrt.runtime.evaluation.metrics import METRICS
 from camrt.runtime.inference.model import Model
 from camrt.runtime.maps.overlay import OverlayStyle, paint
+from camrt.runtime.maps.result import Result
 from camrt.runtime.report import html
 
 SHOWN: Final = 12
@@ -24,13 +27,13 @@ SIDE: Final = 480
 _TRUE, _FOUND = (80, 220, 80), (60, 60, 255)  # BGR: green and red
 
 
-def page(evaluation: Evaluation, dataset: Dataset, model: Model) -> str:
+def page(evaluation: Evaluation, dataset: Dataset, model: Model | MapProvider) -> str:
     """Return the page.
 
     Args:
         evaluation: of ``model`` on ``dataset``.
         dataset: the images; those that are shown are read again.
-        model: runs on them again.
+        model: runs on them again, or has their maps.
     """
     name = PurePath(evaluation.model).name
     ordered = sorted(evaluation.per_image, key=_order)
@@ -84,11 +87,12 @@ def _numbers(evaluation: Evaluation) -> tuple[Sequence[str], list[Sequence[str]]
             others = [evaluation.baselines[name].get(metric.name) for name in names]
             cells = ["" if other is None else f"{other:.3f}" for other in others]
             rows.append((metric.title, f"{evaluation.values[metric.name]:.3f}", f"{low:.3f} - {high:.3f}", *cells))
-    rows.append(("ms per image", f"{evaluation.ms_per_image:.1f}", "", *([""] * len(names))))
+    if evaluation.ms_per_image is not None:
+        rows.append(("ms per image", f"{evaluation.ms_per_image:.1f}", "", *([""] * len(names))))
     return ("", "model", "95 % interval", *(name.replace("_", " ") for name in names)), rows
 
 
-def _figure(line: Mapping[str, Any], dataset: Dataset, model: Model) -> str:
+def _figure(line: Mapping[str, Any], dataset: Dataset, model: Model | MapProvider) -> str:
     labelled = next(image for image in dataset.images if image.name == line["file"])
     boxes = next(target.boxes for target in labelled.targets if target.label == line["class"])
     facts = [f"{line['label']} {line['score']:.2f}"]
@@ -100,22 +104,22 @@ def _figure(line: Mapping[str, Any], dataset: Dataset, model: Model) -> str:
     warning = "" if line["top1"] else f"predicted: {line['predicted']} {line['predicted_score']:.2f}"
     try:
         image = read_image(labelled.image) if isinstance(labelled.image, Path) else labelled.image
+        seen = model.image_of(labelled, [[line["class_id"]]]) if isinstance(model, MapProvider) else image
     except SourceError as error:  # it was read a moment ago
         return html.figure([], [*caption, str(error)], warning=warning)
-    drawn = _drawn(model, image, line["class_id"], boxes)
+    drawn = _drawn(model(seen), model.geometry, image, line["class_id"], boxes)
     return html.figure([html.inline_image(drawn, f"map of {line['label']}")], caption, warning=warning)
 
 
-def _drawn(model: Model, image: Image, class_id: int, boxes: Sequence[Box]) -> Image:
+def _drawn(result: Result, geometry: InputGeometry, image: Image, class_id: int, boxes: Sequence[Box]) -> Image:
     """Return an image with a class's map, the true boxes and the box at the threshold in use."""
-    result = model(image)
     height, width = image.shape[:2]
     scale = SIDE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     frame = np.asarray(
         cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC), np.uint8
     )
-    drawn = paint(frame, result.visible_cam(class_id), place(model.geometry, *size), OverlayStyle())
+    drawn = paint(frame, result.visible_cam(class_id), place(geometry, *size), OverlayStyle())
     for colour, some in ((_TRUE, boxes), (_FOUND, result.boxes(class_id)[:1])):
         for x0, y0, x1, y1, *_ in some:
             corners = [round(edge * scale) for edge in (x0, y0, x1, y1)]

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from camrt.errors import CamrtError
 
 if TYPE_CHECKING:
+    from camrt.runtime.collect.collect import collect
+    from camrt.runtime.collect.store import MapStore
     from camrt.runtime.evaluation.evaluate import evaluate
     from camrt.runtime.evaluation.evaluation import Evaluation
     from camrt.runtime.inference.model import Model, load
@@ -22,11 +24,24 @@ if TYPE_CHECKING:
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
-__all__ = ["CamrtError", "Evaluation", "LiveSession", "Model", "Result", "__version__", "evaluate", "load"]
+__all__ = [
+    "CamrtError",
+    "Evaluation",
+    "LiveSession",
+    "MapStore",
+    "Model",
+    "Result",
+    "__version__",
+    "collect",
+    "evaluate",
+    "load",
+]
 
 _MODULES = {
     "Evaluation": "camrt.runtime.evaluation.evaluation",
     "evaluate": "camrt.runtime.evaluation.evaluate",
+    "collect": "camrt.runtime.collect.collect",
+    "MapStore": "camrt.runtime.collect.store",
     "LiveSession": "camrt.runtime.stream.live_session",
     "Model": "camrt.runtime.inference.model",
     "load": "camrt.runtime.inference.model",

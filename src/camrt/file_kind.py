@@ -19,6 +19,8 @@ STANDARD_DOMAINS: Final = frozenset(
 )  # fmt: skip
 """Domains of the operators that ONNX Runtime has."""
 
+TEXT: Final = "a text file"
+"""Name of the kind of a text that is nothing else."""
 _HEAD_BYTES: Final = 4096
 _MJPEG_SUFFIXES: Final = (".mjpg", ".mjpeg", ".mjp")
 
@@ -252,7 +254,7 @@ def _foreign(head: bytes) -> FileKind | None:
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         web = "a web page, as from a download that needs a login"
         return FileKind("other", web, "download the file itself")
-    return FileKind("other", "a text file") if _is_text(head) else None
+    return FileKind("other", TEXT) if _is_text(head) else None
 
 
 def _is_text(head: bytes) -> bool:

@@ -26,8 +26,13 @@ _NAMED: Final = 3  # files that a line about left-out files names
 
 def natural_order(path: Path) -> tuple[list[tuple[bool, int, str]], str]:
     """Return a sort key that puts ``img2`` before ``img10`` and ignores case."""
-    parts = re.split(r"([0-9]+)", str(path))
-    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part.casefold()) for part in parts], str(path)
+    return natural_key(str(path))
+
+
+def natural_key(text: str) -> tuple[list[tuple[bool, int, str]], str]:
+    """Return the sort key of `natural_order` for a text."""
+    parts = re.split(r"([0-9]+)", text)
+    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part.casefold()) for part in parts], text
 
 
 @dataclass(slots=True)
@@ -89,7 +94,7 @@ def kind_of_input(path: Path) -> FileKind:
     kind = media_kind(path)
     if kind.kind == "other" and kind is not UNKNOWN:
         error = SourceError if path.suffix.lower() in MEDIA_SUFFIXES else UsageError
-        raise error(_describe(path, kind))
+        raise error(describe_other(path, kind))
     return kind
 
 
@@ -140,13 +145,13 @@ def _add(found: MediaFiles, paths: Iterable[Path], folder: Path | None) -> None:
         if kind.kind != "other":
             found.kinds[path] = kind
         elif path.suffix.lower() in MEDIA_SUFFIXES:
-            found.broken[path] = _describe(path, kind)
+            found.broken[path] = describe_other(path, kind)
             found.problems.append(found.broken[path])
         else:
             found.left_out.append((name, kind.name))
 
 
-def _describe(path: Path, kind: FileKind) -> str:
+def describe_other(path: Path, kind: FileKind) -> str:
     """Return a line about a file that is neither an image nor a video."""
     return f"{path} is {kind.name}, neither an image nor a video{f': {kind.advice}' if kind.advice else ''}"
 

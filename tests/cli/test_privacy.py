@@ -64,6 +64,7 @@ def test_the_trap_catches_a_request(tmp_path):
         ("quantize", "in.onnx", "-o", "out.onnx", "--calibrate", "photos"),
         ("inspect", DEMO, "--verify"),
         ("annotate", DEMO, "photos", "-o", "annotated"),
+        ("collect", DEMO, "photos", "-o", "maps.parquet"),
         ("bench", DEMO, "--rounds", 1),
         ("export", "nets:net", "--size", "32", "-o", "out.onnx"),
     ],

@@ -7,7 +7,8 @@ from camrt.errors import UsageError
 from camrt.media_files import list_folder, natural_order
 from camrt.runtime.evaluation.datasets.labelled import Dataset, LabelledImage, Target
 
-_PARTS: Final = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+SPLITS: Final = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+"""Names of folders that are parts of the data and no classes, in small letters."""
 _IMAGE_FOLDERS: Final = ("images", "jpegimages")
 _MASK_FOLDERS: Final = ("masks", "mask")
 
@@ -33,13 +34,13 @@ def read_folder(root: Path) -> Dataset:
         parts = path.relative_to(top).parts
         if len(parts) == 1:
             loose += 1
-        elif not _is_mask(path, parts):
+        elif not is_mask(path, parts):
             problem = found.broken.get(path, "")
             images.append(LabelledImage("/".join(parts), path, (Target(parts[0]),), problem=problem))
     labels = {image.targets[0].label for image in images}
     if not images:
         raise UsageError(f"{root} has no images in folders named after their classes, and no annotations")
-    if labels <= {label for label in labels if label.lower() in _PARTS}:
+    if labels <= {label for label in labels if label.lower() in SPLITS}:
         raise UsageError(f"{root} has the parts {', '.join(sorted(labels))}; name one: {root / min(labels)}")
     broken = set(found.broken.values())
     remarks = [problem for problem in found.problems if problem not in broken] + found.lines(videos=False)
@@ -48,5 +49,6 @@ def read_folder(root: Path) -> Dataset:
     return Dataset(str(root), "folder", images, remarks)
 
 
-def _is_mask(path: Path, parts: tuple[str, ...]) -> bool:
+def is_mask(path: Path, parts: tuple[str, ...]) -> bool:
+    """Tell whether an image is a mask, by its name or one of its folders; ``parts``: of the path below the data."""
     return path.stem.lower().endswith(("_mask", "-mask")) or any(part.lower() in _MASK_FOLDERS for part in parts[:-1])

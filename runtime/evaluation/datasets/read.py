@@ -67,6 +67,15 @@ def read_dataset(
     return replace(dataset, name=str(path), synonyms=synonyms)
 
 
+def has_annotations(root: Path) -> bool:
+    """Tell whether a folder has a file of labels, so that `read_dataset` does not read it as a folder per class.
+
+    Raises:
+        SourceError, UsageError: a table of labels there is broken.
+    """
+    return bool(_annotations(root))
+
+
 def _annotations(root: Path) -> list[tuple[Format, Path, _Reader]]:
     """Return the annotations below a folder: format, file or folder, and their reader."""
     found: list[tuple[Format, Path, _Reader]] = []

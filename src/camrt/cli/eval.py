@@ -14,6 +14,7 @@ from camrt.errors import UsageError
 if TYPE_CHECKING:
     from camrt.runtime.evaluation.datasets.labelled import Dataset
     from camrt.runtime.evaluation.evaluation import Evaluation
+    from camrt.runtime.evaluation.map_provider import MapProvider
     from camrt.runtime.evaluation.partial_results import PartialResults
     from camrt.runtime.inference.model import Model
 
@@ -23,6 +24,7 @@ examples:
   camrt eval model.onnx VOC2012 --csv images.csv      XML in Annotations, images in JPEGImages
   camrt eval model.onnx boxes.csv --compare model.int8.onnx
   camrt eval model.onnx photos --faithfulness all --resume photos.partial
+  camrt eval maps.parquet VOC2012                     maps that camrt collect has stored
 
 A table of boxes has the titles file,class,x0,y0,x1,y1 (x1 and y1 exclusive). Masks are PNG files, a_mask.png beside
 a.jpg or masks/a.png. Values are fractions; intervals of 95 % come from 1000 draws of the images.
@@ -43,7 +45,12 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", metavar="MODEL", type=Path, help="model file from camrt attach, export or quantize")
+    parser.add_argument(
+        "model",
+        metavar="MODEL|MAPS",
+        type=Path,
+        help="model file from camrt attach, export or quantize; or a store of maps from camrt collect",
+    )
     parser.add_argument(
         "data",
         metavar="DATA",
@@ -112,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
         if target is not None:
             check_target(target, args.model, overwrite=args.overwrite)
     paths = [args.model, *args.compare]
-    models = [open_model(path, args.provider, args.threads, args.provider_option, args.head) for path in paths]
+    models = [_open(path, args) for path in paths]
     dataset = read_dataset(args.data, args.format, masks=args.masks, classes=args.classes)
     with _partial_results(args, models, dataset) as partial:
         evaluations = [
@@ -139,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
 
 @contextmanager
 def _partial_results(
-    args: argparse.Namespace, models: Sequence["Model"], dataset: "Dataset"
+    args: argparse.Namespace, models: Sequence["Model | MapProvider"], dataset: "Dataset"
 ) -> Iterator["PartialResults | None"]:
     """Open the file of ``--resume``, and remove it when all is reported; None: there is no such file."""
     if args.resume is None:
@@ -147,13 +154,17 @@ def _partial_results(
         return
     from camrt.files import check_target
     from camrt.runtime.evaluation.partial_results import PartialResults, settings_of
+    from camrt.runtime.inference.model import Model
 
+    running = [model for model in models if isinstance(model, Model)]
+    if len(running) < len(models):
+        raise UsageError("--resume is for model files; stored maps are evaluated without the model")
     for other in (args.csv, args.html):
         if other is not None and other.absolute() == args.resume.absolute():
             raise UsageError(f"{other} is both a report and the file of --resume; name two files")
     check_target(args.resume, args.model, overwrite=True)
     options = {"--allow-unmatched": args.allow_unmatched, "--faithfulness": args.faithfulness}
-    partial = PartialResults(args.resume, settings_of(models, dataset, **options))
+    partial = PartialResults(args.resume, settings_of(running, dataset, **options))
     if partial.images:
         say(f"{args.resume} has the results of {partial.images} images; the others follow")
     finished = False
@@ -164,6 +175,19 @@ def _partial_results(
         partial.close(finished=finished)
         if not finished and args.resume.exists():
             say(f"{args.resume} keeps the results so far; the same command goes on from there")
+
+
+def _open(path: Path, args: argparse.Namespace) -> "Model | MapProvider":
+    """Open a model file, or a store of maps, which is a folder."""
+    from camrt.runtime.collect.store import MapStore
+    from camrt.runtime.collect.stored_maps import StoredMaps
+
+    if path.is_dir():
+        store = MapStore(path)
+        if args.head not in (None, store.manifest.head):
+            raise UsageError(f"{path} has the maps of head {store.manifest.head!r}; leave out --head {args.head}")
+        return StoredMaps(store)
+    return open_model(path, args.provider, args.threads, args.provider_option, args.head)
 
 
 def _report(evaluations: Sequence["Evaluation"]) -> dict[str, Any]:

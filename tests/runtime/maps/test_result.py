@@ -1,7 +1,7 @@
 """Maps, boxes and overlays cover the part of the frame that the network saw."""
 
 import pickle
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import cv2
 import numpy as np
@@ -121,6 +121,21 @@ def test_top_is_sorted_and_nan_comes_last(models):
     assert result.class_id == result.top(1)[0][0] == int(np.argmax(result.scores))
     result.scores = np.array([0.1, np.nan, 0.7, 0.2], np.float32)
     assert [class_id for class_id, _, _ in result.top(9)] == [2, 3, 0, 1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_of_equal_scores_the_first_class_is_better(models, seed):
+    result = models["stretch"](noise(30, 40))
+    random = np.random.default_rng(seed)
+    scores = random.integers(0, 5, 60).astype(np.float32)
+    scores[random.integers(0, 60, 4)] = np.nan
+    result.scores = scores
+    result.decoder = replace(result.decoder, labels=tuple(map(str, range(60))))
+    ordered = sorted(range(60), key=lambda number: (np.isnan(scores[number]), -scores[number], number))
+    ranks = [number for number in ordered if not np.isnan(scores[number])]
+    for k in (0, 1, 5, len(ranks)):
+        assert [number for number, _, _ in result.top(k)] == ranks[:k]
+    assert result.top(-1) == []
 
 
 def test_draw_fills_the_buffer_of_the_caller_and_works_in_place(models):
