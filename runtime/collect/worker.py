@@ -48,15 +48,16 @@ def work(descriptor: int) -> None:
     connection = Connection(descriptor)
     try:
         setup: Setup = connection.recv()
+        tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        # The thread takes tasks at any time: else both ends could wait until the other one reads. It also ends a worker
+        # that still opens the model when the pool ends.
+        threading.Thread(target=_receive, args=(connection, tasks), daemon=True).start()
         try:
             model = _open(setup)
         except CamrtError as error:
             connection.send(("failed", str(error)))
             return
         connection.send(("ready",))
-        tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        # The thread takes tasks at any time: else both ends could wait until the other one reads.
-        threading.Thread(target=_receive, args=(connection, tasks), daemon=True).start()
         while True:
             number, items = tasks.get()
             seconds = Seconds()
