@@ -1,0 +1,167 @@
+"""Results of an audit: findings with their proof, summaries of classes, and the whole."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One direction of an experiment: the same images, changed in two ways."""
+
+    images: int
+    """Number of changed images."""
+    independent: int
+    """Number of independent pairs among them: the fewest different recipients or donors."""
+    treated: float
+    """Share of the images whose answer is flipped by the change that carries the suspected evidence, in [0, 1]."""
+    control: float
+    """The same share for the change without it."""
+    t: float
+    """Student's t of the paired differences of the margin of the class's logit over the best other one."""
+
+    @property
+    def effect(self) -> float:
+        """Share of the answers that flip because of the evidence, in [-1, 1]."""
+        return self.treated - self.control
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Experiment that shows that the model uses the evidence."""
+
+    experiment: str
+    """The change, in words."""
+    added: Arm | None
+    """Images of other classes get the evidence: answers that become the class."""
+    removed: Arm | None
+    """Images of the class lose it: answers that leave the class."""
+    passes: int
+    """Forward passes of the experiment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A shortcut that the model uses for a class."""
+
+    kind: str
+    """One of `camrt.runtime.audit.audit.KINDS`."""
+    class_id: int
+    label: str
+    title: str
+    """The finding in one sentence, with numbers."""
+    effect: float
+    """Mean share of flipped answers, above the control, of both directions."""
+    interval: tuple[float, float]
+    """Of 95 %, of the effect."""
+    p_value: float
+    """Corrected for the number of tests."""
+    images: Sequence[str]
+    """Typical images of the class, most affected first."""
+    proof: Proof
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """Further numbers: places, shifts, and other tests that show the same."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the finding for JSON."""
+        values = asdict(self)
+        values["class"] = values.pop("label")
+        values["images"] = list(self.images)
+        values["interval"] = list(self.interval)
+        for name, arm in (("added", self.proof.added), ("removed", self.proof.removed)):
+            if arm is not None:
+                values["proof"][name]["effect"] = arm.effect
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSummary:
+    """Figures of a class of the data."""
+
+    class_id: int
+    label: str
+    images: int
+    accuracy: float
+    """Share of the images with the class as the answer."""
+    confidence: float
+    """Mean score of the class."""
+    mean_map: NDArray[np.float32]
+    """float32 (h, w): mean of the class's maps, each scaled to [0, 1]."""
+    confusions: Sequence[tuple[str, int]]
+    """Wrong answers and their numbers, most frequent first."""
+    on_object: float | None
+    """Mean share of the positive map on the object, in [0, 1]; None: no map has positive values."""
+    components: Sequence[Mapping[str, Any]] = ()
+    """Suspicious components of the class's evidence, see `camrt.runtime.audit.components`."""
+    clusters: Sequence[Mapping[str, Any]] = ()
+    """Clusters of the class's maps, see `camrt.runtime.audit.clusters`."""
+    wrong_reason: Sequence[str] = ()
+    """Images with the right answer and little of the map on the object."""
+    wrong_answer: Sequence[str] = ()
+    """Images with a wrong answer and the map on the object, most confident first."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the summary for JSON."""
+        return {
+            "class_id": self.class_id,
+            "class": self.label,
+            "images": self.images,
+            "accuracy": self.accuracy,
+            "confidence": self.confidence,
+            "mean_map": np.round(self.mean_map.astype(float), 4).tolist(),
+            "confusions": [{"class": name, "images": count} for name, count in self.confusions],
+            "on_object": self.on_object,
+            "components": [dict(one) for one in self.components],
+            "clusters": [dict(one) for one in self.clusters],
+            "wrong_reason": list(self.wrong_reason),
+            "wrong_answer": list(self.wrong_answer),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Result of `camrt.audit`."""
+
+    model: str
+    dataset: str
+    images: int
+    """Images that were classified and have a class that the model knows."""
+    classes: Sequence[ClassSummary]
+    findings: Sequence[Finding]
+    """Most serious first."""
+    tests: int
+    """Experiments, of which the p-values are corrected for the number."""
+    tested_classes: int
+    """Classes with experiments; the budget of forward passes limits them."""
+    passes: int
+    """Forward passes of all experiments."""
+    remarks: Sequence[str]
+    """Lines about images and classes that were left out, about observations that are no proof, and limits."""
+
+    @property
+    def clean(self) -> bool:
+        """Tell whether nothing rises above the noise floor."""
+        return not self.findings
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the audit for JSON."""
+        return {
+            "model": self.model,
+            "dataset": self.dataset,
+            "images": self.images,
+            "clean": self.clean,
+            "findings": [one.as_dict() for one in self.findings],
+            "classes": [one.as_dict() for one in self.classes],
+            "tests": self.tests,
+            "tested_classes": self.tested_classes,
+            "passes": self.passes,
+            "remarks": list(self.remarks),
+        }
+
+    def to_json(self) -> str:
+        """Return the audit as JSON."""
+        return json.dumps(self.as_dict(), indent=2, ensure_ascii=False)
