@@ -23,9 +23,7 @@ _ROUNDS: Final = 2
 def central_ellipse(height: int, width: int, radius: float = 0.36) -> Mask:
     """Return an ellipse in the centre: bool (height, width); ``radius``: fraction of the sides."""
     y, x = np.mgrid[:height, :width]
-    ellipse: Mask = (
-        ((x + 0.5) / width - 0.5) ** 2 + ((y + 0.5) / height - 0.5) ** 2 <= radius**2
-    )
+    ellipse: Mask = ((x + 0.5) / width - 0.5) ** 2 + ((y + 0.5) / height - 0.5) ** 2 <= radius**2
     return ellipse
 
 

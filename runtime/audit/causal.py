@@ -1,0 +1,176 @@
+"""Experiments by forward passes: answers that flip when images get suspected evidence, or lose it."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from camrt.errors import SourceError
+from camrt.images import Image
+from camrt.runtime.audit.exchange import Change, Exchange, ImagePool, Shift
+from camrt.runtime.audit.finding import Arm, Proof
+from camrt.runtime.audit.significance import F64, mean_interval, p_of_t, t_value
+
+_TRIES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """An experiment with its proof."""
+
+    proof: Proof
+    effect: float
+    """Mean effect of the directions."""
+    least: float
+    """Smaller effect of the directions."""
+    t: float
+    """Smaller t of the directions."""
+    p_value: float
+    """Larger p of the directions, one-sided: both must be shown (intersection-union test)."""
+    interval: tuple[float, float]
+    affected: tuple[int, ...]
+    """Images of the class, those that lose most first."""
+
+
+class Experiments:
+    """Experiments on the images of an audit."""
+
+    def __init__(self, pool: ImagePool, seed: int = 0) -> None:
+        self.pool = pool
+        self._seed = seed
+        self._count = 0
+
+    def exchange(self, class_id: int, change: Exchange, pairs: int, words: str) -> Measured | None:
+        """Exchange evidence between images of a class and of others; None: there are too few images for it.
+
+        Args:
+            class_id: the suspected class.
+            change: the changes.
+            pairs: recipients for each direction.
+            words: the experiment in words, for the proof.
+        """
+        random = self._random()
+        classes = self.pool.samples.classes
+        own, others = np.flatnonzero(classes == class_id), np.flatnonzero(classes != class_id)
+        if min(len(own), len(others)) < 2:
+            return None
+        before = self.pool.passes
+        arms = []
+        for function, recipients, adding in ((change.add, others, True), (change.remove, own, False)):
+            images: tuple[list[Image], list[Image]] = [], []
+            used: list[tuple[int, int, int]] = []
+            # Donors of the class are first, those of other classes second.
+            donors = zip(_cycle(random, own, _TRIES * pairs), _cycle(random, others, _TRIES * pairs), strict=True)
+            for recipient in _cycle(random, recipients, pairs):
+                for first, second in donors:
+                    if recipient in (first, second):
+                        continue
+                    changed = [self._changed(function, int(recipient), int(donor)) for donor in (first, second)]
+                    if changed[0] is not None and changed[1] is not None:
+                        images[0].append(changed[0])
+                        images[1].append(changed[1])
+                        used.append((int(recipient), int(first), int(second)))
+                        break
+            if len(used) < max(4, pairs // 4):
+                return None
+            independent = min(len({one[column] for one in used}) for column in range(3))
+            treated, control = images if adding else images[::-1]
+            numbers = np.array([one[0] for one in used])
+            arms.append(self._arm(class_id, treated, control, independent, numbers, adding=adding))
+        return _measured(arms, words, self.pool.passes - before)
+
+    def shift(self, class_id: int, shift: Shift, pairs: int, words: str) -> Measured | None:
+        """Shift a property of whole images towards a class and away from it; None: there are too few images."""
+        random = self._random()
+        classes = self.pool.samples.classes
+        own, others = np.flatnonzero(classes == class_id), np.flatnonzero(classes != class_id)
+        if min(len(own), len(others)) < 2:
+            return None
+        before = self.pool.passes
+        arms = []
+        directions = [(others, shift.towards, shift.control, True)]
+        if shift.both:
+            directions.append((own, shift.away, shift.away_control, False))
+        for recipients, first, second, adding in directions:
+            numbers = random.permutation(recipients)[:pairs]
+            images = [self._whole(int(number), whole_file=shift.whole_file) for number in numbers]
+            treated, control = (
+                [self._fit(function(image), whole_file=shift.whole_file) for image in images]
+                for function in (first, second)
+            )
+            arms.append(self._arm(class_id, treated, control, len(numbers), numbers, adding=adding))
+        return _measured(arms, words, self.pool.passes - before)
+
+    def _random(self) -> np.random.Generator:
+        self._count += 1
+        return np.random.default_rng((self._seed, self._count))
+
+    def _changed(self, function: Change, recipient: int, donor: int) -> Image | None:
+        try:
+            return function(recipient, donor)
+        except SourceError:  # the file has gone since it was classified
+            return None
+
+    def _whole(self, number: int, *, whole_file: bool) -> Image:
+        return self.pool.full(number) if whole_file else self.pool[number][0]
+
+    def _fit(self, image: Image, *, whole_file: bool) -> Image:
+        return self.pool.fitted(image) if whole_file else image
+
+    def _arm(
+        self,
+        class_id: int,
+        treated: list[Image],
+        control: list[Image],
+        independent: int,
+        recipients: NDArray[np.intp],
+        *,
+        adding: bool,
+    ) -> "_Pairs":
+        logits = self.pool.logits([*treated, *control])
+        others = np.delete(logits, class_id, axis=1)
+        margins = logits[:, class_id] - (others.max(axis=1) if others.size else 0.0)
+        margins = margins if adding else -margins
+        first, second = margins[: len(treated)].astype(np.float64), margins[len(treated) :].astype(np.float64)
+        differences = first - second
+        arm = Arm(
+            images=len(treated),
+            independent=independent,
+            treated=float((first > 0).mean()),
+            control=float((second > 0).mean()),
+            t=t_value(differences, independent),
+        )
+        flips = (first > 0).astype(np.float64) - (second > 0)
+        return _Pairs(arm, flips, differences, recipients, adding)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    arm: Arm
+    flips: F64
+    differences: F64
+    recipients: NDArray[np.intp]
+    adding: bool
+
+
+def _cycle(random: np.random.Generator, numbers: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+    """Return ``count`` of the numbers in random order; each occurs again only after all others."""
+    rounds = [random.permutation(numbers) for _ in range(-(-count // len(numbers)))]
+    return np.concatenate(rounds)[:count]
+
+
+def _measured(pairs: list[_Pairs], words: str, passes: int) -> Measured:
+    by_direction = {one.adding: one for one in pairs}
+    effects = [one.arm.effect for one in pairs]
+    last = pairs[-1]
+    affected = dict.fromkeys(last.recipients[np.argsort(-last.differences, kind="stable")].tolist())
+    return Measured(
+        proof=Proof(words, *(by_direction[key].arm if key in by_direction else None for key in (True, False)), passes),
+        effect=float(np.mean(effects)),
+        least=min(effects),
+        t=min(one.arm.t for one in pairs),
+        p_value=max(p_of_t(one.arm.t, one.arm.independent) for one in pairs),
+        interval=mean_interval(*(one.flips for one in pairs)),
+        affected=tuple(affected) if not last.adding else (),
+    )

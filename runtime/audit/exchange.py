@@ -1,0 +1,235 @@
+"""Changes of images that carry suspected evidence from one image to another.
+
+An experiment compares two of them: with a donor that has the evidence and with one that has not. Both disturb the
+image alike, so that the difference is the evidence alone.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from camrt.images import Image
+from camrt.runtime.audit.foreground import Mask
+from camrt.runtime.audit.properties import compress, shift_colour, shift_contrast, shift_sharpness
+from camrt.runtime.audit.regions import region_mask
+from camrt.runtime.audit.samples import Samples, file_bytes, object_mask, pixels
+from camrt.runtime.inference.model import Model
+
+_CACHE_BYTES: Final = 192 << 20
+PATCH: Final = 0.3
+"""Side of a patch, as a fraction of the image's sides."""
+_LEAST_REGION: Final = 0.01
+"""Share of the image that an exchange changes at least; less shows nothing."""
+
+
+class ImagePool:
+    """Images at the network's size, the places of their objects, and their warmest spots. Read again when needed."""
+
+    def __init__(self, model: Model, samples: Samples) -> None:
+        self.model = model
+        self.samples = samples
+        self.passes = 0
+        """Forward passes so far."""
+        self._images: OrderedDict[int, tuple[Image, Mask]] = OrderedDict()
+        self._spots: dict[tuple[int, int], tuple[int, int]] = {}
+        self._most = max(64, _CACHE_BYTES // (model.geometry.height * model.geometry.width * 4))
+
+    def full(self, number: int) -> Image:
+        """Return an image as it is in its file: uint8 (H, W, 3) BGR. Raises: SourceError."""
+        source = self.samples.sources[number]
+        return pixels(source, file_bytes(source))
+
+    def fitted(self, image: Image) -> Image:
+        """Return an image as the network receives it: uint8 (height, width, 3) BGR."""
+        return np.asarray(self.model.fitted([image])[0])
+
+    def __getitem__(self, number: int) -> tuple[Image, Mask]:
+        """Return an image as the network receives it, and the place of its object: bool (height, width).
+
+        Raises: SourceError: the file has changed since it was classified.
+        """
+        if number not in self._images:
+            image = self.full(number)
+            mask = object_mask(self.samples.sources[number], self.samples.targets[number], image)
+            grey = np.repeat(mask[..., np.newaxis].astype(np.uint8) * 255, 3, axis=2)
+            self._images[number] = self.fitted(image), self.fitted(grey)[..., 0] > 127
+            if len(self._images) > self._most:
+                self._images.popitem(last=False)
+        else:
+            self._images.move_to_end(number)
+        return self._images[number]
+
+    def logits(self, batch: list[Image]) -> NDArray[np.float32]:
+        """Classify images at the network's size: float32 (N, K)."""
+        from camrt.geometry import place
+
+        placement = place(self.model.geometry, self.model.geometry.width, self.model.geometry.height)
+        found = []
+        for begin in range(0, len(batch), 16):
+            part = np.stack(batch[begin : begin + 16])
+            found += [one.logits for one in self.model.run_fitted(part, [placement] * len(part))]
+        self.passes += len(batch)
+        return np.stack(found)
+
+    def spot(self, number: int, class_id: int) -> tuple[int, int]:
+        """Return the place outside the object with the most evidence for a class, against the mean of all classes.
+
+        Returns: (x, y) of a patch's left upper pixel.
+        """
+        if (number, class_id) not in self._spots:
+            image, mask = self[number]
+            height, width = mask.shape
+            result = self.model(image) if image.shape[:2] == (height, width) else None
+            assert result is not None
+            self.passes += 1
+            cams = result.visible_cams(range(self.model.classes))
+            evidence = cams[class_id] - np.delete(cams, class_id, 0).mean(axis=0) if len(cams) > 1 else cams[class_id]
+            size = (width, height)
+            heat = cv2.resize(evidence.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+            tall, wide = patch_size(height, width)
+            outside = cv2.blur((~mask).astype(np.float32), (wide, tall), borderType=cv2.BORDER_REPLICATE)
+            mean = cv2.blur(heat, (wide // 2 * 2 + 1, tall // 2 * 2 + 1), borderType=cv2.BORDER_REPLICATE)
+            scored = np.where(outside >= min(0.5, float(outside.max())), mean, -np.inf)
+            y, x = np.unravel_index(int(scored.argmax()), scored.shape)
+            left = int(np.clip(x - wide // 2, 0, width - wide))
+            top = int(np.clip(y - tall // 2, 0, height - tall))
+            self._spots[number, class_id] = left, top
+        return self._spots[number, class_id]
+
+
+def patch_size(height: int, width: int) -> tuple[int, int]:
+    """Return rows and columns of a patch."""
+    return max(4, round(PATCH * height)), max(4, round(PATCH * width))
+
+
+Change = Callable[[int, int], Image | None]
+"""(recipient, donor) -> image at the network's size; None: the change would show nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A pair of changes for each direction. Donors with and without the evidence are chosen by their class."""
+
+    add: Change
+    remove: Change
+
+
+def region_exchange(pool: ImagePool, region: str) -> Exchange:
+    """Copy a region from the donor, except where one of both images has its object."""
+    height, width = pool.model.geometry.height, pool.model.geometry.width
+    whole = region_mask(region, height, width)
+
+    def change(recipient: int, donor: int) -> Image | None:
+        (image, own), (other, others) = pool[recipient], pool[donor]
+        mask = whole & ~own & ~others
+        if mask.mean() < _LEAST_REGION and mask.sum() < 0.5 * whole.sum():
+            return None
+        changed = image.copy()
+        changed[mask] = other[mask]
+        return changed
+
+    return Exchange(change, change)
+
+
+def patch_exchange(pool: ImagePool, class_id: int) -> Exchange:
+    """Copy the warmest patch outside the object: to its own place, or onto the recipient's warmest patch."""
+    tall, wide = patch_size(pool.model.geometry.height, pool.model.geometry.width)
+
+    def copy(recipient: int, donor: int, place: tuple[int, int]) -> Image:
+        image, (other, _) = pool[recipient][0].copy(), pool[donor]
+        (x, y), (x0, y0) = place, pool.spot(donor, class_id)
+        image[y : y + tall, x : x + wide] = other[y0 : y0 + tall, x0 : x0 + wide]
+        return image
+
+    return Exchange(
+        lambda recipient, donor: copy(recipient, donor, pool.spot(donor, class_id)),
+        lambda recipient, donor: copy(recipient, donor, pool.spot(recipient, class_id)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """Change of a property of whole images, towards a class and by the same amount elsewhere."""
+
+    towards: Callable[[Image], Image]
+    """Give an image of another class the property of the class."""
+    control: Callable[[Image], Image]
+    """Change it by as much in another direction."""
+    away: Callable[[Image], Image]
+    """Take the property from an image of the class."""
+    away_control: Callable[[Image], Image]
+    words: str
+    """The shift in words with its size."""
+    whole_file: bool = False
+    """The change needs the image in its own size."""
+    both: bool = True
+    """The property can be taken from an image, too."""
+
+
+def colour_shift(log_gains: NDArray[np.float64]) -> Shift:
+    """Multiply the channels; the control permutes the factors of the channels."""
+    turned = np.roll(log_gains, 1)
+    names = ("blue", "green", "red")
+    words = ", ".join(f"{name} {np.exp(gain) - 1:+.0%}" for name, gain in zip(names, log_gains, strict=True))
+    return Shift(
+        lambda image: shift_colour(image, log_gains),
+        lambda image: shift_colour(image, turned),
+        lambda image: shift_colour(image, -log_gains),
+        lambda image: shift_colour(image, -turned),
+        words,
+    )
+
+
+def brightness_shift(log_gain: float) -> Shift:
+    """Multiply all channels; the control divides them."""
+    gains = np.full(3, log_gain)
+    return Shift(
+        lambda image: shift_colour(image, gains),
+        lambda image: shift_colour(image, -gains),
+        lambda image: shift_colour(image, -gains),
+        lambda image: shift_colour(image, gains),
+        f"{np.exp(log_gain) - 1:+.0%}",
+    )
+
+
+def contrast_shift(log_factor: float) -> Shift:
+    """Multiply the contrast; the control divides it."""
+    return Shift(
+        lambda image: shift_contrast(image, log_factor),
+        lambda image: shift_contrast(image, -log_factor),
+        lambda image: shift_contrast(image, -log_factor),
+        lambda image: shift_contrast(image, log_factor),
+        f"{np.exp(log_factor) - 1:+.0%}",
+    )
+
+
+def sharpness_shift(sigma: float) -> Shift:
+    """Blur where ``sigma`` is above 0, else sharpen; the control does the opposite."""
+    return Shift(
+        lambda image: shift_sharpness(image, sigma),
+        lambda image: shift_sharpness(image, -sigma),
+        lambda image: shift_sharpness(image, -sigma),
+        lambda image: shift_sharpness(image, sigma),
+        f"{'blurred' if sigma > 0 else 'sharpened'} with a sigma of {abs(sigma):.1f} pixels",
+    )
+
+
+def compression_shift(quality: int, usual: int) -> Shift:
+    """Compress as JPEG with the class's quality; the control uses the other classes' quality.
+
+    A compression cannot be undone: only one direction is tested.
+    """
+    return Shift(
+        lambda image: compress(image, quality),
+        lambda image: compress(image, usual),
+        lambda image: image,
+        lambda image: image,
+        f"JPEG quality {quality} against {usual}",
+        whole_file=True,
+        both=False,
+    )

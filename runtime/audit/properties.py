@@ -1,0 +1,132 @@
+"""Properties of an image as a whole, and changes that shift them.
+
+The border's colour stands for the colour of the light: that of the object is no cast.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from camrt.images import Image
+from camrt.runtime.audit.regions import region_mask
+
+F64 = NDArray[np.float64]
+PROPERTIES: Final = (
+    "blue",
+    "green",
+    "red",
+    "contrast",
+    "sharpness",
+    "blockiness",
+    "quality",
+    "width",
+    "height",
+    "aspect",
+)
+"""Columns of `measure`: log mean of each channel on the border, log contrast, log sharpness, JPEG traces, size."""
+COLOUR: Final = slice(0, 3)
+_OFFSET: Final = 4.0
+_LARGEST: Final = 512
+"""Sides above this are reduced before contrast and sharpness are measured."""
+
+
+def measure(image: Image, data: bytes) -> F64:
+    """Return the properties of an image: float64 (len(PROPERTIES),), NaN where there is none.
+
+    Args:
+        image: uint8 (H, W, 3) BGR.
+        data: the file, for its JPEG tables; empty: unknown.
+    """
+    height, width = image.shape[:2]
+    border = image[region_mask("border", height, width)].astype(np.float64)
+    colour = np.log(border.mean(axis=0) + _OFFSET)
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    blocks = blockiness(grey)
+    scale = _LARGEST / max(height, width)
+    if scale < 1:
+        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    values = grey.astype(np.float64)
+    sharpness = np.log(cv2.Laplacian(values, cv2.CV_64F).var() + 1.0)
+    quality = jpeg_quality(data)
+    size = np.log(width), np.log(height), np.log(width / height)
+    return np.array([*colour, np.log(values.std() + 1.0), sharpness, blocks, quality, *size])
+
+
+def blockiness(grey: NDArray[np.uint8]) -> float:
+    """Return the log ratio of steps on the grid of JPEG's blocks of 8 pixels to those beside it; 0: no trace.
+
+    Args:
+        grey: uint8 (H, W) at the size of the file.
+    """
+    ratios = []
+    for values in (grey, grey.T):
+        if values.shape[1] < 24:
+            return 0.0
+        steps = np.abs(np.diff(values.astype(np.int16), axis=1)).mean(axis=0)
+        columns = [float(steps[offset::8].mean()) for offset in range(8)]
+        ratios.append((columns[7] + 0.5) / (float(np.median(columns)) + 0.5))
+    return float(np.log(np.mean(ratios)))
+
+
+def jpeg_quality(data: bytes) -> float:
+    """Return the quality of a JPEG file by its luminance table, about 1 to 100; NaN: it is no JPEG file.
+
+    Source: the scaling of the standard's table in libjpeg, ``jpeg_quality_scaling``, inverted on its mean of 57.6.
+    """
+    if data[:2] != b"\xff\xd8":
+        return float("nan")
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF and data[position + 1] != 0xDA:
+        marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
+        if marker == 0xDB and data[position + 4] & 15 == 0 and length >= 67:
+            wide = data[position + 4] >> 4
+            raw = data[position + 5 : position + 5 + (128 if wide else 64)]
+            table = np.frombuffer(raw, ">u2" if wide else "u1")
+            scale = max(1.0, 100.0 * float(table.mean()) / 57.625)
+            return float(np.clip(5000.0 / scale if scale > 100 else (200.0 - scale) / 2, 1, 100))
+        position += 2 + length
+    return float("nan")
+
+
+def name_pattern(path: Path) -> str:
+    """Return the pattern of a file's name: letters before the first digit, in small letters."""
+    stem = path.stem.lower()
+    return next((stem[:index] for index, sign in enumerate(stem) if sign.isdigit()), "")
+
+
+def shift_colour(image: Image, log_gains: F64) -> Image:
+    """Multiply the channels of an image: uint8, the shape of ``image``.
+
+    Args:
+        image: uint8 (H, W, 3) BGR.
+        log_gains: float64 (3,), natural logarithm of each channel's factor.
+
+    Source: von Kries' model of an illuminant, one gain a channel.
+    """
+    table = np.clip(np.rint(np.arange(256)[:, np.newaxis] * np.exp(log_gains)), 0, 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(image, table[np.newaxis]), np.uint8)
+
+
+def shift_contrast(image: Image, log_factor: float) -> Image:
+    """Multiply the distance of all values from their mean."""
+    mean = float(image.mean())
+    table = np.clip(np.rint((np.arange(256) - mean) * np.exp(log_factor) + mean), 0, 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(image, table), np.uint8)
+
+
+def shift_sharpness(image: Image, sigma: float) -> Image:
+    """Blur an image (``sigma`` above 0, in pixels), or sharpen it by as much with an unsharp mask (below 0)."""
+    if abs(sigma) < 0.2:
+        return image
+    blurred = cv2.GaussianBlur(image, (0, 0), abs(sigma))
+    return np.asarray(blurred if sigma > 0 else cv2.addWeighted(image, 2.0, blurred, -1.0, 0.0), np.uint8)
+
+
+def compress(image: Image, quality: int) -> Image:
+    """Return an image after JPEG compression."""
+    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert done
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)

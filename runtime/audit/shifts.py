@@ -1,0 +1,103 @@
+"""Suspicions: parts and properties of images that may decide for a class."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from camrt.runtime.audit.exchange import (
+    Exchange,
+    Shift,
+    brightness_shift,
+    colour_shift,
+    compression_shift,
+    contrast_shift,
+    sharpness_shift,
+)
+from camrt.runtime.audit.properties import COLOUR, PROPERTIES
+from camrt.runtime.audit.samples import Samples
+
+_COLUMN: Final = {name: number for number, name in enumerate(PROPERTIES)}
+_LEAST_GAIN: Final = 0.04
+"""Log gain below which a shift shows nothing."""
+_LEAST_BLOCKS: Final = 0.1
+_LEAST_QUALITY: Final = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A suspicion and the changes that test it."""
+
+    kind: str
+    words: str
+    """Place or amount."""
+    exchange: Exchange | None = None
+    shift: Shift | None = None
+
+    @property
+    def subject(self) -> str:
+        """What decides, in words."""
+        if self.kind == "pattern":
+            return "a pattern outside the object"
+        return self.words if self.shift is not None else f"the {self.words} of the image"
+
+    @property
+    def experiment(self) -> str:
+        """The experiment in words."""
+        if self.kind == "pattern":
+            return "copy the patch outside the object that speaks most for the class from another image"
+        if self.shift is not None:
+            return f"shift the {self.words}"
+        return f"copy the {self.words} from another image, except where an object is"
+
+
+def shifts_of_class(samples: Samples, class_id: int) -> Iterator[Suspect]:
+    """Yield the properties in which a class differs from the others, with the difference of the means as the shift."""
+    own, others = samples.classes == class_id, samples.classes != class_id
+    if not others.any():
+        return
+    values = samples.properties.astype(np.float64)
+    difference = _mean(values[own]) - _mean(values[others])
+    colour = difference[COLOUR]
+    brightness = float(colour.mean())
+    cast = colour - brightness
+    if np.abs(cast).max() >= _LEAST_GAIN:
+        shift = colour_shift(cast)
+        yield Suspect("colour", f"colour cast ({shift.words})", shift=shift)
+    if abs(brightness) >= _LEAST_GAIN:
+        shift = brightness_shift(brightness)
+        yield Suspect("brightness", f"brightness ({shift.words})", shift=shift)
+    contrast = float(difference[_COLUMN["contrast"]])
+    if abs(contrast) >= _LEAST_GAIN:
+        shift = contrast_shift(contrast)
+        yield Suspect("contrast", f"contrast ({shift.words})", shift=shift)
+    sharpness = float(difference[_COLUMN["sharpness"]])
+    if abs(sharpness) >= 3 * _LEAST_GAIN:
+        shift = sharpness_shift(float(np.clip(-0.5 * sharpness, -1.5, 1.5)))
+        yield Suspect("sharpness", f"sharpness ({shift.words})", shift=shift)
+    yield from _compression(values[own], values[others])
+
+
+def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean of the columns; a column without a value gives NaN."""
+    known = np.isfinite(values)
+    return np.where(known, values, 0).sum(axis=0) / np.where(
+        known.any(axis=0), np.maximum(known.sum(axis=0), 1), np.nan
+    )
+
+
+def _compression(own: NDArray[np.float64], others: NDArray[np.float64]) -> Iterator[Suspect]:
+    blocks = _COLUMN["blockiness"]
+    qualities = [_mean(some)[_COLUMN["quality"]] for some in (own, others)]
+    stated = np.isfinite(qualities).all() and qualities[0] <= qualities[1] - _LEAST_QUALITY
+    difference = float(own[:, blocks].mean() - others[:, blocks].mean())
+    if stated:
+        # Most images of the class may have the usual quality: the lower quarter shows the other ones.
+        quality = int(np.nanpercentile(own[:, _COLUMN["quality"]], 25))
+        shift = compression_shift(max(quality, 1), round(float(np.nanmedian(others[:, _COLUMN["quality"]]))))
+        yield Suspect("compression", f"compression ({shift.words})", shift=shift)
+    elif difference >= _LEAST_BLOCKS:
+        shift = compression_shift(10, 95)
+        yield Suspect("compression", f"compression (traces of JPEG; {shift.words})", shift=shift)
