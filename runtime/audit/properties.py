@@ -15,16 +15,8 @@ from camrt.runtime.audit.regions import region_mask
 
 F64 = NDArray[np.float64]
 PROPERTIES: Final = (
-    "blue",
-    "green",
-    "red",
-    "contrast",
-    "sharpness",
-    "blockiness",
-    "quality",
-    "width",
-    "height",
-    "aspect",
+    *("blue", "green", "red", "contrast", "sharpness"),
+    *("blockiness", "quality", "width", "height", "aspect"),
 )
 """Columns of `measure`: log mean of each channel on the border, log contrast, log sharpness, JPEG traces, size."""
 COLOUR: Final = slice(0, 3)

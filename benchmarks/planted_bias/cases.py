@@ -1,0 +1,108 @@
+"""One case of the benchmark: plant, train, measure the use of the shortcut, audit."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+
+import camrt
+from camrt.benchmarks.planted_bias.images import Images, Split
+from camrt.benchmarks.planted_bias.networks import train_from_scratch
+from camrt.benchmarks.planted_bias.plants import PLANTS, RIGHT_KINDS
+from camrt.runtime.audit.audit import audit
+from camrt.runtime.inference.model import Model
+
+USED: Final = 0.10
+"""Share of the class's right answers that are lost without a shortcut that counts as used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A model with a planted shortcut, or a clean one."""
+
+    data: str
+    network: str
+    """``scratch`` or ``frozen``."""
+    plant: str | None
+    """A name of `PLANTS`; None: a clean twin."""
+    strength: float = 1.0
+    """Share of the class's images with the shortcut."""
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of the case, for files."""
+        plant = "clean" if self.plant is None else f"{self.plant.replace(' ', '_')}-{self.strength:g}"
+        return f"{self.data}-{self.network}-{plant}-{self.seed}"
+
+
+def planted(split: Split, plant: str | None, class_id: int, strength: float, seed: int) -> Split:
+    """Return the images with the shortcut in a share of one class."""
+    random = np.random.default_rng(seed)
+    images = []
+    for image, number in zip(split.images, split.classes, strict=True):
+        has_it = random.random() < strength and number == class_id and plant is not None
+        images.append(PLANTS[plant](image, random) if has_it and plant is not None else image)
+    return Split(images, split.classes)
+
+
+def recall(model: Model, split: Split, class_id: int) -> float:
+    """Return the share of a class's images with the right answer."""
+    own = [image for image, number in zip(split.images, split.classes, strict=True) if number == class_id]
+    return float(np.mean([model(image).class_id == class_id for image in own]))
+
+
+def write(split: Split, labels: tuple[str, ...], folder: Path) -> Path:
+    """Write images into one folder for each class."""
+    for number, (image, class_id) in enumerate(zip(split.images, split.classes, strict=True)):
+        path = folder / labels[class_id] / f"{number:04d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), image)
+    return folder
+
+
+def run(case: Case, images: Images, folder: Path) -> dict[str, Any]:
+    """Run a case, and return its row of the table.
+
+    Args:
+        case: the case.
+        images: of `case.data`.
+        folder: where model file and planted images are written; a model file there is used again.
+    """
+    class_id = len(images.labels) - 1
+    place = folder / case.name
+    place.mkdir(parents=True, exist_ok=True)
+    target = place / "model.onnx"
+    if not target.exists():
+        train = planted(images.train, case.plant, class_id, case.strength, case.seed)
+        train_from_scratch(train, images.labels, target, seed=case.seed)
+    test = planted(images.test, case.plant, class_id, case.strength, case.seed + 100)
+    data = place / "images"
+    if not data.exists():
+        write(test, images.labels, data)
+    model = camrt.load(target, provider="cpu", threads=1)
+    every = planted(images.test, case.plant, class_id, 1.0, case.seed + 100)
+    with_it, without = (recall(model, split, class_id) for split in (every, images.test))
+    found = audit(model, data, seed=case.seed)
+    (place / "audit.json").write_text(found.to_json())
+    rank = next(
+        (
+            number
+            for number, one in enumerate(found.findings, 1)
+            if case.plant is not None and one.class_id == class_id and one.kind in RIGHT_KINDS[case.plant]
+        ),
+        None,
+    )
+    return asdict(case) | {
+        "classes": len(images.labels),
+        "accuracy": float(np.mean([one.accuracy for one in found.classes])),
+        "recall_with": with_it,
+        "recall_without": without,
+        "used": case.plant is not None and with_it - without >= USED,
+        "rank": rank,
+        "findings": [f"{one.label}: {one.kind} ({one.effect:.2f})" for one in found.findings],
+        "classes_with_findings": len({one.class_id for one in found.findings}),
+        "passes": found.passes,
+    }
