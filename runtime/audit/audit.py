@@ -1,6 +1,6 @@
 """Search a model's answers on labelled images for shortcuts, and prove them by experiments."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,9 @@ from camrt.errors import MissingExtra, UsageError
 from camrt.progress import Progress
 from camrt.runtime.audit.causal import Experiments, Measured
 from camrt.runtime.audit.duplicates import duplicate_remarks
-from camrt.runtime.audit.exchange import ImagePool, patch_exchange, region_exchange
+from camrt.runtime.audit.exchange import PATCH, ImagePool, patch_exchange, region_exchange
 from camrt.runtime.audit.finding import Audit, Finding
-from camrt.runtime.audit.regions import REGIONS
+from camrt.runtime.audit.regions import REGIONS, region_mask
 from camrt.runtime.audit.samples import Samples, read_samples
 from camrt.runtime.audit.shifts import Suspect, shifts_of_class
 from camrt.runtime.audit.significance import adjust
@@ -39,6 +39,8 @@ _EFFECT: Final = 0.10
 """Least effect of a finding: ten of a hundred answers flip because of the evidence."""
 _LEAST_EFFECT: Final = 0.04
 """Least effect in each direction."""
+_MOST_OF: Final = 0.8
+"""Share of the largest effect of a class's regions that its finding has at least."""
 _PROGRESS_AFTER_S: Final = 2.0
 _SHOWN: Final = 8
 _FEWEST: Final = 4
@@ -172,26 +174,54 @@ class _Tests:
     def _suspects(self, class_id: int) -> Iterator[Suspect]:
         for kind, regions in REGIONS.items():
             for region, words in regions.items():
-                yield Suspect(kind, words, region_exchange(self._pool, region))
-        yield Suspect("pattern", "the warmest patch outside the object", patch_exchange(self._pool, class_id))
+                area = float(region_mask(region, 100, 100).mean())
+                yield Suspect(kind, words, area, region_exchange(self._pool, region))
+        yield Suspect("pattern", "warmest patch outside the object", PATCH**2, patch_exchange(self._pool, class_id))
         yield from shifts_of_class(self._pool.samples, class_id)
 
-    def _measure(self, suspect: Suspect, class_id: int, pairs: int) -> Measured | None:
+    def _measure(self, suspect: Suspect, class_id: int, pairs: int, without: Collection[int] = ()) -> Measured | None:
         if suspect.exchange is not None:
-            return self._experiments.exchange(class_id, suspect.exchange, pairs, suspect.experiment)
+            return self._experiments.exchange(class_id, suspect.exchange, pairs, suspect.experiment, without)
         assert suspect.shift is not None
-        return self._experiments.shift(class_id, suspect.shift, pairs, suspect.experiment)
+        return self._experiments.shift(class_id, suspect.shift, pairs, suspect.experiment, without)
 
     def _findings(self, confirmed: Sequence[_Confirmed]) -> list[Finding]:
+        """Return the findings that hold after correction, and that no stronger finding explains."""
         p_values = adjust([one.measured.p_value for one in confirmed], self.tests)
         by_class: dict[int, list[tuple[float, _Confirmed]]] = {}
         for p, one in zip(p_values, confirmed, strict=True):
-            if p <= _LEVEL and one.measured.effect >= _EFFECT and one.measured.least >= _LEAST_EFFECT:
+            if p <= _LEVEL and _is_large(one.measured):
                 by_class.setdefault(one.class_id, []).append((float(p), one))
-        findings = [self._finding(p, one) for some in by_class.values() for p, one in some]
+        findings: list[Finding] = []
+        accepted: list[int] = []
+        for class_id, some in sorted(by_class.items(), key=lambda item: -_strength(item[1])):
+            held = some if not accepted else [one for one in some if self._holds_without(one[1], accepted)]
+            if held:
+                findings += self._of_class(held)
+                accepted.append(class_id)
         return sorted(findings, key=lambda one: (-one.effect, one.p_value))
 
-    def _finding(self, p: float, one: _Confirmed) -> Finding:
+    def _holds_without(self, one: _Confirmed, accepted: Sequence[int]) -> bool:
+        """Tell whether a finding stays when classes with a stronger one give and get nothing.
+
+        A mark of one class draws answers away from all others, which looks like evidence for them.
+        """
+        again = self._measure(one.suspect, one.class_id, _CONFIRM, accepted)
+        return again is not None and again.p_value * self.tests <= 1 and again.t > _SCREEN_T and _is_large(again)
+
+    def _of_class(self, held: Sequence[tuple[float, _Confirmed]]) -> Iterator[Finding]:
+        """Yield one finding for each kind of change; of nested regions the smallest that has most of the effect."""
+        places = [one for one in held if one[1].suspect.exchange is not None]
+        if places:
+            most = max(one.measured.effect for _, one in places)
+            strong = [one for one in places if one[1].measured.effect >= _MOST_OF * most]
+            first = min(strong, key=lambda one: (one[1].suspect.area, -one[1].measured.effect))
+            yield self._finding(*first, [one.suspect.words for _, one in places if one is not first[1]])
+        for p, one in held:
+            if one.suspect.exchange is None:
+                yield self._finding(p, one, [])
+
+    def _finding(self, p: float, one: _Confirmed, also: Sequence[str]) -> Finding:
         measured, samples = one.measured, self._pool.samples
         label = self._pool.model.labels[one.class_id]
         names = samples.names
@@ -205,8 +235,16 @@ class _Tests:
             p_value=p,
             images=[names[number] for number in measured.affected[:_SHOWN]],
             proof=measured.proof,
-            details={"place": one.suspect.words, "t": measured.t},
+            details={"place": one.suspect.words, "t": measured.t, "also": list(also)},
         )
+
+
+def _is_large(measured: Measured) -> bool:
+    return measured.effect >= _EFFECT and measured.least >= _LEAST_EFFECT
+
+
+def _strength(some: Sequence[tuple[float, _Confirmed]]) -> float:
+    return max(one.measured.effect for _, one in some)
 
 
 def title(label: str, suspect: Suspect, measured: Measured) -> str:

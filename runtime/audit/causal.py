@@ -1,5 +1,6 @@
 """Experiments by forward passes: answers that flip when images get suspected evidence, or lose it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,7 +42,9 @@ class Experiments:
         self._seed = seed
         self._count = 0
 
-    def exchange(self, class_id: int, change: Exchange, pairs: int, words: str) -> Measured | None:
+    def exchange(
+        self, class_id: int, change: Exchange, pairs: int, words: str, without: Collection[int] = ()
+    ) -> Measured | None:
         """Exchange evidence between images of a class and of others; None: there are too few images for it.
 
         Args:
@@ -49,10 +52,10 @@ class Experiments:
             change: the changes.
             pairs: recipients for each direction.
             words: the experiment in words, for the proof.
+            without: other classes whose images are left out, because they have a shortcut of their own.
         """
         random = self._random()
-        classes = self.pool.samples.classes
-        own, others = np.flatnonzero(classes == class_id), np.flatnonzero(classes != class_id)
+        own, others = self._groups(class_id, without)
         if min(len(own), len(others)) < 2:
             return None
         before = self.pool.passes
@@ -80,11 +83,15 @@ class Experiments:
             arms.append(self._arm(class_id, treated, control, independent, numbers, adding=adding))
         return _measured(arms, words, self.pool.passes - before)
 
-    def shift(self, class_id: int, shift: Shift, pairs: int, words: str) -> Measured | None:
-        """Shift a property of whole images towards a class and away from it; None: there are too few images."""
+    def shift(
+        self, class_id: int, shift: Shift, pairs: int, words: str, without: Collection[int] = ()
+    ) -> Measured | None:
+        """Shift a property of whole images towards a class and away from it; None: there are too few images.
+
+        Args: as for `exchange`.
+        """
         random = self._random()
-        classes = self.pool.samples.classes
-        own, others = np.flatnonzero(classes == class_id), np.flatnonzero(classes != class_id)
+        own, others = self._groups(class_id, without)
         if min(len(own), len(others)) < 2:
             return None
         before = self.pool.passes
@@ -101,6 +108,11 @@ class Experiments:
             )
             arms.append(self._arm(class_id, treated, control, len(numbers), numbers, adding=adding))
         return _measured(arms, words, self.pool.passes - before)
+
+    def _groups(self, class_id: int, without: Collection[int]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        classes = self.pool.samples.classes
+        others = (classes != class_id) & ~np.isin(classes, list(without))
+        return np.flatnonzero(classes == class_id), np.flatnonzero(others)
 
     def _random(self) -> np.random.Generator:
         self._count += 1

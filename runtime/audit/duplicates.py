@@ -21,7 +21,7 @@ def difference_hash(image: Image) -> np.uint64:
         image: uint8 (H, W, 3) BGR.
     """
     small = cv2.cvtColor(cv2.resize(image, (9, 8), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
-    return np.packbits(small[:, 1:] > small[:, :-1]).view(np.uint64)[0]
+    return np.uint64(np.packbits(small[:, 1:] > small[:, :-1]).view(np.uint64)[0])
 
 
 def near_duplicates(

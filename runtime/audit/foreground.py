@@ -48,7 +48,7 @@ def estimate_foreground(image: Image) -> Mask:
     except cv2.error:  # an image of one colour
         return central_ellipse(height, width)
     inside = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
-    inside = cv2.morphologyEx(inside, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    inside = np.asarray(cv2.morphologyEx(inside, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), np.uint8)
     _, parts = cv2.connectedComponents(inside)
     middle = parts[_SIDE // 4 : -_SIDE // 4, _SIDE // 4 : -_SIDE // 4]
     counts = np.bincount(middle.ravel())

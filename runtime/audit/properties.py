@@ -35,11 +35,11 @@ def measure(image: Image, data: bytes) -> F64:
     height, width = image.shape[:2]
     border = image[region_mask("border", height, width)].astype(np.float64)
     colour = np.log(border.mean(axis=0) + _OFFSET)
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
     blocks = blockiness(grey)
     scale = _LARGEST / max(height, width)
     if scale < 1:
-        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        grey = np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
     values = grey.astype(np.float64)
     sharpness = np.log(cv2.Laplacian(values, cv2.CV_64F).var() + 1.0)
     quality = jpeg_quality(data)

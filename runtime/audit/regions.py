@@ -47,4 +47,4 @@ def _near_sides(sides: list[str], share: float, height: int, width: int) -> Mask
     y, x = np.mgrid[:height, :width]
     tall, wide = max(2, round(share * height)), max(2, round(share * width))
     inside = {"top": y < tall, "bottom": y >= height - tall, "left": x < wide, "right": x >= width - wide}
-    return np.logical_and.reduce([inside[side] for side in sides])
+    return np.asarray(np.logical_and.reduce([inside[side] for side in sides]))

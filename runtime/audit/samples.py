@@ -73,7 +73,7 @@ class Samples:
     def positive_map(self, number: int) -> NDArray[np.float32]:
         """Return the positive part of an image's map: float32 (h, w), in logits per cell."""
         low, high = float(self.lows[number]), float(self.highs[number])
-        return np.maximum(self.maps[number].astype(np.float32) * ((high - low) / 255) + low, 0)
+        return np.asarray(np.maximum(self.maps[number] * ((high - low) / 255) + low, 0), np.float32)
 
     def of_class(self, class_id: int) -> NDArray[np.intp]:
         """Return the numbers of a class's images."""

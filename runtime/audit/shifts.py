@@ -33,6 +33,8 @@ class Suspect:
     kind: str
     words: str
     """Place or amount."""
+    area: float = 1.0
+    """Share of the image that changes."""
     exchange: Exchange | None = None
     shift: Shift | None = None
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from camrt.errors import CamrtError
 
 if TYPE_CHECKING:
+    from camrt.runtime.audit.audit import audit
+    from camrt.runtime.audit.finding import Audit
     from camrt.runtime.collect.collect import collect
     from camrt.runtime.collect.store import MapStore
     from camrt.runtime.evaluation.evaluate import evaluate
@@ -25,6 +27,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 __all__ = [
+    "Audit",
     "CamrtError",
     "Evaluation",
     "LiveSession",
@@ -32,12 +35,15 @@ __all__ = [
     "Model",
     "Result",
     "__version__",
+    "audit",
     "collect",
     "evaluate",
     "load",
 ]
 
 _MODULES = {
+    "Audit": "camrt.runtime.audit.finding",
+    "audit": "camrt.runtime.audit.audit",
     "Evaluation": "camrt.runtime.evaluation.evaluation",
     "evaluate": "camrt.runtime.evaluation.evaluate",
     "collect": "camrt.runtime.collect.collect",
