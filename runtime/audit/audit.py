@@ -39,7 +39,7 @@ _EFFECT: Final = 0.10
 """Least effect of a finding: ten of a hundred answers flip because of the evidence."""
 _LEAST_EFFECT: Final = 0.04
 """Least effect in each direction."""
-_MOST_OF: Final = 0.8
+_MOST_OF: Final = 0.6
 """Share of the largest effect of a class's regions that its finding has at least."""
 _PROGRESS_AFTER_S: Final = 2.0
 _SHOWN: Final = 8
@@ -206,7 +206,13 @@ class _Tests:
 
         A mark of one class draws answers away from all others, which looks like evidence for them.
         """
-        again = self._measure(one.suspect, one.class_id, _CONFIRM, accepted)
+        suspect: Suspect | None = one.suspect
+        if one.suspect.shift is not None:
+            shifts = shifts_of_class(self._pool.samples, one.class_id, accepted)
+            suspect = next((other for other in shifts if other.kind == one.suspect.kind), None)
+        if suspect is None:
+            return False
+        again = self._measure(suspect, one.class_id, _CONFIRM, accepted)
         return again is not None and again.p_value * self.tests <= 1 and again.t > _SCREEN_T and _is_large(again)
 
     def _of_class(self, held: Sequence[tuple[float, _Confirmed]]) -> Iterator[Finding]:

@@ -178,7 +178,12 @@ def _measured(pairs: list[_Pairs], words: str, passes: int) -> Measured:
     last = pairs[-1]
     affected = dict.fromkeys(last.recipients[np.argsort(-last.differences, kind="stable")].tolist())
     return Measured(
-        proof=Proof(words, *(by_direction[key].arm if key in by_direction else None for key in (True, False)), passes),
+        proof=Proof(
+            words,
+            added=by_direction[True].arm if True in by_direction else None,
+            removed=by_direction[False].arm if False in by_direction else None,
+            passes=passes,
+        ),
         effect=float(np.mean(effects)),
         least=min(effects),
         t=min(one.arm.t for one in pairs),

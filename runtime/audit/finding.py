@@ -95,6 +95,8 @@ class ClassSummary:
     """Wrong answers and their numbers, most frequent first."""
     on_object: float | None
     """Mean share of the positive map on the object, in [0, 1]; None: no map has positive values."""
+    positions: Sequence[tuple[str, float]] = ()
+    """Parts of the image with more evidence than for the other classes, in standard errors; above the noise floor."""
     components: Sequence[Mapping[str, Any]] = ()
     """Suspicious components of the class's evidence, see `camrt.runtime.audit.components`."""
     clusters: Sequence[Mapping[str, Any]] = ()
@@ -115,6 +117,7 @@ class ClassSummary:
             "mean_map": np.round(self.mean_map.astype(float), 4).tolist(),
             "confusions": [{"class": name, "images": count} for name, count in self.confusions],
             "on_object": self.on_object,
+            "positions": [{"part": part, "standard_errors": value} for part, value in self.positions],
             "components": [dict(one) for one in self.components],
             "clusters": [dict(one) for one in self.clusters],
             "wrong_reason": list(self.wrong_reason),

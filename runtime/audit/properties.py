@@ -40,11 +40,12 @@ def measure(image: Image, data: bytes) -> F64:
     scale = _LARGEST / max(height, width)
     if scale < 1:
         grey = np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    inside = ~region_mask("border", *grey.shape)
     values = grey.astype(np.float64)
-    sharpness = np.log(cv2.Laplacian(values, cv2.CV_64F).var() + 1.0)
+    sharpness = np.log(cv2.Laplacian(values, cv2.CV_64F)[inside].var() + 1.0)
     quality = jpeg_quality(data)
     size = np.log(width), np.log(height), np.log(width / height)
-    return np.array([*colour, np.log(values.std() + 1.0), sharpness, blocks, quality, *size])
+    return np.array([*colour, np.log(values[inside].std() + 1.0), sharpness, blocks, quality, *size])
 
 
 def blockiness(grey: NDArray[np.uint8]) -> float:

@@ -1,6 +1,6 @@
 """Suspicions: parts and properties of images that may decide for a class."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +22,8 @@ from camrt.runtime.audit.samples import Samples
 _COLUMN: Final = {name: number for number, name in enumerate(PROPERTIES)}
 _LEAST_GAIN: Final = 0.04
 """Log gain below which a shift shows nothing."""
+_LEAST_DIFFERENCE: Final = 0.5
+"""Difference of two means, in standard deviations within the classes, below which a property is no suspect."""
 _LEAST_BLOCKS: Final = 0.1
 _LEAST_QUALITY: Final = 8.0
 
@@ -55,9 +57,10 @@ class Suspect:
         return f"copy the {self.words} from another image, except where an object is"
 
 
-def shifts_of_class(samples: Samples, class_id: int) -> Iterator[Suspect]:
+def shifts_of_class(samples: Samples, class_id: int, without: Collection[int] = ()) -> Iterator[Suspect]:
     """Yield the properties in which a class differs from the others, with the difference of the means as the shift."""
-    own, others = samples.classes == class_id, samples.classes != class_id
+    own = samples.classes == class_id
+    others = ~own & ~np.isin(samples.classes, list(without))
     if not others.any():
         return
     values = samples.properties.astype(np.float64)
@@ -65,18 +68,25 @@ def shifts_of_class(samples: Samples, class_id: int) -> Iterator[Suspect]:
     colour = difference[COLOUR]
     brightness = float(colour.mean())
     cast = colour - brightness
-    if np.abs(cast).max() >= _LEAST_GAIN:
+    tints = values[:, COLOUR] - values[:, COLOUR].mean(axis=1, keepdims=True)
+
+    def unusual(some: NDArray[np.float64]) -> bool:
+        """Tell whether the class differs by more than half of the spread within the classes."""
+        spread = np.sqrt((some[own].var() + some[others].var()) / 2)
+        return abs(float(some[own].mean() - some[others].mean())) > _LEAST_DIFFERENCE * float(spread)
+
+    if np.abs(cast).max() >= _LEAST_GAIN and unusual(tints @ (cast / np.linalg.norm(cast))):
         shift = colour_shift(cast)
         yield Suspect("colour", f"colour cast ({shift.words})", shift=shift)
-    if abs(brightness) >= _LEAST_GAIN:
+    if abs(brightness) >= _LEAST_GAIN and unusual(values[:, COLOUR].mean(axis=1)):
         shift = brightness_shift(brightness)
         yield Suspect("brightness", f"brightness ({shift.words})", shift=shift)
     contrast = float(difference[_COLUMN["contrast"]])
-    if abs(contrast) >= _LEAST_GAIN:
+    if abs(contrast) >= _LEAST_GAIN and unusual(values[:, _COLUMN["contrast"]]):
         shift = contrast_shift(contrast)
         yield Suspect("contrast", f"contrast ({shift.words})", shift=shift)
     sharpness = float(difference[_COLUMN["sharpness"]])
-    if abs(sharpness) >= 3 * _LEAST_GAIN:
+    if abs(sharpness) >= 3 * _LEAST_GAIN and unusual(values[:, _COLUMN["sharpness"]]):
         shift = sharpness_shift(float(np.clip(-0.5 * sharpness, -1.5, 1.5)))
         yield Suspect("sharpness", f"sharpness ({shift.words})", shift=shift)
     yield from _compression(values[own], values[others])
@@ -85,9 +95,8 @@ def shifts_of_class(samples: Samples, class_id: int) -> Iterator[Suspect]:
 def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the mean of the columns; a column without a value gives NaN."""
     known = np.isfinite(values)
-    return np.where(known, values, 0).sum(axis=0) / np.where(
-        known.any(axis=0), np.maximum(known.sum(axis=0), 1), np.nan
-    )
+    counts = np.where(known.any(axis=0), known.sum(axis=0), np.nan)
+    return np.asarray(np.where(known, values, 0).sum(axis=0) / counts)
 
 
 def _compression(own: NDArray[np.float64], others: NDArray[np.float64]) -> Iterator[Suspect]:
