@@ -41,6 +41,7 @@ def measure(image: Image, data: bytes) -> F64:
     if scale < 1:
         grey = np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
     inside = ~region_mask("border", *grey.shape)
+    inside = inside if inside.any() else np.ones_like(inside)
     values = grey.astype(np.float64)
     sharpness = np.log(cv2.Laplacian(values, cv2.CV_64F)[inside].var() + 1.0)
     quality = jpeg_quality(data)
@@ -67,18 +68,18 @@ def blockiness(grey: NDArray[np.uint8]) -> float:
 def jpeg_quality(data: bytes) -> float:
     """Return the quality of a JPEG file by its luminance table, about 1 to 100; NaN: it is no JPEG file.
 
-    Source: the scaling of the standard's table in libjpeg, ``jpeg_quality_scaling``, inverted on its mean of 57.6.
+    Source: the scaling of the standard's table in libjpeg, ``jpeg_quality_scaling``, inverted on the mean of its first
+    eight values, 13.1.
     """
     if data[:2] != b"\xff\xd8":
         return float("nan")
     position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF and data[position + 1] != 0xDA:
+    while position + 5 <= len(data) and data[position] == 0xFF and data[position + 1] != 0xDA:
         marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
-        if marker == 0xDB and data[position + 4] & 15 == 0 and length >= 67:
-            wide = data[position + 4] >> 4
-            raw = data[position + 5 : position + 5 + (128 if wide else 64)]
-            table = np.frombuffer(raw, ">u2" if wide else "u1")
-            scale = max(1.0, 100.0 * float(table.mean()) / 57.625)
+        wide = bool(data[position + 4] >> 4)
+        raw = data[position + 5 : position + 5 + (16 if wide else 8)]
+        if marker == 0xDB and data[position + 4] & 15 == 0 and len(raw) == (16 if wide else 8):
+            scale = max(1.0, 100.0 * float(np.frombuffer(raw, ">u2" if wide else "u1").mean()) / 13.125)
             return float(np.clip(5000.0 / scale if scale > 100 else (200.0 - scale) / 2, 1, 100))
         position += 2 + length
     return float("nan")
