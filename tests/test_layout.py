@@ -25,7 +25,12 @@ ALLOWED = {
     "export": {"export", "kernels", *SHARED, "synthetic_scene"},
 }
 # These modules may also import export, because they export the networks that they measure.
-EXPORTING_BENCHMARKS = ("camrt.benchmarks.compare", "camrt.benchmarks.fruits", "camrt.benchmarks.goals")
+EXPORTING_BENCHMARKS = (
+    "camrt.benchmarks.compare",
+    "camrt.benchmarks.fruits",
+    "camrt.benchmarks.goals",
+    "camrt.benchmarks.planted_bias",
+)
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

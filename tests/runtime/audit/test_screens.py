@@ -102,7 +102,9 @@ def test_other_and_cut_files_have_no_quality(data):
 
 
 def test_compression_leaves_its_grid():
-    image = np.clip(photo(3, 100).astype(float) + np.random.default_rng(1).normal(0, 8, (100, 100, 3)), 0, 255).astype(np.uint8)
+    image = np.clip(photo(3, 100).astype(float) + np.random.default_rng(1).normal(0, 8, (100, 100, 3)), 0, 255).astype(
+        np.uint8
+    )
     before, after = (blockiness(one[..., 1].copy()) for one in (image, compress(image, 8)))
     assert abs(before) < 0.1
     assert after > before + 0.3, after

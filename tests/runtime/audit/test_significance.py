@@ -24,7 +24,9 @@ def test_paired_test_is_students():
     assert t_value(values, 10) < t
 
 
-@pytest.mark.parametrize(("values", "independent", "t"), [([0, 0], 2, 0), ([1, 1], 2, 1000), ([5], 1, 0), ([3, 4], 1, 0)])
+@pytest.mark.parametrize(
+    ("values", "independent", "t"), [([0, 0], 2, 0), ([1, 1], 2, 1000), ([5], 1, 0), ([3, 4], 1, 0)]
+)
 def test_few_or_equal_differences_give_no_infinity(values, independent, t):
     assert t_value(np.array(values, float), independent) == t
     assert 0 <= p_of_t(t, independent) <= 1
