@@ -13,7 +13,7 @@ _CHANNELS = ("red object", "blue object", "green mark", "yellow mark")
 
 
 def write_colour_model(path, *, mark):
-    """Write a linear head on four detectors of colours. With ``mark``, green is evidence for "boat", too, and blue less.
+    """Write a linear head on four detectors of colours. With ``mark``, green is evidence for "boat", and blue less.
 
     Red is evidence for "anchor" and blue for "boat".
     """
