@@ -96,16 +96,15 @@ class Experiments:
             return None
         before = self.pool.passes
         arms = []
-        directions = [(others, shift.towards, shift.control, True)]
-        if shift.both:
-            directions.append((own, shift.away, shift.away_control, False))
-        for recipients, first, second, adding in directions:
+        for recipients, change, adding in ((others, shift.towards, True), (own, shift.away, False)):
+            if change is None:
+                continue
             numbers = random.permutation(recipients)[:pairs]
-            images = [self._whole(int(number), whole_file=shift.whole_file) for number in numbers]
-            treated, control = (
-                [self._fit(function(image), whole_file=shift.whole_file) for image in images]
-                for function in (first, second)
-            )
+            images = [self.pool.full(number) if shift.whole_file else self.pool[number][0] for number in numbers]
+            treated = [change(image) for image in images]
+            control = images if shift.usual is None else [shift.usual(image) for image in images]
+            if shift.whole_file:
+                treated, control = ([self.pool.fitted(image) for image in some] for some in (treated, control))
             arms.append(self._arm(class_id, treated, control, len(numbers), numbers, adding=adding))
         return _measured(arms, words, self.pool.passes - before)
 
@@ -123,12 +122,6 @@ class Experiments:
             return function(recipient, donor)
         except SourceError:  # the file has gone since it was classified
             return None
-
-    def _whole(self, number: int, *, whole_file: bool) -> Image:
-        return self.pool.full(number) if whole_file else self.pool[number][0]
-
-    def _fit(self, image: Image, *, whole_file: bool) -> Image:
-        return self.pool.fitted(image) if whole_file else image
 
     def _arm(
         self,

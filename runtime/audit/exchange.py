@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from camrt.images import Image
 from camrt.runtime.audit.foreground import Mask
-from camrt.runtime.audit.properties import compress, shift_colour, shift_contrast, shift_sharpness
+from camrt.runtime.audit.properties import border_colour, compress, shift_colour, shift_contrast, shift_sharpness
 from camrt.runtime.audit.regions import region_mask
 from camrt.runtime.audit.samples import Samples, file_bytes, object_mask, pixels
 from camrt.runtime.inference.model import Model
@@ -119,8 +119,14 @@ class Exchange:
     remove: Change
 
 
-def region_exchange(pool: ImagePool, region: str) -> Exchange:
-    """Copy a region from the donor, except where one of both images has its object."""
+def region_exchange(pool: ImagePool, region: str, *, same_colour: bool = False) -> Exchange:
+    """Copy a region from the donor, except where one of both images has its object.
+
+    Args:
+        pool: the images.
+        region: a name of `camrt.runtime.audit.regions.REGIONS`.
+        same_colour: give the donor the recipient's mean colour on the border first.
+    """
     height, width = pool.model.geometry.height, pool.model.geometry.width
     whole = region_mask(region, height, width)
 
@@ -129,6 +135,8 @@ def region_exchange(pool: ImagePool, region: str) -> Exchange:
         mask = whole & ~own & ~others
         if mask.mean() < _LEAST_REGION and mask.sum() < 0.5 * whole.sum():
             return None
+        if same_colour:
+            other = shift_colour(other, border_colour(image) - border_colour(other))
         changed = image.copy()
         changed[mask] = other[mask]
         return changed
@@ -154,69 +162,47 @@ def patch_exchange(pool: ImagePool, class_id: int) -> Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """Change of a property of whole images, towards a class and by the same amount elsewhere."""
+    """Change of a property of whole images: towards a class, and away from it. The control changes nothing."""
 
     towards: Callable[[Image], Image]
     """Give an image of another class the property of the class."""
-    control: Callable[[Image], Image]
-    """Change it by as much in another direction."""
-    away: Callable[[Image], Image]
-    """Take the property from an image of the class."""
-    away_control: Callable[[Image], Image]
+    away: Callable[[Image], Image] | None
+    """Take the property from an image of the class; None: it cannot be taken away."""
     words: str
     """The shift in words with its size."""
+    usual: Callable[[Image], Image] | None = None
+    """Control instead of the image itself."""
     whole_file: bool = False
     """The change needs the image in its own size."""
-    both: bool = True
-    """The property can be taken from an image, too."""
 
 
 def colour_shift(log_gains: NDArray[np.float64]) -> Shift:
-    """Multiply the channels; the control permutes the factors of the channels."""
-    turned = np.roll(log_gains, 1)
-    names = ("blue", "green", "red")
-    words = ", ".join(f"{name} {np.exp(gain) - 1:+.0%}" for name, gain in zip(names, log_gains, strict=True))
-    return Shift(
-        lambda image: shift_colour(image, log_gains),
-        lambda image: shift_colour(image, turned),
-        lambda image: shift_colour(image, -log_gains),
-        lambda image: shift_colour(image, -turned),
-        words,
+    """Multiply the channels (blue, green, red)."""
+    words = ", ".join(
+        f"{name} {np.exp(gain) - 1:+.0%}" for name, gain in zip(("blue", "green", "red"), log_gains, strict=True)
     )
+    return Shift(lambda image: shift_colour(image, log_gains), lambda image: shift_colour(image, -log_gains), words)
 
 
 def brightness_shift(log_gain: float) -> Shift:
-    """Multiply all channels; the control divides them."""
+    """Multiply all channels."""
     gains = np.full(3, log_gain)
-    return Shift(
-        lambda image: shift_colour(image, gains),
-        lambda image: shift_colour(image, -gains),
-        lambda image: shift_colour(image, -gains),
-        lambda image: shift_colour(image, gains),
-        f"{np.exp(log_gain) - 1:+.0%}",
-    )
+    words = f"{np.exp(log_gain) - 1:+.0%}"
+    return Shift(lambda image: shift_colour(image, gains), lambda image: shift_colour(image, -gains), words)
 
 
 def contrast_shift(log_factor: float) -> Shift:
-    """Multiply the contrast; the control divides it."""
+    """Multiply the distance of all values from their mean."""
+    words = f"{np.exp(log_factor) - 1:+.0%}"
     return Shift(
-        lambda image: shift_contrast(image, log_factor),
-        lambda image: shift_contrast(image, -log_factor),
-        lambda image: shift_contrast(image, -log_factor),
-        lambda image: shift_contrast(image, log_factor),
-        f"{np.exp(log_factor) - 1:+.0%}",
+        lambda image: shift_contrast(image, log_factor), lambda image: shift_contrast(image, -log_factor), words
     )
 
 
 def sharpness_shift(sigma: float) -> Shift:
-    """Blur where ``sigma`` is above 0, else sharpen; the control does the opposite."""
-    return Shift(
-        lambda image: shift_sharpness(image, sigma),
-        lambda image: shift_sharpness(image, -sigma),
-        lambda image: shift_sharpness(image, -sigma),
-        lambda image: shift_sharpness(image, sigma),
-        f"{'blurred' if sigma > 0 else 'sharpened'} with a sigma of {abs(sigma):.1f} pixels",
-    )
+    """Blur where ``sigma`` is above 0, else sharpen."""
+    words = f"{'blurred' if sigma > 0 else 'sharpened'} with a sigma of {abs(sigma):.1f} pixels"
+    return Shift(lambda image: shift_sharpness(image, sigma), lambda image: shift_sharpness(image, -sigma), words)
 
 
 def compression_shift(quality: int, usual: int) -> Shift:
@@ -226,10 +212,8 @@ def compression_shift(quality: int, usual: int) -> Shift:
     """
     return Shift(
         lambda image: compress(image, quality),
-        lambda image: compress(image, usual),
-        lambda image: image,
-        lambda image: image,
+        None,
         f"JPEG quality {quality} against {usual}",
+        usual=lambda image: compress(image, usual),
         whole_file=True,
-        both=False,
     )

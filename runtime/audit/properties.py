@@ -33,8 +33,7 @@ def measure(image: Image, data: bytes) -> F64:
         data: the file, for its JPEG tables; empty: unknown.
     """
     height, width = image.shape[:2]
-    border = image[region_mask("border", height, width)].astype(np.float64)
-    colour = np.log(border.mean(axis=0) + _OFFSET)
+    colour = border_colour(image)
     grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
     blocks = blockiness(grey)
     scale = _LARGEST / max(height, width)
@@ -47,6 +46,12 @@ def measure(image: Image, data: bytes) -> F64:
     quality = jpeg_quality(data)
     size = np.log(width), np.log(height), np.log(width / height)
     return np.array([*colour, np.log(values[inside].std() + 1.0), sharpness, blocks, quality, *size])
+
+
+def border_colour(image: Image) -> F64:
+    """Return the log mean of each channel on the border: float64 (3,), blue, green, red."""
+    border = image[region_mask("border", *image.shape[:2])].astype(np.float64)
+    return np.asarray(np.log(border.mean(axis=0) + _OFFSET))
 
 
 def blockiness(grey: NDArray[np.uint8]) -> float:
