@@ -1,6 +1,6 @@
 """Search a model's answers on labelled images for shortcuts, and prove them by experiments."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from camrt.runtime.audit.causal import Experiments, Measured
 from camrt.runtime.audit.duplicates import duplicate_remarks
 from camrt.runtime.audit.exchange import PATCH, ImagePool, patch_exchange, region_exchange
 from camrt.runtime.audit.finding import Audit, Finding
+from camrt.runtime.audit.presence import class_with_evidence
 from camrt.runtime.audit.regions import REGIONS, region_mask
 from camrt.runtime.audit.samples import Samples, read_samples
 from camrt.runtime.audit.shifts import Suspect, shifts_of_class
@@ -194,12 +195,27 @@ class _Tests:
                 by_class.setdefault(one.class_id, []).append((float(p), one))
         findings: list[Finding] = []
         accepted: list[int] = []
-        for class_id, some in sorted(by_class.items(), key=lambda item: -_strength(item[1])):
+        order = sorted(by_class, key=lambda class_id: -_strength(by_class[class_id]))
+        if len(np.unique(self._pool.samples.classes)) == 2 and len(order) == 2:
+            order.sort(key=lambda class_id: class_id != self._owner(by_class, order[0]))
+        for class_id in order:
+            some = by_class[class_id]
             held = some if not accepted else [one for one in some if self._holds_without(one[1], accepted)]
             if held:
                 findings += self._of_class(held)
                 accepted.append(class_id)
         return sorted(findings, key=lambda one: (-one.effect, one.p_value))
+
+    def _owner(self, by_class: Mapping[int, Sequence[tuple[float, _Confirmed]]], first: int) -> int:
+        """Return which of two classes has the strongest evidence of all."""
+        best = max((one for _, one in by_class[first]), key=lambda one: one.measured.effect)
+        same = [
+            (class_id, one.suspect)
+            for class_id, some in by_class.items()
+            for _, one in some
+            if one.suspect.kind == best.suspect.kind and (one.suspect.shift or one.suspect.words == best.suspect.words)
+        ]
+        return class_with_evidence(self._pool, same)
 
     def _holds_without(self, one: _Confirmed, accepted: Sequence[int]) -> bool:
         """Tell whether a finding stays when classes with a stronger one give and get nothing.

@@ -21,6 +21,8 @@ from camrt.runtime.audit.samples import Samples, file_bytes, object_mask, pixels
 from camrt.runtime.inference.model import Model
 
 _CACHE_BYTES: Final = 192 << 20
+_CONTENT: Final = 48
+"""Rows and columns of an image whose region is compared with others."""
 PATCH: Final = 0.3
 """Side of a patch, as a fraction of the image's sides."""
 _LEAST_REGION: Final = 0.01
@@ -117,6 +119,8 @@ class Exchange:
 
     add: Change
     remove: Change
+    content: Callable[[int], NDArray[np.float64]]
+    """Evidence of an image as a vector, to tell if that of several images is alike."""
 
 
 def region_exchange(pool: ImagePool, region: str, *, same_colour: bool = False) -> Exchange:
@@ -141,7 +145,13 @@ def region_exchange(pool: ImagePool, region: str, *, same_colour: bool = False) 
         changed[mask] = other[mask]
         return changed
 
-    return Exchange(change, change)
+    small = region_mask("border" if region == "background" else region, _CONTENT, _CONTENT)
+
+    def content(number: int) -> NDArray[np.float64]:
+        image = cv2.resize(pool[number][0], (_CONTENT, _CONTENT), interpolation=cv2.INTER_AREA)
+        return np.asarray(image[small], np.float64).ravel()
+
+    return Exchange(change, change, content)
 
 
 def patch_exchange(pool: ImagePool, class_id: int) -> Exchange:
@@ -154,9 +164,15 @@ def patch_exchange(pool: ImagePool, class_id: int) -> Exchange:
         image[y : y + tall, x : x + wide] = other[y0 : y0 + tall, x0 : x0 + wide]
         return image
 
+    def content(number: int) -> NDArray[np.float64]:
+        x, y = pool.spot(number, class_id)
+        patch = pool[number][0][y : y + tall, x : x + wide]
+        return np.asarray(cv2.resize(patch, (_CONTENT // 4, _CONTENT // 4)), np.float64).ravel()
+
     return Exchange(
         lambda recipient, donor: copy(recipient, donor, pool.spot(donor, class_id)),
         lambda recipient, donor: copy(recipient, donor, pool.spot(recipient, class_id)),
+        content,
     )
 
 
