@@ -197,7 +197,8 @@ class _Tests:
         accepted: list[int] = []
         order = sorted(by_class, key=lambda class_id: -_strength(by_class[class_id]))
         if len(np.unique(self._pool.samples.classes)) == 2 and len(order) == 2:
-            order.sort(key=lambda class_id: class_id != self._owner(by_class, order[0]))
+            owner = self._owner(by_class, order[0])
+            order.sort(key=lambda class_id: class_id != owner)
         for class_id in order:
             some = by_class[class_id]
             held = some if not accepted else [one for one in some if self._holds_without(one[1], accepted)]
