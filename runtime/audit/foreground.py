@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camrt.images import Image
+from camrt.runtime.audit.regions import region_mask
 
 Mask = NDArray[np.bool_]
 _SIDE: Final = 64
@@ -17,6 +18,10 @@ _MARGIN: Final = 0.06
 """Share of each side that is taken as background to begin with."""
 _SHARES: Final = (0.04, 0.75)
 """Shares of the image that an estimate may have; else an ellipse in the centre is used."""
+_PLAIN_SHARE: Final = 0.6
+"""Share of the border that has one colour where the background is plain."""
+_PLAIN_DISTANCE: Final = 12.0
+"""Distance in OpenCV's 8-bit Lab up to which colours are one."""
 _ROUNDS: Final = 2
 
 
@@ -42,6 +47,8 @@ def estimate_foreground(image: Image) -> Mask:
     edge = max(1, round(_MARGIN * _SIDE))
     labels[:edge] = labels[-edge:] = cv2.GC_BGD
     labels[:, :edge] = labels[:, -edge:] = cv2.GC_BGD
+    if (plain := _on_plain_background(small)) is not None:
+        return np.asarray(cv2.resize(plain, (width, height), interpolation=cv2.INTER_NEAREST) > 0)
     cv2.setRNGSeed(0)  # GrabCut begins with random clusters of colours
     try:
         cv2.grabCut(small, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), _ROUNDS, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
@@ -60,3 +67,24 @@ def estimate_foreground(image: Image) -> Mask:
     if not _SHARES[0] <= part.mean() <= _SHARES[1]:
         return central_ellipse(height, width)
     return np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_NEAREST) > 0)
+
+
+def _on_plain_background(image: Image) -> NDArray[np.uint8] | None:
+    """Return the pixels that differ from the border's colour: uint8 (H, W), 0 or 1; None: the border has no one colour.
+
+    It may touch the border, as fruits do that fill their photo.
+    """
+    colours = cv2.cvtColor(image, cv2.COLOR_BGR2LAB).astype(np.float64)
+    ring = region_mask("border", *image.shape[:2])
+    distance = np.linalg.norm(colours - np.median(colours[ring], axis=0), axis=2)
+    if (distance[ring] < _PLAIN_DISTANCE).mean() < _PLAIN_SHARE:
+        return None
+    inside = np.asarray(distance >= _PLAIN_DISTANCE, np.uint8)
+    inside = np.asarray(cv2.morphologyEx(inside, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)), np.uint8)
+    _, parts = cv2.connectedComponents(inside)
+    counts = np.bincount(parts.ravel(), minlength=2)
+    counts[0] = 0
+    part = np.asarray(parts == counts.argmax(), np.uint8)
+    if counts.max() < _SHARES[0] * part.size:
+        return None
+    return np.asarray(cv2.dilate(part, np.ones((5, 5), np.uint8)), np.uint8)

@@ -1,6 +1,6 @@
 """Properties of an image as a whole, and changes that shift them.
 
-The border's colour stands for the colour of the light: that of the object is no cast.
+They are measured on the border: the colour of the object is no cast, and its texture no sharpness.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ PROPERTIES: Final = (
     *("blue", "green", "red", "contrast", "sharpness"),
     *("blockiness", "quality", "width", "height", "aspect"),
 )
-"""Columns of `measure`: log mean of each channel on the border, log contrast, log sharpness, JPEG traces, size."""
+"""Columns of `measure`: log mean of each channel on the border, its log contrast and log sharpness, JPEG traces, size."""
 COLOUR: Final = slice(0, 3)
 _OFFSET: Final = 4.0
 _LARGEST: Final = 512
@@ -39,13 +39,12 @@ def measure(image: Image, data: bytes) -> F64:
     scale = _LARGEST / max(height, width)
     if scale < 1:
         grey = np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
-    inside = ~region_mask("border", *grey.shape)
-    inside = inside if inside.any() else np.ones_like(inside)
+    border = region_mask("border", *grey.shape)
     values = grey.astype(np.float64)
-    sharpness = np.log(cv2.Laplacian(values, cv2.CV_64F)[inside].var() + 1.0)
+    sharpness = np.log(cv2.Laplacian(values, cv2.CV_64F)[border].var() + 1.0)
     quality = jpeg_quality(data)
     size = np.log(width), np.log(height), np.log(width / height)
-    return np.array([*colour, np.log(values[inside].std() + 1.0), sharpness, blocks, quality, *size])
+    return np.array([*colour, np.log(values[border].std() + 1.0), sharpness, blocks, quality, *size])
 
 
 def border_colour(image: Image) -> F64:
