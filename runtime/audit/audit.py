@@ -14,7 +14,7 @@ from camrt.runtime.audit.causal import Experiments, Measured
 from camrt.runtime.audit.duplicates import duplicate_remarks
 from camrt.runtime.audit.exchange import PATCH, ImagePool, patch_exchange, region_exchange
 from camrt.runtime.audit.finding import Audit, Finding
-from camrt.runtime.audit.presence import class_with_evidence
+from camrt.runtime.audit.presence import alike_backgrounds, class_with_evidence
 from camrt.runtime.audit.regions import REGIONS, region_mask
 from camrt.runtime.audit.samples import Samples, read_samples
 from camrt.runtime.audit.shifts import Suspect, shifts_of_class
@@ -42,6 +42,10 @@ _LEAST_EFFECT: Final = 0.04
 """Least effect in each direction."""
 _MOST_OF: Final = 0.6
 """Share of the largest effect of a class's regions that its finding has at least."""
+_ALIKE: Final = 0.6
+"""Likeness of backgrounds from which on they are one that was made, see `camrt.runtime.audit.presence.likeness`."""
+_CERTAIN: Final = 0.8
+"""Share of a class's images whose object has a certain place, above which backgrounds need not be alike."""
 _PROGRESS_AFTER_S: Final = 2.0
 _SHOWN: Final = 8
 _FEWEST: Final = 4
@@ -191,7 +195,7 @@ class _Tests:
         p_values = adjust([one.measured.p_value for one in confirmed], self.tests)
         by_class: dict[int, list[tuple[float, _Confirmed]]] = {}
         for p, one in zip(p_values, confirmed, strict=True):
-            if p <= _LEVEL and _is_large(one.measured):
+            if p <= _LEVEL and _is_large(one.measured) and self._is_background(one):
                 by_class.setdefault(one.class_id, []).append((float(p), one))
         findings: list[Finding] = []
         accepted: list[int] = []
@@ -206,6 +210,22 @@ class _Tests:
                 findings += self._of_class(held)
                 accepted.append(class_id)
         return sorted(findings, key=lambda one: (-one.effect, one.p_value))
+
+    def _is_background(self, one: _Confirmed) -> bool:
+        """Tell whether a finding about the background is none about the object, whose place may be a poor estimate."""
+        if (
+            one.suspect.kind != "background"
+            or self._pool.samples.certain[self._pool.samples.classes == one.class_id].mean() > _CERTAIN
+        ):
+            return True
+        if alike_backgrounds(self._pool, one.class_id) >= _ALIKE:
+            return True
+        self.remarks.append(
+            f"the likely background matters for {self._pool.model.labels[one.class_id]!r}: exchanging it flips "
+            f"{one.measured.effect:.0%} of the answers; the places of objects are estimates, so this is no finding: "
+            "state boxes or masks to prove it"
+        )
+        return False
 
     def _owner(self, by_class: Mapping[int, Sequence[tuple[float, _Confirmed]]], first: int) -> int:
         """Return which of two classes has the strongest evidence of all."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camrt.images import Image
-from camrt.runtime.audit.foreground import Mask
+from camrt.runtime.audit.foreground import Mask, describe_background
 from camrt.runtime.audit.properties import border_colour, compress, shift_colour, shift_contrast, shift_sharpness
 from camrt.runtime.audit.regions import region_mask
 from camrt.runtime.audit.samples import Samples, file_bytes, object_mask, pixels
@@ -25,6 +25,8 @@ _CONTENT: Final = 48
 """Rows and columns of an image whose region is compared with others."""
 PATCH: Final = 0.3
 """Side of a patch, as a fraction of the image's sides."""
+_LEAST_PATCH: Final = 0.3
+"""Share of a patch that lies outside both objects at least."""
 _LEAST_REGION: Final = 0.01
 """Share of the image that an exchange changes at least; less shows nothing."""
 
@@ -57,7 +59,7 @@ class ImagePool:
         """
         if number not in self._images:
             image = self.full(number)
-            mask = object_mask(self.samples.sources[number], self.samples.targets[number], image)
+            mask, _ = object_mask(self.samples.sources[number], self.samples.targets[number], image)
             grey = np.repeat(mask[..., np.newaxis].astype(np.uint8) * 255, 3, axis=2)
             self._images[number] = self.fitted(image), self.fitted(grey)[..., 0] > 127
             if len(self._images) > self._most:
@@ -65,6 +67,11 @@ class ImagePool:
         else:
             self._images.move_to_end(number)
         return self._images[number]
+
+    def background(self, number: int) -> NDArray[np.float64]:
+        """Return colours and directions of edges outside the object: float64 (22,). Raises: SourceError."""
+        image, mask = self[number]
+        return describe_background(image, mask)
 
     def logits(self, batch: list[Image]) -> NDArray[np.float32]:
         """Classify images at the network's size: float32 (N, K)."""
@@ -158,11 +165,20 @@ def patch_exchange(pool: ImagePool, class_id: int) -> Exchange:
     """Copy the warmest patch outside the object: to its own place, or onto the recipient's warmest patch."""
     tall, wide = patch_size(pool.model.geometry.height, pool.model.geometry.width)
 
-    def copy(recipient: int, donor: int, place: tuple[int, int]) -> Image:
-        image, (other, _) = pool[recipient][0].copy(), pool[donor]
+    def movable(number: int) -> Mask:
+        """An uncertain estimate may include the very pattern."""
+        return np.asarray(~pool[number][1] | ~pool.samples.certain[number])
+
+    def copy(recipient: int, donor: int, place: tuple[int, int]) -> Image | None:
+        image, other = pool[recipient][0], pool[donor][0]
         (x, y), (x0, y0) = place, pool.spot(donor, class_id)
-        image[y : y + tall, x : x + wide] = other[y0 : y0 + tall, x0 : x0 + wide]
-        return image
+        target, source = (slice(y, y + tall), slice(x, x + wide)), (slice(y0, y0 + tall), slice(x0, x0 + wide))
+        mask = movable(recipient)[target] & movable(donor)[source]
+        if mask.mean() < _LEAST_PATCH:
+            return None
+        changed = image.copy()
+        changed[target][mask] = other[source][mask]
+        return changed
 
     def content(number: int) -> NDArray[np.float64]:
         x, y = pool.spot(number, class_id)

@@ -22,6 +22,7 @@ _PLAIN_SHARE: Final = 0.6
 """Share of the border that has one colour where the background is plain."""
 _PLAIN_DISTANCE: Final = 12.0
 """Distance in OpenCV's 8-bit Lab up to which colours are one."""
+_DIRECTIONS: Final = 8
 _ROUNDS: Final = 2
 
 
@@ -32,8 +33,8 @@ def central_ellipse(height: int, width: int, radius: float = 0.36) -> Mask:
     return ellipse
 
 
-def estimate_foreground(image: Image) -> Mask:
-    """Return the likely place of the object: bool (H, W).
+def estimate_foreground(image: Image) -> tuple[Mask, bool]:
+    """Return the likely place of the object: bool (H, W), and whether it is certain: the background is plain.
 
     GrabCut separates the border's colours from others (Rother et al. 2004). The part that covers most of the centre
     counts: objects are there in most photos.
@@ -42,18 +43,18 @@ def estimate_foreground(image: Image) -> Mask:
         image: uint8 (H, W, 3) BGR.
     """
     height, width = image.shape[:2]
-    small = cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    small = np.asarray(cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), np.uint8)
     labels = np.full((_SIDE, _SIDE), cv2.GC_PR_FGD, np.uint8)
     edge = max(1, round(_MARGIN * _SIDE))
     labels[:edge] = labels[-edge:] = cv2.GC_BGD
     labels[:, :edge] = labels[:, -edge:] = cv2.GC_BGD
     if (plain := _on_plain_background(small)) is not None:
-        return np.asarray(cv2.resize(plain, (width, height), interpolation=cv2.INTER_NEAREST) > 0)
+        return np.asarray(cv2.resize(plain, (width, height), interpolation=cv2.INTER_NEAREST) > 0), True
     cv2.setRNGSeed(0)  # GrabCut begins with random clusters of colours
     try:
         cv2.grabCut(small, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), _ROUNDS, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
     except cv2.error:  # an image of one colour
-        return central_ellipse(height, width)
+        return central_ellipse(height, width), False
     inside = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
     inside = np.asarray(cv2.morphologyEx(inside, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), np.uint8)
     _, parts = cv2.connectedComponents(inside)
@@ -61,12 +62,12 @@ def estimate_foreground(image: Image) -> Mask:
     counts = np.bincount(middle.ravel())
     counts[0] = 0
     if not counts.any():
-        return central_ellipse(height, width)
+        return central_ellipse(height, width), False
     part = (parts == counts.argmax()).astype(np.uint8)
     part = cv2.dilate(part, np.ones((3, 3), np.uint8))
     if not _SHARES[0] <= part.mean() <= _SHARES[1]:
-        return central_ellipse(height, width)
-    return np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_NEAREST) > 0)
+        return central_ellipse(height, width), False
+    return np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_NEAREST) > 0), False
 
 
 def _on_plain_background(image: Image) -> NDArray[np.uint8] | None:
@@ -88,3 +89,25 @@ def _on_plain_background(image: Image) -> NDArray[np.uint8] | None:
     if counts.max() < _SHARES[0] * part.size:
         return None
     return np.asarray(cv2.dilate(part, np.ones((5, 5), np.uint8)), np.uint8)
+
+
+def describe_background(image: Image, mask: Mask) -> NDArray[np.float64]:
+    """Return means and deviations of the colours and the energy of edges in 8 directions and 2 scales: float64 (22,).
+
+    Args:
+        image: uint8 (H, W, 3) BGR.
+        mask: the object's place, bool (H, W).
+    """
+    small = cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    outside = cv2.resize(mask.astype(np.uint8), (_SIDE, _SIDE), interpolation=cv2.INTER_NEAREST) == 0
+    if outside.mean() < _MARGIN:
+        outside = np.ones((_SIDE, _SIDE), bool)
+    values = [*small[outside].mean(axis=0), *small[outside].std(axis=0)]
+    grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.float32)
+    for one in (grey, cv2.GaussianBlur(grey, (0, 0), 2.0)):
+        across, down = cv2.Sobel(one, cv2.CV_32F, 1, 0), cv2.Sobel(one, cv2.CV_32F, 0, 1)
+        direction = np.floor(np.mod(np.arctan2(down, across), np.pi) * (_DIRECTIONS / np.pi)).astype(int)
+        strength = np.hypot(across, down)[outside]
+        energy = np.bincount(direction[outside].clip(0, _DIRECTIONS - 1), strength, _DIRECTIONS) / outside.sum()
+        values += np.sqrt(energy).tolist()
+    return np.array(values, np.float64)

@@ -4,7 +4,7 @@ All experiments give the same flips for both. The class whose images are alike i
 farther from grey, is the one that has it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -15,7 +15,9 @@ from camrt.runtime.audit.exchange import ImagePool
 from camrt.runtime.audit.properties import COLOUR
 from camrt.runtime.audit.shifts import Suspect
 
-_IMAGES: Final = 60
+F64 = NDArray[np.float64]
+_IMAGES: Final = 100
+_FEWEST: Final = 3
 
 
 def class_with_evidence(pool: ImagePool, suspects: Sequence[tuple[int, Suspect]]) -> int:
@@ -25,32 +27,58 @@ def class_with_evidence(pool: ImagePool, suspects: Sequence[tuple[int, Suspect]]
         pool: the images.
         suspects: the class and the suspicion as it was tested for it, strongest first.
     """
-    return min(suspects, key=lambda one: _unlikeness(pool, *one))[0]
+    return max(suspects, key=lambda one: _likeness(pool, *one))[0]
 
 
-def _unlikeness(pool: ImagePool, class_id: int, suspect: Suspect) -> float:
-    numbers = pool.samples.of_class(class_id)
+def _likeness(pool: ImagePool, class_id: int, suspect: Suspect) -> float:
+    classes = pool.samples.classes
     if suspect.exchange is None:
-        colours = pool.samples.properties[numbers][:, COLOUR].astype(np.float64).mean(axis=0)
-        return -float(np.abs(colours - colours.mean()).max()) if suspect.kind == "colour" else 0.0
+        colours = pool.samples.properties[classes == class_id][:, COLOUR].astype(np.float64).mean(axis=0)
+        return float(np.abs(colours - colours.mean()).max()) if suspect.kind == "colour" else 0.0
+    return likeness(*(_contents(suspect.exchange.content, classes == class_id, sign) for sign in (True, False)))
+
+
+def alike_backgrounds(pool: ImagePool, class_id: int) -> float:
+    """Return the likeness of a class's backgrounds, see `likeness`: by colours and directions of edges."""
+    inside = pool.samples.classes == class_id
+    return likeness(*(_contents(pool.background, inside, sign) for sign in (True, False)))
+
+
+def _contents(content: Callable[[int], F64], inside: NDArray[np.bool_], sign: bool) -> F64:
+    numbers = np.flatnonzero(inside == sign)
     contents = []
-    for number in numbers[:: max(1, len(numbers) // _IMAGES)][:_IMAGES]:
+    for number in np.random.default_rng(0).permutation(numbers)[:_IMAGES]:
         try:
-            contents.append(suspect.exchange.content(int(number)))
+            contents.append(content(int(number)))
         except SourceError:  # the file has gone since it was classified
             continue
-    return nearest_distance(np.stack(contents)) if len(contents) > 1 else np.inf
+    return np.stack(contents) if contents else np.zeros((0, 1))
 
 
-def nearest_distance(contents: NDArray[np.float64]) -> float:
-    """Return the median distance of each content to its nearest other one.
+def likeness(own: F64, others: F64) -> float:
+    """Return how much nearer the contents of a class are to each other than to those of other classes.
 
-    Half of the images may lack a mark: the others still have near neighbours.
+    It is the upper quartile of the log ratio of the two nearest distances: a mark that a part of the images has counts.
 
     Args:
-        contents: (N, D).
+        own: (N, D).
+        others: (M, D).
+
+    Returns: 0 for no difference; 0 for fewer than four images of either.
     """
-    squares = (contents**2).sum(axis=1)
-    distances = squares[:, np.newaxis] + squares - 2 * contents @ contents.T
-    np.fill_diagonal(distances, np.inf)
-    return float(np.sqrt(np.median(np.maximum(distances.min(axis=1), 0))))
+    count = min(len(own) - 1, len(others))
+    if count < _FEWEST:
+        return 0.0
+    spread = np.maximum(np.concatenate([own, others]).std(axis=0), 1e-9)
+    own, others = own / spread, others[:count] / spread
+    inside = _distances(own, own)
+    np.fill_diagonal(inside, np.inf)
+    # As many other images as own ones: the nearest of more is nearer.
+    offset = 0.1 * np.sqrt(own.shape[1])
+    ratios = np.log((_distances(own, others).min(axis=1) + offset) / (inside.min(axis=1) + offset))
+    return float(np.percentile(ratios, 75))
+
+
+def _distances(first: F64, second: F64) -> F64:
+    squares = (first**2).sum(axis=1)[:, np.newaxis] + (second**2).sum(axis=1)
+    return np.asarray(np.sqrt(np.maximum(squares - 2 * first @ second.T, 0)))

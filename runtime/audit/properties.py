@@ -18,7 +18,7 @@ PROPERTIES: Final = (
     *("blue", "green", "red", "contrast", "sharpness"),
     *("blockiness", "quality", "width", "height", "aspect"),
 )
-"""Columns of `measure`: log mean of each channel on the border, its log contrast and log sharpness, JPEG traces, size."""
+"""Columns of `measure`: log mean of each channel, contrast and sharpness on the border, JPEG traces, size."""
 COLOUR: Final = slice(0, 3)
 _OFFSET: Final = 4.0
 _LARGEST: Final = 512

@@ -57,6 +57,8 @@ class Samples:
     """(N, len(PROPERTIES))."""
     on_object: NDArray[np.float32]
     """(N,) share of the positive map on the object; NaN: the map has no positive value."""
+    certain: NDArray[np.bool_]
+    """(N,) the place of the object is stated, or the background is plain."""
     hashes: NDArray[np.uint64]
     """(N,), see `difference_hash`."""
     contents: Sequence[bytes]
@@ -137,15 +139,20 @@ def pixels(labelled: LabelledImage, data: bytes) -> Image:
     return decode_image(data, str(labelled.image)) if isinstance(labelled.image, Path) else labelled.image
 
 
-def object_mask(labelled: LabelledImage, target: Target, image: Image) -> Mask:
-    """Return the place of an object: its mask, its boxes, or an estimate: bool (H, W). Raises: SourceError."""
+def object_mask(labelled: LabelledImage, target: Target, image: Image) -> tuple[Mask, bool]:
+    """Return the place of an object: its mask, its boxes, or an estimate: bool (H, W), and whether it is certain.
+
+    Raises: SourceError: the annotation does not fit the image.
+    """
     from camrt.kernels.map_metrics import mask_of_boxes
 
     truth = truth_of(labelled, target, image)
     if truth.mask is not None:
-        return truth.mask
+        return truth.mask, True
     height, width = image.shape[:2]
-    return np.asarray(mask_of_boxes(truth.boxes, width, height)) if truth.boxes else estimate_foreground(image)
+    if truth.boxes:
+        return np.asarray(mask_of_boxes(truth.boxes, width, height)), True
+    return estimate_foreground(image)
 
 
 class _Columns:
@@ -168,7 +175,7 @@ class _Columns:
         if not (np.isfinite(cam).all() and np.isfinite(result.logits).all()):
             raise SourceError(f"{labelled.name}: its map has values that are not finite; check the model file")
         content, low, high = quantize_map(cam)
-        mask = object_mask(labelled, target, image)
+        mask, certain = object_mask(labelled, target, image)
         self._rows.append(
             (
                 labelled,
@@ -182,6 +189,7 @@ class _Columns:
                 high,
                 measure(image, data).astype(np.float32),
                 share_on_object(result, own, mask),
+                certain,
                 difference_hash(image),
                 hashlib.sha1(data, usedforsecurity=False).digest() if data else b"",
             )
@@ -195,9 +203,8 @@ class _Columns:
         if not self._rows:
             raise UsageError("; ".join(["there is no image to audit", *remarks[-2:]]))
         columns: Iterable[Any] = zip(*self._rows, strict=True)
-        sources, targets, classes, predicted, scores, best, maps, lows, highs, values, shares, hashes, contents = (
-            columns
-        )
+        sources, targets, classes, predicted, scores, best, maps, *others = columns
+        lows, highs, values, shares, certain, hashes, contents = others
         return Samples(
             sources=sources,
             targets=targets,
@@ -211,6 +218,7 @@ class _Columns:
             pooled=np.stack(self._pooled) if self._pooled else None,
             properties=np.stack(values).reshape(-1, len(PROPERTIES)),
             on_object=np.array(shares, np.float32),
+            certain=np.array(certain, bool),
             hashes=np.array(hashes, np.uint64),
             contents=contents,
             placed=self._placed,
