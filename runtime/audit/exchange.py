@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from camrt.geometry import Placement
 from camrt.images import Image
 from camrt.runtime.audit.foreground import Mask, describe_background
 from camrt.runtime.audit.properties import border_colour, compress, shift_colour, shift_contrast, shift_sharpness
@@ -21,8 +22,6 @@ from camrt.runtime.audit.samples import Samples, file_bytes, object_mask, pixels
 from camrt.runtime.inference.model import Model
 
 _CACHE_BYTES: Final = 192 << 20
-_CONTENT: Final = 48
-"""Rows and columns of an image whose region is compared with others."""
 PATCH: Final = 0.3
 """Side of a patch, as a fraction of the image's sides."""
 _LEAST_PATCH: Final = 0.3
@@ -39,6 +38,8 @@ class ImagePool:
         self.samples = samples
         self.passes = 0
         """Forward passes so far."""
+        size = model.geometry.width, model.geometry.height
+        self._placement = Placement(*size, (0, 0, *size), (0.0, 0.0, 1.0, 1.0))
         self._images: OrderedDict[int, tuple[Image, Mask]] = OrderedDict()
         self._spots: dict[tuple[int, int], tuple[int, int]] = {}
         self._most = max(64, _CACHE_BYTES // (model.geometry.height * model.geometry.width * 4))
@@ -75,15 +76,23 @@ class ImagePool:
 
     def logits(self, batch: list[Image]) -> NDArray[np.float32]:
         """Classify images at the network's size: float32 (N, K)."""
-        from camrt.geometry import place
-
-        placement = place(self.model.geometry, self.model.geometry.width, self.model.geometry.height)
         found = []
         for begin in range(0, len(batch), 16):
             part = np.stack(batch[begin : begin + 16])
-            found += [one.logits for one in self.model.run_fitted(part, [placement] * len(part))]
+            found += [one.logits for one in self.model.run_fitted(part, [self._placement] * len(part))]
         self.passes += len(batch)
         return np.stack(found)
+
+    def evidence(self, number: int, class_id: int) -> NDArray[np.float32]:
+        """Return the map of a class minus the mean map of the others, over the network's input: float32 (H, W)."""
+        image = self[number][0]
+        result = self.model.run_fitted(image[np.newaxis], [self._placement])[0]
+        self.passes += 1
+        cams = result.visible_cams(range(self.model.classes))
+        others = np.delete(cams, class_id, axis=0)
+        evidence = cams[class_id] - (others.mean(axis=0) if len(others) else 0)
+        size = (image.shape[1], image.shape[0])
+        return np.asarray(cv2.resize(evidence, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
     def spot(self, number: int, class_id: int) -> tuple[int, int]:
         """Return the place outside the object with the most evidence for a class, against the mean of all classes.
@@ -91,15 +100,8 @@ class ImagePool:
         Returns: (x, y) of a patch's left upper pixel.
         """
         if (number, class_id) not in self._spots:
-            image, mask = self[number]
-            height, width = mask.shape
-            result = self.model(image) if image.shape[:2] == (height, width) else None
-            assert result is not None
-            self.passes += 1
-            cams = result.visible_cams(range(self.model.classes))
-            evidence = cams[class_id] - np.delete(cams, class_id, 0).mean(axis=0) if len(cams) > 1 else cams[class_id]
-            size = (width, height)
-            heat = cv2.resize(evidence.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+            height, width = self[number][1].shape
+            mask, heat = self[number][1], self.evidence(number, class_id)
             tall, wide = patch_size(height, width)
             outside = cv2.blur((~mask).astype(np.float32), (wide, tall), borderType=cv2.BORDER_REPLICATE)
             mean = cv2.blur(heat, (wide // 2 * 2 + 1, tall // 2 * 2 + 1), borderType=cv2.BORDER_REPLICATE)
@@ -126,12 +128,14 @@ class Exchange:
 
     add: Change
     remove: Change
-    content: Callable[[int], NDArray[np.float64]]
-    """Evidence of an image as a vector, to tell if that of several images is alike."""
+    weight: Callable[[int, int], float]
+    """(image, class) -> mean size of the evidence in the changed part, in multiples of its mean over the image."""
 
 
 def region_exchange(pool: ImagePool, region: str, *, same_colour: bool = False) -> Exchange:
     """Copy a region from the donor, except where one of both images has its object.
+
+    An uncertain place of an object counts for the background alone: it may include the very mark.
 
     Args:
         pool: the images.
@@ -143,7 +147,10 @@ def region_exchange(pool: ImagePool, region: str, *, same_colour: bool = False) 
 
     def change(recipient: int, donor: int) -> Image | None:
         (image, own), (other, others) = pool[recipient], pool[donor]
-        mask = whole & ~own & ~others
+        mask = whole
+        for number, place in ((recipient, own), (donor, others)):
+            if region == "background" or pool.samples.certain[number]:
+                mask = mask & ~place
         if mask.mean() < _LEAST_REGION and mask.sum() < 0.5 * whole.sum():
             return None
         if same_colour:
@@ -152,13 +159,12 @@ def region_exchange(pool: ImagePool, region: str, *, same_colour: bool = False) 
         changed[mask] = other[mask]
         return changed
 
-    small = region_mask("border" if region == "background" else region, _CONTENT, _CONTENT)
+    def weight(number: int, class_id: int) -> float:
+        size = np.abs(pool.evidence(number, class_id))
+        mask = whole & ~pool[number][1] if region == "background" else whole
+        return float(size[mask].mean() / max(float(size.mean()), 1e-9)) if mask.any() else 0.0
 
-    def content(number: int) -> NDArray[np.float64]:
-        image = cv2.resize(pool[number][0], (_CONTENT, _CONTENT), interpolation=cv2.INTER_AREA)
-        return np.asarray(image[small], np.float64).ravel()
-
-    return Exchange(change, change, content)
+    return Exchange(change, change, weight)
 
 
 def patch_exchange(pool: ImagePool, class_id: int) -> Exchange:
@@ -180,15 +186,15 @@ def patch_exchange(pool: ImagePool, class_id: int) -> Exchange:
         changed[target][mask] = other[source][mask]
         return changed
 
-    def content(number: int) -> NDArray[np.float64]:
+    def weight(number: int, _: int) -> float:
         x, y = pool.spot(number, class_id)
-        patch = pool[number][0][y : y + tall, x : x + wide]
-        return np.asarray(cv2.resize(patch, (_CONTENT // 4, _CONTENT // 4)), np.float64).ravel()
+        size = np.abs(pool.evidence(number, class_id))
+        return float(size[y : y + tall, x : x + wide].mean() / max(float(size.mean()), 1e-9))
 
     return Exchange(
         lambda recipient, donor: copy(recipient, donor, pool.spot(donor, class_id)),
         lambda recipient, donor: copy(recipient, donor, pool.spot(recipient, class_id)),
-        content,
+        weight,
     )
 
 

@@ -18,9 +18,9 @@ _MARGIN: Final = 0.06
 """Share of each side that is taken as background to begin with."""
 _SHARES: Final = (0.04, 0.75)
 """Shares of the image that an estimate may have; else an ellipse in the centre is used."""
-_PLAIN_SHARE: Final = 0.6
+_PLAIN_SHARE: Final = 0.7
 """Share of the border that has one colour where the background is plain."""
-_PLAIN_DISTANCE: Final = 12.0
+_PLAIN_DISTANCE: Final = 6.0
 """Distance in OpenCV's 8-bit Lab up to which colours are one."""
 _DIRECTIONS: Final = 8
 _ROUNDS: Final = 2
