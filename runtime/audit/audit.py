@@ -139,6 +139,7 @@ class _Tests:
         self.tests = 0
         self.classes = 0
         self.remarks: list[str] = []
+        self._backgrounds: dict[int, float] = {}
 
     def run(self, class_ids: Sequence[int]) -> list[Finding]:
         """Test classes in the given order, as far as the budget allows, and return the findings."""
@@ -209,6 +210,13 @@ class _Tests:
             if held:
                 findings += self._of_class(held)
                 accepted.append(class_id)
+        for class_id, effect in self._backgrounds.items():
+            if class_id not in accepted:
+                self.remarks.append(
+                    f"the likely background matters for {self._pool.model.labels[class_id]!r}: exchanging it flips "
+                    f"{effect:.0%} of the answers; the places of objects are estimates, so this is no finding: state "
+                    "boxes or masks to prove it"
+                )
         return sorted(findings, key=lambda one: (-one.effect, one.p_value))
 
     def _is_background(self, one: _Confirmed) -> bool:
@@ -220,11 +228,7 @@ class _Tests:
             return True
         if alike_backgrounds(self._pool, one.class_id) >= _ALIKE:
             return True
-        self.remarks.append(
-            f"the likely background matters for {self._pool.model.labels[one.class_id]!r}: exchanging it flips "
-            f"{one.measured.effect:.0%} of the answers; the places of objects are estimates, so this is no finding: "
-            "state boxes or masks to prove it"
-        )
+        self._backgrounds[one.class_id] = one.measured.effect
         return False
 
     def _owner(self, by_class: Mapping[int, Sequence[tuple[float, _Confirmed]]], first: int) -> int:

@@ -22,6 +22,8 @@ from camrt.runtime.audit.samples import Samples, file_bytes, object_mask, pixels
 from camrt.runtime.inference.model import Model
 
 _CACHE_BYTES: Final = 192 << 20
+_BLUR: Final = 0.12
+"""Sigma of the blur of an erased part, as a fraction of the shorter side."""
 PATCH: Final = 0.3
 """Side of a patch, as a fraction of the image's sides."""
 _LEAST_PATCH: Final = 0.3
@@ -128,8 +130,8 @@ class Exchange:
 
     add: Change
     remove: Change
-    weight: Callable[[int, int], float]
-    """(image, class) -> mean size of the evidence in the changed part, in multiples of its mean over the image."""
+    erase: Callable[[int], Image]
+    """Return an image whose evidence is replaced by its blurred surroundings."""
 
 
 def region_exchange(pool: ImagePool, region: str, *, same_colour: bool = False) -> Exchange:
@@ -159,12 +161,28 @@ def region_exchange(pool: ImagePool, region: str, *, same_colour: bool = False) 
         changed[mask] = other[mask]
         return changed
 
-    def weight(number: int, class_id: int) -> float:
-        size = np.abs(pool.evidence(number, class_id))
-        mask = whole & ~pool[number][1] if region == "background" else whole
-        return float(size[mask].mean() / max(float(size.mean()), 1e-9)) if mask.any() else 0.0
+    def erase(number: int) -> Image:
+        image, own = pool[number]
+        return blurred(image, whole & ~own if region == "background" else whole, keep=region == "background")
 
-    return Exchange(change, change, weight)
+    return Exchange(change, change, erase)
+
+
+def blurred(image: Image, mask: Mask, *, keep: bool = False) -> Image:
+    """Return an image with a part that shows the blurred rest of the image.
+
+    Args:
+        image: uint8 (H, W, 3).
+        mask: the part, bool (H, W).
+        keep: blur the part itself, which is too large to be filled from the rest.
+    """
+    sigma = _BLUR * min(mask.shape)
+    known = np.ones(mask.shape, np.float32) if keep else (~mask).astype(np.float32)
+    weight = cv2.GaussianBlur(known, (0, 0), sigma)
+    values = cv2.GaussianBlur(image.astype(np.float32) * known[..., np.newaxis], (0, 0), sigma)
+    filled = image.copy()
+    filled[mask] = np.clip(values / np.maximum(weight, 1e-6)[..., np.newaxis], 0, 255)[mask].astype(np.uint8)
+    return filled
 
 
 def patch_exchange(pool: ImagePool, class_id: int) -> Exchange:
@@ -186,15 +204,17 @@ def patch_exchange(pool: ImagePool, class_id: int) -> Exchange:
         changed[target][mask] = other[source][mask]
         return changed
 
-    def weight(number: int, _: int) -> float:
+    def erase(number: int) -> Image:
+        image = pool[number][0]
         x, y = pool.spot(number, class_id)
-        size = np.abs(pool.evidence(number, class_id))
-        return float(size[y : y + tall, x : x + wide].mean() / max(float(size.mean()), 1e-9))
+        mask = np.zeros(image.shape[:2], bool)
+        mask[y : y + tall, x : x + wide] = True
+        return blurred(image, mask)
 
     return Exchange(
         lambda recipient, donor: copy(recipient, donor, pool.spot(donor, class_id)),
         lambda recipient, donor: copy(recipient, donor, pool.spot(recipient, class_id)),
-        weight,
+        erase,
     )
 
 

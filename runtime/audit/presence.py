@@ -1,6 +1,6 @@
 """Class that has a shortcut, where a model has two: what one class has, the other one lacks.
 
-All experiments give the same flips for both. The class in whose images the evidence is larger there, or whose
+All experiments give the same flips for both. The class that loses more when the evidence is erased, or whose
 colours are farther from grey, is the one that has it.
 """
 
@@ -17,6 +17,7 @@ from camrt.runtime.audit.shifts import Suspect
 
 F64 = NDArray[np.float64]
 _IMAGES: Final = 100
+_ERASED: Final = 40
 _FEWEST: Final = 3
 
 
@@ -35,8 +36,11 @@ def _weight(pool: ImagePool, class_id: int, suspect: Suspect) -> float:
     if suspect.exchange is None:
         colours = pool.samples.properties[numbers][:, COLOUR].astype(np.float64).mean(axis=0)
         return float(np.abs(colours - colours.mean()).max()) if suspect.kind == "colour" else 0.0
-    chosen = np.random.default_rng(0).permutation(numbers)[:_IMAGES]
-    return float(np.mean([suspect.exchange.weight(int(number), class_id) for number in chosen]))
+    chosen = np.random.default_rng(0).permutation(numbers)[:_ERASED].tolist()
+    images = [pool[number][0] for number in chosen] + [suspect.exchange.erase(number) for number in chosen]
+    logits = pool.logits(images).astype(np.float64)
+    margins = logits[:, class_id] - np.delete(logits, class_id, axis=1).max(axis=1)
+    return float(np.mean(margins[: len(chosen)] - margins[len(chosen) :]))
 
 
 def alike_backgrounds(pool: ImagePool, class_id: int) -> float:
