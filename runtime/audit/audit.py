@@ -24,7 +24,7 @@ from camrt.runtime.evaluation.datasets.labelled import Dataset, LabelledImage
 from camrt.runtime.evaluation.datasets.read import read_dataset
 from camrt.runtime.inference.model import Model
 
-KINDS: Final = (*REGIONS, "pattern", "colour", "brightness", "contrast", "sharpness", "compression")
+KINDS: Final = (*REGIONS, "pattern", "colour", "brightness", "sharpness", "compression")
 """Kinds of findings."""
 PASSES: Final = 40_000
 """Forward passes of all experiments, unless another number is given."""
@@ -181,7 +181,7 @@ class _Tests:
         for kind, regions in REGIONS.items():
             for region, words in regions.items():
                 area = float(region_mask(region, 100, 100).mean())
-                yield Suspect(kind, words, area, region_exchange(self._pool, region))
+                yield Suspect(kind, words, area, region_exchange(self._pool, region), region=region)
         yield Suspect("pattern", "warmest patch outside the object", PATCH**2, patch_exchange(self._pool, class_id))
         yield from shifts_of_class(self._pool.samples, class_id)
 
@@ -208,7 +208,7 @@ class _Tests:
             some = by_class[class_id]
             held = some if not accepted else [one for one in some if self._holds_without(one[1], accepted)]
             if held:
-                findings += self._of_class(held)
+                findings += self._of_class(held, accepted)
                 accepted.append(class_id)
         for class_id, effect in self._backgrounds.items():
             if class_id not in accepted:
@@ -256,17 +256,36 @@ class _Tests:
         again = self._measure(suspect, one.class_id, _CONFIRM, accepted)
         return again is not None and again.p_value * self.tests <= 1 and again.t > _SCREEN_T and _is_large(again)
 
-    def _of_class(self, held: Sequence[tuple[float, _Confirmed]]) -> Iterator[Finding]:
-        """Yield one finding for each kind of change; of nested regions the smallest that has most of the effect."""
+    def _of_class(self, held: Sequence[tuple[float, _Confirmed]], without: Sequence[int]) -> Iterator[Finding]:
+        """Yield one finding for all places together, and one for each property, unless another one explains it.
+
+        Of places that overlap the smallest with most of the effect counts. A cast moves with a copied background, and
+        a frame darkens the border: the explanation with more effect is kept.
+        """
+        shifts = [one for one in held if one[1].suspect.exchange is None]
         places = [one for one in held if one[1].suspect.exchange is not None]
         if places:
             most = max(one.measured.effect for _, one in places)
             strong = [one for one in places if one[1].measured.effect >= _MOST_OF * most]
             first = min(strong, key=lambda one: (one[1].suspect.area, -one[1].measured.effect))
-            yield self._finding(*first, [one.suspect.words for _, one in places if one is not first[1]])
-        for p, one in held:
-            if one.suspect.exchange is None:
-                yield self._finding(p, one, [])
+            also = [one.suspect.words for _, one in places if one is not first[1]]
+            colour = [one for _, one in shifts if one.suspect.kind in ("colour", "brightness")]
+            if not any(one.measured.effect >= most and self._explains(first[1], without) for one in colour):
+                yield self._finding(*first, also)
+                shifts = [one for one in shifts if one[1].measured.effect > most or one[1] not in colour]
+        for p, one in shifts:
+            yield self._finding(p, one, [])
+
+    def _explains(self, place: _Confirmed, without: Sequence[int]) -> bool:
+        """Tell whether the effect of a copied place is mostly that of its colour."""
+        region = place.suspect.region
+        if region is None:
+            return False
+        same = Suspect(
+            place.suspect.kind, place.suspect.words, exchange=region_exchange(self._pool, region, same_colour=True)
+        )
+        rest = self._measure(same, place.class_id, _CONFIRM, without)
+        return rest is None or rest.effect < _MOST_OF * place.measured.effect
 
     def _finding(self, p: float, one: _Confirmed, also: Sequence[str]) -> Finding:
         measured, samples = one.measured, self._pool.samples

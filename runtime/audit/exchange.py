@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from camrt.geometry import Placement
 from camrt.images import Image
 from camrt.runtime.audit.foreground import Mask, describe_background
-from camrt.runtime.audit.properties import border_colour, compress, shift_colour, shift_contrast, shift_sharpness
+from camrt.runtime.audit.properties import border_colour, compress, shift_colour, shift_sharpness
 from camrt.runtime.audit.regions import region_mask
 from camrt.runtime.audit.samples import Samples, file_bytes, object_mask, pixels
 from camrt.runtime.inference.model import Model
@@ -247,14 +247,6 @@ def brightness_shift(log_gain: float) -> Shift:
     gains = np.full(3, log_gain)
     words = f"{np.exp(log_gain) - 1:+.0%}"
     return Shift(lambda image: shift_colour(image, gains), lambda image: shift_colour(image, -gains), words)
-
-
-def contrast_shift(log_factor: float) -> Shift:
-    """Multiply the distance of all values from their mean."""
-    words = f"{np.exp(log_factor) - 1:+.0%}"
-    return Shift(
-        lambda image: shift_contrast(image, log_factor), lambda image: shift_contrast(image, -log_factor), words
-    )
 
 
 def sharpness_shift(sigma: float) -> Shift:

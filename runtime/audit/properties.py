@@ -108,13 +108,6 @@ def shift_colour(image: Image, log_gains: F64) -> Image:
     return np.asarray(cv2.LUT(image, table[np.newaxis]), np.uint8)
 
 
-def shift_contrast(image: Image, log_factor: float) -> Image:
-    """Multiply the distance of all values from their mean."""
-    mean = float(image.mean())
-    table = np.clip(np.rint((np.arange(256) - mean) * np.exp(log_factor) + mean), 0, 255).astype(np.uint8)
-    return np.asarray(cv2.LUT(image, table), np.uint8)
-
-
 def shift_sharpness(image: Image, sigma: float) -> Image:
     """Blur an image (``sigma`` above 0, in pixels), or sharpen it by as much with an unsharp mask (below 0)."""
     if abs(sigma) < 0.2:

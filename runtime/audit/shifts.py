@@ -13,7 +13,6 @@ from camrt.runtime.audit.exchange import (
     brightness_shift,
     colour_shift,
     compression_shift,
-    contrast_shift,
     sharpness_shift,
 )
 from camrt.runtime.audit.properties import COLOUR, PROPERTIES
@@ -39,6 +38,8 @@ class Suspect:
     """Share of the image that changes."""
     exchange: Exchange | None = None
     shift: Shift | None = None
+    region: str | None = None
+    """A name of `camrt.runtime.audit.regions.REGIONS`."""
 
     @property
     def subject(self) -> str:
@@ -81,10 +82,6 @@ def shifts_of_class(samples: Samples, class_id: int, without: Collection[int] = 
     if abs(brightness) >= _LEAST_GAIN and unusual(values[:, COLOUR].mean(axis=1)):
         shift = brightness_shift(brightness)
         yield Suspect("brightness", f"brightness ({shift.words})", shift=shift)
-    contrast = float(difference[_COLUMN["contrast"]])
-    if abs(contrast) >= _LEAST_GAIN and unusual(values[:, _COLUMN["contrast"]]):
-        shift = contrast_shift(contrast)
-        yield Suspect("contrast", f"contrast ({shift.words})", shift=shift)
     sharpness = float(difference[_COLUMN["sharpness"]])
     if abs(sharpness) >= 3 * _LEAST_GAIN and unusual(values[:, _COLUMN["sharpness"]]):
         shift = sharpness_shift(float(np.clip(-0.5 * sharpness, -1.5, 1.5)))
