@@ -22,6 +22,8 @@ _PLAIN_SHARE: Final = 0.7
 """Share of the border that has one colour where the background is plain."""
 _PLAIN_DISTANCE: Final = 6.0
 """Distance in OpenCV's 8-bit Lab up to which colours are one."""
+_FILLED: Final = 0.93
+"""Share of its bounding box that an object on a plain background fills at most."""
 _DIRECTIONS: Final = 8
 _ROUNDS: Final = 2
 
@@ -87,6 +89,9 @@ def _on_plain_background(image: Image) -> NDArray[np.uint8] | None:
     counts[0] = 0
     part = np.asarray(parts == counts.argmax(), np.uint8)
     if counts.max() < _SHARES[0] * part.size:
+        return None
+    _, _, wide, tall = cv2.boundingRect(part)
+    if part.sum() > _FILLED * wide * tall:  # a picture in a frame
         return None
     return np.asarray(cv2.dilate(part, np.ones((5, 5), np.uint8)), np.uint8)
 

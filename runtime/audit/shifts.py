@@ -59,13 +59,13 @@ class Suspect:
 
 
 def shifts_of_class(samples: Samples, class_id: int, without: Collection[int] = ()) -> Iterator[Suspect]:
-    """Yield the properties in which a class differs from the others, with the difference of the means as the shift."""
+    """Yield the properties in which a class differs from the others, with the difference of the medians as the shift."""
     own = samples.classes == class_id
     others = ~own & ~np.isin(samples.classes, list(without))
     if not others.any():
         return
     values = samples.properties.astype(np.float64)
-    difference = _mean(values[own]) - _mean(values[others])
+    difference = _median(values[own]) - _median(values[others])
     colour = difference[COLOUR]
     brightness = float(colour.mean())
     cast = colour - brightness
@@ -74,7 +74,7 @@ def shifts_of_class(samples: Samples, class_id: int, without: Collection[int] = 
     def unusual(some: NDArray[np.float64]) -> bool:
         """Tell whether the class differs by more than half of the spread within the classes."""
         spread = np.sqrt((some[own].var() + some[others].var()) / 2)
-        return abs(float(some[own].mean() - some[others].mean())) > _LEAST_DIFFERENCE * float(spread)
+        return abs(float(np.median(some[own]) - np.median(some[others]))) > _LEAST_DIFFERENCE * float(spread)
 
     if np.abs(cast).max() >= _LEAST_GAIN and unusual(tints @ (cast / np.linalg.norm(cast))):
         shift = colour_shift(cast)
@@ -89,18 +89,20 @@ def shifts_of_class(samples: Samples, class_id: int, without: Collection[int] = 
     yield from _compression(values[own], values[others])
 
 
-def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean of the columns; a column without a value gives NaN."""
-    known = np.isfinite(values)
-    counts = np.where(known.any(axis=0), known.sum(axis=0), np.nan)
-    return np.asarray(np.where(known, values, 0).sum(axis=0) / counts)
+def _median(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the median of the columns; a column without a value gives NaN.
+
+    A mean of all other classes would move with the shortcut of one of them.
+    """
+    columns = [column[np.isfinite(column)] for column in values.T]
+    return np.array([np.median(column) if len(column) else np.nan for column in columns])
 
 
 def _compression(own: NDArray[np.float64], others: NDArray[np.float64]) -> Iterator[Suspect]:
     blocks = _COLUMN["blockiness"]
-    qualities = [_mean(some)[_COLUMN["quality"]] for some in (own, others)]
+    qualities = [_median(some)[_COLUMN["quality"]] for some in (own, others)]
     stated = np.isfinite(qualities).all() and qualities[0] <= qualities[1] - _LEAST_QUALITY
-    difference = float(own[:, blocks].mean() - others[:, blocks].mean())
+    difference = float(np.median(own[:, blocks]) - np.median(others[:, blocks]))
     if stated:
         # Most images of the class may have the usual quality: the lower quarter shows the other ones.
         quality = int(np.nanpercentile(own[:, _COLUMN["quality"]], 25))
