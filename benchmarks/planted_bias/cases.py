@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 import camrt
+from camrt.benchmarks.planted_bias.frozen import FrozenBackbone
 from camrt.benchmarks.planted_bias.images import Images, Split
 from camrt.benchmarks.planted_bias.networks import train_from_scratch
 from camrt.benchmarks.planted_bias.plants import PLANTS, RIGHT_KINDS
@@ -63,13 +64,14 @@ def write(split: Split, labels: tuple[str, ...], folder: Path) -> Path:
     return folder
 
 
-def run(case: Case, images: Images, folder: Path) -> dict[str, Any]:
+def run(case: Case, images: Images, folder: Path, backbone: FrozenBackbone | None = None) -> dict[str, Any]:
     """Run a case, and return its row of the table.
 
     Args:
         case: the case.
         images: of `case.data`.
         folder: where model file and planted images are written; a model file there is used again.
+        backbone: for a frozen network.
     """
     class_id = len(images.labels) - 1
     place = folder / case.name
@@ -77,7 +79,11 @@ def run(case: Case, images: Images, folder: Path) -> dict[str, Any]:
     target = place / "model.onnx"
     if not target.exists():
         train = planted(images.train, case.plant, class_id, case.strength, case.seed)
-        train_from_scratch(train, images.labels, target, seed=case.seed)
+        if case.network == "scratch":
+            train_from_scratch(train, images.labels, target, seed=case.seed)
+        else:
+            assert backbone is not None
+            backbone.train(train, images.labels, target, seed=case.seed)
     test = planted(images.test, case.plant, class_id, case.strength, case.seed + 100)
     data = place / "images"
     if not data.exists():
