@@ -1,7 +1,7 @@
 """Plant shortcuts, train, audit, and print a table: ``python -m camrt.benchmarks.planted_bias --data FOLDER``.
 
-FOLDER has ``models``, ``hymenoptera`` and ``fruits`` (a folder for each class in ``train`` and ``val``, or ``Training`` and
-``Test``). The limits of the audit were chosen with seed 0; the table is of other seeds.
+FOLDER has ``models``, ``hymenoptera`` and ``fruits`` (a folder for each class in ``train`` and ``val``, or ``Training``
+and ``Test``). The limits of the audit were chosen with seed 0; the table is of other seeds.
 """
 
 import argparse

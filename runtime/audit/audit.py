@@ -14,7 +14,7 @@ from camrt.runtime.audit.causal import Experiments, Measured
 from camrt.runtime.audit.duplicates import duplicate_remarks
 from camrt.runtime.audit.exchange import PATCH, ImagePool, patch_exchange, region_exchange
 from camrt.runtime.audit.finding import Audit, Finding
-from camrt.runtime.audit.presence import alike_backgrounds, class_with_evidence
+from camrt.runtime.audit.presence import alike_backgrounds, class_with_evidence, losses
 from camrt.runtime.audit.regions import REGIONS, region_mask
 from camrt.runtime.audit.samples import Samples, read_samples
 from camrt.runtime.audit.shifts import Suspect, shifts_of_class
@@ -290,7 +290,8 @@ class _Tests:
     def _finding(self, p: float, one: _Confirmed, also: Sequence[str]) -> Finding:
         measured, samples = one.measured, self._pool.samples
         label = self._pool.model.labels[one.class_id]
-        names = samples.names
+        numbers, lost = losses(self._pool, one.class_id, one.suspect)
+        order = np.argsort(-lost, kind="stable")[:_SHOWN]
         return Finding(
             kind=one.suspect.kind,
             class_id=one.class_id,
@@ -299,7 +300,7 @@ class _Tests:
             effect=measured.effect,
             interval=measured.interval,
             p_value=p,
-            images=[names[number] for number in measured.affected[:_SHOWN]],
+            images=[samples.sources[numbers[number]].name for number in order if lost[number] > 0],
             proof=measured.proof,
             details={"place": one.suspect.words, "t": measured.t, "also": list(also)},
         )

@@ -30,8 +30,6 @@ class Measured:
     p_value: float
     """Larger p of the directions, one-sided: both must be shown (intersection-union test)."""
     interval: tuple[float, float]
-    affected: tuple[int, ...]
-    """Images of the class, those that lose most first."""
 
 
 class Experiments:
@@ -79,8 +77,7 @@ class Experiments:
                 return None
             independent = min(len({one[column] for one in used}) for column in range(3))
             treated, control = images if adding else images[::-1]
-            numbers = np.array([one[0] for one in used])
-            arms.append(self._arm(class_id, treated, control, independent, numbers, adding=adding))
+            arms.append(self._arm(class_id, treated, control, independent, adding=adding))
         return _measured(arms, words, self.pool.passes - before)
 
     def shift(
@@ -105,7 +102,7 @@ class Experiments:
             control = images if shift.usual is None else [shift.usual(image) for image in images]
             if shift.whole_file:
                 treated, control = ([self.pool.fitted(image) for image in some] for some in (treated, control))
-            arms.append(self._arm(class_id, treated, control, len(numbers), numbers, adding=adding))
+            arms.append(self._arm(class_id, treated, control, len(numbers), adding=adding))
         return _measured(arms, words, self.pool.passes - before)
 
     def _groups(self, class_id: int, without: Collection[int]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -129,7 +126,6 @@ class Experiments:
         treated: list[Image],
         control: list[Image],
         independent: int,
-        recipients: NDArray[np.intp],
         *,
         adding: bool,
     ) -> "_Pairs":
@@ -147,15 +143,13 @@ class Experiments:
             t=t_value(differences, independent),
         )
         flips = (first > 0).astype(np.float64) - (second > 0)
-        return _Pairs(arm, flips, differences, recipients, adding)
+        return _Pairs(arm, flips, adding)
 
 
 @dataclass(frozen=True, slots=True)
 class _Pairs:
     arm: Arm
     flips: F64
-    differences: F64
-    recipients: NDArray[np.intp]
     adding: bool
 
 
@@ -168,8 +162,6 @@ def _cycle(random: np.random.Generator, numbers: NDArray[np.intp], count: int) -
 def _measured(pairs: list[_Pairs], words: str, passes: int) -> Measured:
     by_direction = {one.adding: one for one in pairs}
     effects = [one.arm.effect for one in pairs]
-    last = pairs[-1]
-    affected = dict.fromkeys(last.recipients[np.argsort(-last.differences, kind="stable")].tolist())
     return Measured(
         proof=Proof(
             words,
@@ -182,5 +174,4 @@ def _measured(pairs: list[_Pairs], words: str, passes: int) -> Measured:
         t=min(one.arm.t for one in pairs),
         p_value=max(p_of_t(one.arm.t, one.arm.independent) for one in pairs),
         interval=mean_interval(*(one.flips for one in pairs)),
-        affected=tuple(affected) if not last.adding else (),
     )

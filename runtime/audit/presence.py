@@ -5,6 +5,7 @@ colours are farther from grey, is the one that has it.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import numpy as np
@@ -17,7 +18,7 @@ from camrt.runtime.audit.shifts import Suspect
 
 F64 = NDArray[np.float64]
 _IMAGES: Final = 100
-_ERASED: Final = 40
+_ERASED: Final = 60
 _FEWEST: Final = 3
 
 
@@ -32,15 +33,31 @@ def class_with_evidence(pool: ImagePool, suspects: Sequence[tuple[int, Suspect]]
 
 
 def _weight(pool: ImagePool, class_id: int, suspect: Suspect) -> float:
-    numbers = pool.samples.of_class(class_id)
     if suspect.exchange is None:
-        colours = pool.samples.properties[numbers][:, COLOUR].astype(np.float64).mean(axis=0)
+        colours = pool.samples.properties[pool.samples.of_class(class_id)][:, COLOUR].astype(np.float64).mean(axis=0)
         return float(np.abs(colours - colours.mean()).max()) if suspect.kind == "colour" else 0.0
-    chosen = np.random.default_rng(0).permutation(numbers)[:_ERASED].tolist()
-    images = [pool[number][0] for number in chosen] + [suspect.exchange.erase(number) for number in chosen]
+    return float(np.mean(losses(pool, class_id, suspect)[1]))
+
+
+def losses(pool: ImagePool, class_id: int, suspect: Suspect) -> tuple[list[int], F64]:
+    """Return images of a class, and how much of the margin of the class's logit each loses without the evidence.
+
+    Returns: numbers of up to 60 images, and float64 logits; empty where the evidence cannot be taken away.
+    """
+    numbers = np.random.default_rng(0).permutation(pool.samples.of_class(class_id))[:_ERASED]
+    erase = None if suspect.exchange is None else suspect.exchange.erase
+    if suspect.shift is not None and (away := suspect.shift.away) is not None:
+        erase = lambda number: away(pool[number][0])  # noqa: E731
+    if erase is None:
+        return [], np.zeros(0)
+    chosen, images = [], []
+    for number in numbers.tolist():
+        with suppress(SourceError):  # the file has gone since it was classified
+            images += [pool[number][0], erase(number)]
+            chosen.append(number)
     logits = pool.logits(images).astype(np.float64)
     margins = logits[:, class_id] - np.delete(logits, class_id, axis=1).max(axis=1)
-    return float(np.mean(margins[: len(chosen)] - margins[len(chosen) :]))
+    return chosen, margins[::2] - margins[1::2]
 
 
 def alike_backgrounds(pool: ImagePool, class_id: int) -> float:

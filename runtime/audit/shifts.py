@@ -59,7 +59,7 @@ class Suspect:
 
 
 def shifts_of_class(samples: Samples, class_id: int, without: Collection[int] = ()) -> Iterator[Suspect]:
-    """Yield the properties in which a class differs from the others, with the difference of the medians as the shift."""
+    """Yield the properties in which a class differs from the others; the shift is the difference of the medians."""
     own = samples.classes == class_id
     others = ~own & ~np.isin(samples.classes, list(without))
     if not others.any():
