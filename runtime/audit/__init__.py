@@ -1,5 +1,6 @@
 """Search for shortcuts: evidence that a model takes from the wrong part of images, proved by experiments.
 
-Imports go one way: ``finding``, ``significance``, ``foreground``, ``regions`` <- ``samples`` <- ``exchange`` <-
-``causal``; ``audit`` stands above all.
+Imports go one way: ``regions`` <- ``foreground``, ``properties`` <- ``samples`` <- ``exchange`` <- ``causal``,
+``shifts`` <- ``search``, ``presence`` <- ``selection``; ``components``, ``clusters``, ``positions`` and ``attention`` <-
+``summaries``; ``audit`` stands above all.
 """

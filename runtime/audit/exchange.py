@@ -22,6 +22,7 @@ from camrt.runtime.audit.samples import Samples, file_bytes, object_mask, pixels
 from camrt.runtime.inference.model import Model
 
 _CACHE_BYTES: Final = 192 << 20
+_EDGE: Final = 0.1
 _BLUR: Final = 0.12
 """Sigma of the blur of an erased part, as a fraction of the shorter side."""
 PATCH: Final = 0.3
@@ -72,9 +73,14 @@ class ImagePool:
         return self._images[number]
 
     def background(self, number: int) -> NDArray[np.float64]:
-        """Return colours and directions of edges outside the object: float64 (22,). Raises: SourceError."""
+        """Return colours and directions of edges outside the object: float64 (22,). Raises: SourceError.
+
+        The edge is left out: a frame does not make backgrounds alike.
+        """
         image, mask = self[number]
-        return describe_background(image, mask)
+        tall, wide = (round(_EDGE * side) for side in mask.shape)
+        inside = slice(tall, mask.shape[0] - tall), slice(wide, mask.shape[1] - wide)
+        return describe_background(image[inside], mask[inside])
 
     def logits(self, batch: list[Image]) -> NDArray[np.float32]:
         """Classify images at the network's size: float32 (N, K)."""

@@ -1,0 +1,180 @@
+"""Selection of findings: experiments that hold after correction, and that no stronger finding explains."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from camrt.runtime.audit.causal import Measured
+from camrt.runtime.audit.exchange import region_exchange
+from camrt.runtime.audit.finding import Finding
+from camrt.runtime.audit.presence import alike_backgrounds, class_with_evidence, losses
+from camrt.runtime.audit.search import SCREEN_T, Confirmed, Search
+from camrt.runtime.audit.shifts import Suspect, shifts_of_class
+from camrt.runtime.audit.significance import adjust
+
+LEVEL: Final = 0.01
+"""Largest corrected p-value of a finding."""
+EFFECT: Final = 0.10
+"""Least effect of a finding: ten of a hundred answers flip because of the evidence."""
+_LEAST_EFFECT: Final = 0.04
+"""Least effect in each direction."""
+_MOST_OF: Final = 0.6
+"""Share of the largest effect of a class's places that its finding has at least."""
+_ALIKE: Final = 0.6
+"""Likeness of backgrounds from which on they are one that was made, see `camrt.runtime.audit.presence.likeness`."""
+_CERTAIN: Final = 0.8
+"""Share of a class's images whose object has a certain place, above which backgrounds need not be alike."""
+_SHOWN: Final = 8
+_Held = Sequence[tuple[float, Confirmed]]
+"""Experiments with their corrected p-values."""
+
+
+class Selection:
+    """Chooses the findings among all second experiments."""
+
+    def __init__(self, search: Search) -> None:
+        self._search = search
+        self._pool = search.pool
+        self._backgrounds: dict[int, float] = {}
+        self.remarks: list[str] = []
+
+    def findings(self, confirmed: Sequence[Confirmed]) -> list[Finding]:
+        """Return the findings, those with the largest effect first."""
+        p_values = adjust([one.measured.p_value for one in confirmed], self._search.tests)
+        by_class: dict[int, list[tuple[float, Confirmed]]] = {}
+        for p, one in zip(p_values, confirmed, strict=True):
+            if p <= LEVEL and _is_large(one.measured):
+                by_class.setdefault(one.class_id, []).append((float(p), one))
+        found: list[Finding] = []
+        accepted: list[int] = []
+        for class_id in self._order(by_class):
+            held = [one for one in by_class[class_id] if self._is_background(one[1])]
+            held = [one for one in held if not accepted or self._holds_without(one[1], accepted)]
+            if held:
+                found += self._of_class(held, accepted)
+                accepted.append(class_id)
+        for class_id, effect in self._backgrounds.items():
+            if class_id not in accepted:
+                self.remarks.append(
+                    f"the likely background matters for {self._pool.model.labels[class_id]!r}: exchanging it flips "
+                    f"{effect:.0%} of the answers; the places of objects are estimates, so this is no finding: state "
+                    "boxes or masks to prove it"
+                )
+        return sorted(found, key=lambda one: (-one.effect, one.p_value))
+
+    def _order(self, by_class: Mapping[int, _Held]) -> list[int]:
+        """Return the classes, that with the largest effect first; of two classes that which has the evidence."""
+        order = sorted(by_class, key=lambda class_id: -max(one.measured.effect for _, one in by_class[class_id]))
+        if len(np.unique(self._pool.samples.classes)) != 2 or len(order) != 2:
+            return order
+        suspects = [{_name(one.suspect): (p, one) for p, one in by_class[class_id]} for class_id in order]
+        shared = [one for name, one in suspects[0].items() if name in suspects[1]]
+        if not shared:
+            return order
+        name = _name(_strongest(shared)[1].suspect)
+        owner = class_with_evidence(self._pool, [(one[name][1].class_id, one[name][1].suspect) for one in suspects])
+        return sorted(order, key=lambda class_id: class_id != owner)
+
+    def _is_background(self, one: Confirmed) -> bool:
+        """Tell whether a finding about the background is none about the object, whose place may be a poor estimate."""
+        samples = self._pool.samples
+        if one.suspect.kind != "background" or samples.certain[samples.of_class(one.class_id)].mean() > _CERTAIN:
+            return True
+        if alike_backgrounds(self._pool, one.class_id) >= _ALIKE:
+            return True
+        self._backgrounds[one.class_id] = one.measured.effect
+        return False
+
+    def _holds_without(self, one: Confirmed, accepted: Sequence[int]) -> bool:
+        """Tell whether a finding stays when classes with a stronger one give and get nothing.
+
+        A mark of one class draws answers away from all others, which looks like evidence for them.
+        """
+        suspect: Suspect | None = one.suspect
+        if one.suspect.shift is not None:
+            shifts = shifts_of_class(self._pool.samples, one.class_id, accepted)
+            suspect = next((other for other in shifts if other.kind == one.suspect.kind), None)
+        if suspect is None:
+            return False
+        again = self._search.measure(suspect, one.class_id, without=accepted)
+        if again is None or not _is_large(again):
+            return False
+        return again.t > SCREEN_T and again.p_value * self._search.tests <= 1
+
+    def _of_class(self, held: _Held, without: Sequence[int]) -> Iterator[Finding]:
+        """Yield one finding for all places together, and one for each property, unless another one explains it.
+
+        A cast moves with a copied background, and a frame darkens the border: the explanation with more effect is kept.
+        """
+        shifts = [one for one in held if one[1].suspect.exchange is None]
+        places = [one for one in held if one[1].suspect.exchange is not None]
+        if places:
+            most = max(one.measured.effect for _, one in places)
+            p, first = _strongest(places)
+            also = [one.suspect.words for _, one in places if one is not first]
+            colour = [one for _, one in shifts if one.suspect.kind in ("colour", "brightness")]
+            if not any(one.measured.effect >= most and self._explains(first, without) for one in colour):
+                yield self._finding(p, first, also)
+                shifts = [one for one in shifts if one[1].measured.effect > most or one[1] not in colour]
+        for p, one in shifts:
+            yield self._finding(p, one, [])
+
+    def _explains(self, place: Confirmed, without: Sequence[int]) -> bool:
+        """Tell whether the effect of a copied place is mostly that of its colour."""
+        region = place.suspect.region
+        if region is None:
+            return False
+        exchange = region_exchange(self._pool, region, same_colour=True)
+        same = Suspect(place.suspect.kind, place.suspect.words, exchange=exchange)
+        rest = self._search.measure(same, place.class_id, without=without)
+        return rest is None or rest.effect < _MOST_OF * place.measured.effect
+
+    def _finding(self, p: float, one: Confirmed, also: Sequence[str]) -> Finding:
+        measured, samples = one.measured, self._pool.samples
+        label = self._pool.model.labels[one.class_id]
+        numbers, lost = losses(self._pool, one.class_id, one.suspect)
+        order = np.argsort(-lost, kind="stable")[:_SHOWN]
+        return Finding(
+            kind=one.suspect.kind,
+            class_id=one.class_id,
+            label=label,
+            title=title(label, one.suspect, measured),
+            effect=measured.effect,
+            interval=measured.interval,
+            p_value=p,
+            images=[samples.sources[numbers[number]].name for number in order if lost[number] > 0],
+            proof=measured.proof,
+            details={"place": one.suspect.words, "t": measured.t, "also": list(also)},
+        )
+
+
+def title(label: str, suspect: Suspect, measured: Measured) -> str:
+    """Return a finding in one sentence."""
+    added, removed = measured.proof.added, measured.proof.removed
+    parts = []
+    if added is not None:
+        parts.append(
+            f"adding it turns {added.treated:.0%} of other images into {label!r} (control: {added.control:.0%})"
+        )
+    if removed is not None:
+        parts.append(
+            f"removing it turns {removed.treated:.0%} of its images into others (control: {removed.control:.0%})"
+        )
+    return f"{label!r} is recognised by {suspect.subject}: {'; '.join(parts)}."
+
+
+def _strongest(places: _Held) -> tuple[float, Confirmed]:
+    """Return the smallest of the places that have most of the effect: a border is a part of the background."""
+    most = max(one.measured.effect for _, one in places)
+    strong = [one for one in places if one[1].measured.effect >= _MOST_OF * most]
+    return min(strong, key=lambda one: (one[1].suspect.area, -one[1].measured.effect))
+
+
+def _name(suspect: Suspect) -> tuple[str, str]:
+    """Return a name that is the same for all classes: the amount of a shift is not."""
+    return suspect.kind, "" if suspect.exchange is None else suspect.words
+
+
+def _is_large(measured: Measured) -> bool:
+    return measured.effect >= EFFECT and measured.least >= _LEAST_EFFECT
