@@ -21,6 +21,7 @@ DOCUMENTS = (
     "docs/localization.md",
     "docs/cam-limits.md",
     "docs/collect.md",
+    "docs/audit.md",
     "docs/heads.md",
     "docs/quantize.md",
     "docs/providers.md",

@@ -173,5 +173,5 @@ def _measured(pairs: list[_Pairs], words: str, passes: int) -> Measured:
         least=min(effects),
         t=min(one.arm.t for one in pairs),
         p_value=max(p_of_t(one.arm.t, one.arm.independent) for one in pairs),
-        interval=mean_interval(*(one.flips for one in pairs)),
+        interval=mean_interval(*((one.flips, one.arm.independent) for one in pairs)),
     )

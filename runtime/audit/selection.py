@@ -19,6 +19,8 @@ EFFECT: Final = 0.10
 """Least effect of a finding: ten of a hundred answers flip because of the evidence."""
 _LEAST_EFFECT: Final = 0.04
 """Least effect in each direction."""
+_LEAST_BOUND: Final = 0.05
+"""Least lower end of the interval of the effect."""
 _MOST_OF: Final = 0.6
 """Share of the largest effect of a class's places that its finding has at least."""
 _ALIKE: Final = 0.6
@@ -177,4 +179,4 @@ def _name(suspect: Suspect) -> tuple[str, str]:
 
 
 def _is_large(measured: Measured) -> bool:
-    return measured.effect >= EFFECT and measured.least >= _LEAST_EFFECT
+    return measured.effect >= EFFECT and measured.least >= _LEAST_EFFECT and measured.interval[0] >= _LEAST_BOUND

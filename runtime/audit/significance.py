@@ -54,13 +54,17 @@ def p_of_t(t: float, independent: int) -> float:
     return float(student.sf(t, max(1, independent - 1))) if independent >= 2 else 1.0
 
 
-def mean_interval(*groups: F64, seed: int = 0) -> tuple[float, float]:
+def mean_interval(*groups: tuple[F64, int], seed: int = 0) -> tuple[float, float]:
     """Return the interval of 95 % of the mean of the groups' means, from draws of each group with replacement.
+
+    Args:
+        groups: values (n,), and the number of independent ones among them, which is that of a draw.
+        seed: of the draws.
 
     Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13 (percentile interval).
     """
     random = np.random.default_rng(seed)
-    drawn = [group[random.integers(0, len(group), (DRAWS, len(group)))].mean(axis=1) for group in groups]
+    drawn = [values[random.integers(0, len(values), (DRAWS, count))].mean(axis=1) for values, count in groups]
     low, high = np.percentile(np.mean(drawn, axis=0), _ENDS)
     return float(low), float(high)
 

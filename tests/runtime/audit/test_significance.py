@@ -36,7 +36,7 @@ def test_the_interval_covers_the_mean():
     random = np.random.default_rng(2)
     hits = 0
     for _ in range(100):
-        low, high = mean_interval(random.normal(1, 1, 40), random.normal(3, 1, 60))
+        low, high = mean_interval((random.normal(1, 1, 40), 40), (random.normal(3, 1, 60), 60))
         hits += low <= 2 <= high
     assert hits >= 88
 
