@@ -126,8 +126,8 @@ def test_all_lists_the_public_names():
     import camrt
 
     assert camrt.__all__ == [
-        *("CamrtError", "Evaluation", "LiveSession", "MapStore", "Model", "Result", "__version__", "collect"),
-        *("evaluate", "load"),
+        *("Audit", "CamrtError", "Evaluation", "LiveSession", "MapStore", "Model", "Result", "__version__", "audit"),
+        *("collect", "evaluate", "load"),
     ]
     for name in camrt.__all__:
         assert getattr(camrt, name) is not None
