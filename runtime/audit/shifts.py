@@ -76,10 +76,12 @@ def shifts_of_class(samples: Samples, class_id: int, without: Collection[int] = 
         spread = np.sqrt((some[own].var() + some[others].var()) / 2)
         return abs(float(np.median(some[own]) - np.median(some[others]))) > _LEAST_DIFFERENCE * float(spread)
 
+    darker = abs(brightness) >= _LEAST_GAIN and unusual(values[:, COLOUR].mean(axis=1))
     if np.abs(cast).max() >= _LEAST_GAIN and unusual(tints @ (cast / np.linalg.norm(cast))):
-        shift = colour_shift(cast)
+        # A cast of white, whose channels cannot grow, darkens it as well.
+        shift = colour_shift(colour if darker else cast)
         yield Suspect("colour", f"colour cast ({shift.words})", shift=shift)
-    if abs(brightness) >= _LEAST_GAIN and unusual(values[:, COLOUR].mean(axis=1)):
+    elif darker:
         shift = brightness_shift(brightness)
         yield Suspect("brightness", f"brightness ({shift.words})", shift=shift)
     sharpness = float(difference[_COLUMN["sharpness"]])
