@@ -93,23 +93,22 @@ class Selection:
 
         A mark of one class draws answers away from all others, which looks like evidence for them.
         """
-        suspect: Suspect | None = one.suspect
+        suspects = [one.suspect]
         if one.suspect.shift is not None:
             shifts = shifts_of_class(self._pool.samples, one.class_id, accepted)
-            suspect = next((other for other in shifts if other.kind == one.suspect.kind), None)
-        if suspect is None:
-            return False
-        again = self._search.measure(suspect, one.class_id, without=accepted)
-        if again is None or not _is_large(again):
-            return False
-        return again.t > SCREEN_T and again.p_value * self._search.tests <= 1
+            suspects = [other for other in shifts if other.kind == one.suspect.kind]
+        for suspect in suspects:
+            again = self._search.measure(suspect, one.class_id, without=accepted)
+            if again is not None and _is_large(again) and again.t > SCREEN_T:
+                return True
+        return False
 
     def _of_class(self, held: _Held, without: Sequence[int]) -> Iterator[Finding]:
         """Yield one finding for all places together, and one for each property, unless another one explains it.
 
         A cast moves with a copied background, and a frame darkens the border: the explanation with more effect is kept.
         """
-        shifts = [one for one in held if one[1].suspect.exchange is None]
+        shifts = _best_of_each_kind([one for one in held if one[1].suspect.exchange is None])
         places = [one for one in held if one[1].suspect.exchange is not None]
         if places:
             most = max(one.measured.effect for _, one in places)
@@ -171,6 +170,15 @@ def _strongest(places: _Held) -> tuple[float, Confirmed]:
     most = max(one.measured.effect for _, one in places)
     strong = [one for one in places if one[1].measured.effect >= _MOST_OF * most]
     return min(strong, key=lambda one: (one[1].suspect.area, -one[1].measured.effect))
+
+
+def _best_of_each_kind(shifts: _Held) -> list[tuple[float, Confirmed]]:
+    best: dict[str, tuple[float, Confirmed]] = {}
+    for p, one in shifts:
+        kind = one.suspect.kind
+        if kind not in best or one.measured.effect > best[kind][1].measured.effect:
+            best[kind] = p, one
+    return list(best.values())
 
 
 def _name(suspect: Suspect) -> tuple[str, str]:

@@ -79,8 +79,9 @@ def shifts_of_class(samples: Samples, class_id: int, without: Collection[int] = 
     darker = abs(brightness) >= _LEAST_GAIN and unusual(values[:, COLOUR].mean(axis=1))
     if np.abs(cast).max() >= _LEAST_GAIN and unusual(tints @ (cast / np.linalg.norm(cast))):
         # A cast of white, whose channels cannot grow, darkens it as well.
-        shift = colour_shift(colour if darker else cast)
-        yield Suspect("colour", f"colour cast ({shift.words})", shift=shift)
+        for gains in (cast, colour) if darker else (cast,):
+            shift = colour_shift(gains)
+            yield Suspect("colour", f"colour cast ({shift.words})", shift=shift)
     elif darker:
         shift = brightness_shift(brightness)
         yield Suspect("brightness", f"brightness ({shift.words})", shift=shift)
