@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from camrt.geometry import Placement
 from camrt.images import Image
 from camrt.runtime.audit.foreground import Mask, describe_background
-from camrt.runtime.audit.properties import border_colour, compress, shift_colour, shift_sharpness
+from camrt.runtime.audit.properties import compress, light_colour, shift_colour, shift_sharpness
 from camrt.runtime.audit.regions import region_mask
 from camrt.runtime.audit.samples import Samples, file_bytes, object_mask, pixels
 from camrt.runtime.inference.model import Model
 
 _CACHE_BYTES: Final = 192 << 20
-_EDGE: Final = 0.1
+_EDGE: Final = 0.06
 _BLUR: Final = 0.12
 """Sigma of the blur of an erased part, as a fraction of the shorter side."""
 PATCH: Final = 0.3
@@ -72,8 +72,13 @@ class ImagePool:
             self._images.move_to_end(number)
         return self._images[number]
 
+    def light(self, number: int) -> NDArray[np.float64]:
+        """Return the colour of an image's light, see `light_colour`. Raises: SourceError."""
+        image, mask = self[number]
+        return light_colour(image, mask if self.samples.certain[number] else None)
+
     def background(self, number: int) -> NDArray[np.float64]:
-        """Return colours and directions of edges outside the object: float64 (22,). Raises: SourceError.
+        """Return the texture outside the object, see `describe_background`. Raises: SourceError.
 
         The edge is left out: a frame does not make backgrounds alike.
         """
@@ -148,7 +153,7 @@ def region_exchange(pool: ImagePool, region: str, *, same_colour: bool = False) 
     Args:
         pool: the images.
         region: a name of `camrt.runtime.audit.regions.REGIONS`.
-        same_colour: give the donor the recipient's mean colour on the border first.
+        same_colour: give the donor the colour of the recipient's light first.
     """
     height, width = pool.model.geometry.height, pool.model.geometry.width
     whole = region_mask(region, height, width)
@@ -162,7 +167,7 @@ def region_exchange(pool: ImagePool, region: str, *, same_colour: bool = False) 
         if mask.mean() < _LEAST_REGION and mask.sum() < 0.5 * whole.sum():
             return None
         if same_colour:
-            other = shift_colour(other, border_colour(image) - border_colour(other))
+            other = shift_colour(other, pool.light(recipient) - pool.light(donor))
         changed = image.copy()
         changed[mask] = other[mask]
         return changed

@@ -61,7 +61,7 @@ def losses(pool: ImagePool, class_id: int, suspect: Suspect) -> tuple[list[int],
 
 
 def alike_backgrounds(pool: ImagePool, class_id: int) -> float:
-    """Return the likeness of a class's backgrounds, see `likeness`: by colours and directions of edges."""
+    """Return the likeness of the textures of a class's backgrounds, see `likeness`."""
     inside = pool.samples.classes == class_id
     return likeness(*(_contents(pool.background, inside, sign) for sign in (True, False)))
 

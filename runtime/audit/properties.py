@@ -1,6 +1,6 @@
 """Properties of an image as a whole, and changes that shift them.
 
-They are measured on the border: the colour of the object is no cast, and its texture no sharpness.
+They are measured around the object: its colour is no cast, and its texture no sharpness.
 """
 
 from pathlib import Path
@@ -11,46 +11,69 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camrt.images import Image
-from camrt.runtime.audit.regions import region_mask
+from camrt.runtime.audit.regions import Mask
 
 F64 = NDArray[np.float64]
 PROPERTIES: Final = (
-    *("blue", "green", "red", "contrast", "sharpness"),
+    *("blue", "green", "red", "sharpness"),
     *("blockiness", "quality", "width", "height", "aspect"),
 )
-"""Columns of `measure`: log mean of each channel, contrast and sharpness on the border, JPEG traces, size."""
+"""Columns of `measure`: log mean of each channel and log sharpness around the object, JPEG traces, log size."""
 COLOUR: Final = slice(0, 3)
 _OFFSET: Final = 4.0
+_RING: Final = (0.09, 0.2)
+"""Distances from the edge between which properties are measured, as fractions of the sides."""
+_LEAST_OUTSIDE: Final = 0.05
+"""Share of the ring that lies outside the object at least; else the whole ring is measured."""
 _LARGEST: Final = 512
 """Sides above this are reduced before contrast and sharpness are measured."""
 
 
-def measure(image: Image, data: bytes) -> F64:
+def measure(image: Image, data: bytes, objects: Mask | None = None) -> F64:
     """Return the properties of an image: float64 (len(PROPERTIES),), NaN where there is none.
 
     Args:
         image: uint8 (H, W, 3) BGR.
         data: the file, for its JPEG tables; empty: unknown.
+        objects: place of the object, bool (H, W); None: it is not certain.
     """
     height, width = image.shape[:2]
-    colour = border_colour(image)
+    colour = light_colour(image, objects)
     grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
     blocks = blockiness(grey)
     scale = _LARGEST / max(height, width)
     if scale < 1:
         grey = np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
-    border = region_mask("border", *grey.shape)
-    values = grey.astype(np.float64)
-    sharpness = np.log(cv2.Laplacian(values, cv2.CV_64F)[border].var() + 1.0)
-    quality = jpeg_quality(data)
-    size = np.log(width), np.log(height), np.log(width / height)
-    return np.array([*colour, np.log(values[border].std() + 1.0), sharpness, blocks, quality, *size])
+        if objects is not None:
+            size = (grey.shape[1], grey.shape[0])
+            objects = cv2.resize(objects.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    ring = _ring(grey.shape[0], grey.shape[1], objects)
+    sharpness = np.log(cv2.Laplacian(grey.astype(np.float64), cv2.CV_64F)[ring].var() + 1.0)
+    size_values = np.log(width), np.log(height), np.log(width / height)
+    return np.array([*colour, sharpness, blocks, jpeg_quality(data), *size_values])
 
 
-def border_colour(image: Image) -> F64:
-    """Return the log mean of each channel on the border: float64 (3,), blue, green, red."""
-    border = image[region_mask("border", *image.shape[:2])].astype(np.float64)
-    return np.asarray(np.log(border.mean(axis=0) + _OFFSET))
+def light_colour(image: Image, objects: Mask | None = None) -> F64:
+    """Return the log mean of each channel around the object, for the colour of the light: float64 (3,), BGR.
+
+    Args:
+        image: uint8 (H, W, 3) BGR.
+        objects: place of the object, bool (H, W); None: it is not certain.
+    """
+    ring = image[_ring(image.shape[0], image.shape[1], objects)].astype(np.float64)
+    return np.asarray(np.log(ring.mean(axis=0) + _OFFSET))
+
+
+def _ring(height: int, width: int, objects: Mask | None) -> Mask:
+    """Return the pixels between two distances from the edge: a frame lies outside, and most objects inside."""
+    near = np.minimum(np.arange(height)[:, np.newaxis] / height, np.arange(width) / width)
+    far = np.minimum(np.arange(height)[::-1, np.newaxis] / height, np.arange(width)[::-1] / width)
+    distance = np.minimum(near, far)
+    ring = (distance >= _RING[0]) & (distance < _RING[1])
+    if not ring.any():
+        return np.ones((height, width), bool)
+    outside = ring if objects is None else ring & ~objects
+    return np.asarray(outside if outside.sum() >= _LEAST_OUTSIDE * ring.sum() else ring)
 
 
 def blockiness(grey: NDArray[np.uint8]) -> float:

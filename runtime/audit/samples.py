@@ -187,7 +187,7 @@ class _Columns:
                 np.frombuffer(content, np.uint8).reshape(cam.shape),
                 low,
                 high,
-                measure(image, data).astype(np.float32),
+                measure(image, data, mask if certain else None).astype(np.float32),
                 share_on_object(result, own, mask),
                 certain,
                 difference_hash(image),

@@ -23,7 +23,7 @@ _LEAST_BOUND: Final = 0.05
 """Least lower end of the interval of the effect."""
 _MOST_OF: Final = 0.6
 """Share of the largest effect of a class's places that its finding has at least."""
-_ALIKE: Final = 0.6
+_ALIKE: Final = 0.5
 """Likeness of backgrounds from which on they are one that was made, see `camrt.runtime.audit.presence.likeness`."""
 _CERTAIN: Final = 0.8
 """Share of a class's images whose object has a certain place, above which backgrounds need not be alike."""
@@ -80,13 +80,16 @@ class Selection:
 
     def _is_background(self, one: Confirmed) -> bool:
         """Tell whether a finding about the background is none about the object, whose place may be a poor estimate."""
-        samples = self._pool.samples
-        if one.suspect.kind != "background" or samples.certain[samples.of_class(one.class_id)].mean() > _CERTAIN:
+        if one.suspect.kind != "background" or self._is_certain(one.class_id):
             return True
         if alike_backgrounds(self._pool, one.class_id) >= _ALIKE:
             return True
         self._backgrounds[one.class_id] = one.measured.effect
         return False
+
+    def _is_certain(self, class_id: int) -> bool:
+        samples = self._pool.samples
+        return bool(samples.certain[samples.of_class(class_id)].mean() > _CERTAIN)
 
     def _holds_without(self, one: Confirmed, accepted: Sequence[int]) -> bool:
         """Tell whether a finding stays when classes with a stronger one give and get nothing.
@@ -115,9 +118,10 @@ class Selection:
             p, first = _strongest(places)
             also = [one.suspect.words for _, one in places if one is not first]
             colour = [one for _, one in shifts if one.suspect.kind in ("colour", "brightness")]
-            if not any(one.measured.effect >= most and self._explains(first, without) for one in colour):
+            larger = any(one.measured.effect >= most for one in colour)
+            if not (larger and self._explains(first, without)):
                 yield self._finding(p, first, also)
-                shifts = [one for one in shifts if one[1].measured.effect > most or one[1] not in colour]
+                shifts = [one for one in shifts if one[1] not in colour]
         for p, one in shifts:
             yield self._finding(p, one, [])
 
@@ -126,6 +130,10 @@ class Selection:
         region = place.suspect.region
         if region is None:
             return False
+        if region == "background" and not self._is_certain(place.class_id):
+            alike = alike_backgrounds(self._pool, place.class_id)
+            if alike >= _ALIKE:  # a texture, whose mean colour differs as well
+                return False
         exchange = region_exchange(self._pool, region, same_colour=True)
         same = Suspect(place.suspect.kind, place.suspect.words, exchange=exchange)
         rest = self._search.measure(same, place.class_id, without=without)
