@@ -46,7 +46,7 @@ def planted(split: Split, plant: str | None, class_id: int, strength: float, see
     for image, number in zip(split.images, split.classes, strict=True):
         has_it = random.random() < strength and number == class_id and plant is not None
         images.append(PLANTS[plant](image, random) if has_it and plant is not None else image)
-    return Split(images, split.classes)
+    return Split(images, split.classes, split.boxes)
 
 
 def recall(model: Model, split: Split, class_id: int) -> float:
@@ -56,11 +56,16 @@ def recall(model: Model, split: Split, class_id: int) -> float:
 
 
 def write(split: Split, labels: tuple[str, ...], folder: Path) -> Path:
-    """Write images into one folder for each class."""
+    """Write images into one folder for each class, and a table of the boxes of their objects where they are known."""
+    lines = ["file,class,x0,y0,x1,y1"]
     for number, (image, class_id) in enumerate(zip(split.images, split.classes, strict=True)):
         path = folder / labels[class_id] / f"{number:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         assert cv2.imwrite(str(path), image)
+        if split.boxes is not None:
+            lines.append(",".join(map(str, (path.relative_to(folder), labels[class_id], *split.boxes[number]))))
+    if split.boxes is not None:
+        (folder / "boxes.csv").write_text("\n".join(lines) + "\n")
     return folder
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from camrt.benchmarks.planted_bias.plants import Image, Random
 from camrt.images import list_images, read_image
 
+Box = tuple[int, int, int, int]
 SIDE: Final = 128
 """Pixels of the shorter side of every image."""
 SHAPES: Final = ("disc", "square", "triangle", "cross")
@@ -22,6 +23,8 @@ class Split:
 
     images: list[Image]
     classes: list[int]
+    boxes: list[Box] | None = None
+    """(x0, y0, x1, y1) of the object of each image; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +63,13 @@ def _folder(root: Path, labels: tuple[str, ...], most: int | None) -> Split:
 def draw_scenes(per_class: int, seed: int) -> Split:
     """Draw one shape of a random colour, size and place on a cloudy background, for each image."""
     random = np.random.default_rng(seed)
-    split = Split([], [])
-    for number in range(len(SHAPES)):
-        for _ in range(per_class):
-            split.images.append(draw_scene(number, random))
-            split.classes.append(number)
-    return split
+    classes = [number for number in range(len(SHAPES)) for _ in range(per_class)]
+    drawn = [draw_scene(number, random) for number in classes]
+    return Split([image for image, _ in drawn], classes, [box for _, box in drawn])
 
 
-def draw_scene(shape: int, random: Random) -> Image:
-    """Draw one scene: uint8 (SIDE, SIDE, 3) BGR."""
+def draw_scene(shape: int, random: Random) -> tuple[Image, Box]:
+    """Draw one scene: uint8 (SIDE, SIDE, 3) BGR, and the box of the shape."""
     image = np.zeros((SIDE, SIDE, 3), np.float64)
     for cells in (2, 5, 14):
         clouds = random.uniform(0, 255, (cells, cells, 3))
@@ -89,4 +89,4 @@ def draw_scene(shape: int, random: Random) -> Image:
         angles = random.uniform(0, 2 * np.pi) + 2 * np.pi * np.arange(corners) / corners
         points = np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], axis=1).round().astype(np.int32)
         cv2.fillPoly(canvas, [points], colour, cv2.LINE_AA)
-    return canvas
+    return canvas, (x - radius, y - radius, x + radius + 1, y + radius + 1)

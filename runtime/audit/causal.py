@@ -93,13 +93,14 @@ class Experiments:
             return None
         before = self.pool.passes
         arms = []
-        for recipients, change, adding in ((others, shift.towards, True), (own, shift.away, False)):
-            if change is None:
-                continue
+        for recipients, change, keep, adding in (
+            (others, shift.towards, shift.usual, True),
+            (own, shift.away, shift.kept, False),
+        ):
             numbers = random.permutation(recipients)[:pairs]
             images = [self.pool.full(number) if shift.whole_file else self.pool[number][0] for number in numbers]
             treated = [change(image) for image in images]
-            control = images if shift.usual is None else [shift.usual(image) for image in images]
+            control = [keep(image) for image in images]
             if shift.whole_file:
                 treated, control = ([self.pool.fitted(image) for image in some] for some in (treated, control))
             arms.append(self._arm(class_id, treated, control, len(numbers), adding=adding))

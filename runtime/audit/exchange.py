@@ -27,6 +27,10 @@ _BLUR: Final = 0.12
 """Sigma of the blur of an erased part, as a fraction of the shorter side."""
 PATCH: Final = 0.3
 """Side of a patch, as a fraction of the image's sides."""
+_DEBLOCK: Final = 1.2
+"""Sigma in pixels of the blur that removes traces of JPEG."""
+PATCH_SIDE: Final = 32
+"""Rows and columns of a patch that is compared with others."""
 _LEAST_PATCH: Final = 0.3
 """Share of a patch that lies outside both objects at least."""
 _LEAST_REGION: Final = 0.01
@@ -46,6 +50,23 @@ class ImagePool:
         self._images: OrderedDict[int, tuple[Image, Mask]] = OrderedDict()
         self._spots: dict[tuple[int, int], tuple[int, int]] = {}
         self._most = max(64, _CACHE_BYTES // (model.geometry.height * model.geometry.width * 4))
+
+    def fixed(self, number: int) -> Mask:
+        """Return the pixels that an exchange of parts leaves as they are: bool (height, width).
+
+        These are the object's where its place is certain. An estimate may include the very mark: it counts only as far
+        as objects of other classes lie there, too.
+
+        Raises: SourceError: the file has changed since it was classified.
+        """
+        place = self[number][1]
+        if not self.samples.certain[number]:
+            return np.zeros_like(place)
+        if self.samples.placed:
+            return place
+        usual = self.samples.usual_places(int(self.samples.classes[number])).astype(np.uint8)
+        size = (place.shape[1], place.shape[0])
+        return np.asarray(place & (cv2.resize(usual, size, interpolation=cv2.INTER_NEAREST) > 0))
 
     def full(self, number: int) -> Image:
         """Return an image as it is in its file: uint8 (H, W, 3) BGR. Raises: SourceError."""
@@ -96,6 +117,14 @@ class ImagePool:
         self.passes += len(batch)
         return np.stack(found)
 
+    def patch(self, number: int, class_id: int) -> Image:
+        """Return the patch at `spot`: uint8 (PATCH_SIDE, PATCH_SIDE, 3) BGR. Raises: SourceError."""
+        image = self[number][0]
+        tall, wide = patch_size(image.shape[0], image.shape[1])
+        x, y = self.spot(number, class_id)
+        part = image[y : y + tall, x : x + wide]
+        return np.asarray(cv2.resize(part, (PATCH_SIDE, PATCH_SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+
     def evidence(self, number: int, class_id: int) -> NDArray[np.float32]:
         """Return the map of a class minus the mean map of the others, over the network's input: float32 (H, W)."""
         image = self[number][0]
@@ -116,6 +145,7 @@ class ImagePool:
             height, width = self[number][1].shape
             mask, heat = self[number][1], self.evidence(number, class_id)
             tall, wide = patch_size(height, width)
+            mask = self.fixed(number) if self.samples.certain[number] else mask
             outside = cv2.blur((~mask).astype(np.float32), (wide, tall), borderType=cv2.BORDER_REPLICATE)
             mean = cv2.blur(heat, (wide // 2 * 2 + 1, tall // 2 * 2 + 1), borderType=cv2.BORDER_REPLICATE)
             scored = np.where(outside >= min(0.5, float(outside.max())), mean, -np.inf)
@@ -148,8 +178,6 @@ class Exchange:
 def region_exchange(pool: ImagePool, region: str, *, same_colour: bool = False) -> Exchange:
     """Copy a region from the donor, except where one of both images has its object.
 
-    An uncertain place of an object counts for the background alone: it may include the very mark.
-
     Args:
         pool: the images.
         region: a name of `camrt.runtime.audit.regions.REGIONS`.
@@ -160,10 +188,9 @@ def region_exchange(pool: ImagePool, region: str, *, same_colour: bool = False) 
 
     def change(recipient: int, donor: int) -> Image | None:
         (image, own), (other, others) = pool[recipient], pool[donor]
-        mask = whole
-        for number, place in ((recipient, own), (donor, others)):
-            if region == "background" or pool.samples.certain[number]:
-                mask = mask & ~place
+        if region != "background":
+            own, others = pool.fixed(recipient), pool.fixed(donor)
+        mask = whole & ~own & ~others
         if mask.mean() < _LEAST_REGION and mask.sum() < 0.5 * whole.sum():
             return None
         if same_colour:
@@ -200,15 +227,11 @@ def patch_exchange(pool: ImagePool, class_id: int) -> Exchange:
     """Copy the warmest patch outside the object: to its own place, or onto the recipient's warmest patch."""
     tall, wide = patch_size(pool.model.geometry.height, pool.model.geometry.width)
 
-    def movable(number: int) -> Mask:
-        """An uncertain estimate may include the very pattern."""
-        return np.asarray(~pool[number][1] | ~pool.samples.certain[number])
-
     def copy(recipient: int, donor: int, place: tuple[int, int]) -> Image | None:
         image, other = pool[recipient][0], pool[donor][0]
         (x, y), (x0, y0) = place, pool.spot(donor, class_id)
         target, source = (slice(y, y + tall), slice(x, x + wide)), (slice(y0, y0 + tall), slice(x0, x0 + wide))
-        mask = movable(recipient)[target] & movable(donor)[source]
+        mask = ~pool.fixed(recipient)[target] & ~pool.fixed(donor)[source]
         if mask.mean() < _LEAST_PATCH:
             return None
         changed = image.copy()
@@ -231,16 +254,18 @@ def patch_exchange(pool: ImagePool, class_id: int) -> Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """Change of a property of whole images: towards a class, and away from it. The control changes nothing."""
+    """Change of a property of whole images: towards a class, and away from it."""
 
     towards: Callable[[Image], Image]
     """Give an image of another class the property of the class."""
-    away: Callable[[Image], Image] | None
-    """Take the property from an image of the class; None: it cannot be taken away."""
+    away: Callable[[Image], Image]
+    """Take the property from an image of the class."""
     words: str
     """The shift in words with its size."""
-    usual: Callable[[Image], Image] | None = None
-    """Control instead of the image itself."""
+    usual: Callable[[Image], Image] = lambda image: image
+    """Control of ``towards``: by default the image itself."""
+    kept: Callable[[Image], Image] = lambda image: image
+    """Control of ``away``."""
     whole_file: bool = False
     """The change needs the image in its own size."""
 
@@ -269,12 +294,13 @@ def sharpness_shift(sigma: float) -> Shift:
 def compression_shift(quality: int, usual: int) -> Shift:
     """Compress as JPEG with the class's quality; the control uses the other classes' quality.
 
-    A compression cannot be undone: only one direction is tested.
+    A blur takes the traces away; its control is compressed again afterwards.
     """
     return Shift(
         lambda image: compress(image, quality),
-        None,
+        lambda image: compress(shift_sharpness(image, _DEBLOCK), usual),
         f"JPEG quality {quality} against {usual}",
         usual=lambda image: compress(image, usual),
+        kept=lambda image: compress(shift_sharpness(image, _DEBLOCK), quality),
         whole_file=True,
     )

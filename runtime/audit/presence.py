@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from camrt.errors import SourceError
-from camrt.runtime.audit.exchange import ImagePool
+from camrt.images import Image
+from camrt.runtime.audit.exchange import PATCH_SIDE, ImagePool
 from camrt.runtime.audit.properties import COLOUR
 from camrt.runtime.audit.shifts import Suspect
 
@@ -20,6 +22,7 @@ F64 = NDArray[np.float64]
 _IMAGES: Final = 100
 _ERASED: Final = 60
 _FEWEST: Final = 3
+_BEST: Final = 2
 
 
 def class_with_evidence(pool: ImagePool, suspects: Sequence[tuple[int, Suspect]]) -> int:
@@ -42,28 +45,66 @@ def _weight(pool: ImagePool, class_id: int, suspect: Suspect) -> float:
 def losses(pool: ImagePool, class_id: int, suspect: Suspect) -> tuple[list[int], F64]:
     """Return images of a class, and how much of the margin of the class's logit each loses without the evidence.
 
-    Returns: numbers of up to 60 images, and float64 logits; empty where the evidence cannot be taken away.
+    Returns: numbers of up to 60 images, and float64 logits.
     """
     numbers = np.random.default_rng(0).permutation(pool.samples.of_class(class_id))[:_ERASED]
-    erase = None if suspect.exchange is None else suspect.exchange.erase
-    if suspect.shift is not None and (away := suspect.shift.away) is not None:
-        erase = lambda number: away(pool[number][0])  # noqa: E731
-    if erase is None:
-        return [], np.zeros(0)
     chosen, images = [], []
     for number in numbers.tolist():
         with suppress(SourceError):  # the file has gone since it was classified
-            images += [pool[number][0], erase(number)]
+            images += [pool[number][0], _without(pool, suspect, number)]
             chosen.append(number)
     logits = pool.logits(images).astype(np.float64)
     margins = logits[:, class_id] - np.delete(logits, class_id, axis=1).max(axis=1)
     return chosen, margins[::2] - margins[1::2]
 
 
+def _without(pool: ImagePool, suspect: Suspect, number: int) -> Image:
+    if suspect.exchange is not None:
+        return suspect.exchange.erase(number)
+    assert suspect.shift is not None
+    if suspect.shift.whole_file:
+        return pool.fitted(suspect.shift.away(pool.full(number)))
+    return suspect.shift.away(pool[number][0])
+
+
 def alike_backgrounds(pool: ImagePool, class_id: int) -> float:
     """Return the likeness of the textures of a class's backgrounds, see `likeness`."""
     inside = pool.samples.classes == class_id
     return likeness(*(_contents(pool.background, inside, sign) for sign in (True, False)))
+
+
+def alike_patches(pool: ImagePool, class_id: int) -> float:
+    """Return how much better the warmest patches of a class match each other than those of other classes.
+
+    It is the upper quartile of the difference of two normalised cross-correlations, with the two best patches of each
+    group. A pattern that was made is nearly the same everywhere, natural objects differ.
+    """
+    inside = pool.samples.classes == class_id
+    own, others = (_patches(pool, class_id, np.flatnonzero(inside == sign)) for sign in (True, False))
+    count = min(len(own) - 1, len(others))
+    if count < _FEWEST:
+        return 0.0
+    inner, outer = _matches(own, own), _matches(own, others[:count])
+    np.fill_diagonal(inner, -1)
+    best = (np.sort(some, axis=1)[:, -_BEST:].mean(axis=1) for some in (inner, outer))
+    return float(np.percentile(next(best) - next(best), 75))
+
+
+def _patches(pool: ImagePool, class_id: int, numbers: NDArray[np.intp]) -> list[NDArray[np.float32]]:
+    patches = []
+    for number in np.random.default_rng(0).permutation(numbers)[:_ERASED]:
+        with suppress(SourceError):  # the file has gone since it was classified
+            patches.append(pool.patch(int(number), class_id).astype(np.float32))
+    return patches
+
+
+def _matches(first: Sequence[NDArray[np.float32]], second: Sequence[NDArray[np.float32]]) -> F64:
+    """Return the best correlation of the centre of each patch with any part of each other one: (N, M)."""
+    quarter = PATCH_SIDE // 4
+    centres = [patch[quarter:-quarter, quarter:-quarter] for patch in first]
+    return np.array(
+        [[float(cv2.matchTemplate(patch, one, cv2.TM_CCOEFF_NORMED).max()) for patch in second] for one in centres]
+    )
 
 
 def _contents(content: Callable[[int], F64], inside: NDArray[np.bool_], sign: bool) -> F64:

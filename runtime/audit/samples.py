@@ -25,6 +25,9 @@ from camrt.runtime.maps.result import Result
 
 _PROGRESS_AFTER_S: Final = 2.0
 _NAMED: Final = 5
+PLACE_SIDE: Final = 16
+"""Rows and columns of the grid of `Samples.places`."""
+_NOW_AND_THEN: Final = 0.1
 OBJECT_SIDE: Final = 64
 """Rows and columns of the grid on which a map is compared with the object's place."""
 
@@ -59,6 +62,8 @@ class Samples:
     """(N,) share of the positive map on the object; NaN: the map has no positive value."""
     certain: NDArray[np.bool_]
     """(N,) the place of the object is stated, or the background is plain."""
+    places: NDArray[np.uint8]
+    """(N, PLACE_SIDE**2 / 8) place of the object on a coarse grid, see `pack_place`."""
     hashes: NDArray[np.uint64]
     """(N,), see `difference_hash`."""
     contents: Sequence[bytes]
@@ -76,6 +81,17 @@ class Samples:
         """Return the positive part of an image's map: float32 (h, w), in logits per cell."""
         low, high = float(self.lows[number]), float(self.highs[number])
         return np.asarray(np.maximum(self.maps[number] * ((high - low) / 255) + low, 0), np.float32)
+
+    def usual_places(self, class_id: int) -> NDArray[np.bool_]:
+        """Return the cells in which objects of other classes lie now and then: bool (PLACE_SIDE, PLACE_SIDE).
+
+        All are True where no place is certain. A mark of one class that touches its objects is not among them.
+        """
+        others = self.certain & (self.classes != class_id)
+        if not others.any():
+            return np.ones((PLACE_SIDE, PLACE_SIDE), bool)
+        shares = np.unpackbits(self.places[others], axis=1).mean(axis=0)
+        return np.asarray(shares.reshape(PLACE_SIDE, PLACE_SIDE) >= _NOW_AND_THEN)
 
     def of_class(self, class_id: int) -> NDArray[np.intp]:
         """Return the numbers of a class's images."""
@@ -190,6 +206,7 @@ class _Columns:
                 measure(image, data, mask if certain else None).astype(np.float32),
                 share_on_object(result, own, mask),
                 certain,
+                pack_place(mask),
                 difference_hash(image),
                 hashlib.sha1(data, usedforsecurity=False).digest() if data else b"",
             )
@@ -204,7 +221,7 @@ class _Columns:
             raise UsageError("; ".join(["there is no image to audit", *remarks[-2:]]))
         columns: Iterable[Any] = zip(*self._rows, strict=True)
         sources, targets, classes, predicted, scores, best, maps, *others = columns
-        lows, highs, values, shares, certain, hashes, contents = others
+        lows, highs, values, shares, certain, places, hashes, contents = others
         return Samples(
             sources=sources,
             targets=targets,
@@ -219,11 +236,20 @@ class _Columns:
             properties=np.stack(values).reshape(-1, len(PROPERTIES)),
             on_object=np.array(shares, np.float32),
             certain=np.array(certain, bool),
+            places=np.stack(places),
             hashes=np.array(hashes, np.uint64),
             contents=contents,
             placed=self._placed,
             remarks=remarks,
         )
+
+
+def pack_place(mask: Mask) -> NDArray[np.uint8]:
+    """Return the cells of a grid of PLACE_SIDE x PLACE_SIDE that an object covers by half, 8 cells a byte."""
+    import cv2
+
+    cells = cv2.resize(mask.astype(np.float32), (PLACE_SIDE, PLACE_SIDE), interpolation=cv2.INTER_AREA)
+    return np.packbits(cells.ravel() >= 0.5)
 
 
 def share_on_object(result: Result, class_id: int, mask: Mask) -> float:

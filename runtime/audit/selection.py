@@ -8,7 +8,7 @@ import numpy as np
 from camrt.runtime.audit.causal import Measured
 from camrt.runtime.audit.exchange import region_exchange
 from camrt.runtime.audit.finding import Finding
-from camrt.runtime.audit.presence import alike_backgrounds, class_with_evidence, losses
+from camrt.runtime.audit.presence import alike_backgrounds, alike_patches, class_with_evidence, losses
 from camrt.runtime.audit.search import SCREEN_T, Confirmed, Search
 from camrt.runtime.audit.shifts import Suspect, shifts_of_class
 from camrt.runtime.audit.significance import adjust
@@ -17,7 +17,7 @@ LEVEL: Final = 0.01
 """Largest corrected p-value of a finding."""
 EFFECT: Final = 0.10
 """Least effect of a finding: ten of a hundred answers flip because of the evidence."""
-_LEAST_EFFECT: Final = 0.04
+_LEAST_EFFECT: Final = 0.0
 """Least effect in each direction."""
 _LEAST_BOUND: Final = 0.05
 """Least lower end of the interval of the effect."""
@@ -25,6 +25,8 @@ _MOST_OF: Final = 0.6
 """Share of the largest effect of a class's places that its finding has at least."""
 _ALIKE: Final = 0.5
 """Likeness of backgrounds from which on they are one that was made, see `camrt.runtime.audit.presence.likeness`."""
+_ALIKE_PATCHES: Final = 0.1
+"""The same for `camrt.runtime.audit.presence.alike_patches`."""
 _CERTAIN: Final = 0.8
 """Share of a class's images whose object has a certain place, above which backgrounds need not be alike."""
 _SHOWN: Final = 8
@@ -38,7 +40,7 @@ class Selection:
     def __init__(self, search: Search) -> None:
         self._search = search
         self._pool = search.pool
-        self._backgrounds: dict[int, float] = {}
+        self._uncertain: dict[int, list[Confirmed]] = {}
         self.remarks: list[str] = []
 
     def findings(self, confirmed: Sequence[Confirmed]) -> list[Finding]:
@@ -51,17 +53,18 @@ class Selection:
         found: list[Finding] = []
         accepted: list[int] = []
         for class_id in self._order(by_class):
-            held = [one for one in by_class[class_id] if self._is_background(one[1])]
+            held = [one for one in by_class[class_id] if self._is_apart(one[1])]
             held = [one for one in held if not accepted or self._holds_without(one[1], accepted)]
             if held:
                 found += self._of_class(held, accepted)
                 accepted.append(class_id)
-        for class_id, effect in self._backgrounds.items():
+        for class_id, some in self._uncertain.items():
             if class_id not in accepted:
+                one = max(some, key=lambda one: one.measured.effect)
                 self.remarks.append(
-                    f"the likely background matters for {self._pool.model.labels[class_id]!r}: exchanging it flips "
-                    f"{effect:.0%} of the answers; the places of objects are estimates, so this is no finding: state "
-                    "boxes or masks to prove it"
+                    f"the {one.suspect.words} may matter for {self._pool.model.labels[class_id]!r}: exchanging it "
+                    f"flips {one.measured.effect:.0%} of the answers; the places of objects are estimates, so this is "
+                    "no finding: state boxes or masks to prove it"
                 )
         return sorted(found, key=lambda one: (-one.effect, one.p_value))
 
@@ -78,14 +81,17 @@ class Selection:
         owner = class_with_evidence(self._pool, [(one[name][1].class_id, one[name][1].suspect) for one in suspects])
         return sorted(order, key=lambda class_id: class_id != owner)
 
-    def _is_background(self, one: Confirmed) -> bool:
-        """Tell whether a finding about the background is none about the object, whose place may be a poor estimate."""
-        if one.suspect.kind != "background" or self._is_certain(one.class_id):
+    def _is_apart(self, one: Confirmed) -> bool:
+        """Tell whether evidence lies outside the object. Where its place is an estimate, it must be alike in images."""
+        if one.suspect.kind not in ("background", "pattern") or self._is_certain(one.class_id):
             return True
-        if alike_backgrounds(self._pool, one.class_id) >= _ALIKE:
-            return True
-        self._backgrounds[one.class_id] = one.measured.effect
-        return False
+        if one.suspect.kind == "pattern":
+            alike = alike_patches(self._pool, one.class_id) >= _ALIKE_PATCHES
+        else:
+            alike = alike_backgrounds(self._pool, one.class_id) >= _ALIKE
+        if not alike:
+            self._uncertain.setdefault(one.class_id, []).append(one)
+        return alike
 
     def _is_certain(self, class_id: int) -> bool:
         samples = self._pool.samples
