@@ -19,6 +19,8 @@ from camrt.runtime.evaluation.map_sources import BASELINES, MODEL, Baselines, Ma
 from camrt.runtime.evaluation.metrics import Rows, select_metrics
 from camrt.runtime.evaluation.scoring import best_class, score_class, score_map, truth_of
 from camrt.runtime.inference.model import Model
+from camrt.runtime.maps.refine_frame import refine_frame
+from camrt.runtime.maps.refinement import check_refinements, parse_refinements
 
 _PROGRESS_AFTER_S: Final = 2.0
 _Known = list[tuple[Target, tuple[int, ...]]]
@@ -32,6 +34,7 @@ def evaluate(
     *,
     baselines: Sequence[str] = BASELINES,
     allow_unmatched: bool = False,
+    refine: str = "none",
 ) -> Evaluation:
     """Measure a model's classes and maps on labelled images. The pixels of one image at a time are in memory.
 
@@ -43,6 +46,8 @@ def evaluate(
         dataset: a folder or a file of annotations (see `read_dataset`), a `Dataset`, or labelled images.
         metrics: names of `camrt.runtime.evaluation.metrics.METRICS`; None: all that the data allow.
         baselines: names of `BASELINES`, to measure beside the model; empty: none.
+        refine: refinements of the model's maps, ``none`` or names of `camrt.runtime.maps.refinement.REFINEMENTS` with
+            commas between them. Classes and scores stay those of the image itself.
         allow_unmatched: leave out classes that the model does not know, instead of raising an error.
 
     Raises:
@@ -50,6 +55,8 @@ def evaluate(
         SourceError: the data cannot be read.
     """
     selected = select_metrics(metrics)
+    refinements = parse_refinements(refine)
+    check_refinements(refinements, weights=model.decoder.cam_weights is not None)
     if unknown := [name for name in baselines if name not in BASELINES]:
         raise UsageError(f"no baseline {unknown[0]!r}; known are {', '.join(BASELINES)}")
     if isinstance(dataset, (str, Path)):
@@ -82,7 +89,7 @@ def evaluate(
                 skipped.append(Skipped(labelled.name, str(error)))
                 progress.step()
                 continue
-            result = model(image)
+            result = refine_frame(model, image, refinements)
             start = time.perf_counter()
             maps = [_own_map(result, best_class(result, ids)) for _, ids in known]
             spent = 1e3 * (time.perf_counter() - start) / len(known)
@@ -116,6 +123,7 @@ def evaluate(
         skipped=skipped,
         remarks=remarks,
         ms_per_image=float(np.median(milliseconds)),
+        refine=",".join(refinements) or "none",
     )
 
 

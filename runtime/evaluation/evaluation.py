@@ -68,6 +68,8 @@ class Evaluation:
     """The threshold that gives ``max_box_acc``, chosen with hindsight."""
     ms_per_image: float
     """Median milliseconds of preprocessing, inference and one map."""
+    refine: str
+    """Refinements of the maps, with commas between them; ``none``: the plain maps."""
     per_image: Sequence[Mapping[str, Any]]
     """One entry for each object: file, class, predicted class, scores."""
     skipped: Sequence[Skipped]
@@ -75,6 +77,11 @@ class Evaluation:
     names: Sequence[str] = field(repr=False)
     """Names of the evaluated images, in order."""
     rows: Rows = field(repr=False)
+
+    @property
+    def title(self) -> str:
+        """Name of the model file without its suffix, and the refinements."""
+        return Path(self.model).stem + ("" if self.refine == "none" else f", {self.refine}")
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything but the images' entries; a metric that the data do not allow is None."""
@@ -86,6 +93,7 @@ class Evaluation:
             "images": self.images,
             **every,
             "ms_per_image": self.ms_per_image,
+            "refine": self.refine,
             "threshold": self.threshold,
             "best_threshold": self.best_threshold,
             "confidence_interval": {name: list(ends) for name, ends in self.intervals.items()},
@@ -114,7 +122,7 @@ class Evaluation:
     def table(self) -> str:
         """Return the metrics with their intervals and the baselines, as text in columns."""
         names = list(self.baselines)
-        header = ["", Path(self.model).stem, "95 % interval", *(name.replace("_", " ") for name in names)]
+        header = ["", self.title, "95 % interval", *(name.replace("_", " ") for name in names)]
         lines = [header]
         for metric in METRICS:
             if metric.name in self.values:
@@ -150,8 +158,8 @@ class Evaluation:
 
 
 def difference_table(differences: Sequence[Difference], model: str, other: str) -> str:
-    """Return the differences of two models as text in columns."""
-    lines = [["", Path(model).stem, Path(other).stem, "difference", "95 % interval, paired", ""]]
+    """Return the differences of two models, named as `Evaluation.title`, as text in columns."""
+    lines = [["", model, other, "difference", "95 % interval, paired", ""]]
     for one in differences:
         low, high = one.interval
         verdict = ("better" if one.difference > 0 else "worse") if one.clear else "no clear difference"
@@ -183,6 +191,7 @@ def evaluation_of(
     skipped: Sequence[Skipped],
     remarks: Sequence[str],
     ms_per_image: float,
+    refine: str = "none",
 ) -> Evaluation:
     """Compute values and intervals of the rows of all images, by map source."""
     values: dict[str, dict[str, float]] = {}
@@ -206,6 +215,7 @@ def evaluation_of(
         threshold=BOX_THRESHOLD,
         best_threshold=best,
         ms_per_image=ms_per_image,
+        refine=refine,
         per_image=per_image,
         skipped=skipped,
         remarks=remarks,

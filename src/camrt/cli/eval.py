@@ -18,6 +18,7 @@ examples:
   camrt eval model.onnx photos                        a folder for each class
   camrt eval model.onnx VOC2012 --csv images.csv      XML in Annotations, images in JPEGImages
   camrt eval model.onnx boxes.csv --compare model.int8.onnx
+  camrt eval model.onnx boxes.csv --refine clamp,ivr --refine flip
 
 A table of boxes has the titles file,class,x0,y0,x1,y1 (x1 and y1 exclusive). Masks are PNG files, a_mask.png beside
 a.jpg or masks/a.png. Values are fractions; intervals of 95 % come from 1000 draws of the images.
@@ -52,6 +53,14 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         help="also evaluate these files, and tell which differences to the first exceed the paired interval",
     )
     parser.add_argument(
+        "--refine",
+        metavar="NAMES",
+        action="append",
+        default=[],
+        help="also evaluate MODEL with refined maps: clamp, pc1, ivr, flip (a second pass), or several with commas; "
+        "repeatable. The differences are to the plain maps",
+    )
+    parser.add_argument(
         "--format",
         choices=("folder", "voc", "coco", "csv", "json"),
         help="form of the labels (default: found out by looking)",
@@ -78,15 +87,23 @@ def run(args: argparse.Namespace) -> int:
     from camrt.files import check_target, write_file
     from camrt.runtime.evaluation.datasets.read import read_dataset
     from camrt.runtime.evaluation.evaluate import evaluate
+    from camrt.runtime.maps.refinement import check_refinements, parse_refinements
     from camrt.runtime.report.evaluation import page
 
     for target in (args.csv, args.html):
         if target is not None:
             check_target(target, args.model, overwrite=args.overwrite)
+    wanted = [parse_refinements(names) for names in args.refine]
     paths = [args.model, *args.compare]
     models = [open_model(path, args.provider, args.threads, args.provider_option, args.head) for path in paths]
+    for names in wanted:
+        check_refinements(names, weights=models[0].decoder.cam_weights is not None)
     dataset = read_dataset(args.data, args.format, masks=args.masks, classes=args.classes)
     evaluations = [evaluate(model, dataset, allow_unmatched=args.allow_unmatched) for model in models]
+    evaluations += [
+        evaluate(models[0], dataset, baselines=(), allow_unmatched=args.allow_unmatched, refine=names)
+        for names in args.refine
+    ]
     first = evaluations[0]
     if args.csv is not None:
         write_file(args.csv, first.to_csv().encode("utf-8", "backslashreplace"))
@@ -125,7 +142,8 @@ def _print(evaluations: Sequence["Evaluation"], dataset: "Dataset") -> None:
 
     first, *others = evaluations
     for evaluation in evaluations:
-        print(f"{evaluation.model} on {evaluation.images} images of {dataset.name} ({dataset.format})\n")
+        refined = "" if evaluation.refine == "none" else f", {evaluation.refine},"
+        print(f"{evaluation.model}{refined} on {evaluation.images} images of {dataset.name} ({dataset.format})\n")
         print(evaluation.table())
         if evaluation.best_threshold is not None:
             print(
@@ -140,4 +158,4 @@ def _print(evaluations: Sequence["Evaluation"], dataset: "Dataset") -> None:
         if len(evaluation.skipped) > _SKIPPED_SHOWN:
             say(f"skipped: {len(evaluation.skipped) - _SKIPPED_SHOWN} more images; --json lists all")
     for other in others:
-        print(difference_table(first.compare(other), first.model, other.model))
+        print(difference_table(first.compare(other), first.title, other.title))
