@@ -16,8 +16,8 @@ REFINEMENTS: Final = ("clamp", "pc1", "ivr", "flip")
 ``ivr``: values below a percentile of the map count as that percentile. ``flip``: the mean with the map of the mirrored
 frame, which takes a second pass of the model."""
 NEED_WEIGHTS: Final = ("clamp", "pc1")
-PERCENT: Final = 40.0
-"""Percentile of ``ivr``. The authors of IVR use 45; 40 is measured in docs/localization.md."""
+PERCENT: Final = 50.0
+"""Percentile of ``ivr``: the median, chosen on the photos for choosing of docs/localization.md. Its authors use 45."""
 
 
 def parse_refinements(text: str) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ OTHER = {
     "alpha_by_value": False,
     "threshold": 0.125,
     "boxes": True,
+    "refine": "clamp,ivr",
     "normalize": "minmax",
     "smooth": 1.5,
     "fade": True,
