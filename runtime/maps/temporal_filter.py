@@ -53,14 +53,14 @@ class TemporalFilter:
 
     def __init__(self) -> None:
         self._scene = 0
-        self._head: str | None = None
+        self._kind: tuple[str | None, tuple[str, ...]] | None = None
         self._maps: Map | None = None
         self._time_s = 0.0
         self._range: tuple[float, float] | None = None
         self._range_time_s = 0.0
 
     def smooth(self, result: Result, scene: int, time_s: float, half_life_s: float) -> Result:
-        """Return the result with smoothed maps. A result of another head starts the mean and the range again.
+        """Return the result with smoothed maps. Another head or refinement starts the mean and the range again.
 
         Args:
             result: the newest of the stream.
@@ -68,9 +68,10 @@ class TemporalFilter:
             time_s: time of the classified frame, in seconds.
             half_life_s: time in which the weight of a map halves, in seconds; 0 smooths nothing.
         """
-        if result.decoder.head != self._head:
+        kind = result.decoder.head, result.refinements
+        if kind != self._kind:
             self._maps = self._range = None
-            self._head = result.decoder.head
+            self._kind = kind
         before = self._maps if scene == self._scene else None
         self._scene = scene
         if half_life_s == 0.0:
