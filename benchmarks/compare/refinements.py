@@ -1,8 +1,9 @@
 """Measure gain and cost of refined maps, larger inputs and finer maps, chosen on some photos and reported on others."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from camrt.benchmarks.report import tables
 from camrt.images import Image, read_image
-from camrt.interleaved_timing import interleave, median_ratio
+from camrt.interleaved_timing import interleave, median_ms, median_ratio
 from camrt.runtime.evaluation.bootstrap import drawn_values, interval, value_of
 from camrt.runtime.evaluation.class_matching import match_classes
 from camrt.runtime.evaluation.datasets.labelled import Dataset
@@ -132,16 +133,25 @@ class _Passes:
 
 
 def _time(models: Mapping[str, Model], variants: Sequence[_Variant], image: Image, rounds: int) -> None:
-    """Measure the cost of every variant, from the frame to one map."""
+    """Measure the cost of every variant: its passes of the network, and its map.
 
-    def call(variant: _Variant) -> NDArray[np.float32]:
-        return refine_frame(models[variant.size], image, parse_refinements(variant.refine)).visible_cam()
+    Passes and maps are timed apart, in turn with their like, because the time of a map would drown in that of a pass.
+    """
+    results = {size: model(image) for size, model in models.items()}
 
-    by_name = {"|".join(variant.name): variant for variant in variants}
-    seconds = interleave({key: lambda one=one: call(one) for key, one in by_name.items()}, rounds)  # type: ignore[misc]
-    plain = seconds["|".join(variants[0].name)]
-    for key, variant in by_name.items():
-        variant.cost = median_ratio(seconds[key], to=plain)
+    def draw(variant: _Variant) -> Callable[[], object]:
+        refined = results[variant.size].refined(parse_refinements(variant.refine))
+        return refined.visible_cam
+
+    passes = interleave({size: partial(model, image) for size, model in models.items()}, rounds, turn=3)
+    maps = median_ms(interleave({"|".join(variant.name): draw(variant) for variant in variants}, rounds))
+    first = variants[0]
+    plain_map = maps["|".join(first.name)]
+    plain = median_ms(passes)[first.size] + plain_map
+    for variant in variants[1:]:
+        ratio = median_ratio(passes[variant.size], to=passes[first.size]) if variant.size != first.size else 1.0
+        count = 2 if "flip" in parse_refinements(variant.refine) else 1
+        variant.cost = count * ratio + (maps["|".join(variant.name)] - plain_map) / plain
 
 
 def _row(variant: _Variant, plain: _Variant, choosing: NDArray[np.bool_]) -> dict[str, Any]:

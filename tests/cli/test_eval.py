@@ -76,8 +76,8 @@ def test_eval_measures_refined_maps_beside_the_plain_ones(model_file, data):
 
 def test_eval_refuses_refinements_before_it_evaluates(data, model_file, tmp_path):
     class_maps = write_class_maps(tmp_path / "maps.onnx")
-    assert "needs the weights of a linear head" in refusal("eval", class_maps, data, "--refine", "pc1")
-    assert "write none, or some of" in refusal("eval", model_file, data, "--refine", "sharp")
+    assert "needs the weights of a linear head" in refusal("eval", class_maps, data, "--refine", "pc1", status=2)
+    assert "write none, or some of" in refusal("eval", model_file, data, "--refine", "sharp", status=2)
 
 
 def test_eval_compares_models_on_the_same_images(model_file, data, tmp_path):
