@@ -1,6 +1,7 @@
 """Scores and class activation maps of one frame."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Final
@@ -88,8 +89,10 @@ class Result:
         return self._but(refinements=names)
 
     def _but(self, **changes: Any) -> "Result":
-        """Return the result with other attributes."""
-        return Result(**{**vars(self), **changes})
+        """Return the result with other attributes. Its scores stay, and so does a `class_id` that is known."""
+        changed = copy(self)
+        vars(changed).update(changes)
+        return changed
 
     def top(self, k: int = 5) -> list[tuple[int, str, float]]:
         """Return the ``k`` best classes, best first: (class_id, label, score). NaN comes last."""
