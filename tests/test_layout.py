@@ -22,7 +22,7 @@ ALLOWED = {
     "kernels": {"kernels"},
     "runtime": {"runtime", "kernels", *SHARED, "cores", "synthetic_scene"},
     "benchmarks": {"benchmarks", "runtime", "kernels", *SHARED, "cores", "synthetic_scene"},
-    "export": {"export", "kernels", *SHARED, "synthetic_scene"},
+    "export": {"export", "kernels", *SHARED, "cores", "synthetic_scene"},
 }
 # These modules may also import export, because they export the networks that they measure.
 EXPORTING_BENCHMARKS = ("camrt.benchmarks.compare", "camrt.benchmarks.fruits")

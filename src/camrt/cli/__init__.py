@@ -21,14 +21,14 @@ from functools import partial
 from typing import NoReturn
 
 from camrt import __version__
-from camrt.cli import annotate, attach, bench, cameras, demo, doctor, export, inspect, live, quantize
+from camrt.cli import annotate, attach, bench, cameras, demo, doctor, export, inspect, live, quantize, train
 from camrt.cli import eval as eval_command
 from camrt.cli.config import ConfigurableParser
 from camrt.cli.messages import say, tell
 from camrt.cli.reload import reload_on_sighup
 from camrt.errors import CamrtError, UsageError
 
-_COMMANDS = (demo, live, annotate, attach, export, quantize, inspect, eval_command, bench, cameras, doctor)
+_COMMANDS = (demo, live, annotate, attach, export, quantize, train, inspect, eval_command, bench, cameras, doctor)
 
 
 def run() -> NoReturn:
