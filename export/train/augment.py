@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from camrt import kernels
 from camrt.cores import usable_cores
+from camrt.export.graph.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from camrt.export.train.prepare import ImageStore
-from camrt.export.train.recipe import MEAN, STD, Augmentation
+from camrt.export.train.recipe import Augmentation
 from camrt.images import Image
 
 
@@ -30,7 +31,7 @@ class _Strength:
 
 _STRENGTHS: Final[dict[Augmentation, _Strength]] = {
     "none": _Strength(1.0, 1.0, 0.0),
-    "light": _Strength(0.6, 1.1, 0.2),
+    "light": _Strength(0.75, 1.1, 0.2),
     "strong": _Strength(0.25, 4 / 3, 0.4),
 }
 _MOST_WORKERS: Final = 8
@@ -117,7 +118,7 @@ def network_input(pixels: torch.Tensor, colours: torch.Tensor | None = None) -> 
         images = grey + (images - grey) * saturation
         mean = _brightness(images).mean(dim=(2, 3), keepdim=True)
         images = ((mean + (images - mean) * contrast) * brightness).clamp(0, 1)
-    return (images - _constant(MEAN, images)) / _constant(STD, images)
+    return (images - _constant(IMAGENET_MEAN, images)) / _constant(IMAGENET_STD, images)
 
 
 def _brightness(images: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from camrt.errors import ExportError
 from camrt.export.from_torch import from_torch
+from camrt.export.graph.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from camrt.export.graph.session import open_session, run_session
 from camrt.export.quantize.quantize import quantize
 from camrt.export.train.augment import network_input
@@ -19,7 +20,6 @@ from camrt.export.train.fit import Job
 from camrt.export.train.gap_cnn import GapCnn
 from camrt.export.train.plots import plot_confusion, plot_curves
 from camrt.export.train.prepare import Prepared
-from camrt.export.train.recipe import MEAN, STD
 from camrt.export.train.state import Epoch
 from camrt.export.train.tables import class_lines, confusion_matrix, write_csv
 from camrt.export.train.time_lapse import write_time_lapse
@@ -68,8 +68,8 @@ def export_model(job: Job, network: GapCnn, *, fine: bool) -> Exported:
         target,
         input_size=job.recipe.size,
         labels=list(job.classes),
-        mean=MEAN,
-        std=STD,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
         channels="rgb",
         resize="stretch",
         interpolation="antialias",

@@ -1,16 +1,13 @@
 """Settings of a training, with defaults that work for small sets of images."""
 
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Literal, get_args
 
 from camrt.errors import UsageError
 
 Augmentation = Literal["none", "light", "strong"]
 SMALLEST, LARGEST = 32, 1024
 """Sides of the network's input, in pixels."""
-MEAN: Final = (0.485, 0.456, 0.406)
-STD: Final = (0.229, 0.224, 0.225)
-"""Of ImageNet, RGB, for pixels / 255: published weights expect them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
