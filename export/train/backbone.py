@@ -51,7 +51,11 @@ def make_network(
             network.features.load_state_dict({**network.features.state_dict(), **found.tensors})
     elif library in LIBRARIES:
         module, remarks = _library_network(library, name, weights, download=download)
-        network = _timm_network(module, classes, size) if library == "timm" else to_gap_cnn(module, classes)
+        if library == "timm":
+            network = _on_maps(_TimmMaps(module), classes, size)
+        else:
+            _check_convolutional(module, backbone)
+            network = to_gap_cnn(module, classes)
     elif colon:
         if download:
             raise UsageError(f"camrt cannot download weights of {backbone}; leave --download out")
@@ -97,10 +101,24 @@ def _library_network(
     return module, found.remarks
 
 
-def _timm_network(module: Any, classes: int, size: int) -> GapCnn:
-    """Return timm's convolutions; it has its own way to take the head off."""
-    module.reset_classifier(0, "")
-    return _on_maps(module, classes, size)
+class _TimmMaps(nn.Module):
+    """The part of timm's network before its pool; some have layers behind it that are no linear classifier."""
+
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        module.reset_classifier(0, "")
+        self.module = module
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return maps (N, C, h, w) of images (N, 3, H, W)."""
+        maps: torch.Tensor = self.module.forward_features(images)
+        return maps
+
+
+def _check_convolutional(module: nn.Module, backbone: str) -> None:
+    """Raise UsageError for a transformer: its only convolution cuts patches, and would be all that is left of it."""
+    if any("attention" in type(part).__name__.lower() for part in module.modules()):
+        raise UsageError(f"{backbone} is a transformer, whose last maps are no convolutions'; take a convolutional one")
 
 
 def _own_network(module: nn.Module, classes: int, size: int) -> GapCnn:
