@@ -31,7 +31,7 @@ class _Strength:
 
 _STRENGTHS: Final[dict[Augmentation, _Strength]] = {
     "none": _Strength(1.0, 1.0, 0.0),
-    "light": _Strength(0.75, 1.1, 0.2),
+    "light": _Strength(0.65, 1.15, 0.2),
     "strong": _Strength(0.25, 4 / 3, 0.4),
 }
 _MOST_WORKERS: Final = 8

@@ -49,7 +49,7 @@ _SIZED: Final = 32
 """Images that choose the size of the network's input."""
 _SIZES: Final = {"own": 128, "library": 224}
 """Largest side that is chosen, in pixels; of torchvision's and timm's networks the size that they are made for."""
-_IMAGES_SEEN: Final = 90_000
+_IMAGES_SEEN: Final = 120_000
 """Images that the epochs show in all, unless their number is given."""
 _EPOCHS: Final = (30, 300)
 _MOST_EPOCHS: Final = 100_000

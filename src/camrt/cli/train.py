@@ -67,7 +67,7 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
     network.add_argument("--fine", action="store_true", help="double the rows and columns of the model file's maps")
     network.add_argument("--int8", action="store_true", help="write model.int8.onnx too, with a report of its fidelity")
     recipe = parser.add_argument_group("training")
-    recipe.add_argument("--epochs", metavar="N", type=int, help="default: as many as show 90000 images, 30 to 300")
+    recipe.add_argument("--epochs", metavar="N", type=int, help="default: as many as show 120000 images, 30 to 300")
     recipe.add_argument("--time", metavar="TIME", type=seconds, help="train as long as this, like 90s, 10m or 2h")
     recipe.add_argument("--batch", metavar="N", type=int, default=32, help="images in a step (default 32)")
     recipe.add_argument(
