@@ -25,7 +25,7 @@ ALLOWED = {
     "export": {"export", "kernels", *SHARED, "cores", "synthetic_scene"},
 }
 # These modules may also import export, because they export the networks that they measure.
-EXPORTING_BENCHMARKS = ("camrt.benchmarks.compare", "camrt.benchmarks.fruits")
+EXPORTING_BENCHMARKS = ("camrt.benchmarks.compare",)
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
