@@ -17,7 +17,7 @@ from camrt.export.train.augment import Batch, batches, network_input
 from camrt.export.train.gap_cnn import GapCnn
 from camrt.export.train.prepare import Prepared
 from camrt.export.train.recipe import Recipe
-from camrt.export.train.state import Epoch, TrainingState, write_checkpoint
+from camrt.export.train.state import Epoch, TrainingState, read_checkpoint, write_checkpoint
 from camrt.export.train.validate import Validation, recalls, validate
 from camrt.progress import Progress
 
@@ -49,6 +49,11 @@ class Job:
     fingerprint: str
     """Of the settings and the images, to recognise the training."""
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """The entries of checkpoints from which the network is made again."""
+        return {"classes": list(self.classes), "backbone": self.recipe.backbone, "size": self.recipe.size}
+
 
 def fit(
     job: Job,
@@ -71,7 +76,7 @@ def fit(
         TrainingError: the loss is no number, or memory is too short.
         DiskFull, SinkError: a file cannot be written.
     """
-    state.save(job.folder / LAST, job.fingerprint)
+    state.save(job.folder / LAST, job.fingerprint, job.about)
     bar = Progress(None, "batches", after_s=2.0)
     while not is_over(job, state):
         start = time.perf_counter()
@@ -93,9 +98,9 @@ def fit(
         state.elapsed_s += seconds
         state.history.append(epoch)
         if not job.selects or state.best is epoch:
-            content = {"network": state.average.state_dict(), "classes": list(job.classes), "epoch": epoch["epoch"]}
-            write_checkpoint(content | {"backbone": job.recipe.backbone, "size": job.recipe.size}, job.folder / BEST)
-        state.save(job.folder / LAST, job.fingerprint)
+            content = {"network": state.average.state_dict(), "epoch": epoch["epoch"], **job.about}
+            write_checkpoint(content, job.folder / BEST)
+        state.save(job.folder / LAST, job.fingerprint, job.about)
         on_epoch(epoch)
     bar.close()
 
@@ -217,8 +222,6 @@ def _describe(job: Job, state: TrainingState, loss: float, checked: Validation) 
 
 def load_best(folder: Path, network: GapCnn) -> int:
     """Load the weights of the best epoch into a network; returns the number of the epoch. Raises: ExportError."""
-    from camrt.export.train.state import read_checkpoint
-
     content = read_checkpoint(folder / BEST)
     network.load_state_dict(content["network"])
     return int(content["epoch"])

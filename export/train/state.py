@@ -2,6 +2,7 @@
 
 import copy
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -48,8 +49,14 @@ class TrainingState:
                 else:
                     mean.copy_(value)
 
-    def save(self, path: Path, fingerprint: str) -> None:
-        """Write the state; the file is whole at any moment. Raises: DiskFull, SinkError."""
+    def save(self, path: Path, fingerprint: str, about: Mapping[str, Any]) -> None:
+        """Write the state; the file is whole at any moment. Raises: DiskFull, SinkError.
+
+        Args:
+            path: the file.
+            fingerprint: of settings and images.
+            about: ``classes``, ``backbone`` and ``size``, from which the network is made again.
+        """
         content = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -59,6 +66,7 @@ class TrainingState:
             "elapsed_s": self.elapsed_s,
             "history": self.history,
             "fingerprint": fingerprint,
+            **about,
         }
         write_checkpoint(content, path)
 
