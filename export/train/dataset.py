@@ -59,7 +59,10 @@ def _read_folder(root: Path) -> tuple[dict[str, list[Sample]], list[str]]:
             raise UsageError(f"{by_part[part]} and {folder} are both the part {part!r}; keep one of them")
         else:
             by_part[part] = folder
-    if "train" not in by_part:
+    if by_part and "train" not in by_part:
+        names = " and ".join(folder.name for folder in by_part.values())
+        raise UsageError(f"{top} has {names} and no folder train; add it, or name the folder that holds the classes")
+    if not by_part:
         return {"all": _read_classes(top, top, remarks)}, remarks
     if others:
         remarks.append(f"left out: {_list(others)} in {top}, beside the parts of the dataset")

@@ -101,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
     """Train, export, report. Raises: CamrtError."""
     # OpenMP's threads spin while they wait. Beside another busy process a step then takes eight times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from camrt.export.train.fit import LAST
     from camrt.export.train.recipe import Recipe
     from camrt.export.train.train import train
 
@@ -120,19 +121,24 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise UsageError(f"--{name} {getattr(args, name)} must be at least 1")
     line = say if args.json else _print_line
-    report = train(
-        args.data,
-        args.out,
-        recipe,
-        size=args.size,
-        epochs=args.epochs,
-        download=args.download,
-        fine=args.fine,
-        int8=args.int8,
-        resume=args.resume,
-        on_remark=say,
-        on_epoch=lambda epoch, epochs: line(_epoch_line(epoch, epochs)),
-    )
+    try:
+        report = train(
+            args.data,
+            args.out,
+            recipe,
+            size=args.size,
+            epochs=args.epochs,
+            download=args.download,
+            fine=args.fine,
+            int8=args.int8,
+            resume=args.resume,
+            on_remark=say,
+            on_epoch=lambda epoch, epochs: line(_epoch_line(epoch, epochs)),
+        )
+    except KeyboardInterrupt:
+        if (args.out / LAST).is_file():
+            say(f"{args.out} holds all finished epochs; go on with --resume")
+        raise
     if args.json:
         print(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
     else:

@@ -130,6 +130,7 @@ def test_names_in_two_unicode_forms_are_one_class(tmp_path):
             UsageError,
             "both the part 'val'",
         ),
+        (lambda root: write_parts(root, parts=("val", "test")), UsageError, "has test and val and no folder train"),
         (lambda root: root.rmdir(), MissingInput, "nothing at"),
     ],
 )
