@@ -99,6 +99,14 @@ class LiveSession:
         self._group = PipelineGroup(pipelines)
         self._stop = threading.Event()
 
+    def replace_model(self, model: Model) -> None:
+        """Classify with a newer model from now on; may be called from any thread.
+
+        Raises:
+            UsageError: the model has other classes or heads.
+        """
+        self._switch.replace(model)
+
     def stop(self) -> None:
         """End the session soon; may be called from any thread or a signal handler, and more than once."""
         self._stop.set()

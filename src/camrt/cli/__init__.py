@@ -21,14 +21,18 @@ from functools import partial
 from typing import NoReturn
 
 from camrt import __version__
-from camrt.cli import annotate, attach, bench, cameras, collect, demo, doctor, export, inspect, live, quantize
+from camrt.cli import annotate, attach, bench, cameras, collect, demo, doctor, export, inspect, live, quantize, train
 from camrt.cli import eval as eval_command
 from camrt.cli.config import ConfigurableParser
 from camrt.cli.messages import say, tell
 from camrt.cli.reload import reload_on_sighup
 from camrt.errors import CamrtError, UsageError
 
-_COMMANDS = (demo, live, annotate, attach, export, quantize, inspect, eval_command, collect, bench, cameras, doctor)
+_COMMANDS = (
+    *(demo, live, annotate, cameras, bench, doctor),
+    *(attach, export, quantize, inspect, train),
+    *(eval_command, collect),
+)
 
 
 def run() -> NoReturn:
