@@ -17,7 +17,8 @@ REFINEMENTS: Final = ("clamp", "pc1", "ivr", "flip")
 frame, which takes a second pass of the model."""
 NEED_WEIGHTS: Final = ("clamp", "pc1")
 PERCENT: Final = 50.0
-"""Percentile of ``ivr``: the median, chosen on the photos for choosing of docs/localization.md. Its authors use 45."""
+"""Percentile of ``ivr``: the median, the best of 20, 30, 40 and 50 on some of the photos of docs/localization.md. Its
+authors use 45."""
 
 
 def parse_refinements(text: str) -> tuple[str, ...]:
