@@ -5,7 +5,8 @@ Needs the extra ``export``: torch and onnx.
 `attach` converts an ONNX classifier, `from_torch` a torch module, which it exports to ONNX first. Both add the outputs
 of ``camrt.model_file`` to the graph and verify them before they write the file. `survey` shows the head of an ONNX
 classifier without converting it. `to_gap_cnn` gives a torch classifier a head that class activation maps explain
-exactly. `quantize` makes a model file of 8-bit integers.
+exactly. `train` makes a classifier of a folder of images, and `MapCallback` shows the maps of any network while it
+trains. `quantize` makes a model file of 8-bit integers.
 
 Names load on first use: `attach` and `quantize` never import torch.
 
@@ -27,15 +28,19 @@ if TYPE_CHECKING:
     from camrt.export.quantize.quantize import quantize
     from camrt.export.survey import survey
     from camrt.export.train.gap_cnn import to_gap_cnn
+    from camrt.export.train.map_callback import MapCallback
+    from camrt.export.train.train import train
 
-__all__ = ["attach", "from_torch", "quantize", "survey", "to_gap_cnn"]
+__all__ = ["MapCallback", "attach", "from_torch", "quantize", "survey", "to_gap_cnn", "train"]
 
 _MODULES = {
+    "MapCallback": "camrt.export.train.map_callback",
     "attach": "camrt.export.attach",
     "from_torch": "camrt.export.from_torch",
     "quantize": "camrt.export.quantize.quantize",
     "survey": "camrt.export.survey",
     "to_gap_cnn": "camrt.export.train.gap_cnn",
+    "train": "camrt.export.train.train",
 }
 
 for _name in ("onnx", "torch"):

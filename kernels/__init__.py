@@ -6,6 +6,7 @@ from camrt.kernels.blend_table import BlendTable, blend_table
 from camrt.kernels.jit import cache_folder, cache_problem
 from camrt.kernels.maps import normalize, weighted_sum
 from camrt.kernels.overlay import overlay
+from camrt.kernels.refinement import principal_map, raise_to_percentile
 from camrt.kernels.regions import Box, boxes
 from camrt.kernels.resize import resize
 from camrt.kernels.thumbnail import thumbnail
@@ -20,6 +21,8 @@ __all__ = [
     "cache_problem",
     "normalize",
     "overlay",
+    "principal_map",
+    "raise_to_percentile",
     "resize",
     "thumbnail",
     "upsample",

@@ -36,6 +36,32 @@ def normalize_reference(cams: F32, method: str, value_range: tuple[float, float]
     return result.astype(np.float32)
 
 
+def raise_to_percentile_reference(cams: F32, percent: float) -> F32:
+    """Twin of `raise_to_percentile`: (..., h, w) -> the same shape."""
+    result = cams.astype(np.float64)
+    for index in np.ndindex(cams.shape[:-2]):
+        ranked = sorted(float(value) for value in result[index].ravel() if np.isfinite(value))
+        place = percent / 100 * (len(ranked) - 1)
+        floor = np.interp(place, np.arange(len(ranked)), ranked) if ranked else 0.0
+        finite = np.isfinite(result[index])
+        result[index][finite] = np.maximum(result[index][finite], floor)
+    return result.astype(np.float32)
+
+
+def principal_map_reference(features: F32 | U8, weights: F32, scale: float = 1.0, zero_point: int = 0) -> F32:
+    """Twin of `principal_map`: features (C, h, w), weights (k, C) -> (k, h, w), by a singular value decomposition."""
+    values = (features.astype(np.float64) - zero_point) * scale
+    maps = []
+    for row in weights.astype(np.float64):
+        cells = (row[:, np.newaxis, np.newaxis] * values).reshape(len(row), -1).T
+        centred = cells - cells.mean(axis=0)
+        _, _, components = np.linalg.svd(centred, full_matrices=False)
+        projected = centred @ components[0]
+        sign = -1.0 if projected @ centred.sum(axis=1) < 0.0 else 1.0
+        maps.append((sign * projected).reshape(features.shape[1:]))
+    return np.asarray(maps, np.float32)
+
+
 def sample_reference(heatmap: ArrayLike, width: int, height: int, map_rect: tuple[float, ...] | None = None) -> F64:
     """Sample (h, w) at the centres of width x height pixels that cover ``map_rect``, bilinearly -> (height, width)."""
     cells = np.asarray(heatmap, np.float64)

@@ -1,11 +1,13 @@
 """Items of a stream, and the protocols of its two ends."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from camrt.images import Image
+from camrt.kernels import Box
+from camrt.runtime.maps.box_tracks import TrackedBox
 from camrt.runtime.maps.result import Result
 
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -63,12 +65,22 @@ class StreamItem:
     """Numbers of the classes that the display settings chose for the item."""
     value_range: tuple[float, float] | None = None
     """Running range of the stream's maps, in logits per cell; None: the temporal filter is off."""
+    tracks: Mapping[int, tuple[TrackedBox, ...]] = field(default_factory=dict)
+    """Boxes with identities, by class; empty unless the display settings draw boxes over a stream."""
+    objects: int = 0
+    """Number of objects with an identity so far in the stream."""
     same_scene: bool = True
     """False: a scene cut lies between the classified frame and this one, so the maps do not belong to it."""
     fps: float | None = None
     """Items per second of this stream; None: too few yet."""
     stages_ms: Mapping[str, float] = field(default_factory=dict)
     """Milliseconds that ``preprocess`` and ``inference`` took; ``cam`` and ``overlay`` too if it was drawn."""
+
+    def boxes_of(self, class_id: int) -> Sequence[TrackedBox | Box]:
+        """Return the boxes of a class: those with identities where the stream follows the class."""
+        if class_id in self.tracks:
+            return self.tracks[class_id]
+        return [] if self.result is None else self.result.boxes(class_id)
 
 
 @dataclass(frozen=True, slots=True)

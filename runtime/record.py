@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from camrt.runtime.frames import StreamItem
+from camrt.runtime.maps.box_tracks import TrackedBox
 
 TOP: Final = 5
 """Number of best classes in a record by default."""
@@ -29,6 +30,9 @@ def record(item: StreamItem, classes: Sequence[int] | None = None, top: int = TO
         explained: the drawn classes, in the same form.
         boxes: around the warm regions of the first drawn class: x0, y0, x1, y1 in pixels and the peak, 0 to 1. Empty
             if the map is of an earlier scene.
+        box_ids: the identity of each box, which it keeps over time; 1 is the first object of the stream. Empty unless
+            boxes are drawn (``--boxes``) over a camera, a stream or a video.
+        objects: number of objects with an identity so far in the stream.
         stages_ms: milliseconds of each stage.
         head: name of the head that gave the result; only of a model file with several.
 
@@ -46,6 +50,8 @@ def record(item: StreamItem, classes: Sequence[int] | None = None, top: int = TO
         "top": [],
         "explained": [],
         "boxes": [],
+        "box_ids": [],
+        "objects": item.objects,
         "stages_ms": {stage: _number(milliseconds) for stage, milliseconds in item.stages_ms.items()},
     }
     if result is None:
@@ -56,7 +62,9 @@ def record(item: StreamItem, classes: Sequence[int] | None = None, top: int = TO
     described["top"] = [_score(class_id, label, score) for class_id, label, score in result.top(top)]
     described["explained"] = [_score(number, result.label(number), float(result.scores[number])) for number in drawn]
     if drawn and item.same_scene:
-        described["boxes"] = [[*box[:4], _number(box[4])] for box in result.boxes(drawn[0])]
+        boxes = item.boxes_of(drawn[0])
+        described["boxes"] = [[*box[:4], _number(box.score)] for box in boxes]
+        described["box_ids"] = [box.number for box in boxes if isinstance(box, TrackedBox)]
     return described
 
 

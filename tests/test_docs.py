@@ -18,6 +18,7 @@ DOCUMENTS = (
     "README.md",
     "docs/browser.md",
     "docs/export.md",
+    "docs/train.md",
     "docs/localization.md",
     "docs/cam-limits.md",
     "docs/collect.md",
@@ -168,7 +169,8 @@ def test_every_command_and_snippet_works(user_folder, fresh_environment, monkeyp
         "compared/photo.jpg",
         "camrt-demo/demo.mp4",
         "camrt-demo/demo.png",
-        "fruits.onnx",
+        "runs/quick/model.onnx",
+        "runs/maps/timelapse.mp4",
     ):
         assert (user_folder / name).stat().st_size > 1000
 

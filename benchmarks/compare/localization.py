@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from camrt.benchmarks.compare.refinements import measure_refinements, refinement_table
 from camrt.benchmarks.machine import describe_machine, format_machine
 from camrt.benchmarks.report import tables
 from camrt.export import attach
@@ -34,6 +35,15 @@ _CLASS = ("top1", "max_box_acc", "top1_box_acc", "box_acc_at_threshold", "top1_b
 _FAITHFUL = ("insertion_auc", "deletion_auc", "road", "average_drop", "adcc")
 _SANITY = ("permuted_weights", "other_class")
 _OF_GROUPS = ("pointing_game", "energy_in_box", "box_acc_at_threshold")
+SIZES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "mobilenetv2_torchvision_qdq_int8": {
+        "as trained": {},
+        **{str(side): {"size": (side, side)} for side in (256, 288, 320, 352, 384, 448)},
+        "--fine": {"fine": True},
+    },
+    "squeezenet11_caffe": {"as trained": {}, "320": {"size": (320, 320)}},
+}
+"""Options of `camrt.export.attach` for each variant of a network's input, by its name in the table."""
 
 
 def measure(
@@ -94,8 +104,37 @@ def _groups(found: Evaluation, dataset: Dataset) -> dict[str, dict[str, Any]]:
     return groups
 
 
-def attach_with_note(data: Path, note: Mapping[str, Any], file: Path) -> Path:
-    """Make a model file of a classifier with the preprocessing that its note states; returns ``file``."""
+def measure_sharper(data: Path, folder: Path, images: int | None = None, rounds: int = 9) -> list[dict[str, Any]]:
+    """Return `measure_refinements` of each network, with ``name``; sizes are those of `SIZES`.
+
+    Args:
+        data: folder of real models and images.
+        folder: folder for the model files that are written.
+        images: number of images; None: all.
+        rounds: rounds of the timing.
+    """
+    dataset = read_dataset(data / IMAGES)
+    dataset = replace(dataset, images=dataset.images[:images])
+    reports = []
+    for name, changes in SIZES.items():
+        note = json.loads((data / "models" / f"{name}.json").read_text(encoding="utf-8"))
+        models = {}
+        for number, (size, options) in enumerate(changes.items()):
+            file = attach_with_note(data, note, folder / f"{name}.input{number}.onnx", **options)
+            models[size] = load(file, provider="cpu")
+        reports.append({"name": name, **measure_refinements(models, dataset, rounds)})
+    return reports
+
+
+def attach_with_note(data: Path, note: Mapping[str, Any], file: Path, **options: Any) -> Path:
+    """Make a model file of a classifier with the preprocessing that its note states; returns ``file``.
+
+    Args:
+        data: folder of real models and labels.
+        note: the note beside the classifier.
+        file: the model file to write.
+        options: further ones of `camrt.export.attach`.
+    """
     pixels = note["preprocessing"]
     attach(
         data / "models" / note["file"],
@@ -106,13 +145,16 @@ def attach_with_note(data: Path, note: Mapping[str, Any], file: Path) -> Path:
         std=pixels["std"],
         channels={"RGB": "rgb", "BGR": "bgr"}[pixels["channel_order"]],  # type: ignore[arg-type]
         interpolation="linear",
+        **options,
     )
     return file
 
 
 def make_tables(report: Mapping[str, Any]) -> dict[str, str]:
     """Return the Markdown tables of the report that `main` writes, by name."""
+    sharper = {f"sharper_{one['name']}": refinement_table(one) for one in report["sharper"]}
     return {
+        **sharper,
         "localization": localization_table(report["networks"]),
         "limits_resolution": resolution_table(report["networks"]),
         "limits_groups": groups_table(report["networks"]),
@@ -223,7 +265,8 @@ def main() -> None:
         raise SystemExit(f"{args.data} has no folder 'models'")
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(args.data, Path(folder), args.images)
-    report: dict[str, Any] = {"machine": describe_machine(), "networks": rows}
+        sharper = measure_sharper(args.data, Path(folder), args.images)
+    report: dict[str, Any] = {"machine": describe_machine(), "networks": rows, "sharper": sharper}
     if args.json is not None:
         args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     shown = make_tables(report)

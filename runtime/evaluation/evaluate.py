@@ -23,6 +23,8 @@ from camrt.runtime.evaluation.metrics import METRICS, Metric, Rows, select_metri
 from camrt.runtime.evaluation.partial_results import ImageScores, Section
 from camrt.runtime.evaluation.scoring import best_class, score_class, score_map, truth_of
 from camrt.runtime.inference.model import Model
+from camrt.runtime.maps.refine_frame import refine_frame
+from camrt.runtime.maps.refinement import check_refinements, parse_refinements
 
 FAITHFUL_IMAGES: Final = 30
 """Images for the metrics of faithfulness, unless another number is given: about two minutes on two cores."""
@@ -41,6 +43,7 @@ def evaluate(
     allow_unmatched: bool = False,
     faithfulness: int | None = FAITHFUL_IMAGES,
     partial: Section | None = None,
+    refine: str = "none",
 ) -> Evaluation:
     """Measure a model's classes and maps on labelled images. The pixels of one image at a time are in memory.
 
@@ -52,6 +55,8 @@ def evaluate(
         dataset: a folder or a file of annotations (see `read_dataset`), a `Dataset`, or labelled images.
         metrics: names of `camrt.runtime.evaluation.metrics.METRICS`; None: all that the data allow.
         baselines: names of `BASELINES`, to measure beside the model; empty: none.
+        refine: refinements of the model's maps, ``none`` or names of `camrt.runtime.maps.refinement.REFINEMENTS` with
+            commas between them. Classes and scores stay those of the image itself, and faithfulness is not measured.
         allow_unmatched: leave out classes that the model does not know, instead of raising an error.
         faithfulness: number of images for the metrics that need further forward passes, about 200 an image with all
             baselines; None: all images, 0: none.
@@ -62,6 +67,11 @@ def evaluate(
         SourceError: the data cannot be read.
     """
     selected = select_metrics(metrics)
+    refinements = parse_refinements(refine)
+    if isinstance(model, Model):
+        check_refinements(refinements, weights=model.decoder.cam_weights is not None)
+    elif refinements:
+        raise UsageError(f"{model.path}: refinements need the model; a store has plain maps")
     if unknown := [name for name in baselines if name not in BASELINES]:
         raise UsageError(f"no baseline {unknown[0]!r}; known are {', '.join(BASELINES)}")
     if isinstance(dataset, (str, Path)):
@@ -79,7 +89,9 @@ def evaluate(
         images = _matched(model, whole, remarks, allow_unmatched)
     else:
         images = _matched_one_by_one(model, dataset)
-    measure = _Measure(model, selected, tuple(baselines))
+    if refinements:  # an inserted or deleted pixel would need refined maps of each step
+        faithfulness = 0
+    measure = _Measure(model, selected, tuple(baselines), refinements)
     if whole is not None and measure.places and not any(map(_is_placed, whole.images)):
         remarks.append("the data have neither boxes nor masks, which localization needs: it is not measured")
     rows = {source: Rows(metrics) for source, metrics in measure.by_source.items()}
@@ -124,14 +136,22 @@ def evaluate(
         remarks=remarks,
         ms_per_image=None if isinstance(model, MapProvider) else float(np.median(milliseconds)),
         cost=Cost(len(costs), *map(sum, zip(*costs, strict=True))) if costs else None,
+        refine=",".join(refinements) or "none",
     )
 
 
 class _Measure:
     """Measures one image after the other."""
 
-    def __init__(self, model: Model | MapProvider, selected: Sequence[Metric], baselines: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        model: Model | MapProvider,
+        selected: Sequence[Metric],
+        baselines: tuple[str, ...],
+        refinements: tuple[str, ...],
+    ) -> None:
         self._model = model
+        self._refinements = refinements
         self._wanted = {metric.name for metric in selected}
         self.passes = any(metric.needs == "passes" for metric in selected)
         """Further forward passes are wanted."""
@@ -159,7 +179,7 @@ class _Measure:
             truths = [truth_of(labelled, target, image) for target, _ in known]
         except SourceError as error:
             return ImageScores(labelled.name, {}, [], 0.0, reason=str(error))
-        result = self._model(image)
+        result = refine_frame(self._model, image, self._refinements)
         start = time.perf_counter()
         maps = [_own_map(result, best_class(result, ids)) for _, ids in known]
         spent = 1e3 * (time.perf_counter() - start) / len(known)

@@ -76,6 +76,8 @@ class Evaluation:
     """Median milliseconds of preprocessing, inference and one map; None: the maps are stored."""
     cost: Cost | None
     """What the metrics of faithfulness took; None: they were not measured."""
+    refine: str
+    """Refinements of the maps, with commas between them; ``none``: the plain maps."""
     per_image: Sequence[Mapping[str, Any]]
     """One entry for each object: file, class, predicted class, scores."""
     skipped: Sequence[Skipped]
@@ -83,6 +85,11 @@ class Evaluation:
     names: Sequence[str] = field(repr=False)
     """Names of the evaluated images, in order."""
     rows: Rows = field(repr=False)
+
+    @property
+    def title(self) -> str:
+        """Name of the model file without its suffix, and the refinements."""
+        return Path(self.model).stem + ("" if self.refine == "none" else f", {self.refine}")
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything but the images' entries; a metric that the data do not allow is None."""
@@ -95,6 +102,7 @@ class Evaluation:
             **every,
             "ms_per_image": self.ms_per_image,
             "faithfulness": None if self.cost is None else self.cost.as_dict(),
+            "refine": self.refine,
             "threshold": self.threshold,
             "best_threshold": self.best_threshold,
             "confidence_interval": {name: list(ends) for name, ends in self.intervals.items()},
@@ -123,7 +131,7 @@ class Evaluation:
     def table(self) -> str:
         """Return the metrics with their intervals and the baselines, as text in columns."""
         names = list(self.baselines)
-        header = ["", Path(self.model).stem, "95 % interval", *(name.replace("_", " ") for name in names)]
+        header = ["", self.title, "95 % interval", *(name.replace("_", " ") for name in names)]
         lines = [header]
         for metric in METRICS:
             if metric.name in self.values:
@@ -165,8 +173,8 @@ class Evaluation:
 
 
 def difference_table(differences: Sequence[Difference], model: str, other: str) -> str:
-    """Return the differences of two models as text in columns."""
-    lines = [["", Path(model).stem, Path(other).stem, "difference", "95 % interval, paired", ""]]
+    """Return the differences of two models, named as `Evaluation.title`, as text in columns."""
+    lines = [["", model, other, "difference", "95 % interval, paired", ""]]
     for one in differences:
         low, high = one.interval
         better = (one.difference > 0) != BY_NAME[one.metric].lower_is_better
@@ -211,6 +219,7 @@ def evaluation_of(
     remarks: Sequence[str],
     ms_per_image: float | None,
     cost: Cost | None,
+    refine: str = "none",
 ) -> Evaluation:
     """Compute values and intervals of the rows of all images, by map source."""
     values: dict[str, dict[str, float]] = {}
@@ -236,6 +245,7 @@ def evaluation_of(
         best_threshold=best,
         ms_per_image=ms_per_image,
         cost=cost,
+        refine=refine,
         per_image=per_image,
         skipped=skipped,
         remarks=remarks,

@@ -1,4 +1,4 @@
-"""A model whose head can be changed while streams use it."""
+"""A model that can be changed while streams use it: to another head of its file, or to another file."""
 
 from collections.abc import Sequence
 from typing import overload
@@ -29,6 +29,16 @@ class HeadSwitch:
             self.model = self.model.with_head(name)
         except (ModelFileError, ProviderError) as error:
             raise UsageError(f"the head {name!r} cannot be opened: {error}") from error
+
+    def replace(self, model: Model) -> None:
+        """Classify with another model from now on; calls that are running finish with the old one.
+
+        Raises:
+            UsageError: the model has other classes or heads, which settings and viewers would confuse.
+        """
+        if (model.labels, model.heads) != (self.model.labels, self.model.heads):
+            raise UsageError(f"{model.path} has other classes than {self.model.path}; start again with it")
+        self.model = model
 
     @overload
     def __call__(self, frames: Image) -> Result: ...

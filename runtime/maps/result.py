@@ -1,9 +1,10 @@
 """Scores and class activation maps of one frame."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from camrt.images import Image
 from camrt.runtime.maps.decoder import MapDecoder
 from camrt.runtime.maps.overlay import OverlayStyle, paint
 from camrt.runtime.maps.placed import boxes_on_frame, heatmap_on_frame
+from camrt.runtime.maps.refinement import check_refinements, refined_cams
 
 Map = NDArray[np.float32]
 BOX_THRESHOLD: Final = 0.2
@@ -37,6 +39,7 @@ class Result:
         maps: Map | NDArray[np.uint8],
         placement: Placement,
         stages_ms: Mapping[str, float],
+        refinements: tuple[str, ...] = (),
     ) -> None:
         self.decoder = decoder
         """Labels, weights and scale of the model that gave the result."""
@@ -50,34 +53,46 @@ class Result:
         """How the network's input lies on the frame."""
         self.stages_ms = stages_ms
         """Milliseconds that ``preprocess`` and ``inference`` took, per frame of the batch."""
+        self.refinements = refinements
+        """Names of the refinements of `visible_cam`, `heatmap`, `boxes` and `draw`; `cam` and `cams` stay plain."""
 
-    def with_maps(self, maps: Map) -> "Result":
+    def with_maps(self, maps: Map, stages_ms: Mapping[str, float] | None = None) -> "Result":
         """Return a result with the same scores and other maps, for example a mean over time.
 
         Args:
             maps: float32, decoded values, of the shape of ``self.maps``.
+            stages_ms: the times with those of the other maps; None: as before.
         """
-        return Result(
-            replace(self.decoder, scale=1.0, zero_point=0),
-            scores=self.scores,
-            logits=self.logits,
-            maps=maps,
-            placement=self.placement,
-            stages_ms=self.stages_ms,
-        )
+        stages_ms = self.stages_ms if stages_ms is None else stages_ms
+        return self._but(decoder=replace(self.decoder, scale=1.0, zero_point=0), maps=maps, stages_ms=stages_ms)
 
     def enlarged(self, factor: int) -> "Result":
         """Return the result for a frame whose sides are ``factor`` times as long: the same maps, at the same places."""
         x0, y0, x1, y1 = (factor * edge for edge in self.placement.frame_rect)
         width, height = factor * self.placement.frame_width, factor * self.placement.frame_height
-        return Result(
-            self.decoder,
-            scores=self.scores,
-            logits=self.logits,
-            maps=self.maps,
-            placement=replace(self.placement, frame_width=width, frame_height=height, frame_rect=(x0, y0, x1, y1)),
-            stages_ms=self.stages_ms,
-        )
+        placement = replace(self.placement, frame_width=width, frame_height=height, frame_rect=(x0, y0, x1, y1))
+        return self._but(placement=placement)
+
+    def refined(self, names: tuple[str, ...]) -> "Result":
+        """Return the result with refined maps: `visible_cam`, `heatmap`, `boxes` and `draw` follow them.
+
+        `cam` and `cams` stay plain, because the logit follows from the plain map only.
+
+        Args:
+            names: some of `camrt.runtime.maps.refinement.REFINEMENTS`, in that order; empty: the plain map. ``flip`` is
+                a name only: `camrt.runtime.maps.refine_frame.refine_frame` makes the second pass.
+
+        Raises:
+            UsageError: the head has no weights, and a refinement needs them.
+        """
+        check_refinements(names, weights=self.decoder.cam_weights is not None)
+        return self._but(refinements=names)
+
+    def _but(self, **changes: Any) -> "Result":
+        """Return the result with other attributes. Its scores stay, and so does a `class_id` that is known."""
+        changed = copy(self)
+        vars(changed).update(changes)
+        return changed
 
     def top(self, k: int = 5) -> list[tuple[int, str, float]]:
         """Return the ``k`` best classes, best first: (class_id, label, score). NaN comes last."""
@@ -126,22 +141,31 @@ class Result:
         Raises:
             UsageError: the model has no such class.
         """
+        return self.decoder.cams(
+            self.maps, self._numbers(range(self.decoder.classes) if class_ids is None else class_ids)
+        )
+
+    def _numbers(self, class_ids: Sequence[int]) -> NDArray[np.intp]:
         classes = self.decoder.classes
-        numbers = range(classes) if class_ids is None else class_ids
-        for number in numbers:
+        for number in class_ids:
             if not 0 <= number < classes:
                 raise UsageError(f"no class {number}; the model has 0 to {classes - 1}")
-        return self.decoder.cams(self.maps, np.asarray(numbers, np.intp))
+        return np.asarray(class_ids, np.intp)
 
     def visible_cam(self, class_id: int | None = None) -> Map:
-        """Return `cam` without the border of cells that cover only padding: the part that belongs to the image."""
+        """Return the map that is drawn, float32 (h, w): `cam`, refined, without cells that cover only padding."""
         return np.asarray(self.visible_cams([self.class_id if class_id is None else class_id])[0])
 
     def visible_cams(self, class_ids: Sequence[int]) -> Map:
-        """Return `cams` without the border of cells that cover only padding: float32 (k, h, w), contiguous."""
-        cams = self.cams(class_ids)
+        """Return `cams`, refined, without the border of cells that cover only padding: float32 (k, h, w), contiguous.
+
+        The padding takes no part in a refinement.
+        """
         margin = self.decoder.margin
-        return np.ascontiguousarray(cams[:, margin : cams.shape[1] - margin, margin : cams.shape[2] - margin])
+        rows, columns = (slice(margin, side - margin) for side in self.maps.shape[1:])
+        if self.refinements:
+            return refined_cams(self.decoder, self.maps[:, rows, columns], self._numbers(class_ids), self.refinements)
+        return np.ascontiguousarray(self.cams(class_ids)[:, rows, columns])
 
     def heatmap(self, class_id: int | None = None) -> Map:
         """Return the map of a class over the frame: float32 (H, W), from 0 to 1.

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camrt import kernels
+from camrt.runtime.maps.decoder import MapDecoder
 from camrt.runtime.maps.result import Map, Result
 
 RANGE_HALF_LIFE_S: Final = 20.0
@@ -53,14 +54,15 @@ class TemporalFilter:
 
     def __init__(self) -> None:
         self._scene = 0
-        self._head: str | None = None
+        self._decoder: MapDecoder | None = None
+        self._refinements: tuple[str, ...] = ()
         self._maps: Map | None = None
         self._time_s = 0.0
         self._range: tuple[float, float] | None = None
         self._range_time_s = 0.0
 
     def smooth(self, result: Result, scene: int, time_s: float, half_life_s: float) -> Result:
-        """Return the result with smoothed maps. A result of another head starts the mean and the range again.
+        """Return the result with smoothed maps. Another model, head or refinement starts mean and range again.
 
         Args:
             result: the newest of the stream.
@@ -68,9 +70,10 @@ class TemporalFilter:
             time_s: time of the classified frame, in seconds.
             half_life_s: time in which the weight of a map halves, in seconds; 0 smooths nothing.
         """
-        if result.decoder.head != self._head:
+        # The features of another model mean other things.
+        if result.refinements != self._refinements or not _is_same_model(result.decoder, self._decoder):
             self._maps = self._range = None
-            self._head = result.decoder.head
+        self._decoder, self._refinements = result.decoder, result.refinements
         before = self._maps if scene == self._scene else None
         self._scene = scene
         if half_life_s == 0.0:
@@ -105,6 +108,16 @@ class TemporalFilter:
         self._range_time_s = time_s
         self._range = (low, max(high, float(np.nextafter(np.float32(low), np.float32(np.inf)))))
         return self._range
+
+
+def _is_same_model(decoder: MapDecoder, before: MapDecoder | None) -> bool:
+    """Return whether two results have one head of one model: their map outputs may be averaged."""
+    if decoder is before:
+        return True
+    if before is None or decoder.head != before.head:
+        return False
+    weights, old = decoder.cam_weights, before.cam_weights
+    return weights is old or (weights is not None and old is not None and np.array_equal(weights, old))
 
 
 def _rows(maps: Map) -> Map:

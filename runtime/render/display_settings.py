@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from camrt.errors import UsageError
 from camrt.runtime.maps.colormaps import COLORMAPS
+from camrt.runtime.maps.refinement import REFINEMENTS, check_refinements, parse_refinements
 
 NORMALIZATIONS: Final = ("shared", "minmax", "relu_max", "running")
 _LARGEST: Final = 1e30
@@ -58,6 +59,15 @@ class DisplaySettings:
     """Heat below this share of the range keeps the camera's pixels, 0 (none) to 1."""
     boxes: bool = _setting(False, "flag", "Boxes", "draw boxes around the warm regions")
     """Draw boxes around the warm regions of each map."""
+    refine: str = _setting(
+        "none",
+        "choice",
+        "Refinement",
+        "refine the drawn maps: clamp (no negative weights), pc1 (first principal component), ivr (percentile as the "
+        "least value), flip (mean with the mirrored frame, twice the time), several with commas; default: none",
+        ("none", *REFINEMENTS, "clamp,ivr", "clamp,flip"),
+    )
+    """``none``, or names of `REFINEMENTS` with commas between them. Boxes and events follow the refined maps."""
     normalize: str = _setting(
         "shared",
         "choice",
@@ -86,6 +96,7 @@ class DisplaySettings:
         if not 0.0 <= self.smooth < math.inf:
             raise UsageError(f"smooth {self.smooth:g} must be a half-life in seconds, 0 or more")
         self.fixed_range()
+        parse_refinements(self.refine)
 
     @classmethod
     def defaults(cls, *, live: bool) -> "DisplaySettings":
@@ -114,12 +125,18 @@ class DisplaySettings:
             )
         return low, high
 
-    def check(self, classes: int, *, probabilities: bool) -> None:
+    @property
+    def refinements(self) -> tuple[str, ...]:
+        """The names in `refine`, in the order in which they are computed."""
+        return parse_refinements(self.refine)
+
+    def check(self, classes: int, *, probabilities: bool, weights: bool) -> None:
         """Check the settings against a model.
 
         Args:
             classes: number of classes of the model.
             probabilities: the model's scores are probabilities, not logits.
+            weights: the head is linear, so that its maps are sums with weights.
 
         Raises:
             UsageError: a setting does not fit the model.
@@ -127,6 +144,7 @@ class DisplaySettings:
         for number in self.classes:
             if not 0 <= number < classes:
                 raise UsageError(f"no class {number}; the model has 0 to {classes - 1}")
+        check_refinements(self.refinements, weights=weights)
         if self.fade and not probabilities:
             raise UsageError("fade needs scores from 0 to 1; the scores of this model are logits")
 

@@ -6,6 +6,7 @@ import cv2
 
 from camrt.images import Image
 from camrt.kernels import Box
+from camrt.runtime.maps.box_tracks import TrackedBox
 from camrt.text import one_line
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -53,11 +54,14 @@ class Hud:
             mark = "> " if class_id == explained else ""
             self._write(panel, f"{mark}{label}  {score:.2f}", self._pad, bottom - self._line // 3)
 
-    def boxes(self, image: Image, boxes: Sequence[Box]) -> None:
-        """Draw the boxes of `Result.boxes`; a dark line beside the light one shows on any background."""
+    def boxes(self, image: Image, boxes: Sequence[TrackedBox | Box]) -> None:
+        """Draw boxes, with their identities if they have some; a dark line beside the light one shows everywhere."""
         for color, stroke in ((_BLACK, 2 * self._stroke + 1), (_WHITE, self._stroke)):
-            for x0, y0, x1, y1, _ in boxes:
-                cv2.rectangle(image, (x0, y0), (x1 - 1, y1 - 1), color, stroke)
+            for box in boxes:
+                cv2.rectangle(image, (box.x0, box.y0), (box.x1 - 1, box.y1 - 1), color, stroke)
+                if isinstance(box, TrackedBox) and box.x1 - box.x0 > 2 * self._line < 2 * (box.y1 - box.y0):
+                    corner = box.x0 + self._pad, box.y0 + self._line
+                    cv2.putText(image, f"#{box.number}", corner, _FONT, self._scale, color, stroke, cv2.LINE_AA)
 
     def caption(self, image: Image, text: str) -> None:
         """Write the class of the map along the lower edge."""

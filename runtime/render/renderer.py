@@ -94,7 +94,7 @@ class Renderer:
             faded = _faded(style, float(result.scores[class_id])) if settings.fade else style
             paint(item.frame.image, cam, result.placement, faded, out=panel, pool=self._pool)
             if settings.boxes:
-                hud.boxes(panel, result.boxes(class_id))
+                hud.boxes(panel, item.boxes_of(class_id))
         stages_ms = {"cam": 1e3 * (summed - start), "overlay": 1e3 * (time.perf_counter() - summed)}
         return replace(item, stages_ms={**item.stages_ms, **stages_ms})
 
@@ -127,7 +127,14 @@ def _enlarged(item: StreamItem, factor: int) -> StreamItem:
     """Return an item with a frame whose sides are ``factor`` times as long; the map lies on it as before."""
     image = cv2.resize(item.frame.image, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
     frame = replace(item.frame, image=np.asarray(image, np.uint8))
-    return replace(item, frame=frame, result=None if item.result is None else item.result.enlarged(factor))
+    tracks = {
+        number: tuple(
+            one._replace(x0=factor * one.x0, y0=factor * one.y0, x1=factor * one.x1, y1=factor * one.y1) for one in some
+        )
+        for number, some in item.tracks.items()
+    }
+    result = None if item.result is None else item.result.enlarged(factor)
+    return replace(item, frame=frame, result=result, tracks=tracks)
 
 
 def shown_classes(result: Result, settings: DisplaySettings) -> tuple[int, ...]:

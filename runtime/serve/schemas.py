@@ -51,6 +51,10 @@ class FrameResult(Response):
     """Classes whose maps are shown, side by side from left to right."""
     boxes: list[tuple[int, int, int, int, float]]
     """Around the warm regions of the first shown class: x0, y0, x1, y1 in pixels, and the peak, 0 to 1."""
+    box_ids: list[int]
+    """Identity of each box over time; empty unless boxes are drawn over a camera, a stream or a video."""
+    objects: int
+    """Number of objects with an identity so far in the stream."""
     stages_ms: dict[str, float | None]
     """Milliseconds of each stage; ``cam`` and ``overlay`` only if the overlay was drawn."""
     head: str | None = None

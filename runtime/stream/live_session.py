@@ -12,6 +12,7 @@ from camrt.runtime.frames import Rendered, Sink, Source, StreamItem
 from camrt.runtime.inference.fastest_sharing import fastest_sharing
 from camrt.runtime.inference.head_switch import HeadSwitch
 from camrt.runtime.inference.model import Model
+from camrt.runtime.maps.refine_frame import refine_frame
 from camrt.runtime.maps.result import Result
 from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
 from camrt.runtime.render.renderer import Enlargement, Renderer, shown_classes
@@ -70,7 +71,7 @@ class LiveSession:
         """The display settings; `SettingsStore.update` changes them while the session runs."""
         self.hub = Hub(self._switch, self.settings, sources)
         """The newest item of each stream, for viewers."""
-        self.settings.subscribe(self._show_head)
+        self.settings.subscribe(self._show_changes)
         model = self._switch.model
         classify: Callable[[Image], Result] = self._switch
         if len(sources) > 1:
@@ -97,6 +98,14 @@ class LiveSession:
             )
         self._group = PipelineGroup(pipelines)
         self._stop = threading.Event()
+
+    def replace_model(self, model: Model) -> None:
+        """Classify with a newer model from now on; may be called from any thread.
+
+        Raises:
+            UsageError: the model has other classes or heads.
+        """
+        self._switch.replace(model)
 
     def stop(self) -> None:
         """End the session soon; may be called from any thread or a signal handler, and more than once."""
@@ -152,19 +161,23 @@ class LiveSession:
             self._switch.select(fitted.head)
         return fitted
 
-    def _show_head(self) -> None:
-        """Classify the shown frames again if another head was selected: a still or frozen image has no next frame."""
+    def _show_changes(self) -> None:
+        """Classify the shown frames again for another head or refinement: a still or frozen image has no next frame."""
         for stream in self.hub.streams:
             shown = stream.newest
-            if shown is None or shown.result is None or shown.result.decoder.head == self._switch.model.head_name:
+            if shown is None or shown.result is None:
                 continue
-            result = self._switch(shown.frame.image)
+            wanted = self._switch.model.head_name, self.settings.current.refinements
+            if (shown.result.decoder.head, shown.result.refinements) == wanted:
+                continue
+            result = refine_frame(self._switch, shown.frame.image, wanted[1])
             item = replace(
                 shown,
                 result=result,
                 result_index=shown.frame.index,
                 classes=shown_classes(result, self.settings.current),
                 value_range=None,
+                tracks={},
                 same_scene=True,
                 stages_ms=result.stages_ms,
             )
@@ -179,4 +192,4 @@ class LiveSession:
             seconds = math.inf if item.frame.index + 1 == source.frame_count else _IMAGE_S
         until_s = time.monotonic() + seconds
         while (self.hub.paused or time.monotonic() < until_s) and not self._stop.wait(_POLL_S):
-            self._show_head()  # the item may be of the head that was selected while it was classified
+            self._show_changes()  # the item may be older than the newest settings

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from camrt import model_file
 from camrt.runtime.inference.model import Model
 from camrt.runtime.render.display_settings import DisplaySettings
 
@@ -17,6 +18,8 @@ def fit_settings(settings: DisplaySettings, model: Model) -> DisplaySettings:
         UsageError: the model has no such head, or a setting does not fit the head.
     """
     head = settings.head or model.head_name
-    activation = model.info.of_head(head).activation
-    settings.check(len(model.labels_of(head)), probabilities=activation != "none")
+    info = model.info.of_head(head)
+    assert info.head is not None
+    weights = model_file.CAM_WEIGHTS in model_file.OUTPUTS[info.head]
+    settings.check(len(model.labels_of(head)), probabilities=info.activation != "none", weights=weights)
     return replace(settings, head=head)

@@ -7,14 +7,16 @@ The queues of a live source keep only the newest frame; those of any other sourc
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from camrt.images import Image
 from camrt.runtime.frames import Frame, Rendered, Sink, Source, StreamItem
+from camrt.runtime.maps.box_tracks import BoxTracker, TrackedBox
+from camrt.runtime.maps.refine_frame import refine_frame
 from camrt.runtime.maps.result import Result
 from camrt.runtime.maps.temporal_filter import SceneDetector, TemporalFilter
-from camrt.runtime.render.display_settings import SettingsStore
+from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
 from camrt.runtime.render.renderer import Renderer, compared_classes, shown_classes
 from camrt.runtime.stream.bounded_queue import BoundedQueue, Closed
 from camrt.runtime.stream.rate import RateMeter
@@ -58,6 +60,8 @@ class _Inferred:
     result: Result | None
     """None: the source is lost."""
     value_range: tuple[float, float] | None = None
+    tracks: Mapping[int, tuple[TrackedBox, ...]] = field(default_factory=dict)
+    objects: int = 0
 
 
 class Pipeline:
@@ -100,6 +104,7 @@ class Pipeline:
         live = source.live
         self._scenes = SceneDetector()
         self._filter = TemporalFilter()
+        self._tracker = BoxTracker()
         self._to_infer: BoundedQueue[_Seen] = BoundedQueue(1 if live else _DEPTH, drop_oldest=live)
         self._to_emit: BoundedQueue[_Inferred] = BoundedQueue(1 if live else _DEPTH, drop_oldest=live)
         shown_apart = live and every_camera_frame
@@ -176,7 +181,8 @@ class Pipeline:
             while True:
                 seen = self._to_infer.get()
                 if seen is not None:
-                    self._to_emit.put(_Inferred(seen, None) if seen.frame.lost else self._classify(seen))
+                    lost = _Inferred(seen, None, objects=self._tracker.objects)
+                    self._to_emit.put(lost if seen.frame.lost else self._classify(seen))
         finally:
             self._to_emit.close()
 
@@ -184,11 +190,24 @@ class Pipeline:
         """Classify a frame and filter its maps over time."""
         settings = self._settings.current
         time_s = seen.frame.time_s
-        result = self._filter.smooth(self._model(seen.frame.image), seen.scene, time_s, settings.smooth)
-        if settings.normalize != "running" and settings.smooth == 0.0:
-            return _Inferred(seen, result)
-        cams = result.visible_cams(compared_classes(result, settings))
-        return _Inferred(seen, result, self._filter.update_range(cams, time_s))
+        result = refine_frame(self._model, seen.frame.image, settings.refinements)
+        result = self._filter.smooth(result, seen.scene, time_s, settings.smooth)
+        tracks = self._track(result, seen, settings)
+        value_range = None
+        if settings.normalize == "running" or settings.smooth > 0.0:
+            cams = result.visible_cams(compared_classes(result, settings))
+            value_range = self._filter.update_range(cams, time_s)
+        return _Inferred(seen, result, value_range, tracks, self._tracker.objects)
+
+    def _track(self, result: Result, seen: _Seen, settings: DisplaySettings) -> Mapping[int, tuple[TrackedBox, ...]]:
+        """Follow the boxes of the drawn classes; those of image files have nothing to do with each other."""
+        if not settings.boxes or seen.frame.file is not None:
+            return {}
+        scene = seen.scene, result.decoder.head
+        return {
+            number: self._tracker.follow(number, result.boxes(number), scene, seen.frame.time_s, settings.smooth)
+            for number in shown_classes(result, settings)
+        }
 
     def _emit_all(self, on_item: Callable[[StreamItem], None] | None) -> int:
         """Pair frames with results and give them to the sinks; returns the number of items with a result."""
@@ -213,7 +232,8 @@ class Pipeline:
                 continue
             if seen.frame.lost:
                 lost_at = seen.frame.index
-                self._emit(StreamItem(seen.frame, None, seen.frame.index), on_item)
+                objects = 0 if newest is None else newest.objects
+                self._emit(StreamItem(seen.frame, None, seen.frame.index, objects=objects), on_item)
                 continue
             if newest is None or newest.result is None or newest.seen.frame.index < lost_at:
                 continue
@@ -233,6 +253,8 @@ class Pipeline:
                 newest.seen.frame.index,
                 classes=shown_classes(newest.result, self._settings.current),
                 value_range=newest.value_range,
+                tracks=newest.tracks,
+                objects=newest.objects,
                 same_scene=seen.scene == newest.seen.scene,
                 fps=self._rate.rate(),
                 stages_ms=newest.result.stages_ms,

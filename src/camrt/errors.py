@@ -9,6 +9,7 @@
     ├── ProviderError       an execution provider cannot run on this machine
     ├── ExportError         a classifier cannot become a model file
     │   └── HeadNotFound    no part of the classifier gives maps of its classes
+    ├── TrainingError       a network cannot be trained on: the loss is no number, memory is short
     ├── TimeLimitExceeded   a graph takes too long to open or to run
     ├── SourceError         frames or images cannot be read
     └── SinkError           results cannot be written
@@ -57,6 +58,10 @@ class ExportError(CamrtError):
 
 class HeadNotFound(ExportError):  # noqa: N818 - the name says what is missing
     """No supported head was found: neither an exact one nor one that can be evaluated per cell."""
+
+
+class TrainingError(CamrtError):
+    """A training cannot go on: its loss is no number, or memory is too short for two images."""
 
 
 class TimeLimitExceeded(CamrtError):  # noqa: N818 - the name says what is wrong

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from camrt.cli import _parser, parse
+from camrt.cli import _parser, main, parse
 from camrt.errors import UsageError
 from support.command import camrt, refusal
 from support.events import read_events
@@ -140,9 +140,8 @@ def test_secret_comes_from_the_service_or_the_environment(parse_config, tmp_path
 
 def test_model_is_required_without_a_model_in_the_file(tmp_path, capsys):
     (tmp_path / "c.toml").write_text("alpha = 0.5")
-    with pytest.raises(SystemExit):
-        parse(["live", "--config", str(tmp_path / "c.toml")])
-    assert "the following arguments are required: MODEL" in capsys.readouterr().err
+    assert main(["live", "--config", str(tmp_path / "c.toml")]) == 2
+    assert "name a model file, or the folder of a training with --watch" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         parse(["live", "m.onnx", "--config"])
     assert "argument --config: expected one argument" in capsys.readouterr().err

@@ -63,6 +63,23 @@ def test_eval_reports_as_json_and_writes_a_table_of_images_and_a_page(model_file
     assert "From insertion AUC on: 2 images" in page
 
 
+def test_eval_measures_refined_maps_beside_the_plain_ones(model_file, data):
+    flags = "--refine", "clamp,ivr", "--refine", "flip"
+    shown = succeeds("eval", model_file, data, *flags)
+    assert "model, clamp,ivr" in shown
+    assert shown.count("95 % interval, paired") == 2
+    report = json.loads(succeeds("eval", model_file, data, "--json", *flags))
+    assert report["refine"] == "none"
+    assert [one["refine"] for one in report["compared"]] == ["clamp,ivr", "flip"]
+    assert "max_box_acc_v2" in report["compared"][0]["differences"]
+
+
+def test_eval_refuses_refinements_before_it_evaluates(data, model_file, tmp_path):
+    class_maps = write_class_maps(tmp_path / "maps.onnx")
+    assert "needs the weights of a linear head" in refusal("eval", class_maps, data, "--refine", "pc1", status=2)
+    assert "write none, or some of" in refusal("eval", model_file, data, "--refine", "sharp", status=2)
+
+
 def test_eval_compares_models_on_the_same_images(model_file, data, tmp_path):
     other = write_class_maps(tmp_path / "other.onnx")
     shown = succeeds("eval", model_file, data, "--compare", other)

@@ -21,7 +21,21 @@ from functools import partial
 from typing import NoReturn
 
 from camrt import __version__
-from camrt.cli import annotate, attach, audit, bench, cameras, collect, demo, doctor, export, inspect, live, quantize
+from camrt.cli import (
+    annotate,
+    attach,
+    audit,
+    bench,
+    cameras,
+    collect,
+    demo,
+    doctor,
+    export,
+    inspect,
+    live,
+    quantize,
+    train,
+)
 from camrt.cli import eval as eval_command
 from camrt.cli.config import ConfigurableParser
 from camrt.cli.messages import say, tell
@@ -29,19 +43,9 @@ from camrt.cli.reload import reload_on_sighup
 from camrt.errors import CamrtError, UsageError
 
 _COMMANDS = (
-    demo,
-    live,
-    annotate,
-    attach,
-    export,
-    quantize,
-    inspect,
-    eval_command,
-    audit,
-    collect,
-    bench,
-    cameras,
-    doctor,
+    *(demo, live, annotate, cameras, bench, doctor),
+    *(attach, export, quantize, inspect, train),
+    *(eval_command, audit, collect),
 )
 
 

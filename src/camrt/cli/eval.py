@@ -25,6 +25,7 @@ examples:
   camrt eval model.onnx boxes.csv --compare model.int8.onnx
   camrt eval model.onnx photos --faithfulness all --resume photos.partial
   camrt eval maps.parquet VOC2012                     maps that camrt collect has stored
+  camrt eval model.onnx boxes.csv --refine clamp,ivr --refine flip
 
 A table of boxes has the titles file,class,x0,y0,x1,y1 (x1 and y1 exclusive). Masks are PNG files, a_mask.png beside
 a.jpg or masks/a.png. Values are fractions; intervals of 95 % come from 1000 draws of the images.
@@ -64,6 +65,14 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         nargs="+",
         default=[],
         help="also evaluate these files, and tell which differences to the first exceed the paired interval",
+    )
+    parser.add_argument(
+        "--refine",
+        metavar="NAMES",
+        action="append",
+        default=[],
+        help="also evaluate MODEL with refined maps: clamp, pc1, ivr, flip (a second pass), or several with commas; "
+        "repeatable. The differences are to the plain maps",
     )
     parser.add_argument(
         "--format",
@@ -113,24 +122,36 @@ def run(args: argparse.Namespace) -> int:
     from camrt.files import check_target, write_file
     from camrt.runtime.evaluation.datasets.read import read_dataset
     from camrt.runtime.evaluation.evaluate import evaluate
+    from camrt.runtime.evaluation.map_sources import BASELINES
+    from camrt.runtime.inference.model import Model
+    from camrt.runtime.maps.refinement import check_refinements, parse_refinements
     from camrt.runtime.report.evaluation import page
 
     for target in (args.csv, args.html):
         if target is not None:
             check_target(target, args.model, overwrite=args.overwrite)
+    wanted = [parse_refinements(names) for names in args.refine]
     paths = [args.model, *args.compare]
     models = [_open(path, args) for path in paths]
+    for names in wanted:
+        if isinstance(models[0], Model):
+            check_refinements(names, weights=models[0].decoder.cam_weights is not None)
+        elif names:
+            raise UsageError(f"{args.model}: --refine needs the model; a store has plain maps")
     dataset = read_dataset(args.data, args.format, masks=args.masks, classes=args.classes)
+    runs = [(model, "none") for model in models] + [(models[0], names) for names in args.refine]
     with _partial_results(args, models, dataset) as partial:
         evaluations = [
             evaluate(
                 model,
                 dataset,
+                baselines=BASELINES if refine == "none" else (),
                 allow_unmatched=args.allow_unmatched,
+                refine=refine,
                 faithfulness=args.faithfulness,
                 partial=None if partial is None else partial.section(number),
             )
-            for number, model in enumerate(models)
+            for number, (model, refine) in enumerate(runs)
         ]
         first = evaluations[0]
         if args.csv is not None:
@@ -163,7 +184,7 @@ def _partial_results(
         if other is not None and other.absolute() == args.resume.absolute():
             raise UsageError(f"{other} is both a report and the file of --resume; name two files")
     check_target(args.resume, args.model, overwrite=True)
-    options = {"--allow-unmatched": args.allow_unmatched, "--faithfulness": args.faithfulness}
+    options = {"--allow-unmatched": args.allow_unmatched, "--faithfulness": args.faithfulness, "--refine": args.refine}
     partial = PartialResults(args.resume, settings_of(running, dataset, **options))
     if partial.images:
         say(f"{args.resume} has the results of {partial.images} images; the others follow")
@@ -216,7 +237,8 @@ def _print(evaluations: Sequence["Evaluation"], dataset: "Dataset") -> None:
 
     first, *others = evaluations
     for evaluation in evaluations:
-        print(f"{evaluation.model} on {evaluation.images} images of {dataset.name} ({dataset.format})\n")
+        refined = "" if evaluation.refine == "none" else f", {evaluation.refine},"
+        print(f"{evaluation.model}{refined} on {evaluation.images} images of {dataset.name} ({dataset.format})\n")
         print(evaluation.table())
         if evaluation.best_threshold is not None:
             print(
@@ -237,4 +259,4 @@ def _print(evaluations: Sequence["Evaluation"], dataset: "Dataset") -> None:
         if len(evaluation.skipped) > _SKIPPED_SHOWN:
             say(f"skipped: {len(evaluation.skipped) - _SKIPPED_SHOWN} more images; --json lists all")
     for other in others:
-        print(difference_table(first.compare(other), first.model, other.model))
+        print(difference_table(first.compare(other), first.title, other.title))

@@ -18,10 +18,12 @@ from camrt.cli.rotation_flags import add_rotation_flags
 from camrt.cli.serve_flags import add_serve_flags, check_serve_flags, serve
 from camrt.cli.source_flags import add_source_flags, source_options
 from camrt.cli.systemd import Notifier
+from camrt.cli.watch_training import TrainingWatch, check_watch
 from camrt.errors import CamrtError, UsageError
 
 if TYPE_CHECKING:
     from camrt.runtime.frames import Source, StreamItem
+    from camrt.runtime.inference.model import Model
     from camrt.runtime.stream.pipeline import Summary
 
 _POLL_S = 0.03
@@ -36,7 +38,10 @@ def add(commands: Any) -> None:
         epilog="example: camrt live model.onnx --source 0      (the key ? in the window lists the keys)",
     )
     parser.add_config_flag()
-    parser.add_argument("model", type=Path, metavar="MODEL", help="file made by camrt attach or export")
+    parser.add_argument("model", type=Path, nargs="?", metavar="MODEL", help="file made by camrt attach or export")
+    parser.add_argument(
+        "--watch", type=Path, metavar="FOLDER", help="show the newest epoch of a camrt train that writes here"
+    )
     parser.add_argument(
         "--source",
         action="append",
@@ -76,20 +81,26 @@ def run(args: argparse.Namespace) -> int:
     from camrt.runtime.stream.live_session import LiveSession
     from camrt.runtime.stream.window_viewer import WindowViewer
 
+    check_watch(args.model, args.watch)
     if args.frames is not None and args.frames < 1:
         raise UsageError(f"--frames {args.frames}: at least one")
     texts = args.source or ["0"]
     files = files_of(args, len(texts))
-    check_files(files, keep=[args.model, *map(Path, texts)])
+    check_files(files, keep=[*filter(None, [args.model]), *map(Path, texts)])
     check_serve_flags(args)
     options = source_options(args, texts)
     transform = transform_of(args)
-    model = open_model(args.model, args.provider, args.threads, args.provider_option, args.head)
-    settings_of(args, model, live=True)  # report errors before a source is opened
     shows_window = args.window or not (args.output or args.events or args.serve is not None)
     notifier = Notifier()
-    set_file_mode(args.mode)  # after the model, whose caches may serve other users
+
+    def open_file(path: Path) -> "Model":
+        return open_model(path, args.provider, args.threads, args.provider_option, args.head)
+
     with ExitStack() as opened:  # closes everything if the session does not start; closing twice does no harm
+        training = None if args.watch is None else TrainingWatch(args.watch, opened, open_file, say)
+        model = open_file(args.model) if training is None else training.first()
+        settings_of(args, model, live=True)  # report errors before a source is opened
+        set_file_mode(args.mode)  # after the model, whose caches may serve other users
         sources = open_sources(texts, tell=say, options=options)
         for source in sources:
             opened.callback(source.close)
@@ -113,6 +124,8 @@ def run(args: argparse.Namespace) -> int:
             enlarge=args.scale_output,
         )
         reloader = Reloader(args, args.parse_again, model, session.settings, tell, live=live)
+        if training is not None:
+            training.follow(session.replace_model, opened)
         server = None if args.serve is None else serve(args, session.hub, opened)
         window = None
         if shows_window:

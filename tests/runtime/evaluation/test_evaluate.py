@@ -17,6 +17,7 @@ from camrt.runtime.evaluation.bootstrap import DRAWS, drawn_values, draws, inter
 from camrt.runtime.evaluation.datasets.labelled import LabelledImage, Target
 from camrt.runtime.evaluation.evaluate import evaluate
 from camrt.runtime.evaluation.metrics import BY_NAME
+from camrt.runtime.maps.refine_frame import refine_frame
 from support.labelled_data import BOXES, HEIGHT, WIDTH, WRITERS, write_folder, write_picture, write_table, write_voc
 from support.tiny_models import LABELS, write_class_maps
 
@@ -41,6 +42,29 @@ def boxed(model, count=6):
         box = (*map(float, corner), *map(float, corner + random.integers(8, 24, 2)))
         samples.append(LabelledImage(f"{number}.png", frame, (Target(LABELS[class_id], (box,)),)))
     return samples
+
+
+def test_refined_maps_are_measured_and_classes_stay(model):
+    samples = boxed(model)
+    plain, refined = evaluate(model, samples), evaluate(model, samples, refine="ivr,clamp,flip")
+    assert (plain.refine, refined.refine) == ("none", "clamp,ivr,flip")
+    assert refined.as_dict()["refine"] == "clamp,ivr,flip"
+    assert refined.values["top1"] == plain.values["top1"]
+    for sample, line in zip(samples, refined.per_image, strict=True):
+        result = refine_frame(model, sample.image, ("clamp", "ivr", "flip"))
+        heat = result.heatmap(line["class_id"])
+        inside = np.zeros(heat.shape, bool)
+        x0, y0, x1, y1 = map(int, sample.targets[0].boxes[0])
+        inside[y0:y1, x0:x1] = True
+        assert line["energy_in_box"] == pytest.approx(energy_in_mask(heat, inside))
+    assert [one["energy_in_box"] for one in plain.per_image] != [one["energy_in_box"] for one in refined.per_image]
+
+
+def test_refinements_that_the_head_does_not_allow_are_refused(class_maps_model):
+    with pytest.raises(UsageError, match="refine pc1 needs the weights of a linear head"):
+        evaluate(class_maps_model, [], refine="pc1")
+    with pytest.raises(UsageError, match="write none, or some of"):
+        evaluate(class_maps_model, [], refine="best")
 
 
 def test_accuracy_uses_the_predicted_class_and_the_pointing_game_the_true_one(model):

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+import camrt
 from camrt.runtime.maps.temporal_filter import RANGE_HALF_LIFE_S, SceneDetector, TemporalFilter
+from support.tiny_models import write_linear
 
 MAP = np.array([[0.0, 1.0], [2.0, 4.0]], np.float32)
 
@@ -29,6 +31,18 @@ def test_after_a_half_life_the_old_map_weighs_half(result):
     np.testing.assert_allclose(after.maps, 2 * result.maps, rtol=1e-6)
     later = temporal.smooth(scaled(result, 2), 0, 16.0, half_life_s=2.0)
     np.testing.assert_allclose(later.maps, 2 * result.maps, rtol=1e-6)
+
+
+def test_maps_of_another_model_start_the_mean_again(result, tmp_path):
+    """Its features have the same shape, and mean other things."""
+    newer = camrt.load(write_linear(tmp_path / "newer.onnx", seed=1), provider="cpu")
+    other = newer(np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8))
+    assert other.maps.shape == result.maps.shape
+    temporal = TemporalFilter()
+    temporal.smooth(result, 0, 0.0, half_life_s=5.0)
+    np.testing.assert_array_equal(temporal.smooth(other, 0, 0.1, half_life_s=5.0).maps, other.maps)
+    again = temporal.smooth(other.with_maps(3 * other.maps), 0, 5.1, half_life_s=5.0)
+    np.testing.assert_allclose(again.maps, 2 * other.maps, rtol=1e-5)
 
 
 @pytest.mark.parametrize("rate", [5, 50])

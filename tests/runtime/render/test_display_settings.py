@@ -25,6 +25,7 @@ OTHER = {
     "alpha_by_value": False,
     "threshold": 0.125,
     "boxes": True,
+    "refine": "clamp,ivr",
     "normalize": "minmax",
     "smooth": 1.5,
     "fade": True,
@@ -137,9 +138,9 @@ def test_invalid_values_raise_usage_error(wrong, message):
 
 def test_settings_that_do_not_fit_the_model_raise_usage_error():
     with pytest.raises(UsageError, match="no class 4; the model has 0 to 3"):
-        DisplaySettings(classes=(1, 4)).check(4, probabilities=True)
+        DisplaySettings(classes=(1, 4)).check(4, probabilities=True, weights=True)
     with pytest.raises(UsageError, match="the scores of this model are logits"):
-        DisplaySettings(fade=True).check(4, probabilities=False)
+        DisplaySettings(fade=True).check(4, probabilities=False, weights=True)
 
 
 def test_two_threads_change_two_settings_without_a_lost_change():

@@ -120,6 +120,8 @@ def test_a_line_without_a_signal_has_the_reason(tmp_path):
         "top": [],
         "explained": [],
         "boxes": [],
+        "box_ids": [],
+        "objects": 0,
         "stages_ms": {},
     }
 

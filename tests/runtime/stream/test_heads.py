@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import camrt
 from camrt.errors import UsageError
 from camrt.runtime.frames import Frame, StreamItem
 from camrt.runtime.maps.result import Result
@@ -19,6 +20,7 @@ from camrt.runtime.serve.settings import Change, change
 from camrt.runtime.stream.live_session import LiveSession
 from support.desktop import eventually
 from support.sources import StillSource
+from support.tiny_models import write_linear
 
 IMAGES = list(np.random.default_rng(0).integers(0, 256, (3, 24, 32, 3), np.uint8))
 
@@ -213,3 +215,30 @@ def test_metrics_count_the_classes_of_each_head(two_heads):
     assert 'class_id="' in text
     assert 'head="kind"' in text
     assert 'head="size"' in text
+
+
+@pytest.mark.parametrize("sources", [1, 2])
+def test_a_newer_model_takes_over_while_streams_run(model, sources, tmp_path):
+    newer = camrt.load(write_linear(tmp_path / "newer.onnx", seed=1), provider="cpu")
+    listeners = [Listener() for _ in range(sources)]
+    streams = [StillSource(f"s{n}", live=True, images=IMAGES[:1], period_s=0.002) for n in range(sources)]
+    session = LiveSession(model, streams, settings=DisplaySettings(smooth=0.5), listeners=[[one] for one in listeners])
+    runner = threading.Thread(target=session.run)
+    runner.start()
+    try:
+        assert eventually(lambda: all(len(one.items) > 5 for one in listeners))
+        session.replace_model(newer)
+        expected = newer(IMAGES[0])
+        for one in listeners:
+            assert eventually(lambda one=one: np.array_equal(one.items[-1].result.scores, expected.scores))
+            np.testing.assert_allclose(one.items[-1].result.cams(), expected.cams(), rtol=1e-4, atol=1e-5)
+    finally:
+        session.stop()
+        runner.join()
+
+
+def test_a_model_of_other_classes_does_not_take_over(model, two_heads):
+    session = LiveSession(model, [StillSource(count=1, live=False)])
+    with pytest.raises(UsageError, match="has other classes than"):
+        session.replace_model(two_heads)
+    assert session.hub.model is model

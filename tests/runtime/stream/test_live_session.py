@@ -1,6 +1,7 @@
 """Every consumer of a live session sees the same maps: recording, viewers, boxes, events and API."""
 
 import threading
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from camrt.errors import SourceError
 from camrt.runtime.frames import Frame, StreamItem
 from camrt.runtime.maps.overlay import OverlayStyle
+from camrt.runtime.maps.refine_frame import refine_frame
 from camrt.runtime.record import record
 from camrt.runtime.render.display_settings import DisplaySettings
 from camrt.runtime.stream.hub_viewer import HubViewer
@@ -82,11 +84,96 @@ def test_boxes_and_events_belong_to_the_drawn_map(model):
     item = session.hub.streams[0].newest
     raw = model(images[-1])
     assert np.abs(item.result.cam(1) - raw.cam(1)).max() > 0.1 * np.ptp(raw.cam(1))
-    assert record(item)["boxes"] == [[*box[:4], pytest.approx(box[4], abs=1e-6)] for box in item.result.boxes(1)]
+    assert [box[4] for box in record(item)["boxes"]] == [
+        pytest.approx(box[4], abs=1e-6) for box in item.result.boxes(1)
+    ]
+    assert [tuple(box[:4]) for box in record(item)["boxes"]] == [box[:4] for box in item.boxes_of(1)]
     difference = recorder.images[-1].astype(int) - item.result.draw(images[-1], 1).astype(int)
-    for x0, y0, x1, y1, _ in item.result.boxes(1):
+    for x0, y0, x1, y1 in (box[:4] for box in item.boxes_of(1)):
         difference[max(0, y0 - 3) : y1 + 3, max(0, x0 - 3) : x1 + 3] = 0
     assert not difference.any()  # the recording has the filtered map and the boxes, nothing else
+
+
+def moving_spot(count=12):
+    """Return images with a bright spot that moves to the right, two pixels a frame."""
+    images = []
+    for number in range(count):
+        image = np.full((48, 64, 3), 60, np.uint8)
+        image[16:32, 2 * number : 2 * number + 16] = 220
+        images.append(image)
+    return images
+
+
+def test_a_box_keeps_its_identity_and_every_consumer_has_the_same_boxes(model):
+    images = moving_spot()
+    heard = []
+    source = StillSource(count=len(images), live=False, images=images)
+    settings = DisplaySettings(classes=(1, 2), smooth=0.1, boxes=True)
+    recorder = Recorder()
+    session = LiveSession(model, [source], settings=settings, recorders=[[recorder]], hud=False)
+    session.run(lambda number, item: heard.append(item))
+    records = [record(item) for item in heard]
+    assert all(len(one["box_ids"]) == len(one["boxes"]) > 0 for one in records)
+    assert all(len(set(one["box_ids"])) == len(one["box_ids"]) for one in records)
+    kept = [set(one["box_ids"]) & set(before["box_ids"]) for before, one in pairwise(records)]
+    assert all(kept)  # the object moves slowly: in each frame a box has the identity that it had before
+    counts = [one["objects"] for one in records]
+    assert counts == sorted(counts)
+    assert max(max(one["box_ids"]) for one in records) <= counts[-1] < sum(len(one["boxes"]) for one in records)
+    shown = session.hub.streams[0].newest
+    assert record(shown) == records[-1]
+    assert record(shown, (2,))["box_ids"] == [box.number for box in shown.tracks[2]]
+    np.testing.assert_array_equal(viewer_image(session), recorder.images[-1])
+
+
+def test_streams_count_their_own_objects(model):
+    images = moving_spot(4)
+    sources = [StillSource(name, len(images), live=False, images=images) for name in ("left", "right")]
+    session = LiveSession(model, sources, settings=DisplaySettings(classes=(1,), boxes=True))
+    session.run()
+    left, right = (record(stream.newest) for stream in session.hub.streams)
+    assert left["box_ids"] == right["box_ids"]
+    assert left["objects"] == right["objects"] > 0
+
+
+def test_a_scene_cut_gives_new_identities(model):
+    dark, bright = moving_spot(1)[0], np.full((48, 64, 3), 255, np.uint8)
+    bright[16:32, 0:16] = 90
+    recorder, _ = record_session(model, [dark, dark, bright], DisplaySettings(classes=(1,), boxes=True))
+    first, second, third = (set(record(item)["box_ids"]) for item in recorder.items)
+    assert first == second
+    assert third
+    assert not third & second
+
+
+def test_without_boxes_there_are_no_identities(model):
+    recorder, _ = record_session(model, moving_spot(2), DisplaySettings(classes=(1,)))
+    assert [(record(item)["box_ids"], record(item)["objects"]) for item in recorder.items] == [([], 0)] * 2
+    assert record(recorder.items[0])["boxes"]
+
+
+@pytest.mark.parametrize("refine", ["clamp", "pc1,ivr", "clamp,flip"])
+def test_recording_viewer_and_events_have_the_refined_map(model, refine):
+    images = moving_spot(3)
+    settings = DisplaySettings(classes=(1,), refine=refine, boxes=True)
+    recorder, session = record_session(model, images, settings)
+    plain, _ = record_session(model, images, DisplaySettings(classes=(1,), boxes=True))
+    assert (recorder.images[-1] != plain.images[-1]).any()
+    np.testing.assert_array_equal(viewer_image(session), recorder.images[-1])
+    expected = refine_frame(model, images[-1], settings.refinements)
+    np.testing.assert_array_equal(recorder.items[-1].result.visible_cam(1), expected.visible_cam(1))
+    assert [tuple(box[:4]) for box in record(recorder.items[-1])["boxes"]] == [box[:4] for box in expected.boxes(1)]
+
+
+def test_a_standing_image_follows_another_refinement(model):
+    _, session = record_session(model, moving_spot(2), DisplaySettings(classes=(1,)))
+    shown = session.hub.streams[0].newest
+    session.settings.update(refine="clamp,flip")
+    refined = session.hub.streams[0].newest
+    expected = refine_frame(model, shown.frame.image, ("clamp", "flip"))
+    np.testing.assert_array_equal(refined.result.visible_cam(1), expected.visible_cam(1))
+    session.settings.update(refine="none")
+    np.testing.assert_array_equal(session.hub.streams[0].newest.result.visible_cam(1), shown.result.visible_cam(1))
 
 
 def test_the_filter_sees_every_result_without_a_viewer_or_recorder(model):

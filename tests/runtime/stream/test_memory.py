@@ -7,7 +7,10 @@ import tracemalloc
 
 import pytest
 
-from camrt.benchmarks.bench import FramesFromMemory, pipeline, random_images
+from camrt.benchmarks.bench import FramesFromMemory, random_images
+from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
+from camrt.runtime.render.renderer import Renderer
+from camrt.runtime.stream.pipeline import Pipeline
 
 WARM = 20
 LONG_STREAM = """
@@ -29,7 +32,17 @@ print(json.dumps(memory_by_frame))
 """
 
 
-def test_a_frame_allocates_no_array_of_its_size(model):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        DisplaySettings(),
+        DisplaySettings.defaults(live=True),
+        DisplaySettings(boxes=True, smooth=0.2),
+        DisplaySettings(boxes=True, refine="clamp,pc1,ivr"),
+    ],
+    ids=["plain", "live", "boxes", "refined boxes"],
+)
+def test_a_frame_allocates_no_array_of_its_size(model, settings):
     images = random_images(1920, 1080)
     peaks = []
 
@@ -42,7 +55,9 @@ def test_a_frame_allocates_no_array_of_its_size(model):
             tracemalloc.reset_peak()
 
     try:
-        pipeline(model, FramesFromMemory(images, 3 * WARM)).run(watch)
+        renderer = Renderer(hud=False, provider=model.provider, threads=1)
+        source = FramesFromMemory(images, 3 * WARM)
+        Pipeline(model, source, SettingsStore(settings), renderer=renderer).run(watch)
     finally:
         tracemalloc.stop()
     assert len(peaks) == 2 * WARM - 1
