@@ -199,7 +199,7 @@ def read_model_file(path: Path) -> tuple[ModelProto, ModelInfo]:
         )
     if info.heads:
         raise ExportError(
-            f"{path} has {len(info.heads)} heads, and camrt quantize takes a file with one; make one for each head: "
+            f"{path} has {len(info.heads)} heads, and this needs a file with one; make one for each head: "
             f"camrt attach CLASSIFIER --output {info.heads[0].name} -o {info.heads[0].name}.onnx"
         )
     quantized = [node.op_type for node in model.graph.node if _computes_in_integers(node.op_type)]

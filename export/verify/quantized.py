@@ -1,4 +1,4 @@
-"""Prove a quantized model file before it is written: it is valid and finite, and its maps add up to its logits."""
+"""Prove a changed model file before it is written: it is valid and finite, and its maps add up to its logits."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ MAX_IMAGES = 32
 
 
 def verify_quantized(model: ModelProto, info: ModelInfo, images: Images) -> dict[str, Any]:
-    """Run a quantized model file and return the record for its metadata.
+    """Run a quantized or repaired model file and return the record for its metadata.
 
     The identity has the tolerance of a float32 file: the pool adds integers and the linear layer is in float32, so
     nothing between the maps and the logits is rounded.
@@ -48,7 +48,7 @@ def verify_quantized(model: ModelProto, info: ModelInfo, images: Images) -> dict
     singles = [run(image[None]) for image in images]
     for single in singles:
         check_finite(single)
-    checks = Checks(HALF_TOLERANCE if info.quantization["kind"] == "fp16" else TOLERANCE)
+    checks = Checks(HALF_TOLERANCE if info.quantization.get("kind") == "fp16" else TOLERANCE)
     ends = np.concatenate([singles[0][LOGITS], singles[-1][LOGITS]])
     checks.add_batch(run(images[[0, -1]])[LOGITS], ends)
     if info.head in EXACT:

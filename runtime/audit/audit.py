@@ -7,14 +7,19 @@ from typing import Final
 import numpy as np
 
 from camrt.errors import MissingExtra, UsageError
+from camrt.runtime.audit.causal import Experiments
 from camrt.runtime.audit.duplicates import duplicate_remarks
 from camrt.runtime.audit.exchange import ImagePool
 from camrt.runtime.audit.finding import Audit
+from camrt.runtime.audit.positions import PARTS, part_shares
 from camrt.runtime.audit.regions import REGIONS
 from camrt.runtime.audit.samples import Samples, read_samples
 from camrt.runtime.audit.search import Search
-from camrt.runtime.audit.selection import Selection
+from camrt.runtime.audit.selection import Proved, Selection
+from camrt.runtime.audit.stored import stored_samples
 from camrt.runtime.audit.summaries import summaries_of
+from camrt.runtime.collect.manifest import is_store
+from camrt.runtime.collect.store import MapStore
 from camrt.runtime.evaluation.datasets.labelled import Dataset, LabelledImage
 from camrt.runtime.evaluation.datasets.read import read_dataset
 from camrt.runtime.inference.model import Model
@@ -40,8 +45,8 @@ def audit(
 
     Args:
         model: the model.
-        dataset: a folder or a file of annotations (see `read_dataset`), a `Dataset`, or labelled images. Boxes and
-            masks state the places of objects; else these are estimated.
+        dataset: a folder or a file of annotations (see `read_dataset`), a `Dataset`, labelled images, or a store of
+            maps with labels (`camrt.collect`). Boxes and masks state the places of objects; else these are estimated.
         passes: forward passes of the experiments, about 2,500 a class; where it does not suffice for all, the most
             suspicious classes are tested.
         seed: of the choice of images.
@@ -51,32 +56,46 @@ def audit(
         UsageError: an argument is wrong, the model knows no class of the data, or no image can be classified.
         SourceError: the data cannot be read.
     """
+    return prove(model, dataset, passes, seed)[0]
+
+
+def prove(
+    model: Model, dataset: str | Path | Dataset | Iterable[LabelledImage], passes: int, seed: int
+) -> tuple[Audit, list[Proved], Experiments]:
+    """Return an audit, its findings with their suspicions, and the experiments, which can go on. See `audit`."""
     if passes < 0:
         raise UsageError(f"passes {passes}: at least 0")
     _check_packages()
-    if isinstance(dataset, (str, Path)):
-        dataset = read_dataset(dataset)
-    elif not isinstance(dataset, Dataset):
-        dataset = Dataset("", "folder", list(dataset))
-    samples = read_samples(model, dataset)
+    name, samples = _samples(model, dataset)
     remarks = [*samples.remarks, *duplicate_remarks(samples.hashes, samples.contents, samples.classes, samples.names)]
     summaries, observations = summaries_of(samples, model)
     pool = ImagePool(model, samples)
     search = Search(pool, passes, seed)
     selection = Selection(search)
-    findings = selection.findings(search.run(_order(samples, [one.class_id for one in summaries])))
+    proved = selection.findings(search.run(_order(samples, [one.class_id for one in summaries])))
     remarks += search.remarks + selection.remarks + observations
-    return Audit(
+    result = Audit(
         model=str(model.path),
-        dataset=dataset.name,
+        dataset=name,
         images=len(samples.classes),
         classes=summaries,
-        findings=findings,
+        findings=[one.finding for one in proved],
         tests=search.tests,
         tested_classes=search.classes,
         passes=pool.passes,
         remarks=remarks,
     )
+    return result, proved, search.experiments
+
+
+def _samples(model: Model, data: str | Path | Dataset | Iterable[LabelledImage]) -> tuple[str, Samples]:
+    if isinstance(data, (str, Path)):
+        if is_store(Path(data)):
+            return str(data), stored_samples(model, MapStore(data))
+        data = read_dataset(data)
+    elif not isinstance(data, Dataset):
+        data = Dataset("", "folder", list(data))
+    return data.name, read_samples(model, data)
 
 
 def _check_packages() -> None:
@@ -87,10 +106,16 @@ def _check_packages() -> None:
 
 
 def _order(samples: Samples, class_ids: Sequence[int]) -> list[int]:
-    """Return the classes that can be tested, the most suspicious first: those whose maps lie least on the object."""
+    """Return the classes that can be tested, the most suspicious first: those whose maps lie least on the object.
+
+    Without places of objects, as in a store of maps, those whose maps lie least in the centre.
+    """
 
     def suspicion(class_id: int) -> float:
-        shares = samples.on_object[samples.of_class(class_id)]
-        return float(np.nan_to_num(np.nanmean(shares) if np.isfinite(shares).any() else 0.0))
+        numbers = samples.of_class(class_id)
+        shares = samples.on_object[numbers]
+        if np.isfinite(shares).any():
+            return float(np.nanmean(shares))
+        return float(part_shares(samples.maps[numbers])[:, PARTS.index("centre")].mean())
 
     return sorted(class_ids, key=suspicion)

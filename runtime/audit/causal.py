@@ -1,6 +1,7 @@
 """Experiments by forward passes: answers that flip when images get suspected evidence, or lose it."""
 
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,9 +12,11 @@ from camrt.errors import SourceError
 from camrt.images import Image
 from camrt.runtime.audit.exchange import Change, Exchange, ImagePool, Shift
 from camrt.runtime.audit.finding import Arm, Proof
+from camrt.runtime.audit.shifts import Suspect
 from camrt.runtime.audit.significance import F64, mean_interval, p_of_t, t_value
 
 _TRIES: Final = 3
+_FEWEST_PAIRS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +25,7 @@ class Measured:
 
     proof: Proof
     effect: float
-    """Mean effect of the directions."""
-    least: float
-    """Smaller effect of the directions."""
+    """Share of the answers that flip because of the evidence, see `_measured`."""
     t: float
     """Smaller t of the directions."""
     p_value: float
@@ -40,29 +41,59 @@ class Experiments:
         self._seed = seed
         self._count = 0
 
-    def exchange(
-        self, class_id: int, change: Exchange, pairs: int, words: str, without: Collection[int] = ()
-    ) -> Measured | None:
-        """Exchange evidence between images of a class and of others; None: there are too few images for it.
+    def measure(self, suspect: Suspect, class_id: int, pairs: int, without: Collection[int] = ()) -> Measured | None:
+        """Run the experiment of a suspicion; None: there are too few images for it.
 
         Args:
+            suspect: the suspicion.
             class_id: the suspected class.
-            change: the changes.
             pairs: recipients for each direction.
-            words: the experiment in words, for the proof.
             without: other classes whose images are left out, because they have a shortcut of their own.
         """
+        before = self.pool.passes
+        samples = self.pool.samples
+        arms = self.arms(suspect, samples.own(class_id), samples.others(class_id, without), pairs)
+        if arms is None:
+            return None
+        added, removed = (self._measure_arm(class_id, arm) for arm in arms)
+        return _measured(added, removed, suspect.experiment, self.pool.passes - before)
+
+    def arms(
+        self, suspect: Suspect, own: NDArray[np.intp], others: NDArray[np.intp], pairs: int
+    ) -> "tuple[ChangedImages, ChangedImages] | None":
+        """Return the changed images of both directions: others get the evidence, own ones lose it; None: too few.
+
+        Args:
+            suspect: the suspicion.
+            own: numbers of images of the suspected class.
+            others: numbers of images of other classes.
+            pairs: recipients for each direction.
+        """
         random = self._random()
-        own, others = self._groups(class_id, without)
         if min(len(own), len(others)) < 2:
             return None
-        before = self.pool.passes
+        if suspect.shift is not None:
+            return self._shifted(random, suspect.shift, own, others, pairs)
+        assert suspect.exchange is not None
+        return self._exchanged(random, suspect.exchange, own, others, pairs)
+
+    def _exchanged(
+        self,
+        random: np.random.Generator,
+        change: Exchange,
+        own: NDArray[np.intp],
+        others: NDArray[np.intp],
+        pairs: int,
+    ) -> "tuple[ChangedImages, ChangedImages] | None":
         arms = []
-        for function, recipients, adding in ((change.add, others, True), (change.remove, own, False)):
+        strong_own, strong_others = (self._strongest(random, some, change, pairs) for some in (own, others))
+        for function, recipients, adding in ((change.add, others, True), (change.remove, strong_own, False)):
+            # Donors of the class are first, those of other classes second.
             images: tuple[list[Image], list[Image]] = [], []
             used: list[tuple[int, int, int]] = []
-            # Donors of the class are first, those of other classes second.
-            donors = zip(_cycle(random, own, _TRIES * pairs), _cycle(random, others, _TRIES * pairs), strict=True)
+            donors = zip(
+                _cycle(random, strong_own, _TRIES * pairs), _cycle(random, strong_others, _TRIES * pairs), strict=True
+            )
             for recipient in _cycle(random, recipients, pairs):
                 for first, second in donors:
                     if recipient in (first, second):
@@ -73,43 +104,46 @@ class Experiments:
                         images[1].append(changed[1])
                         used.append((int(recipient), int(first), int(second)))
                         break
-            if len(used) < max(4, pairs // 4):
+            if len(used) < max(_FEWEST_PAIRS, pairs // 8):
                 return None
             independent = min(len({one[column] for one in used}) for column in range(3))
-            treated, control = images if adding else images[::-1]
-            arms.append(self._arm(class_id, treated, control, independent, adding=adding))
-        return _measured(arms, words, self.pool.passes - before)
+            arms.append(ChangedImages(*images, [one[0] for one in used], independent, adding))
+        return arms[0], arms[1]
 
-    def shift(
-        self, class_id: int, shift: Shift, pairs: int, words: str, without: Collection[int] = ()
-    ) -> Measured | None:
-        """Shift a property of whole images towards a class and away from it; None: there are too few images.
-
-        Args: as for `exchange`.
-        """
-        random = self._random()
-        own, others = self._groups(class_id, without)
-        if min(len(own), len(others)) < 2:
-            return None
-        before = self.pool.passes
+    def _shifted(
+        self, random: np.random.Generator, shift: Shift, own: NDArray[np.intp], others: NDArray[np.intp], pairs: int
+    ) -> "tuple[ChangedImages, ChangedImages] | None":
         arms = []
         for recipients, change, keep, adding in (
             (others, shift.towards, shift.usual, True),
             (own, shift.away, shift.kept, False),
         ):
-            numbers = random.permutation(recipients)[:pairs]
-            images = [self.pool.full(number) if shift.whole_file else self.pool[number][0] for number in numbers]
-            treated = [change(image) for image in images]
-            control = [keep(image) for image in images]
+            numbers, images = [], []
+            for number in random.permutation(recipients)[:pairs].tolist():
+                with suppress(SourceError):  # the file has gone since it was classified
+                    images.append(self.pool.full(number) if shift.whole_file else self.pool[number][0])
+                    numbers.append(number)
+            if not numbers:
+                return None
+            changed = [[function(image) for image in images] for function in (change, keep)]
             if shift.whole_file:
-                treated, control = ([self.pool.fitted(image) for image in some] for some in (treated, control))
-            arms.append(self._arm(class_id, treated, control, len(numbers), adding=adding))
-        return _measured(arms, words, self.pool.passes - before)
+                changed = [[self.pool.fitted(image) for image in some] for some in changed]
+            evident, plain = changed if adding else changed[::-1]
+            arms.append(ChangedImages(evident, plain, numbers, len(numbers), adding))
+        return arms[0], arms[1]
 
-    def _groups(self, class_id: int, without: Collection[int]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        classes = self.pool.samples.classes
-        others = (classes != class_id) & ~np.isin(classes, list(without))
-        return np.flatnonzero(classes == class_id), np.flatnonzero(others)
+    def _strongest(
+        self, random: np.random.Generator, numbers: NDArray[np.intp], change: Exchange, pairs: int
+    ) -> NDArray[np.intp]:
+        """Return the half of the images with the most evidence, at most ``pairs`` of them; all without a measure."""
+        if change.evidence is None:
+            return numbers
+        chosen = random.permutation(numbers)[: 2 * pairs]
+        evidence = np.full(len(chosen), -np.inf)
+        for index, number in enumerate(chosen.tolist()):
+            with suppress(SourceError):  # the file has gone since it was classified
+                evidence[index] = change.evidence(number)
+        return np.asarray(chosen[np.argsort(-evidence, kind="stable")][: max(2, (len(chosen) + 1) // 2)])
 
     def _random(self) -> np.random.Generator:
         self._count += 1
@@ -121,37 +155,42 @@ class Experiments:
         except SourceError:  # the file has gone since it was classified
             return None
 
-    def _arm(
-        self,
-        class_id: int,
-        treated: list[Image],
-        control: list[Image],
-        independent: int,
-        *,
-        adding: bool,
-    ) -> "_Pairs":
+    def _measure_arm(self, class_id: int, changed: "ChangedImages") -> "_Pairs":
+        adding = changed.adding
+        treated, control = (changed.evident, changed.plain) if adding else (changed.plain, changed.evident)
         logits = self.pool.logits([*treated, *control])
         others = np.delete(logits, class_id, axis=1)
         margins = logits[:, class_id] - (others.max(axis=1) if others.size else 0.0)
         margins = margins if adding else -margins
         first, second = margins[: len(treated)].astype(np.float64), margins[len(treated) :].astype(np.float64)
-        differences = first - second
         arm = Arm(
             images=len(treated),
-            independent=independent,
+            independent=changed.independent,
             treated=float((first > 0).mean()),
             control=float((second > 0).mean()),
-            t=t_value(differences, independent),
+            t=t_value(first - second, changed.independent),
         )
-        flips = (first > 0).astype(np.float64) - (second > 0)
-        return _Pairs(arm, flips, adding)
+        return _Pairs(arm, (first > 0).astype(np.float64) - (second > 0))
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedImages:
+    """The images of one direction of an experiment, at the network's size: in pairs, with and without evidence."""
+
+    evident: list[Image]
+    plain: list[Image]
+    recipients: list[int]
+    """Numbers of the images that were changed."""
+    independent: int
+    """Number of independent pairs: the fewest different recipients or donors."""
+    adding: bool
+    """The recipients are of other classes and get the evidence; False: they are of the class and lose it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Pairs:
     arm: Arm
     flips: F64
-    adding: bool
 
 
 def _cycle(random: np.random.Generator, numbers: NDArray[np.intp], count: int) -> NDArray[np.intp]:
@@ -160,19 +199,18 @@ def _cycle(random: np.random.Generator, numbers: NDArray[np.intp], count: int) -
     return np.concatenate(rounds)[:count]
 
 
-def _measured(pairs: list[_Pairs], words: str, passes: int) -> Measured:
-    by_direction = {one.adding: one for one in pairs}
-    effects = [one.arm.effect for one in pairs]
+def _measured(added: _Pairs, removed: _Pairs, words: str, passes: int) -> Measured:
+    """Return the figures of an experiment.
+
+    The effect is the mean of both directions, or that of the second one where it is larger: images of the class that
+    need the evidence show its use, even where it is too weak to turn images of others.
+    """
+    both = [added, removed]
+    counted = [removed] if removed.arm.effect > added.arm.effect else both
     return Measured(
-        proof=Proof(
-            words,
-            added=by_direction[True].arm if True in by_direction else None,
-            removed=by_direction[False].arm if False in by_direction else None,
-            passes=passes,
-        ),
-        effect=float(np.mean(effects)),
-        least=min(effects),
-        t=min(one.arm.t for one in pairs),
-        p_value=max(p_of_t(one.arm.t, one.arm.independent) for one in pairs),
-        interval=mean_interval(*((one.flips, one.arm.independent) for one in pairs)),
+        proof=Proof(words, added=added.arm, removed=removed.arm, passes=passes),
+        effect=float(np.mean([one.arm.effect for one in counted])),
+        t=min(one.arm.t for one in both),
+        p_value=max(p_of_t(one.arm.t, one.arm.independent) for one in both),
+        interval=mean_interval(*((one.flips, one.arm.independent) for one in counted)),
     )

@@ -25,8 +25,8 @@ _CACHE_BYTES: Final = 192 << 20
 _EDGE: Final = 0.06
 _BLUR: Final = 0.12
 """Sigma of the blur of an erased part, as a fraction of the shorter side."""
-PATCH: Final = 0.3
-"""Side of a patch, as a fraction of the image's sides."""
+PATCHES: Final = {"patch": (0.3, 0.3), "wide patch": (0.18, 0.5)}
+"""Rows and columns of patches, as fractions of the image's; a text is wide."""
 _DEBLOCK: Final = 1.2
 """Sigma in pixels of the blur that removes traces of JPEG."""
 PATCH_SIDE: Final = 32
@@ -48,7 +48,7 @@ class ImagePool:
         size = model.geometry.width, model.geometry.height
         self._placement = Placement(*size, (0, 0, *size), (0.0, 0.0, 1.0, 1.0))
         self._images: OrderedDict[int, tuple[Image, Mask]] = OrderedDict()
-        self._spots: dict[tuple[int, int], tuple[int, int]] = {}
+        self._spots: dict[tuple[int, int, str], Spot] = {}
         self._most = max(64, _CACHE_BYTES // (model.geometry.height * model.geometry.width * 4))
 
     def fixed(self, number: int) -> Mask:
@@ -86,7 +86,10 @@ class ImagePool:
             image = self.full(number)
             mask, _ = object_mask(self.samples.sources[number], self.samples.targets[number], image)
             grey = np.repeat(mask[..., np.newaxis].astype(np.uint8) * 255, 3, axis=2)
-            self._images[number] = self.fitted(image), self.fitted(grey)[..., 0] > 127
+            place = self.fitted(grey)[..., 0] > 127
+            if self.samples.placed:  # resizing mixes the object's edge with the pixels around it
+                place = cv2.dilate(place.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+            self._images[number] = self.fitted(image), place
             if len(self._images) > self._most:
                 self._images.popitem(last=False)
         else:
@@ -117,12 +120,10 @@ class ImagePool:
         self.passes += len(batch)
         return np.stack(found)
 
-    def patch(self, number: int, class_id: int) -> Image:
+    def patch(self, number: int, class_id: int, name: str) -> Image:
         """Return the patch at `spot`: uint8 (PATCH_SIDE, PATCH_SIDE, 3) BGR. Raises: SourceError."""
         image = self[number][0]
-        tall, wide = patch_size(image.shape[0], image.shape[1])
-        x, y = self.spot(number, class_id)
-        part = image[y : y + tall, x : x + wide]
+        part = image[self.spot(number, class_id, name).place]
         return np.asarray(cv2.resize(part, (PATCH_SIDE, PATCH_SIDE), interpolation=cv2.INTER_AREA), np.uint8)
 
     def evidence(self, number: int, class_id: int) -> NDArray[np.float32]:
@@ -136,29 +137,42 @@ class ImagePool:
         size = (image.shape[1], image.shape[0])
         return np.asarray(cv2.resize(evidence, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
-    def spot(self, number: int, class_id: int) -> tuple[int, int]:
+    def spot(self, number: int, class_id: int, name: str) -> "Spot":
         """Return the place outside the object with the most evidence for a class, against the mean of all classes.
 
-        Returns: (x, y) of a patch's left upper pixel.
+        Args:
+            number: the image.
+            class_id: the class.
+            name: of `PATCHES`.
         """
-        if (number, class_id) not in self._spots:
-            height, width = self[number][1].shape
+        if (number, class_id, name) not in self._spots:
             mask, heat = self[number][1], self.evidence(number, class_id)
-            tall, wide = patch_size(height, width)
             mask = self.fixed(number) if self.samples.certain[number] else mask
-            outside = cv2.blur((~mask).astype(np.float32), (wide, tall), borderType=cv2.BORDER_REPLICATE)
-            mean = cv2.blur(heat, (wide // 2 * 2 + 1, tall // 2 * 2 + 1), borderType=cv2.BORDER_REPLICATE)
-            scored = np.where(outside >= min(0.5, float(outside.max())), mean, -np.inf)
-            y, x = np.unravel_index(int(scored.argmax()), scored.shape)
-            left = int(np.clip(x - wide // 2, 0, width - wide))
-            top = int(np.clip(y - tall // 2, 0, height - tall))
-            self._spots[number, class_id] = left, top
-        return self._spots[number, class_id]
+            for one, shares in PATCHES.items():
+                self._spots[number, class_id, one] = _warmest(heat, mask, shares)
+        return self._spots[number, class_id, name]
 
 
-def patch_size(height: int, width: int) -> tuple[int, int]:
-    """Return rows and columns of a patch."""
-    return max(4, round(PATCH * height)), max(4, round(PATCH * width))
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A place outside the object."""
+
+    place: tuple[slice, slice]
+    """Rows and columns."""
+    evidence: float
+    """Mean evidence for the class there, in logits per cell."""
+
+
+def _warmest(heat: NDArray[np.float32], mask: Mask, shares: tuple[float, float]) -> Spot:
+    height, width = mask.shape
+    tall, wide = (max(4, round(share * side)) for share, side in zip(shares, mask.shape, strict=True))
+    outside = cv2.blur((~mask).astype(np.float32), (wide, tall), borderType=cv2.BORDER_REPLICATE)
+    mean = cv2.blur(heat, (wide // 2 * 2 + 1, tall // 2 * 2 + 1), borderType=cv2.BORDER_REPLICATE)
+    scored = np.where(outside >= min(0.5, float(outside.max())), mean, -np.inf)
+    y, x = np.unravel_index(int(scored.argmax()), scored.shape)
+    left = int(np.clip(x - wide // 2, 0, width - wide))
+    top = int(np.clip(y - tall // 2, 0, height - tall))
+    return Spot((slice(top, top + tall), slice(left, left + wide)), float(scored[y, x]))
 
 
 Change = Callable[[int, int], Image | None]
@@ -173,15 +187,18 @@ class Exchange:
     remove: Change
     erase: Callable[[int], Image]
     """Return an image whose evidence is replaced by its blurred surroundings."""
+    evidence: Callable[[int], float] | None = None
+    """Evidence of an image at the place that is exchanged: of both classes, the half with the most of it is used. A
+    pattern that few images have would otherwise be exchanged for nothing most times. None: any image is used."""
 
 
-def region_exchange(pool: ImagePool, region: str, *, same_colour: bool = False) -> Exchange:
+def region_exchange(pool: ImagePool, region: str, *, same_light: bool = False) -> Exchange:
     """Copy a region from the donor, except where one of both images has its object.
 
     Args:
         pool: the images.
         region: a name of `camrt.runtime.audit.regions.REGIONS`.
-        same_colour: give the donor the colour of the recipient's light first.
+        same_light: give the donor the colour of the recipient's light first.
     """
     height, width = pool.model.geometry.height, pool.model.geometry.width
     whole = region_mask(region, height, width)
@@ -193,7 +210,7 @@ def region_exchange(pool: ImagePool, region: str, *, same_colour: bool = False) 
         mask = whole & ~own & ~others
         if mask.mean() < _LEAST_REGION and mask.sum() < 0.5 * whole.sum():
             return None
-        if same_colour:
+        if same_light:
             other = shift_colour(other, pool.light(recipient) - pool.light(donor))
         changed = image.copy()
         changed[mask] = other[mask]
@@ -223,14 +240,12 @@ def blurred(image: Image, mask: Mask, *, keep: bool = False) -> Image:
     return filled
 
 
-def patch_exchange(pool: ImagePool, class_id: int) -> Exchange:
+def patch_exchange(pool: ImagePool, class_id: int, name: str) -> Exchange:
     """Copy the warmest patch outside the object: to its own place, or onto the recipient's warmest patch."""
-    tall, wide = patch_size(pool.model.geometry.height, pool.model.geometry.width)
 
-    def copy(recipient: int, donor: int, place: tuple[int, int]) -> Image | None:
+    def copy(recipient: int, donor: int, of: int) -> Image | None:
         image, other = pool[recipient][0], pool[donor][0]
-        (x, y), (x0, y0) = place, pool.spot(donor, class_id)
-        target, source = (slice(y, y + tall), slice(x, x + wide)), (slice(y0, y0 + tall), slice(x0, x0 + wide))
+        target, source = (pool.spot(number, class_id, name).place for number in (of, donor))
         mask = ~pool.fixed(recipient)[target] & ~pool.fixed(donor)[source]
         if mask.mean() < _LEAST_PATCH:
             return None
@@ -240,15 +255,15 @@ def patch_exchange(pool: ImagePool, class_id: int) -> Exchange:
 
     def erase(number: int) -> Image:
         image = pool[number][0]
-        x, y = pool.spot(number, class_id)
         mask = np.zeros(image.shape[:2], bool)
-        mask[y : y + tall, x : x + wide] = True
+        mask[pool.spot(number, class_id, name).place] = True
         return blurred(image, mask)
 
     return Exchange(
-        lambda recipient, donor: copy(recipient, donor, pool.spot(donor, class_id)),
-        lambda recipient, donor: copy(recipient, donor, pool.spot(recipient, class_id)),
+        lambda recipient, donor: copy(recipient, donor, donor),
+        lambda recipient, donor: copy(recipient, donor, recipient),
         erase,
+        evidence=lambda number: pool.spot(number, class_id, name).evidence,
     )
 
 

@@ -36,9 +36,9 @@ class Proof:
 
     experiment: str
     """The change, in words."""
-    added: Arm | None
+    added: Arm
     """Images of other classes get the evidence: answers that become the class."""
-    removed: Arm | None
+    removed: Arm
     """Images of the class lose it: answers that leave the class."""
     passes: int
     """Forward passes of the experiment."""
@@ -73,8 +73,7 @@ class Finding:
         values["images"] = list(self.images)
         values["interval"] = list(self.interval)
         for name, arm in (("added", self.proof.added), ("removed", self.proof.removed)):
-            if arm is not None:
-                values["proof"][name]["effect"] = arm.effect
+            values["proof"][name]["effect"] = arm.effect
         return values
 
 

@@ -24,6 +24,12 @@ _PLAIN_DISTANCE: Final = 6.0
 """Distance in OpenCV's 8-bit Lab up to which colours are one."""
 _FILLED: Final = 0.93
 """Share of its bounding box that an object on a plain background fills at most."""
+_FRAME_SHARE: Final = 0.95
+"""Share of a line at the edge that has one colour in a frame."""
+_FRAME_MARGIN: Final = 1
+"""Pixels inside a frame that are left out: they mix both."""
+_LEAST_INSIDE: Final = 16
+"""Rows and columns inside a frame at least."""
 _DIRECTIONS: Final = 8
 _ROUNDS: Final = 2
 
@@ -45,6 +51,10 @@ def estimate_foreground(image: Image) -> tuple[Mask, bool]:
         image: uint8 (H, W, 3) BGR.
     """
     height, width = image.shape[:2]
+    if (inner := _inside_frame(image)) is not None:
+        mask = np.zeros((height, width), bool)
+        mask[inner], certain = estimate_foreground(image[inner])
+        return mask, certain
     small = np.asarray(cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), np.uint8)
     labels = np.full((_SIDE, _SIDE), cv2.GC_PR_FGD, np.uint8)
     edge = max(1, round(_MARGIN * _SIDE))
@@ -75,7 +85,8 @@ def estimate_foreground(image: Image) -> tuple[Mask, bool]:
 def _on_plain_background(image: Image) -> NDArray[np.uint8] | None:
     """Return the pixels that differ from the border's colour: uint8 (H, W), 0 or 1; None: the border has no one colour.
 
-    It may touch the border, as fruits do that fill their photo.
+    The object may touch the border, as fruits do that fill their photo. What it encloses belongs to it: a drawing has
+    the background's colour inside its outline.
     """
     colours = cv2.cvtColor(image, cv2.COLOR_BGR2LAB).astype(np.float64)
     ring = region_mask("border", *image.shape[:2])
@@ -84,6 +95,9 @@ def _on_plain_background(image: Image) -> NDArray[np.uint8] | None:
         return None
     inside = np.asarray(distance >= _PLAIN_DISTANCE, np.uint8)
     inside = np.asarray(cv2.morphologyEx(inside, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)), np.uint8)
+    _, rest = cv2.connectedComponents(1 - inside, connectivity=4)
+    outer = set(rest[[0, 0, -1, -1], [0, -1, 0, -1]].tolist())
+    inside[~np.isin(rest, list(outer - {0}))] = 1
     _, parts = cv2.connectedComponents(inside)
     counts = np.bincount(parts.ravel(), minlength=2)
     counts[0] = 0
@@ -94,6 +108,33 @@ def _on_plain_background(image: Image) -> NDArray[np.uint8] | None:
     if part.sum() > _FILLED * wide * tall:  # a picture in a frame
         return None
     return np.asarray(cv2.dilate(part, np.ones((5, 5), np.uint8)), np.uint8)
+
+
+def _inside_frame(image: Image) -> tuple[slice, slice] | None:
+    """Return the rows and columns inside a frame of one colour; None: there is no frame.
+
+    A frame has its colour on all four sides, and ends at a straight line.
+    """
+    height, width = image.shape[:2]
+    colours = cv2.cvtColor(image, cv2.COLOR_BGR2LAB).astype(np.float64)
+    ring = np.concatenate([colours[0], colours[-1], colours[:, 0], colours[:, -1]])
+    like = np.linalg.norm(colours - np.median(ring, axis=0), axis=2) < _PLAIN_DISTANCE
+    rows, columns = (like.mean(axis=axis) >= _FRAME_SHARE for axis in (1, 0))
+    edges = [_run(some) for some in (rows, rows[::-1], columns, columns[::-1])]
+    if min(edges) < 1 or edges[0] + edges[1] > height // 2 or edges[2] + edges[3] > width // 2:
+        return None
+    top, bottom, left, right = (one + _FRAME_MARGIN for one in edges)
+    if height - top - bottom < _LEAST_INSIDE or width - left - right < _LEAST_INSIDE:
+        return None
+    # Beyond a frame most of a line differs; a plain background goes on there.
+    lines = like[edges[0] + 1], like[height - edges[1] - 2], like[:, edges[2] + 1], like[:, width - edges[3] - 2]
+    if max(float(one.mean()) for one in lines) > 1 - _PLAIN_SHARE:
+        return None
+    return slice(top, height - bottom), slice(left, width - right)
+
+
+def _run(flags: NDArray[np.bool_]) -> int:
+    return int(flags.argmin()) if not flags.all() else len(flags)
 
 
 def describe_background(image: Image, mask: Mask) -> NDArray[np.float64]:

@@ -16,11 +16,15 @@ from camrt.errors import SourceError
 from camrt.images import Image
 from camrt.runtime.audit.exchange import PATCH_SIDE, ImagePool
 from camrt.runtime.audit.properties import COLOUR
+from camrt.runtime.audit.regions import region_mask
 from camrt.runtime.audit.shifts import Suspect
 
 F64 = NDArray[np.float64]
 _IMAGES: Final = 100
 _ERASED: Final = 60
+_STRONG: Final = 40
+_CELLS: Final = 16
+"""Rows and columns of an image whose regions are compared."""
 _FEWEST: Final = 3
 _BEST: Final = 2
 
@@ -37,7 +41,7 @@ def class_with_evidence(pool: ImagePool, suspects: Sequence[tuple[int, Suspect]]
 
 def _weight(pool: ImagePool, class_id: int, suspect: Suspect) -> float:
     if suspect.exchange is None:
-        colours = pool.samples.properties[pool.samples.of_class(class_id)][:, COLOUR].astype(np.float64).mean(axis=0)
+        colours = pool.samples.properties[pool.samples.own(class_id)][:, COLOUR].astype(np.float64).mean(axis=0)
         return float(np.abs(colours - colours.mean()).max()) if suspect.kind == "colour" else 0.0
     return float(np.mean(losses(pool, class_id, suspect)[1]))
 
@@ -47,7 +51,7 @@ def losses(pool: ImagePool, class_id: int, suspect: Suspect) -> tuple[list[int],
 
     Returns: numbers of up to 60 images, and float64 logits.
     """
-    numbers = np.random.default_rng(0).permutation(pool.samples.of_class(class_id))[:_ERASED]
+    numbers = np.random.default_rng(0).permutation(pool.samples.own(class_id))[:_ERASED]
     chosen, images = [], []
     for number in numbers.tolist():
         with suppress(SourceError):  # the file has gone since it was classified
@@ -69,18 +73,33 @@ def _without(pool: ImagePool, suspect: Suspect, number: int) -> Image:
 
 def alike_backgrounds(pool: ImagePool, class_id: int) -> float:
     """Return the likeness of the textures of a class's backgrounds, see `likeness`."""
-    inside = pool.samples.classes == class_id
-    return likeness(*(_contents(pool.background, inside, sign) for sign in (True, False)))
+    return likeness(*(_contents(pool.background, numbers) for numbers in _groups(pool, class_id)))
 
 
-def alike_patches(pool: ImagePool, class_id: int) -> float:
+def alike_regions(pool: ImagePool, class_id: int, region: str) -> float:
+    """Return the likeness of a class's images within a region, see `likeness`: a mark or a frame is the same in all."""
+    cells = region_mask(region, _CELLS, _CELLS)
+
+    def content(number: int) -> F64:
+        small = cv2.resize(pool[number][0], (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
+        return small[cells].astype(np.float64).ravel()
+
+    return likeness(*(_contents(content, numbers) for numbers in _groups(pool, class_id)))
+
+
+def alike_patches(pool: ImagePool, class_id: int, name: str) -> float:
     """Return how much better the warmest patches of a class match each other than those of other classes.
 
     It is the upper quartile of the difference of two normalised cross-correlations, with the two best patches of each
-    group. A pattern that was made is nearly the same everywhere, natural objects differ.
+    group. A pattern that was made is nearly the same everywhere, natural objects differ. The half of the images with
+    the most evidence is used.
+
+    Args:
+        pool: the images.
+        class_id: the class.
+        name: of `camrt.runtime.audit.exchange.PATCHES`.
     """
-    inside = pool.samples.classes == class_id
-    own, others = (_patches(pool, class_id, np.flatnonzero(inside == sign)) for sign in (True, False))
+    own, others = (_patches(pool, class_id, name, numbers) for numbers in _groups(pool, class_id))
     count = min(len(own) - 1, len(others))
     if count < _FEWEST:
         return 0.0
@@ -90,12 +109,13 @@ def alike_patches(pool: ImagePool, class_id: int) -> float:
     return float(np.percentile(next(best) - next(best), 75))
 
 
-def _patches(pool: ImagePool, class_id: int, numbers: NDArray[np.intp]) -> list[NDArray[np.float32]]:
+def _patches(pool: ImagePool, class_id: int, name: str, numbers: NDArray[np.intp]) -> list[NDArray[np.float32]]:
     patches = []
-    for number in np.random.default_rng(0).permutation(numbers)[:_ERASED]:
+    for number in np.random.default_rng(0).permutation(numbers)[: 2 * _STRONG].tolist():
         with suppress(SourceError):  # the file has gone since it was classified
-            patches.append(pool.patch(int(number), class_id).astype(np.float32))
-    return patches
+            evidence = pool.spot(number, class_id, name).evidence
+            patches.append((-evidence, number, pool.patch(number, class_id, name).astype(np.float32)))
+    return [patch for _, _, patch in sorted(patches, key=lambda one: one[:2])[: (len(patches) + 1) // 2]]
 
 
 def _matches(first: Sequence[NDArray[np.float32]], second: Sequence[NDArray[np.float32]]) -> F64:
@@ -107,8 +127,11 @@ def _matches(first: Sequence[NDArray[np.float32]], second: Sequence[NDArray[np.f
     )
 
 
-def _contents(content: Callable[[int], F64], inside: NDArray[np.bool_], sign: bool) -> F64:
-    numbers = np.flatnonzero(inside == sign)
+def _groups(pool: ImagePool, class_id: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    return pool.samples.own(class_id), pool.samples.others(class_id)
+
+
+def _contents(content: Callable[[int], F64], numbers: NDArray[np.intp]) -> F64:
     contents = []
     for number in np.random.default_rng(0).permutation(numbers)[:_IMAGES]:
         try:

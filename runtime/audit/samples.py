@@ -1,7 +1,7 @@
 """Images of an audit: classes, maps, pooled features and properties of each, in bounded memory."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +68,8 @@ class Samples:
     """(N,), see `difference_hash`."""
     contents: Sequence[bytes]
     """SHA-1 of each file."""
+    looked: NDArray[np.bool_]
+    """(N,) the pixels were read; only such images take part in experiments. Of a store of maps few are."""
     placed: bool
     """The data state the places of the objects; False: they are estimated."""
     remarks: Sequence[str]
@@ -96,6 +98,14 @@ class Samples:
     def of_class(self, class_id: int) -> NDArray[np.intp]:
         """Return the numbers of a class's images."""
         return np.flatnonzero(self.classes == class_id)
+
+    def own(self, class_id: int) -> NDArray[np.intp]:
+        """Return the numbers of a class's images that take part in experiments."""
+        return np.flatnonzero((self.classes == class_id) & self.looked)
+
+    def others(self, class_id: int, without: Collection[int] = ()) -> NDArray[np.intp]:
+        """Return the numbers of other classes' images that take part in experiments, without those of some classes."""
+        return np.flatnonzero((self.classes != class_id) & ~np.isin(self.classes, list(without)) & self.looked)
 
 
 def read_samples(model: Model, dataset: Dataset) -> Samples:
@@ -239,9 +249,20 @@ class _Columns:
             places=np.stack(places),
             hashes=np.array(hashes, np.uint64),
             contents=contents,
+            looked=np.ones(len(classes), bool),
             placed=self._placed,
             remarks=remarks,
         )
+
+
+def look(samples: Samples, number: int, image: Image, data: bytes) -> None:
+    """Enter what the pixels of an image show, which a store of maps does not have. Raises: SourceError."""
+    mask, certain = object_mask(samples.sources[number], samples.targets[number], image)
+    samples.properties[number] = measure(image, data, mask if certain else None)
+    samples.certain[number] = certain
+    samples.places[number] = pack_place(mask)
+    samples.hashes[number] = difference_hash(image)
+    samples.looked[number] = True
 
 
 def pack_place(mask: Mask) -> NDArray[np.uint8]:

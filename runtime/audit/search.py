@@ -9,9 +9,10 @@ import numpy as np
 
 from camrt.progress import Progress
 from camrt.runtime.audit.causal import Experiments, Measured
-from camrt.runtime.audit.exchange import PATCH, ImagePool, patch_exchange, region_exchange
+from camrt.runtime.audit.exchange import PATCHES, ImagePool, patch_exchange, region_exchange
 from camrt.runtime.audit.regions import REGIONS, region_mask
 from camrt.runtime.audit.shifts import Suspect, shifts_of_class
+from camrt.runtime.audit.stored import look_at_class
 
 CONFIRM: Final = 80
 """Pairs of images for each direction of the second experiment, which alone counts."""
@@ -40,7 +41,9 @@ class Search:
     def __init__(self, pool: ImagePool, passes: int, seed: int) -> None:
         self.pool = pool
         self._passes = passes
-        self._experiments = Experiments(pool, seed)
+        self._seed = seed
+        self._unread = 0
+        self.experiments = Experiments(pool, seed)
         self.tests = 0
         """Experiments so far, without the second ones."""
         self.classes = 0
@@ -57,9 +60,14 @@ class Search:
                 if counts[class_id] < _FEWEST:
                     few += 1
                 elif len(class_ids) > 1 and self.pool.passes < self._passes:
+                    self._unread += look_at_class(self.pool.samples, class_id, self._seed)
                     confirmed += self._class(class_id)
                     self.classes += 1
                 progress.step()
+        if self._unread:
+            self.remarks.append(
+                f"{self._unread} images for experiments cannot be read, or have changed since their maps were stored"
+            )
         if few:
             self.remarks.append(f"{few} classes have fewer than {_FEWEST} images: too few for experiments")
         if len(class_ids) == 1:
@@ -74,11 +82,8 @@ class Search:
     def measure(
         self, suspect: Suspect, class_id: int, pairs: int = CONFIRM, without: Collection[int] = ()
     ) -> Measured | None:
-        """Run the experiment of a suspicion; None: there are too few images for it. See `Experiments.exchange`."""
-        if suspect.exchange is not None:
-            return self._experiments.exchange(class_id, suspect.exchange, pairs, suspect.experiment, without)
-        assert suspect.shift is not None
-        return self._experiments.shift(class_id, suspect.shift, pairs, suspect.experiment, without)
+        """Run the experiment of a suspicion, see `Experiments.measure`."""
+        return self.experiments.measure(suspect, class_id, pairs, without)
 
     def _class(self, class_id: int) -> Iterator[Confirmed]:
         for suspect in self._suspects(class_id):
@@ -96,6 +101,8 @@ class Search:
         for kind, regions in REGIONS.items():
             for region, words in regions.items():
                 area = float(region_mask(region, 100, 100).mean())
-                yield Suspect(kind, words, area, region_exchange(self.pool, region), region=region)
-        yield Suspect("pattern", "warmest patch outside the object", PATCH**2, patch_exchange(self.pool, class_id))
+                yield Suspect(kind, words, area, region_exchange(self.pool, region), part=region)
+        for name, (tall, wide) in PATCHES.items():
+            exchange = patch_exchange(self.pool, class_id, name)
+            yield Suspect("pattern", f"warmest {name} outside the object", tall * wide, exchange, part=name)
         yield from shifts_of_class(self.pool.samples, class_id)

@@ -1,6 +1,7 @@
 """Selection of findings: experiments that hold after correction, and that no stronger finding explains."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from camrt.runtime.audit.causal import Measured
 from camrt.runtime.audit.exchange import region_exchange
 from camrt.runtime.audit.finding import Finding
-from camrt.runtime.audit.presence import alike_backgrounds, alike_patches, class_with_evidence, losses
+from camrt.runtime.audit.presence import alike_backgrounds, alike_patches, alike_regions, class_with_evidence, losses
 from camrt.runtime.audit.search import SCREEN_T, Confirmed, Search
 from camrt.runtime.audit.shifts import Suspect, shifts_of_class
 from camrt.runtime.audit.significance import adjust
@@ -17,8 +18,8 @@ LEVEL: Final = 0.01
 """Largest corrected p-value of a finding."""
 EFFECT: Final = 0.10
 """Least effect of a finding: ten of a hundred answers flip because of the evidence."""
-_LEAST_EFFECT: Final = 0.0
-"""Least effect in each direction."""
+_LEAST_REMOVED: Final = 0.04
+"""Least effect on images of the class. A part of an object that makes others look like it is no shortcut."""
 _LEAST_BOUND: Final = 0.05
 """Least lower end of the interval of the effect."""
 _MOST_OF: Final = 0.6
@@ -27,11 +28,21 @@ _ALIKE: Final = 0.5
 """Likeness of backgrounds from which on they are one that was made, see `camrt.runtime.audit.presence.likeness`."""
 _ALIKE_PATCHES: Final = 0.1
 """The same for `camrt.runtime.audit.presence.alike_patches`."""
+_ALIKE_REGIONS: Final = 0.22
+"""The same for `camrt.runtime.audit.presence.alike_regions`."""
 _CERTAIN: Final = 0.8
 """Share of a class's images whose object has a certain place, above which backgrounds need not be alike."""
 _SHOWN: Final = 8
 _Held = Sequence[tuple[float, Confirmed]]
 """Experiments with their corrected p-values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """A finding with its experiment."""
+
+    finding: Finding
+    suspect: Suspect
 
 
 class Selection:
@@ -43,14 +54,14 @@ class Selection:
         self._uncertain: dict[int, list[Confirmed]] = {}
         self.remarks: list[str] = []
 
-    def findings(self, confirmed: Sequence[Confirmed]) -> list[Finding]:
+    def findings(self, confirmed: Sequence[Confirmed]) -> list["Proved"]:
         """Return the findings, those with the largest effect first."""
         p_values = adjust([one.measured.p_value for one in confirmed], self._search.tests)
         by_class: dict[int, list[tuple[float, Confirmed]]] = {}
         for p, one in zip(p_values, confirmed, strict=True):
             if p <= LEVEL and _is_large(one.measured):
                 by_class.setdefault(one.class_id, []).append((float(p), one))
-        found: list[Finding] = []
+        found: list[Proved] = []
         accepted: list[int] = []
         for class_id in self._order(by_class):
             held = [one for one in by_class[class_id] if self._is_apart(one[1])]
@@ -66,7 +77,7 @@ class Selection:
                     f"flips {one.measured.effect:.0%} of the answers; the places of objects are estimates, so this is "
                     "no finding: state boxes or masks to prove it"
                 )
-        return sorted(found, key=lambda one: (-one.effect, one.p_value))
+        return sorted(found, key=lambda one: (-one.finding.effect, one.finding.p_value))
 
     def _order(self, by_class: Mapping[int, _Held]) -> list[int]:
         """Return the classes, that with the largest effect first; of two classes that which has the evidence."""
@@ -82,20 +93,26 @@ class Selection:
         return sorted(order, key=lambda class_id: class_id != owner)
 
     def _is_apart(self, one: Confirmed) -> bool:
-        """Tell whether evidence lies outside the object. Where its place is an estimate, it must be alike in images."""
-        if one.suspect.kind not in ("background", "pattern") or self._is_certain(one.class_id):
+        """Tell whether evidence lies outside the object. Where its place is an estimate, it must be alike in images.
+
+        What was made looks the same in all images that have it; what is natural, such as leaves, does not.
+        """
+        if one.suspect.exchange is None or self._is_certain(one.class_id):
             return True
-        if one.suspect.kind == "pattern":
-            alike = alike_patches(self._pool, one.class_id) >= _ALIKE_PATCHES
-        else:
+        kind, part = one.suspect.kind, one.suspect.part
+        if kind == "pattern":
+            alike = alike_patches(self._pool, one.class_id, part) >= _ALIKE_PATCHES
+        elif kind == "background":
             alike = alike_backgrounds(self._pool, one.class_id) >= _ALIKE
+        else:
+            alike = alike_regions(self._pool, one.class_id, part) >= _ALIKE_REGIONS
         if not alike:
             self._uncertain.setdefault(one.class_id, []).append(one)
         return alike
 
     def _is_certain(self, class_id: int) -> bool:
         samples = self._pool.samples
-        return bool(samples.certain[samples.of_class(class_id)].mean() > _CERTAIN)
+        return bool(samples.certain[samples.own(class_id)].mean() > _CERTAIN)
 
     def _holds_without(self, one: Confirmed, accepted: Sequence[int]) -> bool:
         """Tell whether a finding stays when classes with a stronger one give and get nothing.
@@ -112,45 +129,43 @@ class Selection:
                 return True
         return False
 
-    def _of_class(self, held: _Held, without: Sequence[int]) -> Iterator[Finding]:
+    def _of_class(self, held: _Held, without: Sequence[int]) -> Iterator["Proved"]:
         """Yield one finding for all places together, and one for each property, unless another one explains it.
 
-        A cast moves with a copied background, and a frame darkens the border: the explanation with more effect is kept.
+        A cast moves with a copied background, and a frame or a texture darkens the image. A place is a finding if its
+        effect stays when the copied part gets the light of its new image first; else the light is one.
         """
         shifts = _best_of_each_kind([one for one in held if one[1].suspect.exchange is None])
         places = [one for one in held if one[1].suspect.exchange is not None]
         if places:
-            most = max(one.measured.effect for _, one in places)
             p, first = _strongest(places)
             also = [one.suspect.words for _, one in places if one is not first]
-            colour = [one for _, one in shifts if one.suspect.kind in ("colour", "brightness")]
-            larger = any(one.measured.effect >= most for one in colour)
-            if not (larger and self._explains(first, without)):
+            light = [one for _, one in shifts if one.suspect.kind in ("colour", "brightness")]
+            strong = any(one.measured.effect >= _MOST_OF * first.measured.effect for one in light)
+            if not (strong and self._is_light(first, places, without)):
                 yield self._finding(p, first, also)
-                shifts = [one for one in shifts if one[1] not in colour]
+                shifts = [one for one in shifts if one[1] not in light]
         for p, one in shifts:
             yield self._finding(p, one, [])
 
-    def _explains(self, place: Confirmed, without: Sequence[int]) -> bool:
-        """Tell whether the effect of a copied place is mostly that of its colour."""
-        region = place.suspect.region
-        if region is None:
+    def _is_light(self, place: Confirmed, places: _Held, without: Sequence[int]) -> bool:
+        """Tell whether the effect of a copied place is mostly that of its light."""
+        if place.suspect.kind == "pattern":
             return False
-        if region == "background" and not self._is_certain(place.class_id):
-            alike = alike_backgrounds(self._pool, place.class_id)
-            if alike >= _ALIKE:  # a texture, whose mean colour differs as well
-                return False
-        exchange = region_exchange(self._pool, region, same_colour=True)
+        on_background = any(one.suspect.kind == "background" for _, one in places)
+        if on_background and alike_backgrounds(self._pool, place.class_id) >= _ALIKE:
+            return False  # a texture, whose mean colour differs as well
+        exchange = region_exchange(self._pool, place.suspect.part, same_light=True)
         same = Suspect(place.suspect.kind, place.suspect.words, exchange=exchange)
         rest = self._search.measure(same, place.class_id, without=without)
         return rest is None or rest.effect < _MOST_OF * place.measured.effect
 
-    def _finding(self, p: float, one: Confirmed, also: Sequence[str]) -> Finding:
+    def _finding(self, p: float, one: Confirmed, also: Sequence[str]) -> "Proved":
         measured, samples = one.measured, self._pool.samples
         label = self._pool.model.labels[one.class_id]
         numbers, lost = losses(self._pool, one.class_id, one.suspect)
         order = np.argsort(-lost, kind="stable")[:_SHOWN]
-        return Finding(
+        finding = Finding(
             kind=one.suspect.kind,
             class_id=one.class_id,
             label=label,
@@ -162,21 +177,17 @@ class Selection:
             proof=measured.proof,
             details={"place": one.suspect.words, "t": measured.t, "also": list(also)},
         )
+        return Proved(finding, one.suspect)
 
 
 def title(label: str, suspect: Suspect, measured: Measured) -> str:
     """Return a finding in one sentence."""
     added, removed = measured.proof.added, measured.proof.removed
-    parts = []
-    if added is not None:
-        parts.append(
-            f"adding it turns {added.treated:.0%} of other images into {label!r} (control: {added.control:.0%})"
-        )
-    if removed is not None:
-        parts.append(
-            f"removing it turns {removed.treated:.0%} of its images into others (control: {removed.control:.0%})"
-        )
-    return f"{label!r} is recognised by {suspect.subject}: {'; '.join(parts)}."
+    return (
+        f"{label!r} is recognised by {suspect.subject}: adding it turns {added.treated:.0%} of other images into "
+        f"{label!r} (control: {added.control:.0%}); removing it turns {removed.treated:.0%} of its images into others "
+        f"(control: {removed.control:.0%})."
+    )
 
 
 def _strongest(places: _Held) -> tuple[float, Confirmed]:
@@ -201,4 +212,8 @@ def _name(suspect: Suspect) -> tuple[str, str]:
 
 
 def _is_large(measured: Measured) -> bool:
-    return measured.effect >= EFFECT and measured.least >= _LEAST_EFFECT and measured.interval[0] >= _LEAST_BOUND
+    return (
+        measured.effect >= EFFECT
+        and measured.proof.removed.effect >= _LEAST_REMOVED
+        and measured.interval[0] >= _LEAST_BOUND
+    )

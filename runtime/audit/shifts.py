@@ -38,8 +38,8 @@ class Suspect:
     """Share of the image that changes."""
     exchange: Exchange | None = None
     shift: Shift | None = None
-    region: str | None = None
-    """A name of `camrt.runtime.audit.regions.REGIONS`."""
+    part: str = ""
+    """A name of `camrt.runtime.audit.regions.REGIONS`, or of `camrt.runtime.audit.exchange.PATCHES`."""
 
     @property
     def subject(self) -> str:
@@ -60,9 +60,8 @@ class Suspect:
 
 def shifts_of_class(samples: Samples, class_id: int, without: Collection[int] = ()) -> Iterator[Suspect]:
     """Yield the properties in which a class differs from the others; the shift is the difference of the medians."""
-    own = samples.classes == class_id
-    others = ~own & ~np.isin(samples.classes, list(without))
-    if not others.any():
+    own, others = samples.own(class_id), samples.others(class_id, without)
+    if not (len(own) and len(others)):
         return
     values = samples.properties.astype(np.float64)
     difference = _median(values[own]) - _median(values[others])
