@@ -1,16 +1,27 @@
 """Search a model's answers on labelled images for shortcuts, and prove them by experiments."""
 
+import platform
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
+import cv2
 import numpy as np
 
+from camrt import __version__
 from camrt.errors import MissingExtra, UsageError
+from camrt.files import file_sha256
+from camrt.runtime.audit.baseline import compare, read_baseline
 from camrt.runtime.audit.duplicates import duplicate_remarks
 from camrt.runtime.audit.exchange import ImagePool
-from camrt.runtime.audit.finding import Audit
+from camrt.runtime.audit.finding import Run
+from camrt.runtime.audit.grouping_keys import groups_of
+from camrt.runtime.audit.groups import group_images
+from camrt.runtime.audit.images import image_rows
 from camrt.runtime.audit.regions import REGIONS
+from camrt.runtime.audit.result import Audit
 from camrt.runtime.audit.samples import Samples, read_samples
 from camrt.runtime.audit.search import Search
 from camrt.runtime.audit.selection import Selection
@@ -18,6 +29,7 @@ from camrt.runtime.audit.summaries import summaries_of
 from camrt.runtime.evaluation.datasets.labelled import Dataset, LabelledImage
 from camrt.runtime.evaluation.datasets.read import read_dataset
 from camrt.runtime.inference.model import Model
+from camrt.runtime.inference.providers import onnxruntime
 
 KINDS: Final = (*REGIONS, "pattern", "colour", "brightness", "sharpness", "compression")
 """Kinds of findings."""
@@ -31,6 +43,8 @@ def audit(
     *,
     passes: int = PASSES,
     seed: int = 0,
+    group_by: str | None = None,
+    baseline: str | Path | None = None,
 ) -> Audit:
     """Search for shortcuts: parts and properties of images that decide, and are not the object.
 
@@ -45,6 +59,9 @@ def audit(
         passes: forward passes of the experiments, about 2,500 a class; where it does not suffice for all, the most
             suspicious classes are tested.
         seed: of the choice of images.
+        group_by: compare groups of images: ``folder``, ``exif:TAG``, or a column of the table of labels, see
+            `groups_of`; None: no groups.
+        baseline: ``report.json`` of an earlier audit, or its folder, to compare with; None: no comparison.
 
     Raises:
         MissingExtra: scikit-learn (extra ``judge``) is not installed.
@@ -58,6 +75,8 @@ def audit(
         dataset = read_dataset(dataset)
     elif not isinstance(dataset, Dataset):
         dataset = Dataset("", "folder", list(dataset))
+    group_of = None if group_by is None else groups_of(dataset, group_by)
+    earlier = None if baseline is None else read_baseline(Path(baseline))
     samples = read_samples(model, dataset)
     remarks = [*samples.remarks, *duplicate_remarks(samples.hashes, samples.contents, samples.classes, samples.names)]
     summaries, observations = summaries_of(samples, model)
@@ -66,6 +85,13 @@ def audit(
     selection = Selection(search)
     findings = selection.findings(search.run(_order(samples, [one.class_id for one in summaries])))
     remarks += search.remarks + selection.remarks + observations
+    grouping = comparison = None
+    if group_by is not None and group_of is not None:
+        grouping = group_images(samples, [group_of(source) for source in samples.sources], group_by, seed)
+    if earlier is not None:
+        tested = [model.labels[one] for one in search.tested]
+        rows = image_rows(samples, model.labels)
+        comparison = compare(earlier, [one.as_dict() for one in findings], rows, tested)
     return Audit(
         model=str(model.path),
         dataset=dataset.name,
@@ -76,7 +102,21 @@ def audit(
         tested_classes=search.classes,
         passes=pool.passes,
         remarks=remarks,
+        run=_run(model, seed, passes),
+        samples=samples,
+        classifier=model,
+        grouping=grouping,
+        comparison=comparison,
     )
+
+
+def _run(model: Model, seed: int, passes: int) -> Run:
+    versions = {"camrt": __version__, "python": platform.python_version(), "onnxruntime": onnxruntime().__version__}
+    for name in ("numpy", "scikit-learn", "scipy"):
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    versions["opencv"] = cv2.__version__
+    return Run(file_sha256(model.path), model.provider, model.threads, seed, passes, versions)
 
 
 def _check_packages() -> None:

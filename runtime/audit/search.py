@@ -45,6 +45,8 @@ class Search:
         """Experiments so far, without the second ones."""
         self.classes = 0
         """Classes that were tested."""
+        self.tested: list[int] = []
+        """Their numbers."""
         self.remarks: list[str] = []
 
     def run(self, class_ids: Sequence[int]) -> list[Confirmed]:
@@ -59,6 +61,7 @@ class Search:
                 elif len(class_ids) > 1 and self.pool.passes < self._passes:
                     confirmed += self._class(class_id)
                     self.classes += 1
+                    self.tested.append(class_id)
                 progress.step()
         if few:
             self.remarks.append(f"{few} classes have fewer than {_FEWEST} images: too few for experiments")
