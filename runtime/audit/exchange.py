@@ -20,6 +20,7 @@ from camrt.runtime.audit.properties import compress, light_colour, shift_colour,
 from camrt.runtime.audit.regions import region_mask
 from camrt.runtime.audit.samples import Samples, file_bytes, object_mask, pixels
 from camrt.runtime.inference.model import Model
+from camrt.runtime.maps.result import Result
 
 _CACHE_BYTES: Final = 192 << 20
 _EDGE: Final = 0.06
@@ -113,12 +114,16 @@ class ImagePool:
 
     def logits(self, batch: list[Image]) -> NDArray[np.float32]:
         """Classify images at the network's size: float32 (N, K)."""
-        found = []
+        return np.stack([one.logits for one in self.results(batch)])
+
+    def results(self, batch: list[Image]) -> list[Result]:
+        """Run the model on images at the network's size."""
+        found: list[Result] = []
         for begin in range(0, len(batch), 16):
             part = np.stack(batch[begin : begin + 16])
-            found += [one.logits for one in self.model.run_fitted(part, [self._placement] * len(part))]
+            found += self.model.run_fitted(part, [self._placement] * len(part))
         self.passes += len(batch)
-        return np.stack(found)
+        return found
 
     def patch(self, number: int, class_id: int, name: str) -> Image:
         """Return the patch at `spot`: uint8 (PATCH_SIDE, PATCH_SIDE, 3) BGR. Raises: SourceError."""

@@ -3,10 +3,20 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from camrt.images import Image
+from camrt.runtime.audit.images import image_rows
+from camrt.runtime.audit.reference import reference_of
+
+if TYPE_CHECKING:
+    from camrt.runtime.audit.baseline import Comparison
+    from camrt.runtime.audit.groups import Grouping
+    from camrt.runtime.audit.samples import Samples
+    from camrt.runtime.inference.model import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,33 @@ class Proof:
     """Forward passes of the experiment."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """An image as the network received it in an experiment, with the answer and the map of the suspected class."""
+
+    image: Image
+    """uint8 (height, width, 3) BGR, the network's size."""
+    cam: NDArray[np.float32]
+    """float32 (h, w), in logits per cell."""
+    answer: str
+    score: float
+    """Score of the suspected class."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """One image before and after a change of an experiment."""
+
+    added: bool
+    """An image of another class gets the evidence; False: an image of the class loses it."""
+    image: str
+    """Name of the image."""
+    donor: str
+    """Name of the image that the evidence comes from; empty: it needs none."""
+    before: View
+    after: View
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A shortcut that the model uses for a class."""
@@ -65,16 +102,26 @@ class Finding:
     proof: Proof
     details: Mapping[str, Any] = field(default_factory=dict)
     """Further numbers: places, shifts, and other tests that show the same."""
+    examples: Sequence[Example] = field(default=(), repr=False)
+    """Images whose answer an experiment flips, for reports; not in JSON."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the finding for JSON."""
-        values = asdict(self)
-        values["class"] = values.pop("label")
-        values["images"] = list(self.images)
-        values["interval"] = list(self.interval)
+        proof = asdict(self.proof)
         for name, arm in (("added", self.proof.added), ("removed", self.proof.removed)):
-            values["proof"][name]["effect"] = arm.effect
-        return values
+            proof[name]["effect"] = arm.effect
+        return {
+            "kind": self.kind,
+            "class_id": self.class_id,
+            "class": self.label,
+            "title": self.title,
+            "effect": self.effect,
+            "interval": list(self.interval),
+            "p_value": self.p_value,
+            "images": list(self.images),
+            "proof": proof,
+            "details": dict(self.details),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +172,22 @@ class ClassSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class Audit:
-    """Result of `camrt.audit`."""
+class Run:
+    """Facts that repeat an audit."""
+
+    model_sha256: str
+    provider: str
+    threads: int
+    seed: int
+    passes: int
+    """Budget of forward passes."""
+    versions: Mapping[str, str]
+    """Versions of the packages, by name."""
+
+
+@dataclass(frozen=True, eq=False)
+class AuditData:
+    """Everything that an audit has found."""
 
     model: str
     dataset: str
@@ -143,6 +204,15 @@ class Audit:
     """Forward passes of all experiments."""
     remarks: Sequence[str]
     """Lines about images and classes that were left out, about observations that are no proof, and limits."""
+    run: Run
+    samples: "Samples" = field(repr=False)
+    """The classified images."""
+    classifier: "Model" = field(repr=False)
+    """The model; a report runs it on the images that it shows."""
+    grouping: "Grouping | None" = None
+    """Comparison of groups of images, where one was requested."""
+    comparison: "Comparison | None" = None
+    """Comparison with an earlier audit, where one was given."""
 
     @property
     def clean(self) -> bool:
@@ -151,6 +221,7 @@ class Audit:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the audit for JSON."""
+        groups = None if self.grouping is None else self.grouping.names
         return {
             "model": self.model,
             "dataset": self.dataset,
@@ -162,6 +233,11 @@ class Audit:
             "tested_classes": self.tested_classes,
             "passes": self.passes,
             "remarks": list(self.remarks),
+            "run": asdict(self.run),
+            "reference": reference_of(self.samples, self.classifier.labels),
+            "groups": None if self.grouping is None else self.grouping.as_dict(),
+            "comparison": None if self.comparison is None else self.comparison.as_dict(),
+            "per_image": image_rows(self.samples, self.classifier.labels, groups),
         }
 
     def to_json(self) -> str:

@@ -55,14 +55,15 @@ def losses(pool: ImagePool, class_id: int, suspect: Suspect) -> tuple[list[int],
     chosen, images = [], []
     for number in numbers.tolist():
         with suppress(SourceError):  # the file has gone since it was classified
-            images += [pool[number][0], _without(pool, suspect, number)]
+            images += [pool[number][0], without_evidence(pool, suspect, number)]
             chosen.append(number)
     logits = pool.logits(images).astype(np.float64)
     margins = logits[:, class_id] - np.delete(logits, class_id, axis=1).max(axis=1)
     return chosen, margins[::2] - margins[1::2]
 
 
-def _without(pool: ImagePool, suspect: Suspect, number: int) -> Image:
+def without_evidence(pool: ImagePool, suspect: Suspect, number: int) -> Image:
+    """Return an image at the network's size that has lost the evidence. Raises: SourceError."""
     if suspect.exchange is not None:
         return suspect.exchange.erase(number)
     assert suspect.shift is not None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from camrt.errors import SourceError, UsageError
 from camrt.images import Image, decode_image
+from camrt.kernels import Box
 from camrt.progress import Progress
 from camrt.runtime.audit.duplicates import difference_hash
 from camrt.runtime.audit.foreground import Mask, estimate_foreground
@@ -70,6 +71,10 @@ class Samples:
     """SHA-1 of each file."""
     looked: NDArray[np.bool_]
     """(N,) the pixels were read; only such images take part in experiments. Of a store of maps few are."""
+    sizes: NDArray[np.intp]
+    """(N, 2) width and height of each image in pixels."""
+    boxes: Sequence[Sequence[Box]]
+    """Boxes around the warm regions of each map, see `camrt.runtime.maps.result.Result.boxes`."""
     placed: bool
     """The data state the places of the objects; False: they are estimated."""
     remarks: Sequence[str]
@@ -219,6 +224,8 @@ class _Columns:
                 pack_place(mask),
                 difference_hash(image),
                 hashlib.sha1(data, usedforsecurity=False).digest() if data else b"",
+                (image.shape[1], image.shape[0]),
+                result.boxes(own),
             )
         )
         if self._model.head == "linear":
@@ -231,7 +238,7 @@ class _Columns:
             raise UsageError("; ".join(["there is no image to audit", *remarks[-2:]]))
         columns: Iterable[Any] = zip(*self._rows, strict=True)
         sources, targets, classes, predicted, scores, best, maps, *others = columns
-        lows, highs, values, shares, certain, places, hashes, contents = others
+        lows, highs, values, shares, certain, places, hashes, contents, sizes, boxes = others
         return Samples(
             sources=sources,
             targets=targets,
@@ -250,6 +257,8 @@ class _Columns:
             hashes=np.array(hashes, np.uint64),
             contents=contents,
             looked=np.ones(len(classes), bool),
+            sizes=np.array(sizes, np.intp).reshape(-1, 2),
+            boxes=boxes,
             placed=self._placed,
             remarks=remarks,
         )

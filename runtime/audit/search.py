@@ -48,6 +48,8 @@ class Search:
         """Experiments so far, without the second ones."""
         self.classes = 0
         """Classes that were tested."""
+        self.tested: list[int] = []
+        """Their numbers."""
         self.remarks: list[str] = []
 
     def run(self, class_ids: Sequence[int]) -> list[Confirmed]:
@@ -63,6 +65,7 @@ class Search:
                     self._unread += look_at_class(self.pool.samples, class_id, self._seed)
                     confirmed += self._class(class_id)
                     self.classes += 1
+                    self.tested.append(class_id)
                 progress.step()
         if self._unread:
             self.remarks.append(

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from camrt.runtime.audit.causal import Measured
+from camrt.runtime.audit.examples import examples
 from camrt.runtime.audit.exchange import region_exchange
 from camrt.runtime.audit.finding import Finding
 from camrt.runtime.audit.presence import alike_backgrounds, alike_patches, alike_regions, class_with_evidence, losses
@@ -165,6 +166,7 @@ class Selection:
         label = self._pool.model.labels[one.class_id]
         numbers, lost = losses(self._pool, one.class_id, one.suspect)
         order = np.argsort(-lost, kind="stable")[:_SHOWN]
+        affected = [numbers[number] for number in order if lost[number] > 0]
         finding = Finding(
             kind=one.suspect.kind,
             class_id=one.class_id,
@@ -173,9 +175,10 @@ class Selection:
             effect=measured.effect,
             interval=measured.interval,
             p_value=p,
-            images=[samples.sources[numbers[number]].name for number in order if lost[number] > 0],
+            images=[samples.sources[number].name for number in affected],
             proof=measured.proof,
             details={"place": one.suspect.words, "t": measured.t, "also": list(also)},
+            examples=examples(self._pool, one.class_id, one.suspect, affected),
         )
         return Proved(finding, one.suspect)
 

@@ -8,17 +8,18 @@ from typing import Any, Final
 import numpy as np
 
 from camrt.errors import SourceError, UsageError
+from camrt.files import file_sha256
+from camrt.kernels import Box
 from camrt.runtime.audit.properties import PROPERTIES
 from camrt.runtime.audit.samples import PLACE_SIDE, Samples, file_bytes, look, pixels
 from camrt.runtime.collect.manifest import Manifest
 from camrt.runtime.collect.store import MapStore
-from camrt.runtime.collect.worker import file_sha256
 from camrt.runtime.evaluation.datasets.labelled import LabelledImage, Target
 from camrt.runtime.inference.model import Model
 
 _COLUMNS: Final = (
     *("path", "sha1", "label", "class_ids", "scores", "cam_class", "cam", "cam_shape", "cam_low", "cam_high"),
-    *("cam_score", "pooled", "error"),
+    *("cam_score", "pooled", "boxes", "width", "height", "error"),
 )
 _NAMED: Final = 5
 _OWN: Final = 160
@@ -46,7 +47,9 @@ def stored_samples(model: Model, store: MapStore) -> Samples:
     if not rows:
         raise UsageError("; ".join(["there is no image to audit", *remarks[1:][-2:]]))
     count = len(rows)
-    paths, labels, classes, predicted, scores, best, maps, lows, highs, pooled, contents = zip(*rows, strict=True)
+    paths, labels, classes, predicted, scores, best, maps, lows, highs, pooled, contents, sizes, boxes = zip(
+        *rows, strict=True
+    )
     return Samples(
         sources=[LabelledImage(path, Path(path), ()) for path in paths],
         targets=[Target(label) for label in labels],
@@ -64,6 +67,8 @@ def stored_samples(model: Model, store: MapStore) -> Samples:
         places=np.zeros((count, PLACE_SIDE**2 // 8), np.uint8),
         hashes=np.zeros(count, np.uint64),
         contents=contents,
+        sizes=np.array(sizes, np.intp),
+        boxes=boxes,
         placed=False,
         looked=np.zeros(count, bool),
         remarks=remarks,
@@ -94,6 +99,8 @@ def _rows(store: MapStore, manifest: Manifest, remarks: list[str]) -> Iterator[t
                     *(cam, row["cam_low"], row["cam_high"]),
                     None if pooled is None else np.clip(np.array(pooled, np.float32), -65504, 65504).astype(np.float16),
                     bytes.fromhex(row["sha1"] or ""),
+                    (row["width"], row["height"]),
+                    [Box(**box) for box in row["boxes"]],
                 )
     remarks += [f"left out: {reason}" for reason in errors[:_NAMED]]
     if len(errors) > _NAMED:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from camrt.errors import CamrtError, SinkError, SourceError, UsageError
+from camrt.files import file_sha256
 from camrt.progress import Progress
 from camrt.runtime.collect.inputs import open_inputs
 from camrt.runtime.collect.items import Item, Items, Tally
@@ -17,7 +18,7 @@ from camrt.runtime.collect.rows import Seconds
 from camrt.runtime.collect.schema import arrow
 from camrt.runtime.collect.store import MapStore
 from camrt.runtime.collect.store_writer import StoreWriter
-from camrt.runtime.collect.worker import Setup, file_sha256
+from camrt.runtime.collect.worker import Setup
 from camrt.runtime.inference.model import Model
 
 ENGINE: Final = "processes"

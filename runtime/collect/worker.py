@@ -4,7 +4,6 @@ It is a fresh interpreter that the pool starts with a connected socket. So it in
 not run the user's script again, as `multiprocessing` would.
 """
 
-import hashlib
 import os
 import queue
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from camrt.errors import CamrtError
+from camrt.files import file_sha256
 from camrt.model_file import InputGeometry
 from camrt.runtime.collect.rows import Seconds, make_row
 
@@ -31,12 +31,6 @@ class Setup:
     geometry: InputGeometry
     head: str | None
     threads: int
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def work(descriptor: int) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from camrt import __version__
 from camrt.errors import UsageError
 from camrt.exclusive_file import open_exclusive
-from camrt.files import write_error
+from camrt.files import file_sha256, write_error
 from camrt.runtime.evaluation.datasets.labelled import Dataset
 from camrt.runtime.inference.model import Model
 from camrt.runtime.inference.providers import onnxruntime
@@ -162,9 +162,7 @@ def settings_of(models: Sequence[Model], dataset: Dataset, **options: object) ->
     """
     settings = {"version of camrt or ONNX Runtime": f"{__version__}, {onnxruntime().__version__}"}
     for number, model in enumerate(models):
-        with model.path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        settings[f"model file ({number + 1} of {len(models)})"] = f"{content} {model.head_name}"
+        settings[f"model file ({number + 1} of {len(models)})"] = f"{file_sha256(model.path)} {model.head_name}"
         settings[f"provider or number of threads ({number + 1} of {len(models)})"] = (
             f"{model.provider} {sorted(model.provider_options.items())} {model.threads}"
         )

@@ -15,7 +15,7 @@ import numpy as np
 
 from camrt import kernels
 from camrt.errors import ProviderError, SinkError
-from camrt.files import write_file
+from camrt.files import file_sha256, write_file
 from camrt.images import Image
 from camrt.interleaved_timing import interleave
 from camrt.runtime.inference.plugins import PLUGINS
@@ -155,8 +155,7 @@ def _load(store: Path) -> dict[str, Any]:
 
 def _key(path: Path, threads: int, head: str | None, versions: Sequence[str]) -> str:
     """Return a hash of everything that the choice depends on."""
-    with path.open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
+    content = file_sha256(path)
     return hashlib.sha256(json.dumps([content, threads, head, versions, _devices()]).encode()).hexdigest()
 
 

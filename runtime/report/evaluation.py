@@ -5,10 +5,8 @@ from pathlib import Path, PurePath
 from typing import Any, Final
 
 import cv2
-import numpy as np
 
 from camrt.errors import SourceError
-from camrt.geometry import place
 from camrt.images import Image, read_image
 from camrt.model_file import InputGeometry
 from camrt.runtime.evaluation.datasets.labelled import Box, Dataset
@@ -16,9 +14,9 @@ from camrt.runtime.evaluation.evaluation import Evaluation
 from camrt.runtime.evaluation.map_provider import MapProvider
 from camrt.runtime.evaluation.metrics import METRICS
 from camrt.runtime.inference.model import Model
-from camrt.runtime.maps.overlay import OverlayStyle, paint
 from camrt.runtime.maps.result import Result
 from camrt.runtime.report import html
+from camrt.runtime.report.pictures import with_map
 
 SHOWN: Final = 12
 """Images shown of the worst and of the best."""
@@ -113,13 +111,8 @@ def _figure(line: Mapping[str, Any], dataset: Dataset, model: Model | MapProvide
 
 def _drawn(result: Result, geometry: InputGeometry, image: Image, class_id: int, boxes: Sequence[Box]) -> Image:
     """Return an image with a class's map, the true boxes and the box at the threshold in use."""
-    height, width = image.shape[:2]
-    scale = SIDE / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    frame = np.asarray(
-        cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC), np.uint8
-    )
-    drawn = paint(frame, result.visible_cam(class_id), place(geometry, *size), OverlayStyle())
+    drawn = with_map(image, result.visible_cam(class_id), geometry, SIDE)
+    scale = SIDE / max(image.shape[:2])
     for colour, some in ((_TRUE, boxes), (_FOUND, result.boxes(class_id)[:1])):
         for x0, y0, x1, y1, *_ in some:
             corners = [round(edge * scale) for edge in (x0, y0, x1, y1)]

@@ -4,14 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, Final
 
-import cv2
-import numpy as np
-
-from camrt.geometry import place
 from camrt.images import Image
 from camrt.runtime.inference.model import Model
-from camrt.runtime.maps.overlay import OverlayStyle, paint
 from camrt.runtime.report import html
+from camrt.runtime.report.pictures import with_map
 
 CLASSES: Final = 24
 """Most classes whose worst image is shown."""
@@ -143,9 +139,4 @@ def _figure(row: Report, image: Image, source: Model, quantized: Model) -> str:
 
 def _drawn(model: Model, image: Image, class_id: int) -> Image:
     """Return the map of a class over a network's input; small inputs are enlarged."""
-    cam = model(image).visible_cam(class_id)
-    height, width = image.shape[:2]
-    factor = max(1.0, SIDE / max(height, width))
-    size = round(width * factor), round(height * factor)
-    frame = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), np.uint8)
-    return paint(frame, cam, place(model.geometry, *size), OverlayStyle())
+    return with_map(image, model(image).visible_cam(class_id), model.geometry, max(SIDE, *image.shape[:2]))

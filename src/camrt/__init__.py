@@ -12,7 +12,7 @@ from camrt.errors import CamrtError
 
 if TYPE_CHECKING:
     from camrt.runtime.audit.audit import audit
-    from camrt.runtime.audit.finding import Audit
+    from camrt.runtime.audit.result import Audit
     from camrt.runtime.collect.collect import collect
     from camrt.runtime.collect.store import MapStore
     from camrt.runtime.evaluation.evaluate import evaluate
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Audit": "camrt.runtime.audit.finding",
+    "Audit": "camrt.runtime.audit.result",
     "audit": "camrt.runtime.audit.audit",
     "Evaluation": "camrt.runtime.evaluation.evaluation",
     "evaluate": "camrt.runtime.evaluation.evaluate",

@@ -1,6 +1,6 @@
 """Images with the classes, boxes and masks of their objects."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -43,6 +43,8 @@ class LabelledImage:
     """(width, height) that the annotation states."""
     problem: str = ""
     """Reason why the annotation cannot be used; the image is skipped and reported."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Further columns of a table of labels, by title. Different values in lines of one image are joined by commas."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ def read_table(path: Path) -> Dataset:
     """Read a CSV file with the titles ``file,class,x0,y0,x1,y1``, one line for each box.
 
     x1 and y1 are exclusive. A line may have no box. A column ``mask`` names a PNG. Files are looked for beside the
-    table. Several lines of a file and a class are one target.
+    table. Several lines of a file and a class are one target. Further columns are kept as text.
 
     Raises:
         AnnotationError: the titles are missing, or a line is wrong.
@@ -55,7 +55,9 @@ def read_table(path: Path) -> Dataset:
     lines = csv.reader(read_text(path).splitlines(), strict=True)
     boxes: dict[str, dict[str, list[Box]]] = {}
     masks: dict[tuple[str, str], list[Path]] = {}
+    more: dict[str, dict[str, dict[str, None]]] = {}
     columns: dict[str, int] | None = None
+    titles: list[str] = []
     try:
         for line in lines:
             place = f"{path}, line {lines.line_num}"
@@ -67,13 +69,17 @@ def read_table(path: Path) -> Dataset:
                     raise AnnotationError(
                         f"{place}: the titles must be file,class,x0,y0,x1,y1, not {','.join(line)!r:.60}"
                     )
-                width = len(line)
+                width, titles = len(line), [title.strip() for title in line]
                 continue
             if len(line) != width:
                 raise AnnotationError(f"{place}: it has {len(line)} values, the titles are {width}")
             cells = {key: line[column].strip() for key, column in columns.items()}
             if not (cells["file"] and cells["class"]):
                 raise AnnotationError(f"{place}: it has no {'class' if cells['file'] else 'file'}")
+            further = more.setdefault(cells["file"], {})
+            for number, title in enumerate(titles):
+                if title and number not in columns.values():
+                    further.setdefault(title, {})[line[number].strip()] = None
             some = boxes.setdefault(cells["file"], {}).setdefault(cells["class"], [])
             sides = [cells.get(key, "") for key in _BOX]
             if any(sides):
@@ -89,6 +95,7 @@ def read_table(path: Path) -> Dataset:
             name,
             path.parent / name,
             tuple(Target(label, tuple(some), tuple(masks.get((name, label), ()))) for label, some in classes.items()),
+            columns={title: ", ".join(values) for title, values in more[name].items()},
         )
         for name, classes in boxes.items()
     ]

@@ -1,25 +1,30 @@
 """``camrt audit``: search for shortcuts, and prove them by experiments."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from camrt.cli.common_flags import add_head_flag, add_session_flags, open_model
 from camrt.cli.messages import say, tell
 from camrt.errors import UsageError
 
 if TYPE_CHECKING:
-    from camrt.runtime.audit.finding import Audit
+    from camrt.runtime.audit.result import Audit
 
 EPILOG = """\
 examples:
   camrt audit model.onnx photos                       a folder for each class
-  camrt audit model.onnx photos --json > audit.json
+  camrt audit model.onnx photos -o report             write a page, JSON, tables and boxes into a folder
   camrt audit model.onnx photos --fail-on any         exit status 1 where something is found
+  camrt audit int8.onnx photos --baseline report --fail-on worse     compare with the report of another model
+  camrt audit model.onnx photos --group-by exif:Model                compare cameras
 
 A finding is a part or a property of images, other than the object, that decides: images of other classes get it, images
 of the class lose it, and answers flip in both directions, more than by the same change without it.
 """
+_NEEDS: Final = {"new": "baseline", "worse": "baseline", "group": "group_by"}
+"""Values of --fail-on that need another option."""
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -51,7 +56,25 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         metavar="KIND",
         action="append",
         default=[],
-        help="exit status 1 if there is a finding of this kind, or of 'any'; repeatable",
+        help="exit status 1 if there is a finding of this kind, or of 'any'; 'new', 'worse' (--baseline): a finding "
+        "that the baseline lacks, or also a larger one or a clear loss of accuracy; 'group' (--group-by): a group "
+        "differs; repeatable",
+    )
+    parser.add_argument(
+        "-o", "--out", metavar="FOLDER", type=Path, help="write report.html, report.json, tables and boxes into FOLDER"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an older report in FOLDER")
+    parser.add_argument(
+        "--group-by",
+        metavar="HOW",
+        help="compare groups of images: folder (sub-folders of the classes), exif:TAG (such as exif:Model), or a "
+        "column of the CSV of labels",
+    )
+    parser.add_argument(
+        "--baseline",
+        metavar="REPORT",
+        type=Path,
+        help="report.json of an earlier audit, or its folder: findings and classes are compared with it",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the choice of images (default: 0)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -63,20 +86,49 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 def run(args: argparse.Namespace) -> int:
     """Audit and report; returns 1 if there is a finding of a kind of ``--fail-on``."""
     from camrt.runtime.audit.audit import KINDS, audit
+    from camrt.runtime.audit.report.write import check_folder
 
     for kind in args.fail_on:
-        if kind not in (*KINDS, "any"):
-            raise UsageError(f"--fail-on {kind}: unknown kind; known are any, {', '.join(KINDS)}")
+        if kind not in (*KINDS, "any", *_NEEDS):
+            raise UsageError(f"--fail-on {kind}: unknown kind; known are any, {', '.join((*KINDS, *_NEEDS))}")
+        if kind in _NEEDS and getattr(args, _NEEDS[kind]) is None:
+            raise UsageError(f"--fail-on {kind} needs --{_NEEDS[kind].replace('_', '-')}")
+    if args.out is not None:
+        check_folder(args.out, overwrite=args.overwrite)
     model = open_model(args.model, args.provider, args.threads, args.provider_option, args.head)
-    result = audit(model, args.data, passes=args.passes, seed=args.seed)
+    result = audit(model, args.data, passes=args.passes, seed=args.seed, group_by=args.group_by, baseline=args.baseline)
+    page = None if args.out is None else result.write_report(args.out, overwrite=args.overwrite)
     if args.json:
         print(result.to_json())
     else:
         _print(result)
-    failed = [one for one in result.findings if one.kind in args.fail_on or "any" in args.fail_on]
-    if failed:
-        tell(f"{len(failed)} findings of a kind of --fail-on")
-    return 1 if failed else 0
+    if page is not None:
+        say(f"wrote {page}")
+    reasons = _failures(result, args.fail_on)
+    for reason in reasons:
+        tell(f"--fail-on: {reason}")
+    return 1 if reasons else 0
+
+
+def _failures(result: "Audit", kinds: Sequence[str]) -> list[str]:
+    """Return the reasons for exit status 1."""
+    reasons = []
+    if count := sum(one.kind in kinds or "any" in kinds for one in result.findings):
+        reasons.append(f"{count} findings of {', '.join(kinds)}")
+    if result.comparison is not None:
+        states = [one.state for one in result.comparison.findings]
+        if ("new" in kinds or "worse" in kinds) and (count := states.count("new")):
+            reasons.append(f"{count} findings that the baseline lacks")
+        if "worse" in kinds and (count := states.count("larger")):
+            reasons.append(f"{count} findings with a larger effect than in the baseline")
+        lost = [one.label for one in result.comparison.differences if one.clear and one.is_loss]
+        if "worse" in kinds and lost:
+            reasons.append(f"{len(lost)} classes with a clear loss of accuracy: {', '.join(lost[:5])}")
+    if "group" in kinds and result.grouping is not None:
+        names = [one.name for one in result.grouping.groups if one.differs]
+        if names:
+            reasons.append(f"{len(names)} groups differ: {', '.join(names[:5])}")
+    return reasons
 
 
 def _print(result: "Audit") -> None:
@@ -100,5 +152,24 @@ def _print(result: "Audit") -> None:
             f"  {share:>13}  {confused}"
         )
     print()
+    _print_comparisons(result)
     for remark in result.remarks:
         say(remark)
+
+
+def _print_comparisons(result: "Audit") -> None:
+    from camrt.runtime.audit.report.comparisons import comparison_sentence, groups_sentence
+
+    if result.comparison is not None:
+        print(f"compared with {result.comparison.model} on {result.comparison.dataset}")
+        print(comparison_sentence(result.comparison))
+        for one in result.comparison.findings:
+            effects = [f"{value:.0%}" for value in (one.before, one.after) if value is not None]
+            print(f"  {one.state}: {one.kind} of {one.label!r}, effect {' to '.join(effects)}")
+        for remark in result.comparison.remarks:
+            say(remark)
+        print()
+    if result.grouping is not None:
+        print(f"groups by {result.grouping.by}")
+        print(groups_sentence(result.grouping))
+        print()

@@ -2,48 +2,26 @@
 
 import base64
 import re
-from html.parser import HTMLParser
 
 import cv2
 import numpy as np
 
 from camrt.runtime.report import html
+from support.html_elements import Elements
 from support.overlays import gradient_image
 
 HOSTILE = "<script>alert('x')</script> & \"quoted\""
-
-
-class Elements(HTMLParser):
-    """Collects the elements of a page and checks that they are closed in order."""
-
-    VOID = ("meta", "img", "br")
-
-    def __init__(self, page):
-        super().__init__()
-        self.names, self.open, self.text = [], [], []
-        self.feed(page)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.names.append(tag)
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
 
 
 def test_text_is_escaped_everywhere():
     image = html.inline_image(gradient_image(), HOSTILE)
     figure = html.figure([image, image], [HOSTILE, HOSTILE], warning=HOSTILE)
     parts = [html.section(HOSTILE), html.paragraph(HOSTILE), html.table([HOSTILE], [[HOSTILE]]), html.gallery([figure])]
+    parts += [html.link(HOSTILE, HOSTILE), html.verdict(HOSTILE, "open"), html.warning(HOSTILE), html.code(HOSTILE)]
+    parts += [html.listing([HOSTILE]), html.definitions([(HOSTILE, HOSTILE)]), html.section(HOSTILE, HOSTILE)]
     page = Elements(html.document(HOSTILE, HOSTILE, parts))
     assert "script" not in page.names
-    assert page.text.count(HOSTILE) == 8
+    assert page.text.count(HOSTILE) == 16
     assert page.names.count("img") == 2
 
 

@@ -1,0 +1,1 @@
+"""Report of an audit: page, JSON, tables, boxes, and a script for FiftyOne."""
