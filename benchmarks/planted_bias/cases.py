@@ -12,7 +12,9 @@ from camrt.benchmarks.planted_bias.frozen import FrozenBackbone
 from camrt.benchmarks.planted_bias.images import Images, Split
 from camrt.benchmarks.planted_bias.networks import train_from_scratch
 from camrt.benchmarks.planted_bias.plants import PLANTS, RIGHT_KINDS
-from camrt.runtime.audit.audit import audit
+from camrt.export.replace_head import replace_head
+from camrt.runtime.audit.audit import prove
+from camrt.runtime.audit.repair import Repair, repair_finding
 from camrt.runtime.inference.model import Model
 
 USED: Final = 0.10
@@ -95,7 +97,7 @@ def run(case: Case, images: Images, folder: Path, backbone: FrozenBackbone | Non
         write(test, images.labels, data)
     model = camrt.load(target, provider="cpu", threads=1)
     with_it, without = (recall(model, split, class_id) for split in (test, images.test))
-    found = audit(model, data, seed=case.seed)
+    found, proved, experiments = prove(model, data, seed=case.seed)
     (place / "audit.json").write_text(found.to_json())
     rank = next(
         (
@@ -105,14 +107,47 @@ def run(case: Case, images: Images, folder: Path, backbone: FrozenBackbone | Non
         ),
         None,
     )
+    used = case.plant is not None and with_it - without >= USED
+    repaired = None
+    if used and rank is not None:
+        repaired = _repaired(repair_finding(proved[rank - 1], experiments, case.seed), place, test, images, class_id)
     return asdict(case) | {
         "classes": len(images.labels),
         "accuracy": float(np.mean([one.accuracy for one in found.classes])),
         "recall_with": with_it,
         "recall_without": without,
-        "used": case.plant is not None and with_it - without >= USED,
+        "used": used,
         "rank": rank,
         "findings": [f"{one.label}: {one.kind} ({one.effect:.2f})" for one in found.findings],
         "classes_with_findings": len({one.class_id for one in found.findings}),
         "passes": found.passes,
+        "repair": repaired,
     }
+
+
+def _repaired(done: Repair, place: Path, test: Split, images: Images, class_id: int) -> dict[str, Any]:
+    """Write the repaired file, and return its recall on the images that the repair has not seen, as the old one's."""
+    target = place / "repaired.onnx"
+    replace_head(
+        place / "model.onnx",
+        target,
+        weights=done.weights,
+        bias=done.bias,
+        images=done.checked,
+        origin={"repaired": done.finding.kind},
+        overwrite=True,
+    )
+    numbers = [int(Path(name).stem) for name in done.held_out]
+    own = [number for number in numbers if test.classes[number] == class_id]
+    others = [number for number in numbers if test.classes[number] != class_id]
+    row: dict[str, Any] = {"better": done.better, "reached": done.reached}
+    for time, file in (("before", place / "model.onnx"), ("after", target)):
+        model = camrt.load(file, provider="cpu", threads=1)
+        for state, split, some in (
+            ("with", test, own),
+            ("without", images.test, own),
+            ("others", images.test, others),
+        ):
+            right = [model(split.images[number]).class_id == split.classes[number] for number in some]
+            row[f"{state}_{time}"] = float(np.mean(right))
+    return row

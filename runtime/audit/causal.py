@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from camrt.errors import SourceError
 from camrt.images import Image
-from camrt.runtime.audit.exchange import Change, Exchange, ImagePool, Shift
+from camrt.runtime.audit.exchange import Change, Exchange, ImagePool
 from camrt.runtime.audit.finding import Arm, Proof
-from camrt.runtime.audit.shifts import Suspect
+from camrt.runtime.audit.shifts import Shift, Suspect
 from camrt.runtime.audit.significance import F64, mean_interval, p_of_t, t_value
 
 _TRIES: Final = 3

@@ -1,6 +1,7 @@
 """Duplicates: images that occur several times, above all in several classes."""
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Final
 
 import cv2
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camrt.images import Image
+from camrt.runtime.evaluation.datasets.folder import SPLITS
 
 _NEAR: Final = 2
 """Bits of 64 by which hashes of near duplicates differ."""
@@ -54,24 +56,35 @@ def near_duplicates(
 def duplicate_remarks(
     hashes: NDArray[np.uint64], contents: Sequence[bytes], classes: NDArray[np.intp], names: Sequence[str]
 ) -> list[str]:
-    """Return lines about duplicates, those in different classes first: one of the two labels is wrong."""
+    """Return lines about duplicates: in different classes (a label is wrong), parts of the data, or in one class.
+
+    Parts are folders such as ``train`` and ``val`` in the names.
+    """
     pairs, same = near_duplicates(hashes, contents)
-    lines = []
-    across = [(pair, exact) for pair, exact in zip(pairs, same, strict=True) if classes[pair[0]] != classes[pair[1]]]
-    exact_across = [pair for pair, exact in across if exact]
-    for kind, some in (("the same file in two classes", exact_across), ("near duplicates in one class", None)):
-        shown = (
-            [pair for pair, exact in zip(pairs, same, strict=True) if classes[pair[0]] == classes[pair[1]]]
-            if some is None
-            else some
-        )
-        if shown:
-            first, second = shown[0]
-            more = f" and {len(shown) - 1} more pairs" if len(shown) > 1 else ""
-            lines.append(f"{kind}: {names[first]} and {names[second]}{more}")
-    near = len(across) - len(exact_across)
-    if near:
-        first, second = next(pair for pair, exact in across if not exact)
-        more = f" and {near - 1} more pairs" if near > 1 else ""
-        lines.append(f"near duplicates in two classes: {names[first]} and {names[second]}{more}")
-    return lines
+    parts = [_part(name) for name in names]
+    lines: dict[str, list[tuple[int, int]]] = {
+        "the same file in two classes": [],
+        "near duplicates in two classes": [],
+        "near duplicates in two parts of the data, so that the figures of one are too good": [],
+        "near duplicates in one class": [],
+    }
+    crossed, nearly, leaked, usual = lines.values()
+    for (first, second), exact in zip(pairs, same, strict=True):
+        if classes[first] != classes[second]:
+            (crossed if exact else nearly).append((first, second))
+        elif parts[first] and parts[second] and parts[first] != parts[second]:
+            leaked.append((first, second))
+        else:
+            usual.append((first, second))
+    remarks = []
+    for words, some in lines.items():
+        if some:
+            first, second = some[0]
+            more = f" and {len(some) - 1} more pairs" if len(some) > 1 else ""
+            remarks.append(f"{words}: {names[first]} and {names[second]}{more}")
+    return remarks
+
+
+def _part(name: str) -> str:
+    """Return the part of the data that an image belongs to, by its folders; empty: they name none."""
+    return next((folder.lower() for folder in PurePath(name).parts[:-1] if folder.lower() in SPLITS), "")

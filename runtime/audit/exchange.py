@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from camrt.geometry import Placement
 from camrt.images import Image
 from camrt.runtime.audit.foreground import Mask, describe_background
-from camrt.runtime.audit.properties import compress, light_colour, shift_colour, shift_sharpness
+from camrt.runtime.audit.properties import light_colour, shift_colour
 from camrt.runtime.audit.regions import region_mask
 from camrt.runtime.audit.samples import Samples, file_bytes, object_mask, pixels
 from camrt.runtime.inference.model import Model
@@ -28,8 +28,6 @@ _BLUR: Final = 0.12
 """Sigma of the blur of an erased part, as a fraction of the shorter side."""
 PATCHES: Final = {"patch": (0.3, 0.3), "wide patch": (0.18, 0.5)}
 """Rows and columns of patches, as fractions of the image's; a text is wide."""
-_DEBLOCK: Final = 1.2
-"""Sigma in pixels of the blur that removes traces of JPEG."""
 PATCH_SIDE: Final = 32
 """Rows and columns of a patch that is compared with others."""
 _LEAST_PATCH: Final = 0.3
@@ -269,58 +267,4 @@ def patch_exchange(pool: ImagePool, class_id: int, name: str) -> Exchange:
         lambda recipient, donor: copy(recipient, donor, recipient),
         erase,
         evidence=lambda number: pool.spot(number, class_id, name).evidence,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Shift:
-    """Change of a property of whole images: towards a class, and away from it."""
-
-    towards: Callable[[Image], Image]
-    """Give an image of another class the property of the class."""
-    away: Callable[[Image], Image]
-    """Take the property from an image of the class."""
-    words: str
-    """The shift in words with its size."""
-    usual: Callable[[Image], Image] = lambda image: image
-    """Control of ``towards``: by default the image itself."""
-    kept: Callable[[Image], Image] = lambda image: image
-    """Control of ``away``."""
-    whole_file: bool = False
-    """The change needs the image in its own size."""
-
-
-def colour_shift(log_gains: NDArray[np.float64]) -> Shift:
-    """Multiply the channels (blue, green, red)."""
-    words = ", ".join(
-        f"{name} {np.exp(gain) - 1:+.0%}" for name, gain in zip(("blue", "green", "red"), log_gains, strict=True)
-    )
-    return Shift(lambda image: shift_colour(image, log_gains), lambda image: shift_colour(image, -log_gains), words)
-
-
-def brightness_shift(log_gain: float) -> Shift:
-    """Multiply all channels."""
-    gains = np.full(3, log_gain)
-    words = f"{np.exp(log_gain) - 1:+.0%}"
-    return Shift(lambda image: shift_colour(image, gains), lambda image: shift_colour(image, -gains), words)
-
-
-def sharpness_shift(sigma: float) -> Shift:
-    """Blur where ``sigma`` is above 0, else sharpen."""
-    words = f"{'blurred' if sigma > 0 else 'sharpened'} with a sigma of {abs(sigma):.1f} pixels"
-    return Shift(lambda image: shift_sharpness(image, sigma), lambda image: shift_sharpness(image, -sigma), words)
-
-
-def compression_shift(quality: int, usual: int) -> Shift:
-    """Compress as JPEG with the class's quality; the control uses the other classes' quality.
-
-    A blur takes the traces away; its control is compressed again afterwards.
-    """
-    return Shift(
-        lambda image: compress(image, quality),
-        lambda image: compress(shift_sharpness(image, _DEBLOCK), usual),
-        f"JPEG quality {quality} against {usual}",
-        usual=lambda image: compress(image, usual),
-        kept=lambda image: compress(shift_sharpness(image, _DEBLOCK), quality),
-        whole_file=True,
     )

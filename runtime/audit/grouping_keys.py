@@ -57,7 +57,7 @@ def _column(images: Sequence[LabelledImage], by: str) -> tuple[dict[int, str], s
 
 
 def _exif(images: Sequence[LabelledImage], tag: str) -> tuple[dict[int, str], str]:
-    found = {id(image): _tags(image) for image in images}
+    found = {id(image): exif_tags(image) for image in images}
     counts = Counter(name for tags in found.values() for name in tags)
     shown = ", ".join(name for name, _ in counts.most_common(_SHOWN)) or "no tags at all"
     if tag not in counts:
@@ -65,8 +65,11 @@ def _exif(images: Sequence[LabelledImage], tag: str) -> tuple[dict[int, str], st
     return {key: tags.get(tag, NONE) for key, tags in found.items()}, f"the images have {shown}"
 
 
-def _tags(image: LabelledImage) -> Mapping[str, str]:
-    """Return the EXIF tags of a file by Pillow's names; none if it cannot be read, which the audit reports."""
+def exif_tags(image: LabelledImage) -> Mapping[str, str]:
+    """Return the EXIF tags of a file by Pillow's names; none if it cannot be read, which the audit reports.
+
+    Raises: MissingExtra: Pillow is not installed.
+    """
     try:
         from PIL import ExifTags, Image
     except ImportError as error:

@@ -3,7 +3,6 @@
 They are measured around the object: its colour is no cast, and its texture no sharpness.
 """
 
-from pathlib import Path
 from typing import Final
 
 import cv2
@@ -110,12 +109,6 @@ def jpeg_quality(data: bytes) -> float:
             return float(np.clip(5000.0 / scale if scale > 100 else (200.0 - scale) / 2, 1, 100))
         position += 2 + length
     return float("nan")
-
-
-def name_pattern(path: Path) -> str:
-    """Return the pattern of a file's name: letters before the first digit, in small letters."""
-    stem = path.stem.lower()
-    return next((stem[:index] for index, sign in enumerate(stem) if sign.isdigit()), "")
 
 
 def shift_colour(image: Image, log_gains: F64) -> Image:

@@ -1,21 +1,15 @@
 """Suspicions: parts and properties of images that may decide for a class."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from camrt.runtime.audit.exchange import (
-    Exchange,
-    Shift,
-    brightness_shift,
-    colour_shift,
-    compression_shift,
-    sharpness_shift,
-)
-from camrt.runtime.audit.properties import COLOUR, PROPERTIES
+from camrt.images import Image
+from camrt.runtime.audit.exchange import Exchange
+from camrt.runtime.audit.properties import COLOUR, PROPERTIES, compress, shift_colour, shift_sharpness
 from camrt.runtime.audit.samples import Samples
 
 _COLUMN: Final = {name: number for number, name in enumerate(PROPERTIES)}
@@ -25,6 +19,26 @@ _LEAST_DIFFERENCE: Final = 0.5
 """Difference of two means, in standard deviations within the classes, below which a property is no suspect."""
 _LEAST_BLOCKS: Final = 0.1
 _LEAST_QUALITY: Final = 8.0
+_DEBLOCK: Final = 1.2
+"""Sigma in pixels of the blur that removes traces of JPEG."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """Change of a property of whole images: towards a class, and away from it."""
+
+    towards: Callable[[Image], Image]
+    """Give an image of another class the property of the class."""
+    away: Callable[[Image], Image]
+    """Take the property from an image of the class."""
+    words: str
+    """The shift in words with its size."""
+    usual: Callable[[Image], Image] = lambda image: image
+    """Control of ``towards``: by default the image itself."""
+    kept: Callable[[Image], Image] = lambda image: image
+    """Control of ``away``."""
+    whole_file: bool = False
+    """The change needs the image in its own size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,3 +127,39 @@ def _compression(own: NDArray[np.float64], others: NDArray[np.float64]) -> Itera
     elif difference >= _LEAST_BLOCKS:
         shift = compression_shift(10, 95)
         yield Suspect("compression", f"compression (traces of JPEG; {shift.words})", shift=shift)
+
+
+def colour_shift(log_gains: NDArray[np.float64]) -> Shift:
+    """Multiply the channels (blue, green, red)."""
+    words = ", ".join(
+        f"{name} {np.exp(gain) - 1:+.0%}" for name, gain in zip(("blue", "green", "red"), log_gains, strict=True)
+    )
+    return Shift(lambda image: shift_colour(image, log_gains), lambda image: shift_colour(image, -log_gains), words)
+
+
+def brightness_shift(log_gain: float) -> Shift:
+    """Multiply all channels."""
+    gains = np.full(3, log_gain)
+    words = f"{np.exp(log_gain) - 1:+.0%}"
+    return Shift(lambda image: shift_colour(image, gains), lambda image: shift_colour(image, -gains), words)
+
+
+def sharpness_shift(sigma: float) -> Shift:
+    """Blur where ``sigma`` is above 0, else sharpen."""
+    words = f"{'blurred' if sigma > 0 else 'sharpened'} with a sigma of {abs(sigma):.1f} pixels"
+    return Shift(lambda image: shift_sharpness(image, sigma), lambda image: shift_sharpness(image, -sigma), words)
+
+
+def compression_shift(quality: int, usual: int) -> Shift:
+    """Compress as JPEG with the class's quality; the control uses the other classes' quality.
+
+    A blur takes the traces away; its control is compressed again afterwards.
+    """
+    return Shift(
+        lambda image: compress(image, quality),
+        lambda image: compress(shift_sharpness(image, _DEBLOCK), usual),
+        f"JPEG quality {quality} against {usual}",
+        usual=lambda image: compress(image, usual),
+        kept=lambda image: compress(shift_sharpness(image, _DEBLOCK), quality),
+        whole_file=True,
+    )

@@ -8,6 +8,7 @@ import numpy as np
 from camrt.runtime.audit.attention import alike_pairs, wrong_answer, wrong_reason
 from camrt.runtime.audit.clusters import cluster_maps
 from camrt.runtime.audit.components import suspicious_components
+from camrt.runtime.audit.file_facts import fact_remarks
 from camrt.runtime.audit.finding import ClassSummary
 from camrt.runtime.audit.positions import shared_hot_spot, unusual_positions
 from camrt.runtime.audit.samples import Samples
@@ -46,7 +47,7 @@ def summaries_of(samples: Samples, model: Model) -> tuple[Sequence[ClassSummary]
                 wrong_answer=wrong_answer(samples, numbers),
             )
         )
-    return summaries, _observations(summaries, samples)
+    return summaries, [*_observations(summaries, samples), *fact_remarks(samples, model.labels)]
 
 
 def _components(samples: Samples, model: Model, class_id: int) -> list[Mapping[str, Any]]:

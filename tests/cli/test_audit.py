@@ -50,3 +50,35 @@ def test_a_clean_audit_says_so(model_file, tmp_path):
 def test_wrong_use_gives_one_line(arguments, message, model_file, tmp_path):
     write_images(tmp_path / "data", marked=0.0, per_class=2)
     assert message in refusal("audit", model_file, *arguments, status=2, cwd=tmp_path)
+
+
+def test_a_repair_writes_a_file_without_the_shortcut(model_file, tmp_path):
+    data = write_images(tmp_path / "data", marked=1.0)
+    arguments = ("audit", model_file, data, "--provider", "cpu")
+    done = camrt(*arguments, "--repair", "corner:boat", "-o", tmp_path / "fixed.onnx", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["finding"]["kind"] == "corner"
+    before, after = report["before"], report["after"]
+    assert after["own_without"] >= before["own_without"] + 0.5 * (before["own"] - before["own_without"])
+    assert after["others"] >= before["others"] - 0.01
+    assert report["reached"]
+    assert "repaired" in succeeds("inspect", tmp_path / "fixed.onnx")
+    again = camrt("audit", tmp_path / "fixed.onnx", data, "--provider", "cpu", "--fail-on", "any")
+    assert again.returncode == 0, again.stdout
+    shown = succeeds(*arguments, "--repair", "1", "-o", tmp_path / "second.onnx")
+    assert "'boat' without the evidence" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--repair", "1"], "--repair needs a file to write: -o fixed.onnx"),
+        (["--repair", "3", "-o", "fixed.onnx"], "--repair 3: there is no such finding; the audit has none"),
+        (["--repair", "1", "-o", "fixed.onnx", "--fail-on", "any"], "--fail-on does not go with --repair"),
+    ],
+)
+def test_a_repair_that_cannot_be_made_gives_one_line(arguments, message, model_file, tmp_path):
+    write_images(tmp_path / "data", marked=0.0, per_class=8)
+    assert message in refusal("audit", model_file, "data", *arguments, status=2, cwd=tmp_path)
+    assert not (tmp_path / "fixed.onnx").exists()

@@ -189,7 +189,7 @@ def test_a_saliency_map_of_the_source_belongs_to_one_head(tmp_path):
 
 def test_quantize_refuses_several_heads_with_the_way_out(files):
     folder, _ = files
-    with pytest.raises(ExportError, match=r"has 5 heads, and camrt quantize takes a file with one.*--output age"):
+    with pytest.raises(ExportError, match=r"has 5 heads, and this needs a file with one.*--output age"):
         quantize(folder / "all.onnx", folder / "int8.onnx", calibration=folder)
 
 

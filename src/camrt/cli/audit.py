@@ -1,6 +1,7 @@
 """``camrt audit``: search for shortcuts, and prove them by experiments."""
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -10,6 +11,7 @@ from camrt.cli.messages import say, tell
 from camrt.errors import UsageError
 
 if TYPE_CHECKING:
+    from camrt.runtime.audit.repair import Repair
     from camrt.runtime.audit.result import Audit
 
 EPILOG = """\
@@ -19,6 +21,8 @@ examples:
   camrt audit model.onnx photos --fail-on any         exit status 1 where something is found
   camrt audit int8.onnx photos --baseline report --fail-on worse     compare with the report of another model
   camrt audit model.onnx photos --group-by exif:Model                compare cameras
+  camrt audit model.onnx maps.parquet                 maps that camrt collect has stored
+  camrt audit model.onnx photos --repair 1 -o fixed.onnx             take the first finding out of the model
 
 A finding is a part or a property of images, other than the object, that decides: images of other classes get it, images
 of the class lose it, and answers flip in both directions, more than by the same change without it.
@@ -42,7 +46,8 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "data",
         metavar="DATA",
         type=Path,
-        help="folder with one folder for each class, Pascal VOC XML, COCO JSON or a CSV; or the .json or .csv file",
+        help="folder with one folder for each class, Pascal VOC XML, COCO JSON or a CSV; the .json or .csv file; or a "
+        "store of labelled maps from camrt collect",
     )
     parser.add_argument(
         "--passes",
@@ -61,9 +66,19 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "differs; repeatable",
     )
     parser.add_argument(
-        "-o", "--out", metavar="FOLDER", type=Path, help="write report.html, report.json, tables and boxes into FOLDER"
+        "-o",
+        "--out",
+        metavar="FOLDER|FILE",
+        type=Path,
+        help="write report.html, report.json, tables and boxes into FOLDER; with --repair the new model file",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace an older report in FOLDER")
+    parser.add_argument("--overwrite", action="store_true", help="replace an older report in FOLDER, or FILE")
+    parser.add_argument(
+        "--repair",
+        metavar="FINDING",
+        help="write a model file with -o that does not use a finding: its number in the list, or KIND:CLASS. Held-out "
+        "images tell what changes; exit status 1 and no file where nothing gets better",
+    )
     parser.add_argument(
         "--group-by",
         metavar="HOW",
@@ -88,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
     from camrt.runtime.audit.audit import KINDS, audit
     from camrt.runtime.audit.report.write import check_folder
 
+    if args.repair is not None:
+        return _repair(args)
     for kind in args.fail_on:
         if kind not in (*KINDS, "any", *_NEEDS):
             raise UsageError(f"--fail-on {kind}: unknown kind; known are any, {', '.join((*KINDS, *_NEEDS))}")
@@ -108,6 +125,56 @@ def run(args: argparse.Namespace) -> int:
     for reason in reasons:
         tell(f"--fail-on: {reason}")
     return 1 if reasons else 0
+
+
+def _repair(args: argparse.Namespace) -> int:
+    """Fit the head without a finding and write the file; returns 1, without a file, if nothing gets better."""
+    from camrt.export.replace_head import replace_head
+    from camrt.files import check_target
+    from camrt.runtime.audit.repair import repair
+
+    if args.out is None:
+        raise UsageError("--repair needs a file to write: -o fixed.onnx")
+    for flag, value in (("--fail-on", args.fail_on), ("--group-by", args.group_by), ("--baseline", args.baseline)):
+        if value:
+            raise UsageError(f"{flag} does not go with --repair; audit the new file with it")
+    check_target(args.out, args.model, overwrite=args.overwrite)
+    model = open_model(args.model, args.provider, args.threads, args.provider_option, args.head)
+    result = repair(model, args.data, args.repair, passes=args.passes, seed=args.seed)
+    if result.better:
+        replace_head(
+            args.model,
+            args.out,
+            weights=result.weights,
+            bias=result.bias,
+            images=result.checked,
+            origin={"repaired": f"{result.finding.kind} of {result.finding.label}"},
+            overwrite=args.overwrite,
+        )
+    if args.json:
+        print(json.dumps({**result.as_dict(), "output": str(args.out) if result.better else None}, indent=2))
+    else:
+        _print_repair(result)
+    if not result.better:
+        tell("the repair does not make held-out images better, so no file was written")
+        return 1
+    if not result.reached:
+        tell("the repair gives less than half of the lost accuracy back, or costs more than a point elsewhere")
+    say(f"wrote {args.out}")
+    return 0
+
+
+def _print_repair(result: "Repair") -> None:
+    label = result.finding.label
+    print(f"{result.finding.title}\n\nright answers on {len(result.held_out)} held-out images  before  after")
+    for name, words in (
+        ("own", f"{label!r} as they are"),
+        ("own_without", f"{label!r} without the evidence"),
+        ("others", "others as they are"),
+        ("others_with", "others with the evidence"),
+    ):
+        before, after = (getattr(one, name) for one in (result.before, result.after))
+        print(f"  {words:<42}  {before:>6.0%}  {after:>5.0%}")
 
 
 def _failures(result: "Audit", kinds: Sequence[str]) -> list[str]:

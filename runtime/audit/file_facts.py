@@ -1,0 +1,133 @@
+"""Facts beside the pixels that tell the class of an image: size, form, file name, camera, light, sharpness.
+
+They are remarks on the data and no findings, because no experiment shows that the model uses them.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import PurePath
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from camrt.errors import MissingExtra
+from camrt.runtime.audit.grouping_keys import exif_tags
+from camrt.runtime.audit.properties import COLOUR, PROPERTIES
+from camrt.runtime.audit.samples import Samples
+from camrt.runtime.audit.significance import permutation_floor
+
+F64 = NDArray[np.float64]
+_FEWEST: Final = 8
+"""Images of a class, and of the others."""
+_DIFFERENCE: Final = 0.5
+"""Difference of two shares from which on a value tells the class."""
+_APART: Final = 0.85
+"""Share of pairs of a class's image and another one that a number orders in one way."""
+_SHOWN: Final = 5
+_READ: Final = 60
+"""Images of a class whose EXIF data are read."""
+_NUMBERS: Final = {"brightness": "brighter", "sharpness": "sharper", "width": "wider", "aspect": "of a wider form"}
+_SMALLER: Final = {"brightness": "darker", "sharpness": "less sharp", "width": "narrower", "aspect": "of a taller form"}
+
+
+def fact_remarks(samples: Samples, labels: Sequence[str]) -> list[str]:
+    """Return lines about facts that tell a class of the data from all others, the clearest first."""
+    found = [*_of_texts(samples, labels), *_of_numbers(samples, labels)]
+    found.sort(key=lambda one: -one[0])
+    lines = [line for _, line in found[:_SHOWN]]
+    if len(found) > _SHOWN:
+        lines.append(f"{len(found) - _SHOWN} more facts beside the images tell a class from the others")
+    return lines
+
+
+def name_pattern(name: str) -> str:
+    """Return the letters of a file's name before the first digit, in small letters, and its suffix."""
+    path = PurePath(name)
+    letters = next((path.stem[:index] for index, sign in enumerate(path.stem) if sign.isdigit()), "")
+    return f"{letters.lower()}*{path.suffix.lower()}"
+
+
+def _of_texts(samples: Samples, labels: Sequence[str]) -> Iterator[tuple[float, str]]:
+    count = len(samples.classes)
+    texts: dict[str, list[str]] = {
+        "names like": [name_pattern(one.name) for one in samples.sources],
+        "a size of": [f"{width}x{height}" for width, height in samples.sizes.tolist()],
+        "the camera": _cameras(samples),
+    }
+    for words, values in texts.items():
+        known = np.array([value != "" for value in values])
+        codes = {value: number for number, value in enumerate(sorted(set(values)))}
+        numbers = np.array([codes[value] for value in values], np.intp)
+        if len(codes) < 2 or count < 2 * _FEWEST:
+            continue
+        for class_id in np.unique(samples.classes).tolist():
+            own = samples.classes == class_id
+            if min((own & known).sum(), (~own & known).sum()) < _FEWEST:
+                continue
+            shares, others = (np.bincount(numbers[one & known], minlength=len(codes)) for one in (own, ~own))
+            difference = shares / shares.sum() - others / others.sum()
+            best = int(difference.argmax())
+            if difference[best] >= _DIFFERENCE:
+                value = next(value for value, number in codes.items() if number == best)
+                yield (
+                    float(difference[best]),
+                    f"data: {shares[best] / shares.sum():.0%} of {labels[class_id]!r} and "
+                    f"{others[best] / others.sum():.0%} of the other images have {words} {value!r}; a model can learn "
+                    "that instead of the object",
+                )
+
+
+def _cameras(samples: Samples) -> list[str]:
+    """Return the camera of each image by its EXIF data; empty: unknown, or not among those that were read."""
+    names = [""] * len(samples.classes)
+    with suppress(MissingExtra):  # without Pillow there are no EXIF data
+        for class_id in np.unique(samples.classes).tolist():
+            for number in samples.of_class(class_id)[:_READ].tolist():
+                tags: Mapping[str, str] = exif_tags(samples.sources[number])
+                names[number] = tags.get("Model", "")
+    if len(Counter(name for name in names if name)) < 2:
+        return [""] * len(names)
+    return names
+
+
+def _of_numbers(samples: Samples, labels: Sequence[str]) -> Iterator[tuple[float, str]]:
+    values = samples.properties.astype(np.float64)
+    numbers: dict[str, F64] = {"brightness": values[:, COLOUR].mean(axis=1)}
+    for name in ("sharpness", "width", "aspect"):
+        numbers[name] = values[:, PROPERTIES.index(name)]
+    for name, every in numbers.items():
+        known = np.isfinite(every)
+        classes, column = samples.classes[known], every[known]
+        if len(classes) < 2 * _FEWEST or not np.ptp(column) > 0:
+            continue
+        ranks = _ranks(column)
+        floor = permutation_floor(lambda shuffled, ranks=ranks: np.abs(_orders(ranks, shuffled)[1] - 0.5), classes)
+        for class_id, order in zip(*_orders(ranks, classes), strict=True):
+            if abs(order - 0.5) > max(floor, _APART - 0.5):
+                words = (_NUMBERS if order > 0.5 else _SMALLER)[name]
+                yield (
+                    2 * abs(order - 0.5),
+                    f"data: images of {labels[class_id]!r} are {words} than {max(order, 1 - order):.0%} of the others; "
+                    "a model can learn that instead of the object",
+                )
+
+
+def _ranks(column: F64) -> F64:
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(column))
+
+
+def _orders(ranks: F64, classes: NDArray[np.intp]) -> tuple[NDArray[np.intp], F64]:
+    """Return the classes with enough images, and for each the share of pairs in which its image has more.
+
+    It is the statistic of Mann and Whitney (1947), divided by the number of pairs.
+    """
+    numbers, inverse, counts = np.unique(classes, return_inverse=True, return_counts=True)
+    sums = np.bincount(inverse, ranks)
+    others = len(classes) - counts
+    keep = (counts >= _FEWEST) & (others >= _FEWEST)
+    orders = (sums - counts * (counts + 1) / 2)[keep] / (counts * others)[keep]
+    return numbers[keep], orders

@@ -1,0 +1,109 @@
+"""Weights of a linear head that do not see the difference that a shortcut makes.
+
+The differences of pooled features with and without the evidence span a few directions. The weights are projected onto
+the rest, which removes their contribution from every class map and logit. What is left is fitted to the classes again,
+near the projected weights: a network that had the shortcut left the class's own features with too little weight.
+
+Sources: Neuhaus et al. 2023, Spurious Features Everywhere (remove a component's contribution); Kirichenko et al. 2023,
+Last Layer Re-Training is Sufficient for Robustness to Spurious Correlations.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+F64 = NDArray[np.float64]
+RANKS: Final = (1, 2, 4, 8)
+"""Numbers of directions that are tried."""
+PENALTIES: Final = (0.1, 0.01, 0.001)
+"""Penalties of the squared change of the weights that are tried, for features of unit spread."""
+_STEPS: Final = 200
+_LEAST: Final = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A linear head: ``logits = features @ weights.T + bias``."""
+
+    weights: F64
+    """(K, C)."""
+    bias: F64
+    """(K,)."""
+
+    def answers(self, features: F64) -> NDArray[np.intp]:
+        """Return the class of each row of pooled features, (N, C) -> (N,)."""
+        return np.asarray((features @ self.weights.T + self.bias).argmax(axis=1))
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Pooled features of images in one state."""
+
+    features: F64
+    """(N, C)."""
+    classes: NDArray[np.intp]
+    """(N,)."""
+
+
+def candidates(head: Head, evident: F64, plain: F64, groups: Sequence[Group]) -> list[Head]:
+    """Return heads without the shortcut, one for each rank and penalty.
+
+    Args:
+        head: the head as it is.
+        evident: (N, C), pooled features of images with the evidence.
+        plain: (N, C), of the same images without it.
+        groups: images to fit to; each class has the same weight in each group. Classes without images keep their
+            weights.
+    """
+    _, values, directions = np.linalg.svd(evident - plain, full_matrices=False)
+    known = int((values > _LEAST * max(float(values[0]), _LEAST)).sum())
+    rows = np.unique(np.concatenate([one.classes for one in groups]))
+    flat = [Group(one.features, np.searchsorted(rows, one.classes)) for one in groups]
+    found = []
+    for rank in [rank for rank in RANKS if rank <= known]:
+        kept = np.eye(evident.shape[1]) - directions[:rank].T @ directions[:rank]
+        lost = head.weights[rows] @ (np.eye(len(kept)) - kept)
+        projected = Head(head.weights[rows] - lost, head.bias[rows] + lost @ plain.mean(axis=0))
+        for penalty in PENALTIES:
+            fitted = _fit(projected, [Group(one.features @ kept, one.classes) for one in flat], penalty)
+            weights, bias = head.weights.copy(), head.bias.copy()
+            weights[rows], bias[rows] = fitted.weights @ kept, fitted.bias
+            found.append(Head(weights, bias))
+    return found
+
+
+def _fit(head: Head, groups: Sequence[Group], penalty: float) -> Head:
+    """Return the head with the least cross entropy plus penalty; a change of weights counts per spread of a feature."""
+    from scipy.optimize import minimize
+
+    features = np.concatenate([one.features for one in groups])
+    classes = np.concatenate([one.classes for one in groups])
+    shares = np.concatenate([_shares(one.classes) for one in groups]) / len(groups)
+    spread = features.std(axis=0)
+    spread += 1e-3 * spread.max() + _LEAST
+    inputs, start = features / spread, head.weights * spread
+    count, width = start.shape
+    truth = np.arange(len(classes)), classes
+
+    def loss(change: F64) -> tuple[float, F64]:
+        weights, bias = change[: count * width].reshape(count, width), change[count * width :]
+        logits = inputs @ (start + weights).T + head.bias + bias
+        logits -= logits.max(axis=1, keepdims=True)
+        logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        slopes = np.exp(logs)
+        slopes[truth] -= 1
+        slopes *= shares[:, np.newaxis]
+        value = -float((shares * logs[truth]).sum()) + penalty * float((weights**2).sum()) / 2
+        return value, np.concatenate([(slopes.T @ inputs + penalty * weights).ravel(), slopes.sum(axis=0)])
+
+    best = minimize(loss, np.zeros(count * width + count), jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}).x
+    return Head((start + best[: count * width].reshape(count, width)) / spread, head.bias + best[count * width :])
+
+
+def _shares(classes: NDArray[np.intp]) -> F64:
+    """Return weights that sum to 1, the same for each class."""
+    numbers, inverse, counts = np.unique(classes, return_inverse=True, return_counts=True)
+    return np.asarray(1.0 / (counts[inverse] * len(numbers)))

@@ -1,0 +1,216 @@
+"""Take a finding out of a model: weights of its head that do not use it, and what that changes on held-out images."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from camrt.errors import UsageError
+from camrt.images import Image
+from camrt.runtime.audit.audit import PASSES, prove
+from camrt.runtime.audit.causal import ChangedImages, Experiments
+from camrt.runtime.audit.exchange import ImagePool
+from camrt.runtime.audit.finding import Finding
+from camrt.runtime.audit.head_fit import F64, Group, Head, candidates
+from camrt.runtime.audit.selection import Proved
+from camrt.runtime.evaluation.datasets.labelled import Dataset, LabelledImage
+from camrt.runtime.inference.model import Model
+
+_PAIRS: Final = 240
+_FEWEST: Final = 8
+"""Images of the class in each half at least."""
+_CHECKED: Final = 16
+"""Images that the new file is verified on."""
+RECOVERED: Final = 0.5
+"""Share of the lost accuracy that a repair should give back."""
+LOST: Final = 0.01
+"""Accuracy that it may cost elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Shares of right answers on held-out images, in [0, 1]."""
+
+    own: float
+    """Images of the class as they are: most have the shortcut."""
+    own_without: float
+    """Images of the class that the experiment took the evidence from."""
+    others: float
+    """Images of other classes as they are."""
+    others_with: float
+    """Images of other classes that the experiment gave the evidence to."""
+
+    @property
+    def mean(self) -> float:
+        """Mean of the four."""
+        return (self.own + self.own_without + self.others + self.others_with) / 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Repair:
+    """Weights of a head that do not use a finding, and what they change."""
+
+    finding: Finding
+    weights: NDArray[np.float32]
+    """(K, C)."""
+    bias: NDArray[np.float32]
+    """(K,)."""
+    held_out: Sequence[str]
+    """Names of the images of the figures."""
+    before: Accuracy
+    after: Accuracy
+    checked: Sequence[Image]
+    """uint8 (H, W, 3) BGR at the network's size, to verify a file on."""
+
+    @property
+    def better(self) -> bool:
+        """Tell whether the held-out images have more right answers, with and without the shortcut together."""
+        return self.after.own_without > self.before.own_without and self.after.mean > self.before.mean
+
+    @property
+    def reached(self) -> bool:
+        """Tell whether half of the lost accuracy comes back, and at most one point is lost on other classes."""
+        lost = self.before.own - self.before.own_without
+        gained = self.after.own_without - self.before.own_without
+        return gained >= RECOVERED * lost and self.after.others >= self.before.others - LOST
+
+    def as_dict(self) -> Mapping[str, Any]:
+        """Return the figures for JSON."""
+        return {
+            "finding": self.finding.as_dict(),
+            "images": len(self.held_out),
+            "before": asdict(self.before),
+            "after": asdict(self.after),
+            "better": self.better,
+            "reached": self.reached,
+        }
+
+
+def repair(
+    model: Model,
+    dataset: str | Path | Dataset | Iterable[LabelledImage],
+    name: str,
+    *,
+    passes: int = PASSES,
+    seed: int = 0,
+) -> Repair:
+    """Audit a model, and fit its head without one of the findings.
+
+    Half of the images are for the fit, the other half for the figures.
+
+    Args:
+        model: the model, with a linear head.
+        dataset: as for `camrt.audit`.
+        name: number of the finding in the list of the audit, from 1, or ``KIND:CLASS``.
+        passes: as for `camrt.audit`.
+        seed: as for `camrt.audit`.
+
+    Raises:
+        UsageError: there is no such finding, the head is not linear, or the class has too few images.
+        MissingExtra, SourceError: as for `camrt.audit`.
+    """
+    if model.head != "linear":
+        raise UsageError(f"{model.path} has a {model.head} head; only a linear one can be repaired")
+    _, proved, experiments = prove(model, dataset, passes=passes, seed=seed)
+    return repair_finding(find(proved, name), experiments, seed)
+
+
+def repair_finding(chosen: Proved, experiments: Experiments, seed: int) -> Repair:
+    """Fit the linear head of an audited model without a finding, see `repair`. Raises: UsageError: too few images."""
+    samples, decoder = experiments.pool.samples, experiments.pool.model.decoder
+    assert decoder.cam_weights is not None
+    class_id = chosen.finding.class_id
+    halves = _halves(samples.classes, samples.looked, seed)
+    if min(int((samples.classes[half] == class_id).sum()) for half in halves) < _FEWEST:
+        raise UsageError(f"{chosen.finding.label!r} has fewer than {2 * _FEWEST} images: too few to repair it")
+    head = Head(decoder.cam_weights.astype(np.float64), decoder.cam_bias.astype(np.float64))
+    fit, held_out = (_States(experiments, chosen, half) for half in halves)
+    best = max(candidates(head, fit.evident, fit.plain, fit.groups), key=lambda one: fit.accuracy(one).mean)
+    return Repair(
+        finding=chosen.finding,
+        weights=best.weights.astype(np.float32),
+        bias=best.bias.astype(np.float32),
+        held_out=[samples.sources[number].name for number in halves[1].tolist()],
+        before=held_out.accuracy(head),
+        after=held_out.accuracy(best),
+        checked=[experiments.pool[number][0] for number in halves[1][:_CHECKED].tolist()],
+    )
+
+
+def find(proved: Sequence[Proved], name: str) -> Proved:
+    """Return a finding by its number or ``KIND:CLASS``. Raises: UsageError: there is none."""
+    names = [f"{one.finding.kind}:{one.finding.label}" for one in proved]
+    if name in names:
+        return proved[names.index(name)]
+    if name.isdecimal() and 1 <= int(name) <= len(proved):
+        return proved[int(name) - 1]
+    shown = ", ".join(f"{number} ({one})" for number, one in enumerate(names, 1)) or "none"
+    raise UsageError(f"--repair {name}: there is no such finding; the audit has {shown}")
+
+
+def _halves(classes: NDArray[np.intp], looked: NDArray[np.bool_], seed: int) -> list[NDArray[np.intp]]:
+    """Return the numbers of two halves of each class's images, at random."""
+    random = np.random.default_rng(seed)
+    parts: list[list[NDArray[np.intp]]] = [[], []]
+    for class_id in np.unique(classes[looked]).tolist():
+        numbers = random.permutation(np.flatnonzero((classes == class_id) & looked))
+        parts[0].append(numbers[::2])
+        parts[1].append(numbers[1::2])
+    return [random.permutation(np.concatenate(part)) for part in parts]
+
+
+class _States:
+    """Images of a half with and without the evidence."""
+
+    def __init__(self, experiments: Experiments, chosen: Proved, numbers: NDArray[np.intp]) -> None:
+        pool = experiments.pool
+        self._class_id = chosen.finding.class_id
+        classes = pool.samples.classes[numbers]
+        inside = classes == self._class_id
+        arms = experiments.arms(chosen.suspect, numbers[inside], numbers[~inside], _PAIRS)
+        if arms is None:
+            raise UsageError(f"{chosen.finding.label!r} has too few images to repair it")
+        self._plainly = Group(_pooled(pool, [pool[int(number)][0] for number in numbers]), classes)
+        self._changed = [_group(pool, arm) for arm in arms]
+        self.evident = np.concatenate([with_it.features for with_it, _ in self._changed])
+        """(N, C) with the evidence."""
+        self.plain = np.concatenate([without.features for _, without in self._changed])
+        """(N, C) of the same images without it."""
+        self.groups = [
+            self._plainly,
+            *(
+                Group(
+                    np.concatenate([states[index].features for states in self._changed]),
+                    np.concatenate([states[index].classes for states in self._changed]),
+                )
+                for index in (0, 1)
+            ),
+        ]
+
+    def accuracy(self, head: Head) -> Accuracy:
+        """Return the shares of right answers, as a mean of the classes."""
+        (given, _), (_, taken) = self._changed
+        own = self._plainly.classes == self._class_id
+        return Accuracy(
+            own=_right(head, Group(self._plainly.features[own], self._plainly.classes[own])),
+            own_without=_right(head, taken),
+            others=_right(head, Group(self._plainly.features[~own], self._plainly.classes[~own])),
+            others_with=_right(head, given),
+        )
+
+
+def _group(pool: ImagePool, arm: ChangedImages) -> tuple[Group, Group]:
+    classes = pool.samples.classes[arm.recipients]
+    return Group(_pooled(pool, arm.evident), classes), Group(_pooled(pool, arm.plain), classes)
+
+
+def _pooled(pool: ImagePool, images: list[Image]) -> F64:
+    return np.stack([one.decoder.decoded(one.maps).mean(axis=(1, 2), dtype=np.float64) for one in pool.results(images)])
+
+
+def _right(head: Head, group: Group) -> float:
+    right = head.answers(group.features) == group.classes
+    return float(np.mean([right[group.classes == one].mean() for one in np.unique(group.classes)]))
