@@ -10,7 +10,7 @@ import numpy as np
 import camrt
 from camrt.benchmarks.planted_bias.frozen import FrozenBackbone
 from camrt.benchmarks.planted_bias.images import Images, Split
-from camrt.benchmarks.planted_bias.networks import train_from_scratch
+from camrt.benchmarks.planted_bias.networks import EPOCHS, train_from_scratch
 from camrt.benchmarks.planted_bias.plants import PLANTS, RIGHT_KINDS
 from camrt.export.replace_head import replace_head
 from camrt.runtime.audit.audit import prove
@@ -71,7 +71,9 @@ def write(split: Split, labels: tuple[str, ...], folder: Path) -> Path:
     return folder
 
 
-def run(case: Case, images: Images, folder: Path, backbone: FrozenBackbone | None = None) -> dict[str, Any]:
+def run(
+    case: Case, images: Images, folder: Path, backbone: FrozenBackbone | None = None, *, epochs: int = EPOCHS
+) -> dict[str, Any]:
     """Run a case, and return its row of the table.
 
     Args:
@@ -79,6 +81,7 @@ def run(case: Case, images: Images, folder: Path, backbone: FrozenBackbone | Non
         images: of `case.data`.
         folder: where model file and planted images are written; a model file there is used again.
         backbone: for a frozen network.
+        epochs: of the training of a network from scratch.
     """
     class_id = len(images.labels) - 1
     place = folder / case.name
@@ -87,7 +90,7 @@ def run(case: Case, images: Images, folder: Path, backbone: FrozenBackbone | Non
     if not target.exists():
         train = planted(images.train, case.plant, class_id, case.strength, case.seed)
         if case.network == "scratch":
-            train_from_scratch(train, images.labels, target, seed=case.seed)
+            train_from_scratch(train, images.labels, target, seed=case.seed, epochs=epochs)
         else:
             assert backbone is not None
             backbone.train(train, images.labels, target, seed=case.seed)

@@ -18,10 +18,11 @@ SIZE: Final = 64
 """Pixels of each side of the input of a network from scratch."""
 _WIDTHS: Final = (16, 32, 64, 64)
 """Channels of the convolutions; a max pool stands between them."""
+EPOCHS: Final = 25
 _MEAN, _STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 
 
-def train_from_scratch(split: Split, labels: Sequence[str], target: Path, *, seed: int, epochs: int = 25) -> None:
+def train_from_scratch(split: Split, labels: Sequence[str], target: Path, *, seed: int, epochs: int = EPOCHS) -> None:
     """Train a small VGG with a global average pool, and write the model file."""
     torch.manual_seed(seed)
     network = _make_network(len(labels))

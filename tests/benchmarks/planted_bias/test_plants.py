@@ -1,13 +1,17 @@
 """Plants, scenes and the summary of the benchmark of planted shortcuts."""
 
+import json
+
 import numpy as np
 import pytest
 
-from camrt.benchmarks.planted_bias.__main__ import cases, summary
+from camrt.benchmarks.planted_bias.__main__ import cases, make_tables, summary
 from camrt.benchmarks.planted_bias.cases import Case, planted
 from camrt.benchmarks.planted_bias.images import SHAPES, SIDE, draw_scenes
 from camrt.benchmarks.planted_bias.plants import PLANTS, RIGHT_KINDS
+from camrt.benchmarks.report.tables import fill
 from camrt.runtime.audit.audit import KINDS
+from support import REPOSITORY
 
 
 @pytest.mark.parametrize("name", PLANTS)
@@ -47,9 +51,12 @@ def test_the_table_has_enough_models_of_each_kind():
 
 
 def test_the_summary_counts_used_shortcuts_and_clean_classes():
-    row = {"plant": "border", "used": True, "rank": 1, "classes": 4, "classes_with_findings": 1}
-    rows = [row, row | {"rank": 3}, row | {"rank": None}, row | {"used": False, "rank": None}]
-    clean = row | {"plant": None, "used": False, "rank": None, "classes_with_findings": 0}
+    repair = {"with_before": 0.9, "without_before": 0.1, "without_after": 0.5}
+    kept, lost = ({**repair, "others_before": 0.9, "others_after": after} for after in (0.895, 0.8))
+    row = {"plant": "border", "used": True, "rank": 1, "classes": 4, "classes_with_findings": 1, "repair": kept}
+    unrepaired = {"rank": None, "repair": None}
+    rows = [row, row | {"rank": 3, "repair": lost}, row | unrepaired, row | unrepaired | {"used": False}]
+    clean = row | unrepaired | {"plant": None, "used": False, "classes_with_findings": 0}
     found = summary([*rows, clean, clean | {"classes_with_findings": 1}])
     assert found == {
         "models": 6,
@@ -59,4 +66,15 @@ def test_the_summary_counts_used_shortcuts_and_clean_classes():
         "first_three": 2,
         "clean_classes": 8,
         "clean_classes_with_findings": 1,
+        "repairs": 2,
+        "half_recovered": 2,
+        "one_point_lost": 1,
+        "both": 1,
     }
+
+
+def test_the_documents_show_the_stored_report():
+    report = json.loads((REPOSITORY / "docs" / "planted_bias.json").read_text())
+    document = (REPOSITORY / "docs" / "audit.md").read_text()
+    assert fill(document, make_tables(report)) == document
+    assert report["summary"] == summary(report["rows"])
