@@ -141,9 +141,9 @@ def main() -> int:
         for case in chosen:
             rows.append(run(case, images[case.data], folder, backbone))
             print(" | ".join(_cells(rows[-1])), flush=True)
-    report = {"seed": args.seed, "rows": rows, "summary": summary(rows)}
-    if args.json is not None:
-        args.json.write_text(json.dumps(report, indent=1) + "\n")
+            report = {"seed": args.seed, "rows": rows, "summary": summary(rows)}
+            if args.json is not None:
+                args.json.write_text(json.dumps(report, indent=1) + "\n")
     for document in args.documents:
         document.write_text(fill(document.read_text(), make_tables(report)))
     print(json.dumps(report["summary"], indent=2))

@@ -6,6 +6,7 @@ They are remarks on the data and no findings, because no experiment shows that t
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final
 
@@ -32,11 +33,22 @@ _NUMBERS: Final = {"brightness": "brighter", "sharpness": "sharper", "width": "w
 _SMALLER: Final = {"brightness": "darker", "sharpness": "less sharp", "width": "narrower", "aspect": "of a taller form"}
 
 
+@dataclass(frozen=True, slots=True)
+class _Fact:
+    """A fact that tells a class from the others."""
+
+    fact: str
+    clearness: float
+    """From 0 to 1."""
+    line: str
+
+
 def fact_remarks(samples: Samples, labels: Sequence[str]) -> list[str]:
     """Return lines about facts that tell a class of the data from all others, the clearest first."""
-    found = [*_of_texts(samples, labels), *_of_numbers(samples, labels)]
-    found.sort(key=lambda one: -one[0])
-    lines = [line for _, line in found[:_SHOWN]]
+    found = sorted([*_of_texts(samples, labels), *_of_numbers(samples, labels)], key=lambda one: -one.clearness)
+    if len(np.unique(samples.classes)) == 2:  # what one class has the other one lacks
+        found = list({one.fact: one for one in reversed(found)}.values())[::-1]
+    lines = [one.line for one in found[:_SHOWN]]
     if len(found) > _SHOWN:
         lines.append(f"{len(found) - _SHOWN} more facts beside the images tell a class from the others")
     return lines
@@ -49,7 +61,7 @@ def name_pattern(name: str) -> str:
     return f"{letters.lower()}*{path.suffix.lower()}"
 
 
-def _of_texts(samples: Samples, labels: Sequence[str]) -> Iterator[tuple[float, str]]:
+def _of_texts(samples: Samples, labels: Sequence[str]) -> Iterator[_Fact]:
     count = len(samples.classes)
     texts: dict[str, list[str]] = {
         "names like": [name_pattern(one.name) for one in samples.sources],
@@ -71,7 +83,8 @@ def _of_texts(samples: Samples, labels: Sequence[str]) -> Iterator[tuple[float, 
             best = int(difference.argmax())
             if difference[best] >= _DIFFERENCE:
                 value = next(value for value, number in codes.items() if number == best)
-                yield (
+                yield _Fact(
+                    words,
                     float(difference[best]),
                     f"data: {shares[best] / shares.sum():.0%} of {labels[class_id]!r} and "
                     f"{others[best] / others.sum():.0%} of the other images have {words} {value!r}; a model can learn "
@@ -92,7 +105,7 @@ def _cameras(samples: Samples) -> list[str]:
     return names
 
 
-def _of_numbers(samples: Samples, labels: Sequence[str]) -> Iterator[tuple[float, str]]:
+def _of_numbers(samples: Samples, labels: Sequence[str]) -> Iterator[_Fact]:
     values = samples.properties.astype(np.float64)
     numbers: dict[str, F64] = {"brightness": values[:, COLOUR].mean(axis=1)}
     for name in ("sharpness", "width", "aspect"):
@@ -107,7 +120,8 @@ def _of_numbers(samples: Samples, labels: Sequence[str]) -> Iterator[tuple[float
         for class_id, order in zip(*_orders(ranks, classes), strict=True):
             if abs(order - 0.5) > max(floor, _APART - 0.5):
                 words = (_NUMBERS if order > 0.5 else _SMALLER)[name]
-                yield (
+                yield _Fact(
+                    name,
                     2 * abs(order - 0.5),
                     f"data: images of {labels[class_id]!r} are {words} than {max(order, 1 - order):.0%} of the others; "
                     "a model can learn that instead of the object",

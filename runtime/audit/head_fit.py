@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 F64 = NDArray[np.float64]
-RANKS: Final = (1, 2, 4, 8)
-"""Numbers of directions that are tried."""
-PENALTIES: Final = (0.1, 0.01, 0.001)
-"""Penalties of the squared change of the weights that are tried, for features of unit spread."""
+RANK: Final = 8
+"""Most directions that are removed."""
+_ENERGY: Final = 0.95
+"""Share of the squared differences that the removed directions have, if so few suffice."""
+_PENALTY: Final = 0.01
+"""Penalty of the squared change of the weights, for features of unit spread."""
 _STEPS: Final = 200
 _LEAST: Final = 1e-12
 
@@ -48,8 +50,8 @@ class Group:
     """(N,)."""
 
 
-def candidates(head: Head, evident: F64, plain: F64, groups: Sequence[Group]) -> list[Head]:
-    """Return heads without the shortcut, one for each rank and penalty.
+def without_evidence(head: Head, evident: F64, plain: F64, groups: Sequence[Group]) -> Head:
+    """Return a head without the shortcut.
 
     Args:
         head: the head as it is.
@@ -59,23 +61,19 @@ def candidates(head: Head, evident: F64, plain: F64, groups: Sequence[Group]) ->
             weights.
     """
     _, values, directions = np.linalg.svd(evident - plain, full_matrices=False)
-    known = int((values > _LEAST * max(float(values[0]), _LEAST)).sum())
+    energy = np.cumsum(values**2)
+    rank = min(RANK, int(np.searchsorted(energy, _ENERGY * energy[-1])) + 1) if energy[-1] > _LEAST else 0
+    kept = np.eye(evident.shape[1]) - directions[:rank].T @ directions[:rank]
     rows = np.unique(np.concatenate([one.classes for one in groups]))
-    flat = [Group(one.features, np.searchsorted(rows, one.classes)) for one in groups]
-    found = []
-    for rank in [rank for rank in RANKS if rank <= known]:
-        kept = np.eye(evident.shape[1]) - directions[:rank].T @ directions[:rank]
-        lost = head.weights[rows] @ (np.eye(len(kept)) - kept)
-        projected = Head(head.weights[rows] - lost, head.bias[rows] + lost @ plain.mean(axis=0))
-        for penalty in PENALTIES:
-            fitted = _fit(projected, [Group(one.features @ kept, one.classes) for one in flat], penalty)
-            weights, bias = head.weights.copy(), head.bias.copy()
-            weights[rows], bias[rows] = fitted.weights @ kept, fitted.bias
-            found.append(Head(weights, bias))
-    return found
+    flat = [Group(one.features @ kept, np.searchsorted(rows, one.classes)) for one in groups]
+    lost = head.weights[rows] @ (np.eye(len(kept)) - kept)
+    fitted = _fit(Head(head.weights[rows] - lost, head.bias[rows] + lost @ plain.mean(axis=0)), flat)
+    weights, bias = head.weights.copy(), head.bias.copy()
+    weights[rows], bias[rows] = fitted.weights @ kept, fitted.bias
+    return Head(weights, bias)
 
 
-def _fit(head: Head, groups: Sequence[Group], penalty: float) -> Head:
+def _fit(head: Head, groups: Sequence[Group]) -> Head:
     """Return the head with the least cross entropy plus penalty; a change of weights counts per spread of a feature."""
     from scipy.optimize import minimize
 
@@ -96,8 +94,8 @@ def _fit(head: Head, groups: Sequence[Group], penalty: float) -> Head:
         slopes = np.exp(logs)
         slopes[truth] -= 1
         slopes *= shares[:, np.newaxis]
-        value = -float((shares * logs[truth]).sum()) + penalty * float((weights**2).sum()) / 2
-        return value, np.concatenate([(slopes.T @ inputs + penalty * weights).ravel(), slopes.sum(axis=0)])
+        value = -float((shares * logs[truth]).sum()) + _PENALTY * float((weights**2).sum()) / 2
+        return value, np.concatenate([(slopes.T @ inputs + _PENALTY * weights).ravel(), slopes.sum(axis=0)])
 
     best = minimize(loss, np.zeros(count * width + count), jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}).x
     return Head((start + best[: count * width].reshape(count, width)) / spread, head.bias + best[count * width :])

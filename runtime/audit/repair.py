@@ -14,7 +14,7 @@ from camrt.runtime.audit.audit import PASSES, prove
 from camrt.runtime.audit.causal import ChangedImages, Experiments
 from camrt.runtime.audit.exchange import ImagePool
 from camrt.runtime.audit.finding import Finding
-from camrt.runtime.audit.head_fit import F64, Group, Head, candidates
+from camrt.runtime.audit.head_fit import F64, Group, Head, without_evidence
 from camrt.runtime.audit.selection import Proved
 from camrt.runtime.evaluation.datasets.labelled import Dataset, LabelledImage
 from camrt.runtime.inference.model import Model
@@ -128,14 +128,14 @@ def repair_finding(chosen: Proved, experiments: Experiments, seed: int) -> Repai
         raise UsageError(f"{chosen.finding.label!r} has fewer than {2 * _FEWEST} images: too few to repair it")
     head = Head(decoder.cam_weights.astype(np.float64), decoder.cam_bias.astype(np.float64))
     fit, held_out = (_States(experiments, chosen, half) for half in halves)
-    best = max(candidates(head, fit.evident, fit.plain, fit.groups), key=lambda one: fit.accuracy(one).mean)
+    new = without_evidence(head, fit.evident, fit.plain, fit.groups)
     return Repair(
         finding=chosen.finding,
-        weights=best.weights.astype(np.float32),
-        bias=best.bias.astype(np.float32),
+        weights=new.weights.astype(np.float32),
+        bias=new.bias.astype(np.float32),
         held_out=[samples.sources[number].name for number in halves[1].tolist()],
         before=held_out.accuracy(head),
-        after=held_out.accuracy(best),
+        after=held_out.accuracy(new),
         checked=[experiments.pool[number][0] for number in halves[1][:_CHECKED].tolist()],
     )
 

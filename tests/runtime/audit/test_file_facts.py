@@ -44,9 +44,9 @@ def test_names_sizes_and_light_that_tell_a_class_are_lines(model, tmp_path):
         cv2.imwrite(str(folder / f"{('DSC_', 'scan')[class_id]}{number:04d}.png"), image)
 
     lines = "\n".join(data_lines(model, write(tmp_path / "data", save)))
-    assert "100% of 'boat' and 0% of the other images have names like 'scan*.png'" in lines
-    assert "have a size of '80x64'" in lines
-    assert "images of 'boat' are brighter than" in lines
+    assert "100% of 'anchor' and 0% of the other images have names like 'dsc_*.png'" in lines
+    assert "have a size of '64x64'" in lines
+    assert "images of 'anchor' are darker than" in lines
 
 
 def test_a_camera_that_tells_a_class_is_a_line(model, tmp_path):
@@ -57,7 +57,7 @@ def test_a_camera_that_tells_a_class_is_a_line(model, tmp_path):
         file.save(folder / f"{number}.jpg", exif=exif, quality=95)
 
     lines = data_lines(model, write(tmp_path / "data", save))
-    assert any("94% of 'boat' and 0% of the other images have the camera 'Cam B'" in line for line in lines)
+    assert any("100% of 'anchor' and 6% of the other images have the camera 'Cam A'" in line for line in lines)
 
 
 def test_few_images_are_no_line(model, tmp_path):
