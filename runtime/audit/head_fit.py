@@ -20,8 +20,8 @@ RANK: Final = 8
 """Most directions that are removed."""
 _ENERGY: Final = 0.95
 """Share of the squared differences that the removed directions have, if so few suffice."""
-_PENALTY: Final = 0.01
-"""Penalty of the squared change of the weights, for features of unit spread."""
+PENALTIES: Final = (1.0, 0.1, 0.01)
+"""Penalties of the squared change of the weights, for features of unit spread; cross-validation chooses one."""
 _STEPS: Final = 200
 _LEAST: Final = 1e-12
 
@@ -50,7 +50,7 @@ class Group:
     """(N,)."""
 
 
-def without_evidence(head: Head, evident: F64, plain: F64, groups: Sequence[Group]) -> Head:
+def without_evidence(head: Head, evident: F64, plain: F64, groups: Sequence[Group], penalty: float) -> Head:
     """Return a head without the shortcut.
 
     Args:
@@ -59,6 +59,7 @@ def without_evidence(head: Head, evident: F64, plain: F64, groups: Sequence[Grou
         plain: (N, C), of the same images without it.
         groups: images to fit to; each class has the same weight in each group. Classes without images keep their
             weights.
+        penalty: of `PENALTIES`.
     """
     _, values, directions = np.linalg.svd(evident - plain, full_matrices=False)
     energy = np.cumsum(values**2)
@@ -67,13 +68,13 @@ def without_evidence(head: Head, evident: F64, plain: F64, groups: Sequence[Grou
     rows = np.unique(np.concatenate([one.classes for one in groups]))
     flat = [Group(one.features @ kept, np.searchsorted(rows, one.classes)) for one in groups]
     lost = head.weights[rows] @ (np.eye(len(kept)) - kept)
-    fitted = _fit(Head(head.weights[rows] - lost, head.bias[rows] + lost @ plain.mean(axis=0)), flat)
+    fitted = _fit(Head(head.weights[rows] - lost, head.bias[rows] + lost @ plain.mean(axis=0)), flat, penalty)
     weights, bias = head.weights.copy(), head.bias.copy()
     weights[rows], bias[rows] = fitted.weights @ kept, fitted.bias
     return Head(weights, bias)
 
 
-def _fit(head: Head, groups: Sequence[Group]) -> Head:
+def _fit(head: Head, groups: Sequence[Group], penalty: float) -> Head:
     """Return the head with the least cross entropy plus penalty; a change of weights counts per spread of a feature."""
     from scipy.optimize import minimize
 
@@ -94,8 +95,8 @@ def _fit(head: Head, groups: Sequence[Group]) -> Head:
         slopes = np.exp(logs)
         slopes[truth] -= 1
         slopes *= shares[:, np.newaxis]
-        value = -float((shares * logs[truth]).sum()) + _PENALTY * float((weights**2).sum()) / 2
-        return value, np.concatenate([(slopes.T @ inputs + _PENALTY * weights).ravel(), slopes.sum(axis=0)])
+        value = -float((shares * logs[truth]).sum()) + penalty * float((weights**2).sum()) / 2
+        return value, np.concatenate([(slopes.T @ inputs + penalty * weights).ravel(), slopes.sum(axis=0)])
 
     best = minimize(loss, np.zeros(count * width + count), jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}).x
     return Head((start + best[: count * width].reshape(count, width)) / spread, head.bias + best[count * width :])

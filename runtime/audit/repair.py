@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from camrt.errors import UsageError
 from camrt.images import Image
 from camrt.runtime.audit.audit import PASSES, prove
-from camrt.runtime.audit.causal import ChangedImages, Experiments
+from camrt.runtime.audit.causal import Experiments
 from camrt.runtime.audit.exchange import ImagePool
 from camrt.runtime.audit.finding import Finding
-from camrt.runtime.audit.head_fit import F64, Group, Head, without_evidence
+from camrt.runtime.audit.head_fit import F64, PENALTIES, Group, Head, without_evidence
 from camrt.runtime.audit.selection import Proved
 from camrt.runtime.evaluation.datasets.labelled import Dataset, LabelledImage
 from camrt.runtime.inference.model import Model
@@ -22,6 +22,9 @@ from camrt.runtime.inference.model import Model
 _PAIRS: Final = 240
 _FEWEST: Final = 8
 """Images of the class in each half at least."""
+_FOLDS: Final = 4
+_OTHERS: Final = 2
+"""Place of the accuracy of other classes in `_accuracy`."""
 _CHECKED: Final = 16
 """Images that the new file is verified on."""
 RECOVERED: Final = 0.5
@@ -128,7 +131,8 @@ def repair_finding(chosen: Proved, experiments: Experiments, seed: int) -> Repai
         raise UsageError(f"{chosen.finding.label!r} has fewer than {2 * _FEWEST} images: too few to repair it")
     head = Head(decoder.cam_weights.astype(np.float64), decoder.cam_bias.astype(np.float64))
     fit, held_out = (_States(experiments, chosen, half) for half in halves)
-    new = without_evidence(head, fit.evident, fit.plain, fit.groups)
+    penalty = max(PENALTIES, key=lambda one: fit.validated(head, one, seed))
+    new = fit.new_head(head, penalty)
     return Repair(
         finding=chosen.finding,
         weights=new.weights.astype(np.float32),
@@ -163,54 +167,84 @@ def _halves(classes: NDArray[np.intp], looked: NDArray[np.bool_], seed: int) -> 
 
 
 class _States:
-    """Images of a half with and without the evidence."""
+    """Pooled features of a half of the images, with and without the evidence."""
 
     def __init__(self, experiments: Experiments, chosen: Proved, numbers: NDArray[np.intp]) -> None:
         pool = experiments.pool
         self._class_id = chosen.finding.class_id
-        classes = pool.samples.classes[numbers]
-        inside = classes == self._class_id
+        inside = pool.samples.classes[numbers] == self._class_id
         arms = experiments.arms(chosen.suspect, numbers[inside], numbers[~inside], _PAIRS)
         if arms is None:
             raise UsageError(f"{chosen.finding.label!r} has too few images to repair it")
-        self._plainly = Group(_pooled(pool, [pool[int(number)][0] for number in numbers]), classes)
-        self._changed = [_group(pool, arm) for arm in arms]
-        self.evident = np.concatenate([with_it.features for with_it, _ in self._changed])
-        """(N, C) with the evidence."""
-        self.plain = np.concatenate([without.features for _, without in self._changed])
-        """(N, C) of the same images without it."""
-        self.groups = [
-            self._plainly,
-            *(
-                Group(
-                    np.concatenate([states[index].features for states in self._changed]),
-                    np.concatenate([states[index].classes for states in self._changed]),
-                )
-                for index in (0, 1)
-            ),
-        ]
+        self._plainly = _state(pool, [pool[number][0] for number in numbers.tolist()], numbers)
+        recipients = [np.array(arm.recipients, np.intp) for arm in arms]
+        self._evident = [_state(pool, arm.evident, some) for arm, some in zip(arms, recipients, strict=True)]
+        self._plain = [_state(pool, arm.plain, some) for arm, some in zip(arms, recipients, strict=True)]
+
+    def new_head(self, head: Head, penalty: float, without: NDArray[np.intp] | None = None) -> Head:
+        """Return the head that is fitted to these images; ``without``: numbers of images that are left out."""
+        left_out = np.zeros(0, np.intp) if without is None else without
+        evident, plain = (_join([one.outside(left_out) for one in some]) for some in (self._evident, self._plain))
+        groups = [Group(one.features, one.classes) for one in (self._plainly.outside(left_out), evident, plain)]
+        return without_evidence(head, evident.features, plain.features, groups, penalty)
+
+    def validated(self, head: Head, penalty: float, seed: int) -> float:
+        """Return a score of a penalty by cross-validation: the mean accuracy, less for what other classes lose."""
+        folds = np.array_split(np.random.default_rng(seed).permutation(np.unique(self._plainly.numbers)), _FOLDS)
+        parts = [(self._of(fold), self.new_head(head, penalty, fold)) for fold in folds]
+        before, after = (
+            np.nanmean([_accuracy(states, one, self._class_id) for states, one in some], axis=0)
+            for some in ([(states, head) for states, _ in parts], parts)
+        )
+        lost = max(0.0, float(before[_OTHERS] - after[_OTHERS]) - LOST)
+        return float(np.mean(after)) - lost
 
     def accuracy(self, head: Head) -> Accuracy:
         """Return the shares of right answers, as a mean of the classes."""
-        (given, _), (_, taken) = self._changed
-        own = self._plainly.classes == self._class_id
-        return Accuracy(
-            own=_right(head, Group(self._plainly.features[own], self._plainly.classes[own])),
-            own_without=_right(head, taken),
-            others=_right(head, Group(self._plainly.features[~own], self._plainly.classes[~own])),
-            others_with=_right(head, given),
-        )
+        return Accuracy(*_accuracy(self._of(self._plainly.numbers), head, self._class_id))
+
+    def _of(self, numbers: NDArray[np.intp]) -> "list[_State]":
+        """Return images as they are, others with the evidence, and images of the class without it."""
+        return [one.inside(numbers) for one in (self._plainly, self._evident[0], self._plain[1])]
 
 
-def _group(pool: ImagePool, arm: ChangedImages) -> tuple[Group, Group]:
-    classes = pool.samples.classes[arm.recipients]
-    return Group(_pooled(pool, arm.evident), classes), Group(_pooled(pool, arm.plain), classes)
+@dataclass(frozen=True, slots=True)
+class _State:
+    features: F64
+    classes: NDArray[np.intp]
+    numbers: NDArray[np.intp]
+
+    def inside(self, numbers: NDArray[np.intp]) -> "_State":
+        return self.keep(np.isin(self.numbers, numbers))
+
+    def outside(self, numbers: NDArray[np.intp]) -> "_State":
+        return self.keep(~np.isin(self.numbers, numbers))
+
+    def keep(self, kept: NDArray[np.bool_]) -> "_State":
+        return _State(self.features[kept], self.classes[kept], self.numbers[kept])
 
 
-def _pooled(pool: ImagePool, images: list[Image]) -> F64:
-    return np.stack([one.decoder.decoded(one.maps).mean(axis=(1, 2), dtype=np.float64) for one in pool.results(images)])
+def _state(pool: ImagePool, images: list[Image], numbers: NDArray[np.intp]) -> _State:
+    features = [one.decoder.decoded(one.maps).mean(axis=(1, 2), dtype=np.float64) for one in pool.results(images)]
+    return _State(np.stack(features), pool.samples.classes[numbers], numbers)
 
 
-def _right(head: Head, group: Group) -> float:
-    right = head.answers(group.features) == group.classes
-    return float(np.mean([right[group.classes == one].mean() for one in np.unique(group.classes)]))
+def _join(states: Sequence[_State]) -> _State:
+    return _State(
+        np.concatenate([one.features for one in states]),
+        np.concatenate([one.classes for one in states]),
+        np.concatenate([one.numbers for one in states]),
+    )
+
+
+def _accuracy(states: Sequence[_State], head: Head, class_id: int) -> list[float]:
+    """Return the values of `Accuracy` in their order; NaN where there is no image."""
+    plainly, given, taken = states
+    own = plainly.classes == class_id
+    groups = [plainly.keep(own), taken, plainly.keep(~own), given]
+    shares = []
+    for one in groups:
+        right = head.answers(one.features) == one.classes
+        means = [right[one.classes == number].mean() for number in np.unique(one.classes)]
+        shares.append(float(np.mean(means)) if means else float("nan"))
+    return shares

@@ -42,7 +42,7 @@ class Search:
         self.pool = pool
         self._passes = passes
         self._seed = seed
-        self._unread = 0
+        self._unread: set[int] = set()
         self.experiments = Experiments(pool, seed)
         self.tests = 0
         """Experiments so far, without the second ones."""
@@ -62,14 +62,15 @@ class Search:
                 if counts[class_id] < _FEWEST:
                     few += 1
                 elif len(class_ids) > 1 and self.pool.passes < self._passes:
-                    self._unread += look_at_class(self.pool.samples, class_id, self._seed)
+                    self._unread |= look_at_class(self.pool.samples, class_id, self._seed)
                     confirmed += self._class(class_id)
                     self.classes += 1
                     self.tested.append(class_id)
                 progress.step()
         if self._unread:
             self.remarks.append(
-                f"{self._unread} images for experiments cannot be read, or have changed since their maps were stored"
+                f"{len(self._unread)} images for experiments cannot be read, or have changed since their maps were "
+                "stored"
             )
         if few:
             self.remarks.append(f"{few} classes have fewer than {_FEWEST} images: too few for experiments")

@@ -115,17 +115,17 @@ def _rows(store: MapStore, manifest: Manifest, remarks: list[str]) -> Iterator[t
         remarks.append(f"left out: images of {len(unknown) - _NAMED} more classes that the model does not have")
 
 
-def look_at_class(samples: Samples, class_id: int, seed: int) -> int:
+def look_at_class(samples: Samples, class_id: int, seed: int) -> set[int]:
     """Read the pixels of images for the experiments of a class: of some of its own, and of the same others each time.
 
-    Returns: number of images that cannot be read, or have changed since their maps were stored.
+    Returns: numbers of images that cannot be read, or have changed since their maps were stored.
     """
     if samples.looked.all():
-        return 0
+        return set()
     random = np.random.default_rng((seed, class_id))
     own = random.permutation(samples.of_class(class_id))[:_OWN]
     others = np.random.default_rng(seed).permutation(len(samples.classes))[:_OTHERS]
-    failed = 0
+    failed: set[int] = set()
     for number in np.concatenate([own, others]).tolist():
         if not samples.looked[number]:
             source = samples.sources[number]
@@ -134,7 +134,7 @@ def look_at_class(samples: Samples, class_id: int, seed: int) -> int:
                 if hashlib.sha1(data, usedforsecurity=False).digest() == samples.contents[number]:
                     look(samples, number, pixels(source, data), data)
             except SourceError:
-                continue
-            finally:
-                failed += not samples.looked[number]
+                failed.add(number)
+            else:
+                failed |= set() if samples.looked[number] else {number}
     return failed

@@ -38,7 +38,7 @@ def test_the_new_head_ignores_the_shortcut_and_knows_the_class(data):
     assert (head.answers(usual) == classes).mean() > 0.9
     own = classes == 2
     assert (head.answers(plain[own]) == 2).mean() < 0.2
-    new = without_evidence(head, evident, plain, [Group(some, classes) for some in (usual, evident, plain)])
+    new = without_evidence(head, evident, plain, [Group(some, classes) for some in (usual, evident, plain)], 0.1)
     random = np.random.default_rng(5)
     fresh = {sign: features(classes, random, shortcut=sign) for sign in (True, False)}
     assert (new.answers(fresh[False]) == classes).mean() > 0.85
@@ -48,14 +48,14 @@ def test_the_new_head_ignores_the_shortcut_and_knows_the_class(data):
 
 def test_the_removed_directions_have_no_weight(data):
     classes, evident, plain, usual = data
-    new = without_evidence(biased(), evident, plain, [Group(usual, classes)])
+    new = without_evidence(biased(), evident, plain, [Group(usual, classes)], 0.1)
     direction = (evident - plain).mean(axis=0)
     np.testing.assert_allclose(new.weights @ direction / np.linalg.norm(direction), 0, atol=0.02)
 
 
 def test_equal_images_change_no_direction(data):
     classes, _, plain, usual = data
-    new = without_evidence(biased(), plain, plain, [Group(usual, classes)])
+    new = without_evidence(biased(), plain, plain, [Group(usual, classes)], 0.1)
     assert np.isfinite(new.weights).all()
     assert (new.answers(usual) == classes).mean() > 0.9
 
@@ -65,7 +65,7 @@ def test_classes_without_images_keep_their_weights(data):
     kept = classes != 1
     head = biased()
     groups = [Group(some[kept], classes[kept]) for some in (usual, evident, plain)]
-    new = without_evidence(head, evident[kept], plain[kept], groups)
+    new = without_evidence(head, evident[kept], plain[kept], groups, 0.1)
     np.testing.assert_array_equal(new.weights[1], head.weights[1])
     assert new.bias[1] == head.bias[1]
     assert (new.weights[2] != head.weights[2]).any()

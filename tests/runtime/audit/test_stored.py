@@ -75,6 +75,8 @@ def test_a_store_of_another_model_is_refused(store, tmp_path):
 
 
 def test_a_store_without_labels_has_no_image_to_audit(model, data, tmp_path):
-    camrt.collect(model, data / "boat" / "001.png", tmp_path / "maps.parquet", workers=1)
+    (tmp_path / "loose").mkdir()
+    shutil.copy(data / "boat" / "001.png", tmp_path / "loose" / "001.png")
+    camrt.collect(model, tmp_path / "loose" / "001.png", tmp_path / "maps.parquet", workers=1)
     with pytest.raises(UsageError, match=r"no image to audit.*1 images without a class"):
         camrt.audit(model, tmp_path / "maps.parquet")
