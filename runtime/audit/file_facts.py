@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePath
 from typing import Final
 
@@ -116,7 +117,7 @@ def _of_numbers(samples: Samples, labels: Sequence[str]) -> Iterator[_Fact]:
         if len(classes) < 2 * _FEWEST or not np.ptp(column) > 0:
             continue
         ranks = _ranks(column)
-        floor = permutation_floor(lambda shuffled, ranks=ranks: np.abs(_orders(ranks, shuffled)[1] - 0.5), classes)
+        floor = permutation_floor(partial(_farthest, ranks), classes)
         for class_id, order in zip(*_orders(ranks, classes), strict=True):
             if abs(order - 0.5) > max(floor, _APART - 0.5):
                 words = (_NUMBERS if order > 0.5 else _SMALLER)[name]
@@ -126,6 +127,10 @@ def _of_numbers(samples: Samples, labels: Sequence[str]) -> Iterator[_Fact]:
                     f"data: images of {labels[class_id]!r} are {words} than {max(order, 1 - order):.0%} of the others; "
                     "a model can learn that instead of the object",
                 )
+
+
+def _farthest(ranks: F64, classes: NDArray[np.intp]) -> F64:
+    return np.asarray(np.abs(_orders(ranks, classes)[1] - 0.5))
 
 
 def _ranks(column: F64) -> F64:
