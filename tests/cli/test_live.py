@@ -210,7 +210,7 @@ def write_reference(path, *, labels, cells, level):
 def test_attention_outside_a_reference_is_a_line_and_an_event(tmp_path):
     model = camrt.load(DEMO_MODEL, provider="cpu")
     write_reference(tmp_path / "report.json", labels=model.labels, cells=model.map_shape[1:], level=-1.0)
-    flags = ["--events", "out.jsonl", "--reference", "report.json", "--sync", "--frames", "200"]
+    flags = ["--events", "out.jsonl", "--reference", "report.json", "--sync", "--frames", "90"]
     done = run("live", DEMO_MODEL, "--source", "synthetic", *flags, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "camrt: synthetic: the model's attention has left the audit's range (" in done.stderr
