@@ -1,8 +1,9 @@
-"""Draw the images of the README: a real model on a real photo beside the demo, and the demo in a browser.
+"""Draw the images of the documents: a real model beside the demo, the demo in a browser, the report of an audit.
 
     python docs/draw_images.py
 
-The photo is `chelsea` of scikit-image (CC0). The model is torchvision's MobileNetV2 as found in the test data.
+The photo is `chelsea` of scikit-image (CC0). The model is torchvision's MobileNetV2 as found in the test data. The
+audit is of a small network that was trained on photos of ants and bees, 80 % of the bees with a mark in a corner.
 """
 
 import json
@@ -72,8 +73,30 @@ def browser_view(target: Path) -> None:
         live.terminate()
 
 
+def report_view(target: Path) -> None:
+    """Take a screenshot of the first screen of a report, after training and audit of a model with a shortcut."""
+    from playwright.sync_api import sync_playwright
+
+    from camrt.benchmarks.planted_bias.cases import Case, run
+    from camrt.benchmarks.planted_bias.images import read
+
+    case = Case("hymenoptera", "scratch", "mark in a corner", 0.8)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        run(case, read(case.data, TEST_DATA, case.seed), folder)
+        model = camrt.load(folder / case.name / "model.onnx", provider="cpu")
+        page_file = camrt.audit(model, folder / case.name / "images").write_report(folder / "report")
+        with (
+            sync_playwright() as player,
+            player.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"]) as browser,
+        ):
+            page = browser.new_page(viewport={"width": 1100, "height": 1000})
+            page.goto(page_file.as_uri())
+            page.screenshot(path=target)
+
+
 def main() -> None:
-    """Write docs/images/overlay.png and browser.png."""
+    """Write docs/images/overlay.png, browser.png and audit.png."""
     classifier = TEST_DATA / "models" / "mobilenetv2_torchvision_qdq_int8.onnx"
     labels = TEST_DATA / "labels" / json.loads(classifier.with_suffix(".json").read_text())["labels"]
     photo = cv2.cvtColor(data.chelsea(), cv2.COLOR_RGB2BGR)
@@ -91,6 +114,8 @@ def main() -> None:
     print(f"wrote {target}")
     browser_view(target.with_name("browser.png"))
     print(f"wrote {target.with_name('browser.png')}")
+    report_view(target.with_name("audit.png"))
+    print(f"wrote {target.with_name('audit.png')}")
 
 
 if __name__ == "__main__":

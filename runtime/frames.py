@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 
 from camrt.images import Image
 from camrt.kernels import Box
+from camrt.runtime.maps.attention_drift import Attention
 from camrt.runtime.maps.box_tracks import TrackedBox
 from camrt.runtime.maps.result import Result
 
@@ -75,6 +76,10 @@ class StreamItem:
     """Items per second of this stream; None: too few yet."""
     stages_ms: Mapping[str, float] = field(default_factory=dict)
     """Milliseconds that ``preprocess`` and ``inference`` took; ``cam`` and ``overlay`` too if it was drawn."""
+    attention: Attention | None = None
+    """Attention of the stream against the audit's; None: the session has no reference."""
+    attention_changed: bool = False
+    """The attention has left the audit's range, or come back, since the item before."""
 
     def boxes_of(self, class_id: int) -> Sequence[TrackedBox | Box]:
         """Return the boxes of a class: those with identities where the stream follows the class."""

@@ -35,6 +35,9 @@ def record(item: StreamItem, classes: Sequence[int] | None = None, top: int = TO
         objects: number of objects with an identity so far in the stream.
         stages_ms: milliseconds of each stage.
         head: name of the head that gave the result; only of a model file with several.
+        attention: of a session with a reference only: ``drift`` of all classes together (1: the ends of the audit's
+            ranges), ``statistic`` that is the farthest, ``outside``, ``event`` (``left`` or ``returned`` on the first
+            record with another ``outside``, else empty), and ``classes`` with the drift of each.
 
         Numbers have six decimals. NaN and infinity, which JSON cannot hold, become null.
     """
@@ -58,6 +61,18 @@ def record(item: StreamItem, classes: Sequence[int] | None = None, top: int = TO
         return described
     if result.decoder.head is not None:
         described["head"] = result.decoder.head
+    if item.attention is not None:
+        attention = item.attention
+        event = ("left" if attention.outside else "returned") if item.attention_changed else ""
+        described["attention"] = {
+            "drift": _number(attention.drift),
+            "statistic": attention.statistic,
+            "outside": attention.outside,
+            "event": event,
+            "classes": [
+                {"class_id": one.class_id, "label": one.label, "drift": _number(one.drift)} for one in attention.classes
+            ],
+        }
     drawn = item.classes if classes is None else classes
     described["top"] = [_score(class_id, label, score) for class_id, label, score in result.top(top)]
     described["explained"] = [_score(number, result.label(number), float(result.scores[number])) for number in drawn]

@@ -2,5 +2,6 @@
 
 Imports go one way: ``regions`` <- ``foreground``, ``properties`` <- ``samples`` <- ``exchange`` <- ``causal``,
 ``shifts`` <- ``search``, ``presence`` <- ``selection``; ``components``, ``clusters``, ``positions``, ``attention`` <-
-``summaries``; ``audit`` stands above all.
+``summaries``; ``images``, ``reference``, ``groups``, ``baseline`` <- ``finding`` <- ``report`` <- ``result``; ``audit``
+stands above all.
 """

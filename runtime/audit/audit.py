@@ -93,6 +93,9 @@ def prove(
     group_of = None if group_by is None else groups_of(dataset, group_by)
     earlier = None if baseline is None else read_baseline(Path(baseline))
     samples = read()
+    rows = image_rows(samples, model.labels)
+    if earlier is not None:
+        compare(earlier, [], rows, [])  # report errors before the experiments
     remarks = [*samples.remarks, *duplicate_remarks(samples.hashes, samples.contents, samples.classes, samples.names)]
     summaries, observations = summaries_of(samples, model)
     pool = ImagePool(model, samples)
@@ -106,7 +109,6 @@ def prove(
         grouping = group_images(samples, [group_of(source) for source in samples.sources], group_by, seed)
     if earlier is not None:
         tested = [model.labels[one] for one in search.tested]
-        rows = image_rows(samples, model.labels)
         comparison = compare(earlier, [one.as_dict() for one in findings], rows, tested)
     result = Audit(
         model=str(model.path),

@@ -24,7 +24,7 @@ def reference_of(samples: Samples, labels: Sequence[str]) -> list[Mapping[str, A
     """
     attention = attention_of(samples)
     right = (samples.predicted == samples.classes) & np.isfinite(attention).all(axis=1)
-    found = []
+    found: list[Mapping[str, Any]] = []
     for class_id in np.unique(samples.classes[right]).tolist():
         numbers = samples.of_class(class_id)
         values = attention[numbers[right[numbers]]]

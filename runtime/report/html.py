@@ -38,11 +38,11 @@ nav { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; }
   overflow-wrap: anywhere; padding: .3rem 0 .3rem .8rem; }
 .verdict.failed { border-color: var(--bad); } .verdict.passed { border-color: var(--good); }
 .card { border: 1px solid var(--line); border-radius: .5rem; margin: 1rem 0; padding: .2rem 1rem 1rem; }
-.card > p { overflow-wrap: anywhere; } td, th { vertical-align: top; } th { font-weight: 600; }
+p { overflow-wrap: anywhere; } td, th { vertical-align: top; } th { font-weight: 600; }
 .bar { background: var(--line); display: inline-block; height: .7rem; margin-right: .5rem; width: 6rem; }
 .bar i { background: var(--bad); display: block; height: 100%; } .bar.calm i { background: var(--soft); }
 pre { background: var(--line); overflow-x: auto; padding: .6rem; white-space: pre-wrap; overflow-wrap: anywhere; }
-dt { font-weight: 600; margin-top: .5rem; } dd { margin-left: 1rem; } li { overflow-wrap: anywhere; }
+dt { font-weight: 600; margin-top: .5rem; } dd { margin-left: 1rem; } dd, li { overflow-wrap: anywhere; }
 .small { grid-template-columns: repeat(auto-fill, minmax(min(9rem, 45%), 1fr)); }
 @media print {
   :root { color-scheme: light; --back: #fff; --text: #000; --soft: #555; --line: #ccc; --bad: #b3261e;

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from camrt.runtime.maps.attention_drift import Attention
 from camrt.runtime.stream.hub import CountedClass, Hub
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -63,9 +64,27 @@ def metrics(hub: Hub, viewers: int) -> str:
                 for one, count in sorted(n.classes.items(), key=lambda entry: (entry[0].head or "", entry[0].number))
             ),
         ),
+        *_family(
+            "camrt_attention_drift",
+            "gauge",
+            "Distance of the maps from the audit's medians; 1: the ends of its ranges. Without class: of all.",
+            (sample for c, n in cameras if n.attention is not None for sample in _drifts(c, n.attention)),
+        ),
+        *_family(
+            "camrt_attention_outside",
+            "gauge",
+            "1 while the attention is outside the audit's range, else 0.",
+            ((c, float(n.attention.outside)) for c, n in cameras if n.attention is not None),
+        ),
         *_family("camrt_viewers", "gauge", "Viewers of images.", [({}, viewers)]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _drifts(camera: dict[str, str], attention: Attention) -> Iterator[_Sample]:
+    yield camera, attention.drift
+    for one in attention.classes:
+        yield camera | {"class": one.label, "class_id": str(one.class_id)}, one.drift
 
 
 def _class_labels(one: CountedClass) -> dict[str, str]:

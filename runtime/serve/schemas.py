@@ -29,6 +29,29 @@ class Score(Response):
     """Null if the score is not a finite number."""
 
 
+class ClassDrift(Response):
+    """A class and the drift of its attention."""
+
+    class_id: int
+    label: str
+    drift: float | None
+
+
+class AttentionState(Response):
+    """Attention of a camera against the audit's."""
+
+    drift: float | None
+    """Distance of the maps from the audit's medians, of all classes together; 1 is as far as the ends of its ranges."""
+    statistic: str
+    """Statistic that is the farthest: ``centre``, ``entropy`` or ``distance`` (of the mean map)."""
+    outside: bool
+    """True: it has left the audit's range, and is not back."""
+    event: Literal["", "left", "returned"]
+    """Change of ``outside`` on this frame."""
+    classes: list[ClassDrift]
+    """Drift of each class that was seen."""
+
+
 class FrameResult(Response):
     """Result of one frame: the same record as a line of the event log, and the number of its camera."""
 
@@ -59,6 +82,8 @@ class FrameResult(Response):
     """Milliseconds of each stage; ``cam`` and ``overlay`` only if the overlay was drawn."""
     head: str | None = None
     """Head that gave the result, in a model file with several."""
+    attention: AttentionState | None = None
+    """Attention against the audit's, in a session with a reference."""
 
 
 class CameraState(Response):

@@ -11,6 +11,7 @@ from camrt.errors import UsageError
 from camrt.runtime.frames import Source, StreamItem
 from camrt.runtime.inference.head_switch import HeadSwitch
 from camrt.runtime.inference.model import Model
+from camrt.runtime.maps.attention_drift import Attention
 from camrt.runtime.render.display_settings import SettingsStore
 from camrt.runtime.sources.names import short_names
 from camrt.runtime.stream.rate import RateMeter
@@ -56,6 +57,8 @@ class StreamStatus:
     """Milliseconds of each stage for the newest frame."""
     classes: Mapping[CountedClass, int]
     """Number of classified frames by their best class."""
+    attention: Attention | None
+    """Attention against the audit's, of the newest frame; None: there is no reference."""
 
 
 class HubStream:
@@ -126,6 +129,7 @@ class _Counters:
     newest_s: float | None = None
     last_index: int | None = None
     last_result: int | None = None
+    attention: Attention | None = None
 
     def add(self, item: StreamItem) -> None:
         if item.result is None:
@@ -140,6 +144,8 @@ class _Counters:
         self.frames += 1
         self.drawn.count()
         self.stages_ms = item.stages_ms
+        if item.attention is not None:
+            self.attention = item.attention
         if item.result_index != self.last_result:
             self.last_result = item.result_index
             self.classified += 1
@@ -161,6 +167,7 @@ class _Counters:
             fps={"drawn": self.drawn.rate() or 0.0, "classified": self.classified_rate.rate() or 0.0},
             stages_ms=dict(self.stages_ms),
             classes=dict(self.classes),
+            attention=self.attention,
         )
 
 

@@ -12,6 +12,7 @@ from camrt.runtime.frames import Rendered, Sink, Source, StreamItem
 from camrt.runtime.inference.fastest_sharing import fastest_sharing
 from camrt.runtime.inference.head_switch import HeadSwitch
 from camrt.runtime.inference.model import Model
+from camrt.runtime.maps.attention_reference import AttentionReference
 from camrt.runtime.maps.refine_frame import refine_frame
 from camrt.runtime.maps.result import Result
 from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
@@ -44,6 +45,7 @@ class LiveSession:
             pause of the hub holds both.
         frames: stop each source after this many items with a result; None: no limit.
         enlarge: enlargement of the recorded overlays.
+        reference: attention of an audit, with which the maps of each source are compared; None: they are not.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class LiveSession:
         watched: bool = False,
         frames: int | None = None,
         enlarge: Enlargement = 1,
+        reference: AttentionReference | None = None,
     ) -> None:
         self._sources = sources
         self._watched = watched
@@ -94,6 +97,7 @@ class LiveSession:
                     every_camera_frame=every_camera_frame,
                     paced=watched,
                     frames=frames,
+                    reference=reference,
                 )
             )
         self._group = PipelineGroup(pipelines)

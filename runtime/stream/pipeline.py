@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from camrt.images import Image
 from camrt.runtime.frames import Frame, Rendered, Sink, Source, StreamItem
+from camrt.runtime.maps.attention_drift import Attention, DriftMonitor
+from camrt.runtime.maps.attention_reference import AttentionReference
 from camrt.runtime.maps.box_tracks import BoxTracker, TrackedBox
 from camrt.runtime.maps.refine_frame import refine_frame
 from camrt.runtime.maps.result import Result
@@ -62,6 +64,7 @@ class _Inferred:
     value_range: tuple[float, float] | None = None
     tracks: Mapping[int, tuple[TrackedBox, ...]] = field(default_factory=dict)
     objects: int = 0
+    attention: Attention | None = None
 
 
 class Pipeline:
@@ -78,6 +81,7 @@ class Pipeline:
             still gives a smooth image; False emits only classified frames, each with its own map.
         paced: emit a file's frames at its frame rate, for someone who watches.
         frames: stop after this many items with a result; None: no limit.
+        reference: attention of an audit, with which the maps are compared; None: they are not.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class Pipeline:
         every_camera_frame: bool = True,
         paced: bool = False,
         frames: int | None = None,
+        reference: AttentionReference | None = None,
     ) -> None:
         self._model = model
         self._source = source
@@ -105,6 +110,7 @@ class Pipeline:
         self._scenes = SceneDetector()
         self._filter = TemporalFilter()
         self._tracker = BoxTracker()
+        self._drift = None if reference is None else DriftMonitor(reference)
         self._to_infer: BoundedQueue[_Seen] = BoundedQueue(1 if live else _DEPTH, drop_oldest=live)
         self._to_emit: BoundedQueue[_Inferred] = BoundedQueue(1 if live else _DEPTH, drop_oldest=live)
         shown_apart = live and every_camera_frame
@@ -191,13 +197,14 @@ class Pipeline:
         settings = self._settings.current
         time_s = seen.frame.time_s
         result = refine_frame(self._model, seen.frame.image, settings.refinements)
+        attention = None if self._drift is None else self._drift.observe(result, time_s)
         result = self._filter.smooth(result, seen.scene, time_s, settings.smooth)
         tracks = self._track(result, seen, settings)
         value_range = None
         if settings.normalize == "running" or settings.smooth > 0.0:
             cams = result.visible_cams(compared_classes(result, settings))
             value_range = self._filter.update_range(cams, time_s)
-        return _Inferred(seen, result, value_range, tracks, self._tracker.objects)
+        return _Inferred(seen, result, value_range, tracks, self._tracker.objects, attention)
 
     def _track(self, result: Result, seen: _Seen, settings: DisplaySettings) -> Mapping[int, tuple[TrackedBox, ...]]:
         """Follow the boxes of the drawn classes; those of image files have nothing to do with each other."""
@@ -214,6 +221,7 @@ class Pipeline:
         emitted = 0
         newest: _Inferred | None = None
         last = -1  # number of the last frame that was emitted
+        outside = False  # the attention of the last item
         lost_at = -1  # a result from before the signal was lost does not belong to the frames after it
         shift_s: float | None = None  # from a frame's time to the clock's
         while not self._stop.is_set() and emitted != self._limit:
@@ -258,7 +266,11 @@ class Pipeline:
                 same_scene=seen.scene == newest.seen.scene,
                 fps=self._rate.rate(),
                 stages_ms=newest.result.stages_ms,
+                attention=newest.attention,
+                # A result may be dropped, so two items that follow each other are compared.
+                attention_changed=newest.attention is not None and newest.attention.outside != outside,
             )
+            outside = newest.attention is not None and newest.attention.outside
             last = seen.frame.index
             emitted += 1
             self._emit(item, on_item)

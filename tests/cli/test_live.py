@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import camrt
+from camrt.runtime.assets import DEMO_MODEL
 from camrt.runtime.maps.overlay import OverlayStyle
 from support.command import camrt as run
-from support.command import succeeds
+from support.command import refusal, succeeds
 from support.events import read_events
 from support.videos import read_video
 
@@ -194,3 +195,37 @@ def test_an_input_is_never_replaced(mobilenet, photo, tmp_path):
         assert "is an input and cannot be written" in done.stderr
     assert (tmp_path / "photo.jpg").read_bytes() == photo.read_bytes()
     assert (tmp_path / "model.onnx").read_bytes() == mobilenet.read_bytes()
+
+
+def write_reference(path, *, labels, cells, level):
+    """Write a report whose reference has medians of ``level`` and ranges of ``level`` plus or minus 0.01."""
+    ranges = {"p1": level - 0.01, "p50": level, "p99": level + 0.01}
+    mean_map = np.linspace(0, 1, int(np.prod(cells))).reshape(cells).tolist()
+    statistics = dict.fromkeys(("centre", "entropy", "distance"), ranges)
+    entries = [{"class_id": n, "class": label, "mean_map": mean_map, **statistics} for n, label in enumerate(labels)]
+    path.write_text(json.dumps({"reference": entries}))
+    return path
+
+
+def test_attention_outside_a_reference_is_a_line_and_an_event(tmp_path):
+    model = camrt.load(DEMO_MODEL, provider="cpu")
+    write_reference(tmp_path / "report.json", labels=model.labels, cells=model.map_shape[1:], level=-1.0)
+    flags = ["--events", "out.jsonl", "--reference", "report.json", "--sync", "--frames", "90"]
+    done = run("live", DEMO_MODEL, "--source", "synthetic", *flags, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "camrt: synthetic: the model's attention has left the audit's range (" in done.stderr
+    events = [event["attention"] for event in read_events(tmp_path / "out.jsonl")]
+    assert [one["event"] for one in events if one["event"]] == ["left"]
+    assert not events[0]["outside"]
+    assert events[-1]["outside"]
+
+
+def test_a_reference_of_another_model_is_refused(tmp_path):
+    model = camrt.load(DEMO_MODEL, provider="cpu")
+    write_reference(tmp_path / "report.json", labels=model.labels, cells=(7, 7), level=0.5)
+    for path, message in {
+        "missing.json": "there is no report at missing.json",
+        "report.json": "report.json is of a model with maps of 7 x 7 cells",
+    }.items():
+        command = ("live", DEMO_MODEL, "--source", "synthetic", "--frames", "1", "--reference", path)
+        assert message in refusal(*command, status=2, cwd=tmp_path)

@@ -1,10 +1,12 @@
 """Second part of an audit's page: a table of the classes, and a section for each."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Final
 
 import numpy as np
 
+from camrt.progress import Progress
 from camrt.runtime.audit.finding import AuditData, ClassSummary
 from camrt.runtime.audit.rates import share_interval
 from camrt.runtime.audit.report.figures import Figures, clusters, mean_map
@@ -12,9 +14,12 @@ from camrt.runtime.report import html
 
 _MOST_CHARACTERS: Final = 12_000_000
 """Length of all sections together: a page of this size opens on a phone, and 1,000 classes would be ten times more."""
+_PROGRESS_AFTER_S: Final = 2.0
 _TYPICAL: Final = 4
 _ERRORS: Final = 6
 _CONFUSIONS: Final = 5
+_COMPONENTS: Final = 3
+_LEAST_LOGITS: Final = 0.5
 
 
 def class_parts(audit: AuditData, figures: Figures) -> Iterator[str]:
@@ -22,11 +27,13 @@ def class_parts(audit: AuditData, figures: Figures) -> Iterator[str]:
     ordered = sorted(audit.classes, key=lambda one: _order(audit, one))
     sections: list[str] = []
     length = 0
-    for summary in ordered:
-        if length > _MOST_CHARACTERS:
-            break
-        sections.append("".join(_class_section(audit, summary, figures)))
-        length += len(sections[-1])
+    with closing(Progress(len(ordered), "classes", after_s=_PROGRESS_AFTER_S)) as progress:
+        for summary in ordered:
+            if length > _MOST_CHARACTERS:
+                break
+            sections.append("".join(_class_section(audit, summary, figures)))
+            length += len(sections[-1])
+            progress.step()
     shown = {one.class_id for one in ordered[: len(sections)]}
     yield html.table(
         ("class", "images", "accuracy", "95% interval", "mean score", "map on object", "findings", "confused with"),
@@ -113,7 +120,8 @@ def _suspicions(summary: ClassSummary) -> Iterator[str]:
     lines += [
         f"{one['share']:.0%} of the images share a component that adds {one['logits']:.1f} logits, such as "
         f"{', '.join(one['images'][:2])}."
-        for one in summary.components
+        for one in summary.components[:_COMPONENTS]
+        if one["logits"] >= _LEAST_LOGITS
     ]
     if lines:
         yield html.paragraph("Suspicions without a proof:")

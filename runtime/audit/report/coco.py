@@ -21,7 +21,8 @@ def boxes_json(audit: AuditData) -> str:
     samples, labels = audit.samples, audit.classifier.labels
     class_ids = np.unique(samples.classes).tolist()
     categories = {class_id: number for number, class_id in enumerate(class_ids, 1)}
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, (name, (width, height)) in enumerate(zip(file_names(audit), samples.sizes.tolist(), strict=True), 1):
         images.append({"id": number, "file_name": name, "width": width, "height": height})
         for x0, y0, x1, y1, score in samples.boxes[number - 1]:

@@ -83,7 +83,7 @@ def reproduction_parts(audit: AuditData) -> list[str]:
 def command(audit: AuditData) -> Sequence[str]:
     """Return the command that repeats the audit."""
     run = audit.run
-    words = ["camrt", "audit", audit.model, audit.dataset, "-o", "report"]
+    words = ["camrt", "audit", audit.model, audit.dataset or "FOLDER", "-o", "report"]
     if audit.grouping is not None:
         words += ["--group-by", audit.grouping.by]
     words += ["--provider", run.provider, "--threads", str(run.threads), "--seed", str(run.seed)]

@@ -39,4 +39,4 @@ def page(audit: AuditData) -> str:
     parts += [html.section("Classes", "classes"), *class_parts(audit, figures)]
     parts += [html.section("Data", "data"), html.listing(audit.remarks or ["Nothing to remark."])]
     parts += [*method_parts(), *reproduction_parts(audit)]
-    return html.document(name, f"{name} on {audit.dataset}", parts)
+    return html.document(name, f"{name} on {audit.dataset or 'images in memory'}", parts)

@@ -40,8 +40,8 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
 def write_report(audit: AuditData, folder: Path, *, overwrite: bool = False) -> Path:
     """Write a report, see `camrt.runtime.audit.result.Audit.write_report`; returns the path of the page.
 
-    The files are written to a hidden folder beside the report first. An older report is replaced file by file, and
-    files that are not of a report stay.
+    The files are written to a hidden folder first. An older report is replaced file by file, and files that are not of
+    a report stay.
     """
     check_folder(folder, overwrite=overwrite)
     texts = {
@@ -52,7 +52,8 @@ def write_report(audit: AuditData, folder: Path, *, overwrite: bool = False) -> 
         "boxes.json": boxes_json(audit) + "\n",
         "fiftyone_dataset.py": script(audit),
     }
-    hidden = folder.absolute().with_name(f".{folder.name[:100]}.{secrets.token_hex(4)}")
+    # A folder that exists may be a mounted file system, so that only its inside is on the same one.
+    hidden = (folder if folder.is_dir() else folder.absolute().parent) / f".report-{secrets.token_hex(4)}"
     try:
         hidden.mkdir()
         for name, text in texts.items():

@@ -1,5 +1,6 @@
 // The page: shows the events of the server in the panels, and handles the keys.
 
+import { showAttention } from "./attention.js";
 import { showCaptions, stateOf, stateOfAll } from "./cameras.js";
 import { buildClasses, showBest } from "./classes.js";
 import { buildHeads } from "./heads.js";
@@ -34,6 +35,7 @@ function show() {
   const current = mosaic ? results.filter(({ camera }) => cameras[camera].state !== "stalled") : results;
   showBest(current, mosaic ? cameras.map((camera) => camera.short_name) : null);
   showCaptions(cameras, results, { mosaic, paused: settings.paused });
+  showAttention(cameras, results);
   showSpeed(cameras, results, newest.viewers);
   announce(results);
 }

@@ -24,6 +24,7 @@ from camrt.errors import CamrtError, UsageError
 if TYPE_CHECKING:
     from camrt.runtime.frames import Source, StreamItem
     from camrt.runtime.inference.model import Model
+    from camrt.runtime.maps.attention_reference import AttentionReference
     from camrt.runtime.stream.pipeline import Summary
 
 _POLL_S = 0.03
@@ -60,6 +61,13 @@ def add(commands: Any) -> None:
         "sources have an output each, with their number in the name",
     )
     parser.add_argument("--events", metavar="FILE", help="write one JSON line per frame; - is standard output")
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        metavar="REPORT",
+        help="compare the maps with report.json of camrt audit; a line, the events and the page tell when they leave "
+        "its range",
+    )
     parser.add_argument("--window", action="store_true", help="show a window even with --output, --events or --serve")
     parser.add_argument("--sync", action="store_true", help="show only classified frames, each with its own map")
     parser.add_argument("--frames", type=int, metavar="N", help="stop each source after N frames")
@@ -100,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
         training = None if args.watch is None else TrainingWatch(args.watch, opened, open_file, say)
         model = open_file(args.model) if training is None else training.first()
         settings_of(args, model, live=True)  # report errors before a source is opened
+        reference = None if args.reference is None else _read_reference(args.reference, model)
         set_file_mode(args.mode)  # after the model, whose caches may serve other users
         sources = open_sources(texts, tell=say, options=options)
         for source in sources:
@@ -122,6 +131,7 @@ def run(args: argparse.Namespace) -> int:
             watched=shows_window or args.serve is not None,
             frames=args.frames,
             enlarge=args.scale_output,
+            reference=reference,
         )
         reloader = Reloader(args, args.parse_again, model, session.settings, tell, live=live)
         if training is not None:
@@ -144,6 +154,8 @@ def run(args: argparse.Namespace) -> int:
         def on_item(number: int, item: "StreamItem") -> None:
             if server is None or server.alive:  # else the watchdog restarts the service
                 notifier.drawn()
+            if item.attention is not None and item.attention_changed:
+                tell(_attention_line(item))
 
         def on_failure(number: int, error: BaseException) -> None:
             if len(sources) > 1:
@@ -160,6 +172,24 @@ def run(args: argparse.Namespace) -> int:
         notifier.stopping()
     summaries = [_summary_of(outcome, alone=len(sources) == 1) for outcome in outcomes]
     return _conclude(sources, summaries, files)
+
+
+def _read_reference(path: Path, model: "Model") -> "AttentionReference":
+    from camrt.runtime.maps.attention_reference import read_reference
+
+    rows, columns = (side - 2 * model.decoder.margin for side in model.map_shape[1:])
+    return read_reference(path, model.labels, (rows, columns))
+
+
+def _attention_line(item: "StreamItem") -> str:
+    """Return a line about attention that has left the audit's range, or come back."""
+    from camrt.runtime.maps.attention import STATISTICS
+
+    assert item.attention is not None
+    if not item.attention.outside:
+        return f"{item.frame.name}: the model's attention is back in the audit's range"
+    words = STATISTICS[item.attention.statistic]
+    return f"{item.frame.name}: the model's attention has left the audit's range ({words})"
 
 
 def _summary_of(outcome: "Summary | BaseException", *, alone: bool) -> "Summary | None":

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from camrt.runtime.maps.attention_drift import Attention, ClassDrift
 from camrt.runtime.stream import hub as hub_module
 from support.chromium import chromium, open_page, shown_image
 from support.desktop import eventually
@@ -61,6 +62,27 @@ def test_the_page_shows_all_cameras_and_each_alone(browser, model, hub, served):
         choose(page, "yard")
         assert eventually(lambda: page.locator("#state").inner_text() == "no signal")
         assert eventually(lambda: served.metric("camrt_viewers") == 1)
+
+
+def test_attention_outside_the_audit_is_shown_and_hidden_without_a_reference(browser, model, hub, served):
+    for stream in hub.streams:
+        stream.write(classified(model, 50, 0))
+    with open_page(browser, served.url, viewport={"width": 360, "height": 800}) as page:
+        assert eventually(lambda: page.locator("#captions span").count() == 2)
+        assert not page.locator("#attention").is_visible()
+        inside = Attention(0.25, "entropy", False, [ClassDrift(0, model.labels[0], 0.5)])
+        hub.streams[0].write(classified(model, 60, 1, attention=inside))
+        assert eventually(lambda: page.locator("#attention").is_visible())
+        rows = page.locator("#attention-rows li")
+        assert eventually(
+            lambda: rows.first.inner_text().split("\n") == ['the "door": within the audit\'s range', "0.25"]
+        )
+        assert rows.nth(1).inner_text().split("\n") == [model.labels[0], "0.50"]
+        outside = Attention(1.5, "centre", True, inside.classes)
+        hub.streams[0].write(classified(model, 70, 2, attention=outside, attention_changed=True))
+        assert eventually(lambda: "outside the audit's range: share on the centre" in rows.first.inner_text())
+        assert "outside" in rows.first.get_attribute("class")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 @pytest.mark.parametrize("hub", [LONG_NAMES], indirect=True)

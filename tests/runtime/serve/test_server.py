@@ -14,6 +14,7 @@ import pytest
 
 import camrt
 from camrt.errors import SinkError, UsageError
+from camrt.runtime.maps.attention_drift import Attention, ClassDrift
 from camrt.runtime.render.display_settings import DisplaySettings, SettingsStore
 from camrt.runtime.render.renderer import Renderer
 from camrt.runtime.serve import Server, publisher, rate_limit
@@ -117,6 +118,29 @@ def test_a_live_source_without_frames_has_stalled_and_the_health_check_fails(mod
     assert served.metric("camrt_up") == 0
     hub.streams[0].close()
     assert served.request("/healthz")[0].status == 200  # the source has ended
+
+
+def test_attention_is_in_the_metrics_the_api_and_the_events(model, hub, served):
+    text = served.request("/metrics")[1].decode()
+    assert "camrt_attention_drift{" not in text
+    assert "attention" not in {key for key, value in served.get("/api/state")["cameras"][0].items() if value}
+    drift = ClassDrift(3, model.labels[3], 2.5)
+    attention = Attention(1.25, "centre", True, [drift])
+    hub.streams[0].write(classified(model, 50, 0, attention=attention, attention_changed=True))
+    hub.streams[1].write(classified(model, 50, 0))
+    text = served.request("/metrics")[1].decode()
+    name = NAMES[0].replace('"', r"\"")
+    assert f'camrt_attention_drift{{camera="0",name="{name}"}} 1.25' in text.splitlines()
+    label = model.labels[3].replace("\\", r"\\").replace('"', r"\"")
+    assert f'camrt_attention_drift{{camera="0",name="{name}",class="{label}",class_id="3"}} 2.5' in text.splitlines()
+    assert served.metric("camrt_attention_outside") == 1
+    found = served.get("/api/result?camera=0")["attention"]
+    assert (found["drift"], found["statistic"], found["outside"], found["event"]) == (1.25, "centre", True, "left")
+    assert found["classes"] == [{"class_id": 3, "label": model.labels[3], "drift": 2.5}]
+    assert served.get("/api/result?camera=1")["attention"] is None
+    hub.streams[0].write(classified(model, 50, 1, attention=replace(attention, outside=False)))
+    assert served.get("/api/result?camera=0")["attention"]["event"] == ""
+    assert served.metric("camrt_attention_outside") == 0
 
 
 def test_an_image_that_is_too_tall_for_jpeg_is_shrunk(model, hub, served):
