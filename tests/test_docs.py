@@ -205,6 +205,7 @@ def test_every_flag_in_the_documents_exists():
         "--cameras",
         "--seconds",
         "--seed",
+        "--streams",
     }  # of modules in benchmarks
     tools |= {"--system-site-packages", "--list-cameras"}  # of Python's venv and of the Raspberry Pi
     tools |= {
