@@ -137,32 +137,35 @@ def fresh_environment(tmp_path_factory):
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_every_command_and_snippet_works(user_folder, fresh_environment, monkeypatch):
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_command_and_snippet_works(document, user_folder, fresh_environment, monkeypatch):
+    # The documents are read in order: each may use files of those before it.
     monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.delenv("DISPLAY", raising=False)
     here = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    for document in DOCUMENTS:
-        settings = os.environ | (here if document in WITH_BASELINES else fresh_environment)
-        for language, text in blocks(document):
-            assert language in ("sh", "python", "text"), f"{document}: no test runs a block of {language}"
-            if language == "text":  # servers, long runs and their clients have their own tests
-                continue
-            if language == "python":
-                # torchvision's wheel may not fit this torch: camrt.benchmarks.compare.torch_libraries fixes that.
-                code = f"import camrt.benchmarks.compare.torch_libraries\n{text}"
-                run([sys.executable, "-c", code], user_folder, environment())
-            elif language == "sh":
-                for command in text.splitlines():
-                    if command != TEST_COMMAND:
-                        run(["bash", "-ec", command], user_folder, settings)
-    assert len(read_video(user_folder / "seen.mp4")[0]) == 280
-    assert len((user_folder / "seen.jsonl").read_text().splitlines()) == 280
+    settings = os.environ | (here if document in WITH_BASELINES else fresh_environment)
+    for language, text in blocks(document):
+        assert language in ("sh", "python", "text"), f"{document}: no test runs a block of {language}"
+        if language == "text":  # servers, long runs and their clients have their own tests
+            continue
+        if language == "python":
+            # torchvision's wheel may not fit this torch: camrt.benchmarks.compare.torch_libraries fixes that.
+            code = f"import camrt.benchmarks.compare.torch_libraries\n{text}"
+            run([sys.executable, "-c", code], user_folder, environment())
+        elif language == "sh":
+            for command in text.splitlines():
+                if command != TEST_COMMAND:
+                    run(["bash", "-ec", command], user_folder, settings)
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_the_commands_have_left_whole_files(user_folder):
+    # After the test above: the commands of the documents have run in this folder.
+    for name, frames in (("seen", 280), ("weeks", 50)):
+        assert len(read_video(user_folder / f"{name}.mp4")[0]) == frames
+        assert len((user_folder / f"{name}.jsonl").read_text().splitlines()) == frames
     assert len(list((user_folder / "annotated").iterdir())) == 3
-    assert (
-        len(read_video(user_folder / "weeks.mp4")[0])
-        == len((user_folder / "weeks.jsonl").read_text().splitlines())
-        == 50
-    )
     for name in (
         "overlay.png",
         "gender.jpg",
@@ -203,6 +206,7 @@ def test_every_flag_in_the_documents_exists():
         "--cameras",
         "--seconds",
         "--seed",
+        "--streams",
     }  # of modules in benchmarks
     tools |= {"--system-site-packages", "--list-cameras"}  # of Python's venv and of the Raspberry Pi
     tools |= {

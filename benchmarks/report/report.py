@@ -33,6 +33,7 @@ NETWORKS = ("mobilenet_v2", "resnet50")
 CAMERAS = (1, 2, 3)
 STREAMS = (1, 4, 16, 64)
 STREAM_TURN_S = 3.0
+"""Seconds that each number of streams is measured, or half a second per round if that is less."""
 
 
 def measure(threads: int, rounds: int) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def measure(threads: int, rounds: int) -> dict[str, Any]:
         first = NETWORKS[0]
         model = load(files[first], provider="cpu", threads=threads)
         cameras = multi_camera.measure(model, *FRAMES[0], CAMERAS, few)
-        streams = many_streams.measure(model, list(many_streams.KINDS), STREAMS, STREAM_TURN_S)
+        streams = many_streams.measure(model, list(many_streams.KINDS), STREAMS, min(STREAM_TURN_S, rounds / 2))
         libraries = baselines.Libraries(networks[first], files[first], threads)
         whole_frame = baselines.measure_whole_frame(libraries, FRAMES, threads, rounds)
         libraries.close()

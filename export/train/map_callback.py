@@ -128,9 +128,7 @@ class MapCallback:
         if self._first is None:
             self._first = small
         elif self._first.shape != small.shape or np.abs(self._first.astype(int) - small).max() > 2:
-            raise UsageError(
-                "the validation pass began with other images than the pass before; give its loader shuffle=False"
-            )
+            raise UsageError("the validation pass began with other images than the pass before; do not shuffle them")
         captions = [
             f"{self._label(int(number))} {score:.0%}{'' if int(best) == int(number) else f', not {self._label(best)}'}"
             for number, score, best in zip(

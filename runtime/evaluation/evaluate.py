@@ -89,8 +89,6 @@ def evaluate(
         images = _matched(model, whole, remarks, allow_unmatched)
     else:
         images = _matched_one_by_one(model, dataset)
-    if refinements:  # an inserted or deleted pixel would need refined maps of each step
-        faithfulness = 0
     measure = _Measure(model, selected, tuple(baselines), refinements)
     if whole is not None and measure.places and not any(map(_is_placed, whole.images)):
         remarks.append("the data have neither boxes nor masks, which localization needs: it is not measured")
@@ -199,7 +197,9 @@ class _Measure:
                 objects[source] += scores_of([one] * len(truths))
         passes, seconds = 0, 0.0
         if faithful and not isinstance(self._model, MapProvider):
-            changed, passes, seconds = measure_faithfulness(self._model, labelled.name, image, result, self._baselines)
+            changed, passes, seconds = measure_faithfulness(
+                self._model, labelled.name, image, result, self._baselines, self._refinements
+            )
             for source, some in changed.items():
                 objects[source].append(some)
             classes = classes | changed[MODEL]

@@ -21,6 +21,7 @@ from camrt.kernels.map_metrics import pearson, rank_correlation
 from camrt.kernels.perturbation import area, blurred, faded, importance_order, mean_colour, mixed
 from camrt.runtime.evaluation.map_sources import MODEL, Baselines, MapSource
 from camrt.runtime.inference.model import Model
+from camrt.runtime.maps.refine_frame import refine_frame
 from camrt.runtime.maps.result import Result
 
 STEPS: Final = 20
@@ -87,6 +88,10 @@ class _Changed:
         self.passes += len(images)
         return results
 
+    def run_one(self, content: Image) -> Result:
+        """Classify a changed content."""
+        return self.run([content])[0]
+
 
 def confidence(model: Model, result: Result, class_id: int) -> float:
     """Return the score of a class; its softmax probability where the file's scores are logits. NaN counts as 0."""
@@ -98,7 +103,7 @@ def confidence(model: Model, result: Result, class_id: int) -> float:
 
 
 def measure_faithfulness(
-    model: Model, name: str, image: Image, result: Result, baselines: Baselines
+    model: Model, name: str, image: Image, result: Result, baselines: Baselines, refinements: tuple[str, ...] = ()
 ) -> tuple[dict[str, Rows], int, float]:
     """Return the rows of one image by map source and metric, the number of passes and the seconds that they took.
 
@@ -108,6 +113,7 @@ def measure_faithfulness(
         image: the frame.
         result: of ``model`` for ``image``.
         baselines: map sources to measure beside the model's map.
+        refinements: of the maps of ``result``. Sanity is not measured then: the check is of the plain map.
     """
     start = time.perf_counter()
     changed = _Changed(model, result, image)
@@ -132,7 +138,7 @@ def measure_faithfulness(
                 "insertion_auc": area(np.array([vague, *insertion, before]), shares),
                 "road": _road(model, changed, heat, noise, class_id),
             }
-            (masked,) = changed.run([faded(changed.content, heat)])
+            masked = refine_frame(changed.run_one, faded(changed.content, heat), refinements if source == MODEL else ())
             other = masked.visible_cam(class_id) if source == MODEL else baselines.maps(name, masked)[source].cam
             rows[source] |= _drop_rows(
                 before,
@@ -140,7 +146,8 @@ def measure_faithfulness(
                 coherency=(pearson(heat, changed.heat(other)) + 1) / 2,
                 complexity=float(heat.mean(dtype=np.float64)),
             )
-        rows[source] |= agreements(result, class_id) if source == MODEL else _UNMOVED
+        if not refinements:
+            rows[source] |= agreements(result, class_id) if source == MODEL else _UNMOVED
     return rows, changed.passes, time.perf_counter() - start
 
 

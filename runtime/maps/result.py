@@ -17,7 +17,8 @@ from camrt.images import Image
 from camrt.runtime.maps.decoder import MapDecoder
 from camrt.runtime.maps.overlay import OverlayStyle, paint
 from camrt.runtime.maps.placed import boxes_on_frame, heatmap_on_frame
-from camrt.runtime.maps.refinement import check_refinements, refined_cams
+from camrt.runtime.maps.refined_cams import refined_cams
+from camrt.runtime.maps.refinement import check_refinements
 
 Map = NDArray[np.float32]
 BOX_THRESHOLD: Final = 0.2

@@ -202,14 +202,15 @@ def test_the_settings_file_chooses_the_head_and_a_reload_changes_it(two_heads, t
 def test_two_sources_change_the_head_together(two_heads, tmp_path):
     sources = ("--source", "synthetic", "--source", "synthetic")
     with serving("--events", "e.jsonl", model=two_heads, source=sources, cwd=tmp_path) as served:
-        assert eventually(lambda: all(camera["frames"] for camera in served.get("/api/state")["cameras"]))
+
+        def sources_with(head):  # in the events: the page shows a head on the last frame before the next is classified
+            path = tmp_path / "e.jsonl"
+            return {line["source"] for line in read_events(path) if line["head"] == head} if path.exists() else set()
+
+        assert eventually(lambda: len(sources_with("kind")) == 2)
         served.change(head="size")
         assert eventually(lambda: {served.get(f"/api/result?camera={n}")["head"] for n in (0, 1)} == {"size"})
-
-        def sources_with_the_new_head():  # the page shows it on the last frame before the next frame is classified
-            return {line["source"] for line in read_events(tmp_path / "e.jsonl") if line["head"] == "size"}
-
-        assert eventually(lambda: len(sources_with_the_new_head()) == 2)
+        assert eventually(lambda: len(sources_with("size")) == 2)
         assert interrupt(served.process, signal.SIGTERM)[0] == 0
     lines = read_events(tmp_path / "e.jsonl")
     sources = {line["source"] for line in lines}

@@ -41,8 +41,9 @@ def test_a_dog_is_recognised_and_has_the_heat_in_a_real_video(squeezenet, dog_vi
     for event in events:
         assert set(event) == {
             *("frame", "result_frame", "time", "source", "lost", "width", "height"),
-            *("top", "explained", "boxes", "stages_ms"),
+            *("top", "explained", "boxes", "box_ids", "objects", "stages_ms"),
         }
+        assert (event["box_ids"], event["objects"]) == ([], 0)  # without --boxes
         assert set(event["stages_ms"]) == {"preprocess", "inference", "cam", "overlay"}
         scores = [row["score"] for row in event["top"]]
         assert len(scores) == 5

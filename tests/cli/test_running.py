@@ -282,8 +282,11 @@ def test_sighup_applies_changed_settings_and_reports_the_rest(mobilenet, tmp_pat
         messages.line("no such class")
         settings.write_text('source = "synthetic"\n')
         process.send_signal(signal.SIGHUP)
-        messages.line("camrt.toml lacks an argument that a start needs")
+        messages.line("no setting was changed: name a model file")
         late = max(int(path.stem.split("_")[1]) for path in images.glob("synthetic_*.jpg"))
+        settings.write_text(f'model = "{mobilenet}"\nsource = "synthetic"\nboxes = true\n')
+        process.send_signal(signal.SIGHUP)
+        messages.line("boxes is now true")
         status, errors = interrupt(process, signal.SIGTERM)
     assert status == 0, errors
     assert _detail(images, 0) > 100  # the scene

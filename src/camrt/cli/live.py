@@ -104,6 +104,11 @@ def run(args: argparse.Namespace) -> int:
     def open_file(path: Path) -> "Model":
         return open_model(path, args.provider, args.threads, args.provider_option, args.head)
 
+    def parse_again() -> argparse.Namespace:
+        fresh: argparse.Namespace = args.parse_again()
+        check_watch(fresh.model, fresh.watch)
+        return fresh
+
     with ExitStack() as opened:  # closes everything if the session does not start; closing twice does no harm
         training = None if args.watch is None else TrainingWatch(args.watch, opened, open_file, say)
         model = open_file(args.model) if training is None else training.first()
@@ -133,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
             enlarge=args.scale_output,
             reference=reference,
         )
-        reloader = Reloader(args, args.parse_again, model, session.settings, tell, live=live)
+        reloader = Reloader(args, parse_again, model, session.settings, tell, live=live)
         if training is not None:
             training.follow(session.replace_model, opened)
         server = None if args.serve is None else serve(args, session.hub, opened)

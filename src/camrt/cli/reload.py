@@ -79,12 +79,16 @@ class Reloader:
             at_once += [name for name in ("head", "classes") if name not in at_once]
         if at_once:
             self._settings.update(**{name: getattr(wanted, name) for name in at_once})
-        lines = [f"{_flag(name)} is now {getattr(wanted, name)}" for name in at_once]
+        lines = [f"{_flag(name)} is now {_spelled(getattr(wanted, name))}" for name in at_once]
         if later := [_flag(name) for name in changed if name not in names()]:
             lines.append(f"restart to apply {', '.join(later)}")
         self._tell(f"{path} was reloaded: {'; '.join(lines) or 'no change'}")
         for name in at_once:
             setattr(self._args, name, getattr(fresh, name))
+
+
+def _spelled(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _flag(name: str) -> str:

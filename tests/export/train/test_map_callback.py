@@ -220,7 +220,7 @@ def test_shuffled_validation_images_are_refused(images, tmp_path):
     network, callback = Small(), MapCallback(tmp_path)
     with callback.watch(network):
         validate(network, images)
-    with pytest.raises(UsageError, match="shuffle=False"), callback.watch(network):
+    with pytest.raises(UsageError, match="do not shuffle them"), callback.watch(network):
         validate(network, images.flip(0))
 
 

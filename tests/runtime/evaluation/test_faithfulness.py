@@ -21,6 +21,8 @@ from camrt.runtime.evaluation.datasets.labelled import LabelledImage, Target
 from camrt.runtime.evaluation.evaluate import evaluate
 from camrt.runtime.evaluation.faithfulness import agreements, confidence, measure_faithfulness
 from camrt.runtime.evaluation.map_sources import BASELINES, MODEL, Baselines
+from camrt.runtime.maps.refine_frame import refine_frame
+from camrt.runtime.maps.refinement import parse_refinements
 from support.needs import skip_or_fail
 from support.tiny_models import SIZE, model_info, write_class_maps, write_linear
 from support.torch_session import Session
@@ -202,6 +204,24 @@ def test_adcc_has_the_parts_of_grad_cam_and_their_harmonic_mean(any_model):
     found = evaluate(any_model, labelled(any_model, images), metrics=["adcc"], baselines=())
     coherency, complexity, drop = np.mean(parts, axis=0)
     assert found.values["adcc"] == pytest.approx(3 / (1 / coherency + 1 / (1 - complexity) + 1 / (1 - drop)), abs=1e-5)
+
+
+def test_refined_maps_are_measured_as_they_are_drawn(sharp_model):
+    (frame,) = frames(1)
+    names = parse_refinements("clamp,ivr,flip")
+    result = refine_frame(sharp_model, frame, names)
+    row = measure_faithfulness(sharp_model, "a.png", frame, result, NO_BASELINES, names)[0][MODEL]
+    heat = heat_of(result)
+    masked = refine_frame(sharp_model, faded(frame, heat), names).visible_cam(result.class_id)
+    other = kernels.upsample(kernels.normalize(masked, "minmax"), SIZE, SIZE)
+    coherency = (np.corrcoef(heat.ravel(), other.ravel())[0, 1] + 1) / 2
+    np.testing.assert_allclose(row["adcc"], [coherency, heat.mean(), row["average_drop"]], atol=1e-5)
+    plain = measured(sharp_model, frame)[MODEL]
+    assert set(plain) - set(row) == {"permuted_weights", "other_class"}  # they check the plain map
+    assert row["deletion_auc"] != plain["deletion_auc"]
+    found = evaluate(sharp_model, labelled(sharp_model, [frame]), refine="clamp,ivr,flip", baselines=())
+    assert found.values["deletion_auc"] == pytest.approx(row["deletion_auc"])
+    assert "permuted_weights" not in found.values
 
 
 def labelled(model, images):

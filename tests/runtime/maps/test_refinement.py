@@ -8,7 +8,8 @@ import camrt
 from camrt import kernels
 from camrt.errors import UsageError
 from camrt.runtime.maps.refine_frame import refine_frame
-from camrt.runtime.maps.refinement import PERCENT, REFINEMENTS, parse_refinements
+from camrt.runtime.maps.refined_cams import PERCENT
+from camrt.runtime.maps.refinement import REFINEMENTS, parse_refinements
 from support.tiny_models import write_class_maps
 
 
