@@ -16,6 +16,9 @@ from support.needs import skip_or_fail
 settings.register_profile("camrt", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("camrt")
 
+# Where two workers share two cores, torch's threads would spin for each other at every layer: fifteen times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 sys.modules["openvino_telemetry"] = None  # with it, OpenVINO sends usage data as soon as it is imported
 
 

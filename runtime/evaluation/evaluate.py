@@ -197,9 +197,7 @@ class _Measure:
                 objects[source] += scores_of([one] * len(truths))
         passes, seconds = 0, 0.0
         if faithful and not isinstance(self._model, MapProvider):
-            changed, passes, seconds = measure_faithfulness(
-                self._model, labelled.name, image, result, self._baselines, self._refinements
-            )
+            changed, passes, seconds = measure_faithfulness(self._model, labelled.name, image, result, self._baselines)
             for source, some in changed.items():
                 objects[source].append(some)
             classes = classes | changed[MODEL]

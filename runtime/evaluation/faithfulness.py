@@ -103,7 +103,7 @@ def confidence(model: Model, result: Result, class_id: int) -> float:
 
 
 def measure_faithfulness(
-    model: Model, name: str, image: Image, result: Result, baselines: Baselines, refinements: tuple[str, ...] = ()
+    model: Model, name: str, image: Image, result: Result, baselines: Baselines
 ) -> tuple[dict[str, Rows], int, float]:
     """Return the rows of one image by map source and metric, the number of passes and the seconds that they took.
 
@@ -111,9 +111,8 @@ def measure_faithfulness(
         model: classifies the changed images.
         name: of the image: decides about the noise.
         image: the frame.
-        result: of ``model`` for ``image``.
+        result: of ``model`` for ``image``. If its maps are refined, sanity is not measured: the check is of plain maps.
         baselines: map sources to measure beside the model's map.
-        refinements: of the maps of ``result``. Sanity is not measured then: the check is of the plain map.
     """
     start = time.perf_counter()
     changed = _Changed(model, result, image)
@@ -138,7 +137,8 @@ def measure_faithfulness(
                 "insertion_auc": area(np.array([vague, *insertion, before]), shares),
                 "road": _road(model, changed, heat, noise, class_id),
             }
-            masked = refine_frame(changed.run_one, faded(changed.content, heat), refinements if source == MODEL else ())
+            refinements = result.refinements if source == MODEL else ()
+            masked = refine_frame(changed.run_one, faded(changed.content, heat), refinements)
             other = masked.visible_cam(class_id) if source == MODEL else baselines.maps(name, masked)[source].cam
             rows[source] |= _drop_rows(
                 before,
@@ -146,7 +146,7 @@ def measure_faithfulness(
                 coherency=(pearson(heat, changed.heat(other)) + 1) / 2,
                 complexity=float(heat.mean(dtype=np.float64)),
             )
-        if not refinements:
+        if not result.refinements:
             rows[source] |= agreements(result, class_id) if source == MODEL else _UNMOVED
     return rows, changed.passes, time.perf_counter() - start
 

@@ -71,10 +71,6 @@ LARGE = {
     ("torchvision", "vit_b_16"),
     ("torchvision", "wide_resnet50_2"),
     ("timm", "dla34"),
-    ("timm", "ghostnet_100"),
-    ("timm", "mobilenetv4_conv_small"),
-    ("timm", "nf_resnet26"),
-    ("timm", "poolformer_s12"),
     ("timm", "fastvit_t8"),
     ("timm", "hrnet_w18_small"),
     ("timm", "levit_128s"),
@@ -84,10 +80,8 @@ LARGE = {
     ("timm", "xception41"),
     ("transformers", "FocalNet"),
     ("transformers", "MobileNetV2"),
-    ("Keras", "ResNet50V2"),
     ("Keras", "VGG16"),
     ("onnx's light graphs", "vgg19"),
-    ("onnx's light graphs", "zfnet512"),
 }
 SIDES = {"crossvit_9_240": 240, "inception_v3": 299}
 KERAS = {

@@ -66,10 +66,7 @@ class Reloader:
         except UsageError as error:
             self._tell(f"no setting was changed: {error}")
             return
-        except SystemExit:  # argparse has printed the missing argument
-            self._tell(f"no setting was changed: {path} lacks an argument that a start needs")
-            return
-        except Exception as error:  # noqa: BLE001 - a reload must never end the service
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a reload must never end the service
             self._tell(f"no setting was changed: {path} cannot be read: {type(error).__name__}: {error}")
             return
         values = {name: value for name, value in vars(fresh).items() if not callable(value)}

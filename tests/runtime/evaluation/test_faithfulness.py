@@ -210,7 +210,7 @@ def test_refined_maps_are_measured_as_they_are_drawn(sharp_model):
     (frame,) = frames(1)
     names = parse_refinements("clamp,ivr,flip")
     result = refine_frame(sharp_model, frame, names)
-    row = measure_faithfulness(sharp_model, "a.png", frame, result, NO_BASELINES, names)[0][MODEL]
+    row = measure_faithfulness(sharp_model, "a.png", frame, result, NO_BASELINES)[0][MODEL]
     heat = heat_of(result)
     masked = refine_frame(sharp_model, faded(frame, heat), names).visible_cam(result.class_id)
     other = kernels.upsample(kernels.normalize(masked, "minmax"), SIZE, SIZE)
