@@ -15,7 +15,7 @@ from camrt.benchmarks.compare.quantization import remove_quantization
 from camrt.benchmarks.planted_bias.images import Split
 from camrt.export import attach
 
-SIZE: Final = 128
+SIZE: Final = 224
 """Pixels of each side of the network's input."""
 _STEPS: Final = 600
 _NETWORK: Final = "models/mobilenetv2_torchvision_qdq_int8.onnx"

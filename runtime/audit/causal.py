@@ -27,9 +27,9 @@ class Measured:
     effect: float
     """Share of the answers that flip because of the evidence, see `_measured`."""
     t: float
-    """Smaller t of the directions."""
+    """Smaller t of the directions that count."""
     p_value: float
-    """Larger p of the directions, one-sided: both must be shown (intersection-union test)."""
+    """Larger p of these directions, one-sided: each must be shown (intersection-union test)."""
     interval: tuple[float, float]
 
 
@@ -56,7 +56,8 @@ class Experiments:
         if arms is None:
             return None
         added, removed = (self._measure_arm(class_id, arm) for arm in arms)
-        return _measured(added, removed, suspect.experiment, self.pool.passes - before)
+        removable = suspect.shift is None or suspect.shift.removable
+        return _measured(added, removed, suspect.experiment, self.pool.passes - before, removable)
 
     def arms(
         self, suspect: Suspect, own: NDArray[np.intp], others: NDArray[np.intp], pairs: int
@@ -199,14 +200,15 @@ def _cycle(random: np.random.Generator, numbers: NDArray[np.intp], count: int) -
     return np.concatenate(rounds)[:count]
 
 
-def _measured(added: _Pairs, removed: _Pairs, words: str, passes: int) -> Measured:
+def _measured(added: _Pairs, removed: _Pairs, words: str, passes: int, removable: bool) -> Measured:
     """Return the figures of an experiment.
 
     The effect is the mean of both directions, or that of the second one where it is larger: images of the class that
-    need the evidence show its use, even where it is too weak to turn images of others.
+    need the evidence show its use, even where it is too weak to turn images of others. Of evidence that cannot be
+    removed, only the first direction counts.
     """
-    both = [added, removed]
-    counted = [removed] if removed.arm.effect > added.arm.effect else both
+    both = [added, removed] if removable else [added]
+    counted = [removed] if removable and removed.arm.effect > added.arm.effect else both
     return Measured(
         proof=Proof(words, added=added.arm, removed=removed.arm, passes=passes),
         effect=float(np.mean([one.arm.effect for one in counted])),

@@ -26,14 +26,31 @@ _CACHE_BYTES: Final = 192 << 20
 _EDGE: Final = 0.06
 _BLUR: Final = 0.12
 """Sigma of the blur of an erased part, as a fraction of the shorter side."""
-PATCHES: Final = {"patch": (0.3, 0.3), "wide patch": (0.18, 0.5)}
-"""Rows and columns of patches, as fractions of the image's; a text is wide."""
 PATCH_SIDE: Final = 32
 """Rows and columns of a patch that is compared with others."""
 _LEAST_PATCH: Final = 0.3
 """Share of a patch that lies outside both objects at least."""
 _LEAST_REGION: Final = 0.01
 """Share of the image that an exchange changes at least; less shows nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """Size of a patch, as fractions of the image's rows and columns, and where it may lie."""
+
+    tall: float
+    wide: float
+    anywhere: bool = False
+    """It may lie on the object; False: outside of it only."""
+
+
+PATCHES: Final = {
+    "patch": Patch(0.3, 0.3),
+    "wide patch": Patch(0.18, 0.5),  # a text is wide
+    "patch anywhere": Patch(0.3, 0.3, anywhere=True),
+    "wide patch anywhere": Patch(0.18, 0.5, anywhere=True),
+}
+"""Patches that are exchanged, by name."""
 
 
 class ImagePool:
@@ -141,7 +158,7 @@ class ImagePool:
         return np.asarray(cv2.resize(evidence, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
     def spot(self, number: int, class_id: int, name: str) -> "Spot":
-        """Return the place outside the object with the most evidence for a class, against the mean of all classes.
+        """Return the place of a patch with the most evidence for a class, against the mean of all classes.
 
         Args:
             number: the image.
@@ -151,14 +168,14 @@ class ImagePool:
         if (number, class_id, name) not in self._spots:
             mask, heat = self[number][1], self.evidence(number, class_id)
             mask = self.fixed(number) if self.samples.certain[number] else mask
-            for one, shares in PATCHES.items():
-                self._spots[number, class_id, one] = _warmest(heat, mask, shares)
+            for one, patch in PATCHES.items():
+                self._spots[number, class_id, one] = _warmest(heat, mask & (not patch.anywhere), patch)
         return self._spots[number, class_id, name]
 
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A place outside the object."""
+    """A place of a patch."""
 
     place: tuple[slice, slice]
     """Rows and columns."""
@@ -166,9 +183,9 @@ class Spot:
     """Mean evidence for the class there, in logits per cell."""
 
 
-def _warmest(heat: NDArray[np.float32], mask: Mask, shares: tuple[float, float]) -> Spot:
+def _warmest(heat: NDArray[np.float32], mask: Mask, patch: Patch) -> Spot:
     height, width = mask.shape
-    tall, wide = (max(4, round(share * side)) for share, side in zip(shares, mask.shape, strict=True))
+    tall, wide = max(4, round(patch.tall * height)), max(4, round(patch.wide * width))
     outside = cv2.blur((~mask).astype(np.float32), (wide, tall), borderType=cv2.BORDER_REPLICATE)
     mean = cv2.blur(heat, (wide // 2 * 2 + 1, tall // 2 * 2 + 1), borderType=cv2.BORDER_REPLICATE)
     scored = np.where(outside >= min(0.5, float(outside.max())), mean, -np.inf)
@@ -180,6 +197,8 @@ def _warmest(heat: NDArray[np.float32], mask: Mask, shares: tuple[float, float])
 
 Change = Callable[[int, int], Image | None]
 """(recipient, donor) -> image at the network's size; None: the change would show nothing."""
+Prepare = Callable[[int, int], Image]
+"""(recipient, donor) -> donor as it is copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,26 +214,31 @@ class Exchange:
     pattern that few images have would otherwise be exchanged for nothing most times. None: any image is used."""
 
 
-def region_exchange(pool: ImagePool, region: str, *, same_light: bool = False) -> Exchange:
+def region_exchange(pool: ImagePool, region: str, prepared: Prepare | None = None) -> Exchange:
     """Copy a region from the donor, except where one of both images has its object.
+
+    The background is copied except where the recipient has its object; that of the donor is filled from its
+    surroundings. Else the evidence would stay there.
 
     Args:
         pool: the images.
         region: a name of `camrt.runtime.audit.regions.REGIONS`.
-        same_light: give the donor the colour of the recipient's light first.
+        prepared: returns the donor as it is copied, at the network's size; None: unchanged.
     """
     height, width = pool.model.geometry.height, pool.model.geometry.width
     whole = region_mask(region, height, width)
 
     def change(recipient: int, donor: int) -> Image | None:
         (image, own), (other, others) = pool[recipient], pool[donor]
-        if region != "background":
-            own, others = pool.fixed(recipient), pool.fixed(donor)
-        mask = whole & ~own & ~others
+        if prepared is not None:
+            other = prepared(recipient, donor)
+        if region == "background":
+            other = blurred(other, others)
+            mask = ~own
+        else:
+            mask = whole & ~pool.fixed(recipient) & ~pool.fixed(donor)
         if mask.mean() < _LEAST_REGION and mask.sum() < 0.5 * whole.sum():
             return None
-        if same_light:
-            other = shift_colour(other, pool.light(recipient) - pool.light(donor))
         changed = image.copy()
         changed[mask] = other[mask]
         return changed
@@ -224,6 +248,11 @@ def region_exchange(pool: ImagePool, region: str, *, same_light: bool = False) -
         return blurred(image, whole & ~own if region == "background" else whole, keep=region == "background")
 
     return Exchange(change, change, erase)
+
+
+def in_same_light(pool: ImagePool) -> Prepare:
+    """Return a change of donors: they get the colour of the recipient's light."""
+    return lambda recipient, donor: shift_colour(pool[donor][0], pool.light(recipient) - pool.light(donor))
 
 
 def blurred(image: Image, mask: Mask, *, keep: bool = False) -> Image:
@@ -244,12 +273,13 @@ def blurred(image: Image, mask: Mask, *, keep: bool = False) -> Image:
 
 
 def patch_exchange(pool: ImagePool, class_id: int, name: str) -> Exchange:
-    """Copy the warmest patch outside the object: to its own place, or onto the recipient's warmest patch."""
+    """Copy the warmest patch of `PATCHES`: to its own place, or onto the recipient's warmest patch."""
+    anywhere = PATCHES[name].anywhere
 
     def copy(recipient: int, donor: int, of: int) -> Image | None:
         image, other = pool[recipient][0], pool[donor][0]
         target, source = (pool.spot(number, class_id, name).place for number in (of, donor))
-        mask = ~pool.fixed(recipient)[target] & ~pool.fixed(donor)[source]
+        mask = (~pool.fixed(recipient)[target] & ~pool.fixed(donor)[source]) | anywhere
         if mask.mean() < _LEAST_PATCH:
             return None
         changed = image.copy()

@@ -20,7 +20,7 @@ RANK: Final = 8
 """Most directions that are removed."""
 _ENERGY: Final = 0.95
 """Share of the squared differences that the removed directions have, if so few suffice."""
-PENALTIES: Final = (1.0, 0.1, 0.01)
+PENALTIES: Final = (10.0, 1.0, 0.1, 0.01)
 """Penalties of the squared change of the weights, for features of unit spread; cross-validation chooses one."""
 _STEPS: Final = 200
 _LEAST: Final = 1e-12
@@ -35,9 +35,13 @@ class Head:
     bias: F64
     """(K,)."""
 
+    def logits(self, features: F64) -> F64:
+        """Return the logits of pooled features, (N, C) -> (N, K)."""
+        return np.asarray(features @ self.weights.T + self.bias)
+
     def answers(self, features: F64) -> NDArray[np.intp]:
         """Return the class of each row of pooled features, (N, C) -> (N,)."""
-        return np.asarray((features @ self.weights.T + self.bias).argmax(axis=1))
+        return np.asarray(self.logits(features).argmax(axis=1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from camrt.runtime.audit.causal import Experiments
 from camrt.runtime.audit.exchange import ImagePool
 from camrt.runtime.audit.finding import Finding
 from camrt.runtime.audit.head_fit import F64, PENALTIES, Group, Head, without_evidence
+from camrt.runtime.audit.samples import Samples
 from camrt.runtime.audit.selection import Proved
 from camrt.runtime.evaluation.datasets.labelled import Dataset, LabelledImage
 from camrt.runtime.inference.model import Model
@@ -126,10 +127,10 @@ def repair_finding(chosen: Proved, experiments: Experiments, seed: int) -> Repai
     samples, decoder = experiments.pool.samples, experiments.pool.model.decoder
     assert decoder.cam_weights is not None
     class_id = chosen.finding.class_id
-    halves = _halves(samples.classes, samples.looked, seed)
+    head = Head(decoder.cam_weights.astype(np.float64), decoder.cam_bias.astype(np.float64))
+    halves = _halves(samples, head, seed)
     if min(int((samples.classes[half] == class_id).sum()) for half in halves) < _FEWEST:
         raise UsageError(f"{chosen.finding.label!r} has fewer than {2 * _FEWEST} images: too few to repair it")
-    head = Head(decoder.cam_weights.astype(np.float64), decoder.cam_bias.astype(np.float64))
     fit, held_out = (_States(experiments, chosen, half) for half in halves)
     penalty = max(PENALTIES, key=lambda one: fit.validated(head, one, seed))
     new = fit.new_head(head, penalty)
@@ -155,15 +156,23 @@ def find(proved: Sequence[Proved], name: str) -> Proved:
     raise UsageError(f"--repair {name}: there is no such finding; the audit has {shown}")
 
 
-def _halves(classes: NDArray[np.intp], looked: NDArray[np.bool_], seed: int) -> list[NDArray[np.intp]]:
-    """Return the numbers of two halves of each class's images, at random."""
+def _halves(samples: Samples, head: Head, seed: int) -> list[NDArray[np.intp]]:
+    """Return the numbers of two halves of each class's images: of each two with the nearest margins, one at random.
+
+    Few images at random may be much harder than the other half.
+    """
+    assert samples.pooled is not None
     random = np.random.default_rng(seed)
-    parts: list[list[NDArray[np.intp]]] = [[], []]
-    for class_id in np.unique(classes[looked]).tolist():
-        numbers = random.permutation(np.flatnonzero((classes == class_id) & looked))
-        parts[0].append(numbers[::2])
-        parts[1].append(numbers[1::2])
-    return [random.permutation(np.concatenate(part)) for part in parts]
+    parts: list[list[int]] = [[], []]
+    for class_id in np.unique(samples.classes[samples.looked]).tolist():
+        numbers = np.flatnonzero((samples.classes == class_id) & samples.looked)
+        logits = head.logits(samples.pooled[numbers].astype(np.float64))
+        margins = logits[:, class_id] - np.delete(logits, class_id, axis=1).max(axis=1, initial=-np.inf)
+        order = numbers[np.argsort(margins, kind="stable")].tolist()
+        for begin in range(0, len(order), 2):
+            for part, number in zip(parts, random.permutation(order[begin : begin + 2]).tolist(), strict=False):
+                part.append(number)
+    return [random.permutation(np.array(part, np.intp)) for part in parts]
 
 
 class _States:

@@ -106,7 +106,8 @@ class Search:
             for region, words in regions.items():
                 area = float(region_mask(region, 100, 100).mean())
                 yield Suspect(kind, words, area, region_exchange(self.pool, region), part=region)
-        for name, (tall, wide) in PATCHES.items():
+        for name, patch in PATCHES.items():
+            words = f"warmest {name}" if patch.anywhere else f"warmest {name} outside the object"
             exchange = patch_exchange(self.pool, class_id, name)
-            yield Suspect("pattern", f"warmest {name} outside the object", tall * wide, exchange, part=name)
+            yield Suspect("pattern", words, patch.tall * patch.wide, exchange, part=name)
         yield from shifts_of_class(self.pool.samples, class_id)

@@ -6,11 +6,19 @@ from typing import Final
 
 import numpy as np
 
+from camrt.images import Image
 from camrt.runtime.audit.causal import Measured
 from camrt.runtime.audit.examples import examples
-from camrt.runtime.audit.exchange import region_exchange
+from camrt.runtime.audit.exchange import Prepare, in_same_light, region_exchange
 from camrt.runtime.audit.finding import Finding
-from camrt.runtime.audit.presence import alike_backgrounds, alike_patches, alike_regions, class_with_evidence, losses
+from camrt.runtime.audit.presence import (
+    alike_backgrounds,
+    alike_patches,
+    alike_regions,
+    class_with_evidence,
+    losses,
+    spread_of_patches,
+)
 from camrt.runtime.audit.search import SCREEN_T, Confirmed, Search
 from camrt.runtime.audit.shifts import Suspect, shifts_of_class
 from camrt.runtime.audit.significance import adjust
@@ -20,15 +28,21 @@ LEVEL: Final = 0.01
 EFFECT: Final = 0.10
 """Least effect of a finding: ten of a hundred answers flip because of the evidence."""
 _LEAST_REMOVED: Final = 0.04
-"""Least effect on images of the class. A part of an object that makes others look like it is no shortcut."""
+"""Least effect on images of the class, unless the evidence is certainly none of the object.
+
+A part of an object that makes others look like it is no shortcut."""
 _LEAST_BOUND: Final = 0.05
 """Least lower end of the interval of the effect."""
 _MOST_OF: Final = 0.6
 """Share of the largest effect of a class's places that its finding has at least."""
 _ALIKE: Final = 0.5
 """Likeness of backgrounds from which on they are one that was made, see `camrt.runtime.audit.presence.likeness`."""
-_ALIKE_PATCHES: Final = 0.1
+_ALIKE_PATCHES: Final = 0.12
 """The same for `camrt.runtime.audit.presence.alike_patches`."""
+_ALIKE_ANYWHERE: Final = 0.45
+"""The same for patches that may lie on objects, whose parts are alike, too."""
+_SPREAD: Final = 0.14
+"""Least `camrt.runtime.audit.presence.spread_of_patches` of a pattern that is not a part of the object."""
 _ALIKE_REGIONS: Final = 0.22
 """The same for `camrt.runtime.audit.presence.alike_regions`."""
 _CERTAIN: Final = 0.8
@@ -60,7 +74,7 @@ class Selection:
         p_values = adjust([one.measured.p_value for one in confirmed], self._search.tests)
         by_class: dict[int, list[tuple[float, Confirmed]]] = {}
         for p, one in zip(p_values, confirmed, strict=True):
-            if p <= LEVEL and _is_large(one.measured):
+            if p <= LEVEL and self._is_large(one.suspect, one.measured):
                 by_class.setdefault(one.class_id, []).append((float(p), one))
         found: list[Proved] = []
         accepted: list[int] = []
@@ -94,15 +108,20 @@ class Selection:
         return sorted(order, key=lambda class_id: class_id != owner)
 
     def _is_apart(self, one: Confirmed) -> bool:
-        """Tell whether evidence lies outside the object. Where its place is an estimate, it must be alike in images.
+        """Tell whether evidence is no part of the object. Where it may be one, it must be alike in images.
 
-        What was made looks the same in all images that have it; what is natural, such as leaves, does not.
+        What was made looks the same in all images that have it; what is natural, such as leaves, does not. A pattern
+        must also have changing places on the objects.
         """
-        if one.suspect.exchange is None or self._is_certain(one.class_id):
+        kind, part, anywhere = one.suspect.kind, one.suspect.part, one.suspect.anywhere
+        if one.suspect.exchange is None or (self._is_certain(one.class_id) and not anywhere):
             return True
-        kind, part = one.suspect.kind, one.suspect.part
         if kind == "pattern":
-            alike = alike_patches(self._pool, one.class_id, part) >= _ALIKE_PATCHES
+            limit = _ALIKE_ANYWHERE if anywhere else _ALIKE_PATCHES
+            alike = alike_patches(self._pool, one.class_id, part) >= limit
+            alike = alike and spread_of_patches(self._pool, one.class_id, part) >= _SPREAD
+            if not alike and anywhere:  # a part of the object, which need not be mentioned
+                return False
         elif kind == "background":
             alike = alike_backgrounds(self._pool, one.class_id) >= _ALIKE
         else:
@@ -110,6 +129,17 @@ class Selection:
         if not alike:
             self._uncertain.setdefault(one.class_id, []).append(one)
         return alike
+
+    def _is_large(self, suspect: Suspect, measured: Measured) -> bool:
+        if suspect.shift is not None:
+            apart = not suspect.shift.removable
+        else:
+            apart = self._pool.samples.placed and not suspect.anywhere
+        return (
+            measured.effect >= EFFECT
+            and (apart or measured.proof.removed.effect >= _LEAST_REMOVED)
+            and measured.interval[0] >= _LEAST_BOUND
+        )
 
     def _is_certain(self, class_id: int) -> bool:
         samples = self._pool.samples
@@ -126,15 +156,16 @@ class Selection:
             suspects = [other for other in shifts if other.kind == one.suspect.kind]
         for suspect in suspects:
             again = self._search.measure(suspect, one.class_id, without=accepted)
-            if again is not None and _is_large(again) and again.t > SCREEN_T:
+            if again is not None and self._is_large(suspect, again) and again.t > SCREEN_T:
                 return True
         return False
 
     def _of_class(self, held: _Held, without: Sequence[int]) -> Iterator["Proved"]:
         """Yield one finding for all places together, and one for each property, unless another one explains it.
 
-        A cast moves with a copied background, and a frame or a texture darkens the image. A place is a finding if its
-        effect stays when the copied part gets the light of its new image first; else the light is one.
+        A cast moves with a copied background, as traces of compression do, and a frame or a texture darkens the image.
+        A place is a finding if its effect stays when the copied part gets the light or the compression of the other
+        images first; else the property is one.
         """
         shifts = _best_of_each_kind([one for one in held if one[1].suspect.exchange is None])
         places = [one for one in held if one[1].suspect.exchange is not None]
@@ -143,7 +174,9 @@ class Selection:
             also = [one.suspect.words for _, one in places if one is not first]
             light = [one for _, one in shifts if one.suspect.kind in ("colour", "brightness")]
             strong = any(one.measured.effect >= _MOST_OF * first.measured.effect for one in light)
-            if not (strong and self._is_light(first, places, without)):
+            if not (strong and self._is_light(first, places, without)) and not self._is_compression(
+                first, [one.suspect for _, one in shifts], without
+            ):
                 yield self._finding(p, first, also)
                 shifts = [one for one in shifts if one[1] not in light]
         for p, one in shifts:
@@ -156,7 +189,22 @@ class Selection:
         on_background = any(one.suspect.kind == "background" for _, one in places)
         if on_background and alike_backgrounds(self._pool, place.class_id) >= _ALIKE:
             return False  # a texture, whose mean colour differs as well
-        exchange = region_exchange(self._pool, place.suspect.part, same_light=True)
+        return self._is_explained(place, in_same_light(self._pool), without)
+
+    def _is_compression(self, place: Confirmed, suspects: Sequence[Suspect], without: Sequence[int]) -> bool:
+        """Tell whether the effect of a copied background is mostly that of its compression."""
+        shift = next((one.shift for one in suspects if one.kind == "compression"), None)
+        if place.suspect.kind != "background" or shift is None:
+            return False
+
+        def compressed(_: int, donor: int) -> Image:
+            return self._pool.fitted(shift.towards(self._pool.full(donor)))
+
+        return self._is_explained(place, compressed, without)
+
+    def _is_explained(self, place: Confirmed, prepared: Prepare, without: Sequence[int]) -> bool:
+        """Tell whether most of the effect of a copied place goes when all donors are made alike in a property."""
+        exchange = region_exchange(self._pool, place.suspect.part, prepared)
         same = Suspect(place.suspect.kind, place.suspect.words, exchange=exchange)
         rest = self._search.measure(same, place.class_id, without=without)
         return rest is None or rest.effect < _MOST_OF * place.measured.effect
@@ -186,10 +234,14 @@ class Selection:
 def title(label: str, suspect: Suspect, measured: Measured) -> str:
     """Return a finding in one sentence."""
     added, removed = measured.proof.added, measured.proof.removed
-    return (
+    words = (
         f"{label!r} is recognised by {suspect.subject}: adding it turns {added.treated:.0%} of other images into "
-        f"{label!r} (control: {added.control:.0%}); removing it turns {removed.treated:.0%} of its images into others "
-        f"(control: {removed.control:.0%})."
+        f"{label!r} (control: {added.control:.0%})"
+    )
+    if suspect.shift is not None and not suspect.shift.removable:
+        return f"{words}; it cannot be removed from images."
+    return (
+        f"{words}; removing it turns {removed.treated:.0%} of its images into others (control: {removed.control:.0%})."
     )
 
 
@@ -212,11 +264,3 @@ def _best_of_each_kind(shifts: _Held) -> list[tuple[float, Confirmed]]:
 def _name(suspect: Suspect) -> tuple[str, str]:
     """Return a name that is the same for all classes: the amount of a shift is not."""
     return suspect.kind, "" if suspect.exchange is None else suspect.words
-
-
-def _is_large(measured: Measured) -> bool:
-    return (
-        measured.effect >= EFFECT
-        and measured.proof.removed.effect >= _LEAST_REMOVED
-        and measured.interval[0] >= _LEAST_BOUND
-    )

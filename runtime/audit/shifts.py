@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camrt.images import Image
-from camrt.runtime.audit.exchange import Exchange
+from camrt.runtime.audit.exchange import PATCHES, Exchange
 from camrt.runtime.audit.properties import COLOUR, PROPERTIES, compress, shift_colour, shift_sharpness
 from camrt.runtime.audit.samples import Samples
 
@@ -39,6 +39,8 @@ class Shift:
     """Control of ``away``."""
     whole_file: bool = False
     """The change needs the image in its own size."""
+    removable: bool = True
+    """``away`` gives what would have been there; False: what the property destroyed does not come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +58,22 @@ class Suspect:
     """A name of `camrt.runtime.audit.regions.REGIONS`, or of `camrt.runtime.audit.exchange.PATCHES`."""
 
     @property
+    def anywhere(self) -> bool:
+        """Tell whether the evidence may lie on objects."""
+        return self.part in PATCHES and PATCHES[self.part].anywhere
+
+    @property
     def subject(self) -> str:
         """What decides, in words."""
         if self.kind == "pattern":
-            return "a pattern outside the object"
+            return "a pattern that lies in different places"
         return self.words if self.shift is not None else f"the {self.words} of the image"
 
     @property
     def experiment(self) -> str:
         """The experiment in words."""
         if self.kind == "pattern":
-            return "copy the patch outside the object that speaks most for the class from another image"
+            return f"copy the {self.words} from another image"
         if self.shift is not None:
             return f"shift the {self.words}"
         return f"copy the {self.words} from another image, except where an object is"
@@ -153,7 +160,7 @@ def sharpness_shift(sigma: float) -> Shift:
 def compression_shift(quality: int, usual: int) -> Shift:
     """Compress as JPEG with the class's quality; the control uses the other classes' quality.
 
-    A blur takes the traces away; its control is compressed again afterwards.
+    A blur takes the traces away, but not the loss; its control is compressed again afterwards.
     """
     return Shift(
         lambda image: compress(image, quality),
@@ -162,4 +169,5 @@ def compression_shift(quality: int, usual: int) -> Shift:
         usual=lambda image: compress(image, usual),
         kept=lambda image: compress(shift_sharpness(image, _DEBLOCK), quality),
         whole_file=True,
+        removable=False,
     )
