@@ -137,7 +137,6 @@ def train(
     fidelity = dict(export_int8(job)) if int8 else None
     if fidelity is not None:
         write_file(folder / "int8.json", json.dumps(fidelity, indent=2, ensure_ascii=False).encode())
-    # The audit of the model file writes report.html here: `camrt.audit` on the validation images.
     report = make_report(
         job,
         state,

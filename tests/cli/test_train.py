@@ -50,7 +50,11 @@ def test_the_json_report_has_the_documented_keys(trained):
     assert [line.split()[1] for line in lines] == ["1/3", "2/3", "3/3"]
     assert report["epochs"] == 3
     names = {"args.toml", "best.pt", "last.pt", "model.onnx", "results.csv", "per_class.csv", "curves.png"}
-    assert {path.name for path in folder.iterdir()} >= names | {"confusion.png", "timelapse.mp4", "maps", "report.json"}
+    names |= {"confusion.png", "timelapse.mp4", "maps", "report.json", "report.html", "audit.json"}
+    assert {path.name for path in folder.iterdir()} >= names
+    audit = json.loads((folder / "audit.json").read_text())
+    assert (audit["images"], [one["class"] for one in audit["classes"]]) == (12, ["ant", "bee"])
+    assert "ant" in (folder / "report.html").read_text()
 
 
 @pytest.mark.slow

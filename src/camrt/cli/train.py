@@ -5,12 +5,12 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from camrt.cli.messages import say
-from camrt.errors import UsageError
+from camrt.errors import MissingExtra, UsageError
 
 if TYPE_CHECKING:
     from camrt.export.train.report import TrainingReport
@@ -23,9 +23,12 @@ examples:
   camrt train photos -o runs/mobile --backbone torchvision:mobilenet_v2 --weights mobilenet_v2.pth
 
 FOLDER gets model.onnx, best.pt, last.pt, results.csv, per_class.csv, curves.png, confusion.png, a contact sheet of the
-maps after each epoch (maps/), their time-lapse (timelapse.mp4), report.json, and args.toml, which --config reads.
+maps after each epoch (maps/), their time-lapse (timelapse.mp4), report.json, args.toml, which --config reads, and
+report.html and audit.json, which camrt audit makes of the validation images.
 """
 _CLASSES_SHOWN = 3
+_AUDIT_PASSES = 10_000
+"""Forward passes of the audit: about four classes, the most suspicious ones."""
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -143,7 +146,34 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
     else:
         _print(report)
+    _audit(args, line)
     return 0
+
+
+def _audit(args: argparse.Namespace, line: Callable[[str], None]) -> None:
+    """Audit the model file on the validation images, and write ``report.html`` and ``audit.json``."""
+    import camrt
+    from camrt.export.train.dataset import read_dataset
+    from camrt.export.train.outputs import MODEL
+    from camrt.files import write_file
+    from camrt.runtime.audit.audit import audit
+    from camrt.runtime.audit.report.page import page
+    from camrt.runtime.evaluation.datasets.labelled import Dataset, LabelledImage, Target
+
+    samples = read_dataset(args.data, seed=args.seed).val
+    images = [LabelledImage(one.name, one.path, (Target(one.label, boxes=one.boxes),)) for one in samples]
+    model = camrt.load(args.out / MODEL, provider="cpu")
+    try:
+        found = audit(model, Dataset(str(args.data), "folder", images), passes=_AUDIT_PASSES, seed=args.seed)
+    except MissingExtra as error:
+        say(f"no report.html: {error}")
+        return
+    write_file(args.out / "report.html", page(found).encode("utf-8", "backslashreplace"))
+    write_file(args.out / "audit.json", found.to_json().encode())
+    if found.clean:
+        line(f"  audit      no shortcut in {found.tested_classes} of {len(found.classes)} classes")
+    for finding in found.findings:
+        line(f"  audit      {finding.title}")
 
 
 def _print_line(line: str) -> None:
