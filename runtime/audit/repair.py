@@ -182,10 +182,12 @@ class _States:
         pool = experiments.pool
         self._class_id = chosen.finding.class_id
         inside = pool.samples.classes[numbers] == self._class_id
-        arms = experiments.arms(chosen.suspect, numbers[inside], numbers[~inside], _PAIRS)
-        if arms is None:
+        tried = (experiments.arms(one, numbers[inside], numbers[~inside], _PAIRS) for one in chosen.suspects)
+        if not (both := [one for one in tried if one is not None]):
             raise UsageError(f"{chosen.finding.label!r} has too few images to repair it")
+        arms = [arm for one in both for arm in one]
         self._plainly = _state(pool, [pool[number][0] for number in numbers.tolist()], numbers)
+        self._adding = [arm.adding for arm in arms]
         recipients = [np.array(arm.recipients, np.intp) for arm in arms]
         self._evident = [_state(pool, arm.evident, some) for arm, some in zip(arms, recipients, strict=True)]
         self._plain = [_state(pool, arm.plain, some) for arm, some in zip(arms, recipients, strict=True)]
@@ -214,7 +216,11 @@ class _States:
 
     def _of(self, numbers: NDArray[np.intp]) -> "list[_State]":
         """Return images as they are, others with the evidence, and images of the class without it."""
-        return [one.inside(numbers) for one in (self._plainly, self._evident[0], self._plain[1])]
+        given, taken = (
+            _join([one for one, adding in zip(states, self._adding, strict=True) if adding is wanted])
+            for states, wanted in ((self._evident, True), (self._plain, False))
+        )
+        return [one.inside(numbers) for one in (self._plainly, given, taken)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,8 @@ class Proved:
     """A finding with its experiment."""
 
     finding: Finding
-    suspect: Suspect
+    suspects: Sequence[Suspect]
+    """The proved one, and wider places with at least its effect, which the evidence may fill, too."""
 
 
 class Selection:
@@ -177,10 +178,11 @@ class Selection:
             if not (strong and self._is_light(first, places, without)) and not self._is_compression(
                 first, [one.suspect for _, one in shifts], without
             ):
-                yield self._finding(p, first, also)
+                wider = [one.suspect for _, one in places if one.measured.effect > first.measured.effect]
+                yield self._finding(p, first, also, wider)
                 shifts = [one for one in shifts if one[1] not in light]
         for p, one in shifts:
-            yield self._finding(p, one, [])
+            yield self._finding(p, one)
 
     def _is_light(self, place: Confirmed, places: _Held, without: Sequence[int]) -> bool:
         """Tell whether the effect of a copied place is mostly that of its light."""
@@ -209,7 +211,7 @@ class Selection:
         rest = self._search.measure(same, place.class_id, without=without)
         return rest is None or rest.effect < _MOST_OF * place.measured.effect
 
-    def _finding(self, p: float, one: Confirmed, also: Sequence[str]) -> "Proved":
+    def _finding(self, p: float, one: Confirmed, also: Sequence[str] = (), wider: Sequence[Suspect] = ()) -> "Proved":
         measured, samples = one.measured, self._pool.samples
         label = self._pool.model.labels[one.class_id]
         numbers, lost = losses(self._pool, one.class_id, one.suspect)
@@ -228,7 +230,7 @@ class Selection:
             details={"place": one.suspect.words, "t": measured.t, "also": list(also)},
             examples=examples(self._pool, one.class_id, one.suspect, affected),
         )
-        return Proved(finding, one.suspect)
+        return Proved(finding, [one.suspect, *wider])
 
 
 def title(label: str, suspect: Suspect, measured: Measured) -> str:
