@@ -3,7 +3,7 @@
     python -m camrt.benchmarks.planted_bias --data FOLDER [--json FILE] [--documents FILE ...]
 
 FOLDER has ``models``, ``hymenoptera`` and ``fruits`` (a folder for each class in ``train`` and ``val``, or ``Training``
-and ``Test``). The limits of the audit were chosen with seed 0; the table is of other seeds.
+and ``Test``). The limits of the audit were chosen with the seeds from 0 to 2; the table is of another one.
 """
 
 import argparse
@@ -23,10 +23,10 @@ from camrt.runtime.audit.repair import LOST, RECOVERED
 
 Row = Mapping[str, Any]
 DATA: Final = ("hymenoptera", "fruits", "scenes")
-FROZEN: Final = ("hymenoptera", "fruits")
+FROZEN: Final = ("hymenoptera",)
 STRENGTHS: Final = (0.6, 0.8, 1.0)
-SEED: Final = 1
-"""Seed of the table. The limits of the audit were chosen with seed 0."""
+SEED: Final = 3
+"""Seed of the table. The limits of the audit were chosen with the seeds from 0 to 2."""
 
 
 def cases(seed: int = SEED) -> list[Case]:

@@ -22,6 +22,8 @@ _ENERGY: Final = 0.95
 """Share of the squared differences that the removed directions have, if so few suffice."""
 PENALTIES: Final = (10.0, 1.0, 0.1, 0.01)
 """Penalties of the squared change of the weights, for features of unit spread; cross-validation chooses one."""
+_LEAST_SPREAD: Final = 0.05
+"""Least spread of a feature, as a share of the largest: smaller ones would get weights whose products cancel out."""
 _STEPS: Final = 200
 _LEAST: Final = 1e-12
 
@@ -86,7 +88,7 @@ def _fit(head: Head, groups: Sequence[Group], penalty: float) -> Head:
     classes = np.concatenate([one.classes for one in groups])
     shares = np.concatenate([_shares(one.classes) for one in groups]) / len(groups)
     spread = features.std(axis=0)
-    spread += 1e-3 * spread.max() + _LEAST
+    spread = np.maximum(spread, _LEAST_SPREAD * spread.max() + _LEAST)
     inputs, start = features / spread, head.weights * spread
     count, width = start.shape
     truth = np.arange(len(classes)), classes

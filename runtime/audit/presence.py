@@ -1,7 +1,7 @@
 """Class that has a shortcut, where a model has two: what one class has, the other one lacks.
 
 All experiments give the same flips for both. The class that loses more when the evidence is erased, or whose
-colours are farther from grey, is the one that has it.
+colours are farther from grey, is the one that has it. If both lose much, it is the class whose images differ less.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,12 +16,14 @@ from camrt.errors import SourceError
 from camrt.images import Image
 from camrt.runtime.audit.exchange import PATCH_SIDE, ImagePool
 from camrt.runtime.audit.properties import COLOUR
-from camrt.runtime.audit.regions import region_mask
+from camrt.runtime.audit.regions import REGIONS, region_mask
 from camrt.runtime.audit.shifts import Suspect
 
 F64 = NDArray[np.float64]
 _IMAGES: Final = 100
 _ERASED: Final = 60
+_CLEAR: Final = 1.5
+"""Ratio of the losses of two classes above which the larger one decides."""
 _STRONG: Final = 40
 _CELLS: Final = 16
 """Rows and columns of an image whose regions are compared."""
@@ -36,7 +38,11 @@ def class_with_evidence(pool: ImagePool, suspects: Sequence[tuple[int, Suspect]]
         pool: the images.
         suspects: the class and the suspicion as it was tested for it, strongest first.
     """
-    return max(suspects, key=lambda one: _weight(pool, *one))[0]
+    weights = [_weight(pool, *one) for one in suspects]
+    region = suspects[0][1].part
+    if any(region in regions for regions in REGIONS.values()) and min(weights) * _CLEAR > max(weights):
+        return min(suspects, key=lambda one: _deviation(pool, one[0], region))[0]
+    return suspects[int(np.argmax(weights))][0]
 
 
 def _weight(pool: ImagePool, class_id: int, suspect: Suspect) -> float:
@@ -44,6 +50,13 @@ def _weight(pool: ImagePool, class_id: int, suspect: Suspect) -> float:
         colours = pool.samples.properties[pool.samples.own(class_id)][:, COLOUR].astype(np.float64).mean(axis=0)
         return float(np.abs(colours - colours.mean()).max()) if suspect.kind == "colour" else 0.0
     return float(np.mean(losses(pool, class_id, suspect)[1]))
+
+
+def _deviation(pool: ImagePool, class_id: int, region: str) -> float:
+    """Return the standard deviation of a region's pixels over the images of a class, as a mean of the pixels."""
+    mask = region_mask(region, pool.model.geometry.height, pool.model.geometry.width)
+    contents = _contents(lambda number: pool[number][0][mask].astype(np.float64).ravel(), pool.samples.own(class_id))
+    return float(contents.std(axis=0).mean())
 
 
 def losses(pool: ImagePool, class_id: int, suspect: Suspect) -> tuple[list[int], F64]:
