@@ -23,6 +23,7 @@ DOCUMENTS = (
     "docs/cam-limits.md",
     "docs/collect.md",
     "docs/audit.md",
+    "docs/harbour.md",
     "docs/heads.md",
     "docs/quantize.md",
     "docs/providers.md",
