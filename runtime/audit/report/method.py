@@ -23,8 +23,8 @@ _WORDS = (
         "p",
         "Probability of such a difference where there is none: a paired t-test of the margin (logit of the class minus "
         "the best other one), the larger value of both directions, corrected for all experiments (Benjamini and "
-        "Hochberg 1995). A finding has at most 0.01, an effect of at least 10 points, and an interval that begins at 5 "
-        "points or above.",
+        "Hochberg 1995). Compression cannot be removed, so only adding it counts. A finding has at most 0.01, an "
+        "effect of at least 10 points, and an interval that begins at 5 points or above.",
     ),
     ("accuracy", "Share of the images of a class with the class as the answer. Interval of 95% after Wilson (1927)."),
     ("mean score", "Mean of the class's score over its images, as the model gives it."),
