@@ -27,9 +27,8 @@ def test_all_cells_of_a_notebook_run(path, tmp_path, monkeypatch):
     notebook = nbformat.read(path, as_version=4)
     client = nbclient.NotebookClient(notebook, timeout=TIMEOUT_S, resources={"metadata": {"path": str(tmp_path)}})
     client.execute()
-    texts = [
-        output.text for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs if "text" in output
-    ]
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    texts = [output.text for cell in cells for output in cell.outputs if "text" in output]
     assert not [text for text in texts if "camrt: error" in text or "Traceback" in text], texts
     if path.stem == "train":
         assert "'boat' is recognised by" in "".join(texts)
