@@ -64,6 +64,7 @@ class ImagePool:
         size = model.geometry.width, model.geometry.height
         self._placement = Placement(*size, (0, 0, *size), (0.0, 0.0, 1.0, 1.0))
         self._images: OrderedDict[int, tuple[Image, Mask]] = OrderedDict()
+        self._emptied: dict[int, Image] = {}
         self._spots: dict[tuple[int, int, str], Spot] = {}
         self._most = max(64, _CACHE_BYTES // (model.geometry.height * model.geometry.width * 4))
 
@@ -111,6 +112,14 @@ class ImagePool:
         else:
             self._images.move_to_end(number)
         return self._images[number]
+
+    def without_object(self, number: int) -> Image:
+        """Return an image at the network's size, whose object is filled from its surroundings. Raises: SourceError."""
+        if number not in self._emptied:
+            if len(self._emptied) >= self._most:
+                self._emptied.clear()
+            self._emptied[number] = blurred(*self[number])
+        return self._emptied[number]
 
     def light(self, number: int) -> NDArray[np.float64]:
         """Return the colour of an image's light, see `light_colour`. Raises: SourceError."""
@@ -233,7 +242,7 @@ def region_exchange(pool: ImagePool, region: str, prepared: Prepare | None = Non
         if prepared is not None:
             other = prepared(recipient, donor)
         if region == "background":
-            other = blurred(other, others)
+            other = pool.without_object(donor) if prepared is None else blurred(other, others)
             mask = ~own
         else:
             mask = whole & ~pool.fixed(recipient) & ~pool.fixed(donor)
