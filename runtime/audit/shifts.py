@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from camrt.images import Image
 from camrt.runtime.audit.exchange import PATCHES, Exchange
-from camrt.runtime.audit.properties import COLOUR, PROPERTIES, compress, shift_colour, shift_sharpness
+from camrt.runtime.audit.properties import COLOUR, PROPERTIES, TRACED, compress, shift_colour, shift_sharpness
 from camrt.runtime.audit.samples import Samples
 
 _COLUMN: Final = {name: number for number, name in enumerate(PROPERTIES)}
@@ -17,7 +17,8 @@ _LEAST_GAIN: Final = 0.04
 """Log gain below which a shift shows nothing."""
 _LEAST_DIFFERENCE: Final = 0.5
 """Difference of two means, in standard deviations within the classes, below which a property is no suspect."""
-_LEAST_BLOCKS: Final = 0.1
+_TRACED_QUALITY: Final = 10
+"""Quality of traces of JPEG that tell none."""
 _LEAST_QUALITY: Final = 8.0
 _DEBLOCK: Final = 1.2
 """Sigma in pixels of the blur that removes traces of JPEG."""
@@ -131,8 +132,8 @@ def _compression(own: NDArray[np.float64], others: NDArray[np.float64]) -> Itera
         quality = int(np.nanpercentile(own[:, _COLUMN["quality"]], 25))
         shift = compression_shift(max(quality, 1), round(float(np.nanmedian(others[:, _COLUMN["quality"]]))))
         yield Suspect("compression", f"compression ({shift.words})", shift=shift)
-    elif difference >= _LEAST_BLOCKS:
-        shift = compression_shift(10, 95)
+    elif difference >= TRACED:
+        shift = compression_shift(int(qualities[0]) if np.isfinite(qualities[0]) else _TRACED_QUALITY, 95)
         yield Suspect("compression", f"compression (traces of JPEG; {shift.words})", shift=shift)
 
 

@@ -9,7 +9,15 @@ from camrt.runtime.audit.clusters import cluster_maps
 from camrt.runtime.audit.duplicates import difference_hash, duplicate_remarks
 from camrt.runtime.audit.foreground import central_ellipse, estimate_foreground
 from camrt.runtime.audit.positions import shared_hot_spot, unusual_positions
-from camrt.runtime.audit.properties import PROPERTIES, blockiness, compress, jpeg_quality, measure, shift_colour
+from camrt.runtime.audit.properties import (
+    PROPERTIES,
+    blockiness,
+    compress,
+    jpeg_quality,
+    measure,
+    shift_colour,
+    traced_quality,
+)
 
 RANDOM = np.random.default_rng(0)
 
@@ -88,6 +96,16 @@ def test_images_without_structure_are_no_duplicates_unless_their_files_are():
     hashes = np.array([difference_hash(np.full((9, 9, 3), level, np.uint8)) for level in (0, 90)])
     assert duplicate_remarks(hashes, [b"0", b"1"], np.array([0, 1]), ["a", "b"]) == []
     assert len(duplicate_remarks(hashes, [b"0", b"0"], np.array([0, 1]), ["a", "b"])) == 1
+
+
+@pytest.mark.parametrize("quality", [4, 8, 13, 22])
+@pytest.mark.parametrize("shape", [(128, 128), (200, 331), (700, 520)])
+def test_pixels_tell_the_quality_that_they_were_compressed_with(quality, shape):
+    random = np.random.default_rng(quality)
+    clouds = cv2.resize(random.uniform(40, 210, (24, 24, 3)), shape[::-1], interpolation=cv2.INTER_CUBIC)
+    image = np.clip(clouds + random.normal(0, 10, clouds.shape), 0, 255).astype(np.uint8)
+    assert np.isnan(traced_quality(image))
+    assert traced_quality(compress(image, quality)) == quality
 
 
 @pytest.mark.parametrize("quality", [10, 35, 50, 75, 95])
