@@ -23,7 +23,7 @@ from camrt.runtime.audit.repair import LOST, RECOVERED
 
 Row = Mapping[str, Any]
 DATA: Final = ("hymenoptera", "fruits", "scenes")
-FROZEN: Final = ("hymenoptera", "fruits")
+FROZEN: Final = ("hymenoptera",)
 STRENGTHS: Final = (0.6, 0.8, 1.0)
 SEED: Final = 3
 """Seed of the table. The limits of the audit were chosen with the seeds from 0 to 2."""
