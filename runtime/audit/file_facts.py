@@ -5,10 +5,11 @@ They are remarks on the data and no findings, because no experiment shows that t
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import PurePath
+from io import StringIO
+from pathlib import Path, PurePath
 from typing import Final
 
 import numpy as np
@@ -32,6 +33,16 @@ _READ: Final = 60
 """Images of a class whose EXIF data are read."""
 _NUMBERS: Final = {"brightness": "brighter", "sharpness": "sharper", "width": "wider", "aspect": "of a wider form"}
 _SMALLER: Final = {"brightness": "darker", "sharpness": "less sharp", "width": "narrower", "aspect": "of a taller form"}
+_ISSUES: Final = {
+    "dark": "dark",
+    "light": "overexposed",
+    "blurry": "blurred",
+    "low_information": "nearly empty",
+    "grayscale": "grey",
+    "odd_aspect_ratio": "of an unusual form",
+    "odd_size": "of an unusual size",
+}
+"""CleanVision's checks of single images, with their words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +57,8 @@ class _Fact:
 
 def fact_remarks(samples: Samples, labels: Sequence[str]) -> list[str]:
     """Return lines about facts that tell a class of the data from all others, the clearest first."""
-    found = sorted([*_of_texts(samples, labels), *_of_numbers(samples, labels)], key=lambda one: -one.clearness)
+    facts = [*_of_texts(samples, labels), *_of_numbers(samples, labels), *_of_issues(samples, labels)]
+    found = sorted(facts, key=lambda one: -one.clearness)
     if len(np.unique(samples.classes)) == 2:  # what one class has the other one lacks
         found = list({one.fact: one for one in reversed(found)}.values())[::-1]
     lines = [one.line for one in found[:_SHOWN]]
@@ -126,6 +138,42 @@ def _of_numbers(samples: Samples, labels: Sequence[str]) -> Iterator[_Fact]:
                     2 * abs(order - 0.5),
                     f"data: images of {labels[class_id]!r} are {words} than {max(order, 1 - order):.0%} of the others; "
                     "a model can learn that instead of the object",
+                )
+
+
+def _of_issues(samples: Samples, labels: Sequence[str]) -> Iterator[_Fact]:
+    """Yield what CleanVision finds in many images of one class and few of the others, where it is installed."""
+    try:
+        from cleanvision import Imagelab
+    except ImportError:
+        return
+    files, classes = [], []
+    for class_id in np.unique(samples.classes).tolist():
+        for number in samples.of_class(class_id)[:_READ].tolist():
+            image = samples.sources[number].image
+            if isinstance(image, Path) and image.is_file():
+                files.append(str(image.absolute()))
+                classes.append(class_id)
+    if not files:
+        return
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        lab = Imagelab(filepaths=files)
+        lab.find_issues({issue: {} for issue in _ISSUES}, n_jobs=1, verbose=False)
+    of_file = dict(zip(files, classes, strict=True))
+    owners = np.array([of_file[name] for name in lab.issues.index])
+    for issue, words in _ISSUES.items():
+        flags = lab.issues[f"is_{issue}_issue"].to_numpy(bool)
+        for class_id in np.unique(owners).tolist():
+            own = owners == class_id
+            if min(own.sum(), (~own).sum()) < _FEWEST:
+                continue
+            difference = float(flags[own].mean() - flags[~own].mean())
+            if difference >= _DIFFERENCE:
+                yield _Fact(
+                    issue,
+                    difference,
+                    f"data: {flags[own].mean():.0%} of {labels[class_id]!r} and {flags[~own].mean():.0%} of the other "
+                    f"images are {words} (CleanVision); a model can learn that instead of the object",
                 )
 
 

@@ -37,6 +37,17 @@ def test_alike_files_are_no_line(model, tmp_path):
     assert data_lines(model, root) == []
 
 
+def test_what_cleanvision_finds_in_one_class_is_a_line(model, tmp_path, capfd):
+    def save(folder, number, class_id, image):
+        if class_id == 1:
+            image = image.max(axis=2)
+        cv2.imwrite(str(folder / f"{number}.png"), image)
+
+    lines = data_lines(model, write(tmp_path / "data", save))
+    assert any("100% of 'boat' and 0% of the other images are grey (CleanVision)" in line for line in lines), lines
+    assert capfd.readouterr() == ("", "")
+
+
 def test_names_sizes_and_light_that_tell_a_class_are_lines(model, tmp_path):
     def save(folder, number, class_id, image):
         if class_id == 1:
