@@ -199,6 +199,7 @@ def test_every_flag_in_the_documents_exists():
     camrt_flags = {flag for command in commands.values() for flag in command._option_string_actions}
     flags = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", text))
     tools = {
+        "--balanced",
         "--data",
         "--epochs",
         "--documents",
