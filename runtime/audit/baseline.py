@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from camrt.errors import MissingInput, UsageError
+from camrt.errors import UsageError
 from camrt.runtime.audit.rates import (
     Interval,
     difference_interval,
@@ -19,6 +19,7 @@ from camrt.runtime.audit.rates import (
     unpaired_p,
 )
 from camrt.runtime.audit.significance import adjust
+from camrt.runtime.maps.attention_reference import report_file
 
 LEVEL: Final = 0.05
 """Largest corrected p-value of a difference that is clear."""
@@ -105,10 +106,7 @@ def read_baseline(path: Path) -> Mapping[str, Any]:
 
     Raises: UsageError: nothing is there, or it is no report of an audit.
     """
-    if path.is_dir():
-        path = path / "report.json"
-    if not path.is_file():
-        raise MissingInput(f"there is no report at {path}; name the report.json of camrt audit -o")
+    path = report_file(path)
     try:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:

@@ -30,7 +30,7 @@ _APART: Final = 0.85
 """Share of pairs of a class's image and another one that a number orders in one way."""
 _SHOWN: Final = 5
 _READ: Final = 60
-"""Images of a class whose EXIF data are read."""
+"""Images of a class whose files are read, for EXIF data and for CleanVision."""
 _NUMBERS: Final = {"brightness": "brighter", "sharpness": "sharper", "width": "wider", "aspect": "of a wider form"}
 _SMALLER: Final = {"brightness": "darker", "sharpness": "less sharp", "width": "narrower", "aspect": "of a taller form"}
 _ISSUES: Final = {
@@ -109,13 +109,18 @@ def _cameras(samples: Samples) -> list[str]:
     """Return the camera of each image by its EXIF data; empty: unknown, or not among those that were read."""
     names = [""] * len(samples.classes)
     with suppress(MissingExtra):  # without Pillow there are no EXIF data
-        for class_id in np.unique(samples.classes).tolist():
-            for number in samples.of_class(class_id)[:_READ].tolist():
-                tags: Mapping[str, str] = exif_tags(samples.sources[number])
-                names[number] = tags.get("Model", "")
+        for number in _read(samples):
+            tags: Mapping[str, str] = exif_tags(samples.sources[number])
+            names[number] = tags.get("Model", "")
     if len(Counter(name for name in names if name)) < 2:
         return [""] * len(names)
     return names
+
+
+def _read(samples: Samples) -> list[int]:
+    """Return the numbers of the images whose files are read: up to `_READ` of each class."""
+    classes = np.unique(samples.classes).tolist()
+    return [number for class_id in classes for number in samples.of_class(class_id)[:_READ].tolist()]
 
 
 def _of_numbers(samples: Samples, labels: Sequence[str]) -> Iterator[_Fact]:
@@ -148,12 +153,11 @@ def _of_issues(samples: Samples, labels: Sequence[str]) -> Iterator[_Fact]:
     except ImportError:
         return
     files, classes = [], []
-    for class_id in np.unique(samples.classes).tolist():
-        for number in samples.of_class(class_id)[:_READ].tolist():
-            image = samples.sources[number].image
-            if isinstance(image, Path) and image.is_file():
-                files.append(str(image.absolute()))
-                classes.append(class_id)
+    for number in _read(samples):
+        image = samples.sources[number].image
+        if isinstance(image, Path) and image.is_file():
+            files.append(str(image.absolute()))
+            classes.append(int(samples.classes[number]))
     if not files:
         return
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()):

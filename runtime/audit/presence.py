@@ -39,9 +39,9 @@ def class_with_evidence(pool: ImagePool, suspects: Sequence[tuple[int, Suspect]]
         suspects: the class and the suspicion as it was tested for it, strongest first.
     """
     weights = [_weight(pool, *one) for one in suspects]
-    region = suspects[0][1].part
-    if any(region in regions for regions in REGIONS.values()) and min(weights) * _CLEAR > max(weights):
-        return min(suspects, key=lambda one: _deviation(pool, one[0], region))[0]
+    suspect = suspects[0][1]
+    if suspect.kind in REGIONS and min(weights) * _CLEAR > max(weights):
+        return min(suspects, key=lambda one: _deviation(pool, one[0], suspect.part))[0]
     return suspects[int(np.argmax(weights))][0]
 
 

@@ -45,6 +45,15 @@ class AttentionReference:
     """By the number of the class; classes with too few images are missing."""
 
 
+def report_file(path: Path) -> Path:
+    """Return the ``report.json`` at a path, or in a folder. Raises: MissingInput: there is none."""
+    if path.is_dir():
+        path = path / "report.json"
+    if not path.is_file():
+        raise MissingInput(f"there is no report at {path}; name the report.json of camrt audit -o")
+    return path
+
+
 def read_reference(path: Path, labels: Sequence[str], map_shape: tuple[int, int]) -> AttentionReference:
     """Read the reference of a report.
 
@@ -57,10 +66,7 @@ def read_reference(path: Path, labels: Sequence[str], map_shape: tuple[int, int]
         UsageError: nothing is there, it is no report, it has no reference, or it belongs to a model with other classes
             or maps.
     """
-    if path.is_dir():
-        path = path / "report.json"
-    if not path.is_file():
-        raise MissingInput(f"there is no report at {path}; name the report.json of camrt audit -o")
+    path = report_file(path)
     try:
         value = json.loads(path.read_bytes())
         entries = value["reference"]
